@@ -1,0 +1,92 @@
+# `make demo` and `make test` need Python 3.11 or newer, make, and nothing else: they set up .venv by themselves.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+BLOCKSKIM := $(VENV)/bin/blockskim
+PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+# Stamps: an environment is set up again only when one of these two files is newer.
+REQUIREMENTS := pyproject.toml constraints.txt
+BASE := $(VENV)/.ready-base
+DEV := $(VENV)/.ready-dev
+
+# Test processes side by side; `make test PYTEST_WORKERS=0` runs in one.
+PYTEST_WORKERS ?= 2
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo setup test lint format bench clean distclean
+
+help:
+	@echo 'make demo    answer three questions over examples/demo.txt with the shipped model'
+	@echo 'make test    lint, types and tests'
+	@echo 'make lint    lint and types only'
+	@echo 'make format  let ruff rewrite what it can'
+	@echo 'make bench   time skimming against dense baselines'
+	@echo 'make setup   the environment for development, in $(VENV)'
+	@echo 'make clean   remove caches and build products; make distclean removes $(VENV), too'
+
+demo: $(BASE)
+	@$(BLOCKSKIM) answer \
+	  -q 'Who built the third Eddystone lighthouse?' \
+	  -q 'Where did Voyager 1 find active volcanoes?' \
+	  -q 'What do sea otters eat?' \
+	  -f examples/demo.txt
+
+setup: $(DEV)
+
+test: lint
+	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+lint: $(DEV)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: $(DEV)
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+bench: $(BASE)
+	$(BLOCKSKIM) benchmark --shape bert-base --length 512 --keep 3:0.5,6:0.25,9:0.125 \
+	  --batch-size 1,16 --against dense-sdpa,aligned
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)
+
+$(BASE): $(REQUIREMENTS)
+	@$(make-venv)
+	@echo 'Installing blockskim into $(VENV) (a few minutes the first time) ...'
+	@$(PIP_INSTALL) --editable .
+	@touch $@
+
+$(DEV): $(REQUIREMENTS)
+	@$(make-venv)
+	@echo 'Installing blockskim and its development tools into $(VENV) (a few minutes the first time) ...'
+	@$(PIP_INSTALL) --editable '.[train,dev]'
+	@touch $(BASE) $@
+
+# Makes .venv unless a working one is there, and says what is missing when it can't.
+define make-venv
+if ! $(PY) -m pip --version >/dev/null 2>&1; then \
+  command -v '$(PYTHON)' >/dev/null 2>&1 || { \
+    echo "No '$(PYTHON)' found: install Python 3.11 or newer, or name one with 'make PYTHON=/path/to/python3'." >&2; \
+    exit 1; }; \
+  '$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+    echo "$$('$(PYTHON)' --version 2>&1) is too old: blockskim needs Python 3.11 or newer." \
+      "Name one with 'make PYTHON=/path/to/python3'." >&2; \
+    exit 1; }; \
+  '$(PYTHON)' -c 'import ensurepip, venv' 2>/dev/null || { \
+    echo "$$('$(PYTHON)' --version 2>&1) lacks its venv module: install it" \
+      "(on Debian and Ubuntu: apt install python3-venv)." >&2; \
+    exit 1; }; \
+  echo "Making $(VENV) with $$('$(PYTHON)' --version 2>&1) ..."; \
+  '$(PYTHON)' -m venv --clear $(VENV); \
+fi
+endef

@@ -1,0 +1,149 @@
+"""Blocks of tokens as pure tensor functions: layout, labels, tokens of a block, what survives.
+
+Nothing here knows a model. A *block* is a run of ``block_size`` tokens (the last may be shorter). Only blocks that hold
+context and nothing else are *judged*: they have a relevance label, enter the skim loss and can be dropped. Question,
+special and padding tokens belong to no judged block.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+IGNORED = -100
+
+
+@dataclass(frozen=True, slots=True)
+class BlockLayout:
+    """Where the blocks of a batch lie, in input coordinates.
+
+    Attributes:
+        starts: first token of each block. Shape: (batch, blocks)
+        lengths: tokens in each block, 0 where a sample has no such block. Shape: (batch, blocks)
+        judged: whether the block holds context tokens alone. Shape: (batch, blocks)
+        block_size: tokens in a full block.
+    """
+
+    starts: Tensor
+    lengths: Tensor
+    judged: Tensor
+    block_size: int
+
+    def to(self, device: torch.device) -> "BlockLayout":
+        """The same layout on another device."""
+        return BlockLayout(
+            self.starts.to(device), self.lengths.to(device), self.judged.to(device), self.block_size
+        )
+
+
+def block_layout(attention_mask: Tensor, context_mask: Tensor, block_size: int, alignment: str) -> BlockLayout:
+    """Cut every sample of a batch into blocks.
+
+    ``alignment="sequence"`` cuts from the first real token on, question included, as the paper does: a block with any
+    question or special token in it is not judged. ``alignment="context"`` cuts from the first context token to the
+    last: every block is judged.
+
+    Args:
+        attention_mask: 1 on real tokens, 0 on padding; the real tokens are one run. Shape: (batch, tokens)
+        context_mask: 1 on context tokens; they are one run. Shape: (batch, tokens)
+        block_size: tokens a block.
+        alignment: "sequence" or "context".
+
+    Returns:
+        The layout; ``blocks`` is what the longest sample needs, at least 1.
+
+    Raises:
+        ValueError: the shapes differ, or real or context tokens are not one run.
+    """
+    if attention_mask.shape != context_mask.shape or attention_mask.dim() != 2:
+        raise ValueError(
+            f"attention_mask {tuple(attention_mask.shape)} and context_mask {tuple(context_mask.shape)} "
+            "must both have the shape (batch, tokens)"
+        )
+    real = attention_mask.bool()
+    context = context_mask.bool() & real
+    first_real, num_real = _run(real, "attention_mask")
+    first_context, num_context = _run(context, "context_mask")
+    first, count = (first_real, num_real) if alignment == "sequence" else (first_context, num_context)
+    blocks = max(1, -(-int(count.max()) // block_size)) if count.numel() else 1
+    offsets = torch.arange(blocks, device=real.device) * block_size
+    starts = first[:, None] + offsets
+    lengths = (count[:, None] - offsets).clamp(0, block_size)
+    # A block is context alone when it lies inside the run of context tokens.
+    inside = (starts >= first_context[:, None]) & (starts + lengths <= (first_context + num_context)[:, None])
+    return BlockLayout(starts, lengths, inside & (lengths > 0), block_size)
+
+
+def relevance_labels(layout: BlockLayout, start_positions: Tensor, end_positions: Tensor) -> Tensor:
+    """Label the judged blocks that hold at least one token of any annotated answer.
+
+    Positions outside of every judged block, such as the [CLS] token that unanswerable examples point at, make no block
+    relevant; negative ones are no answer at all.
+
+    Args:
+        layout: the blocks.
+        start_positions: first token of each answer, -1 for none. Shape: (batch,) or (batch, answers)
+        end_positions: last token of each answer, inclusive. Same shape.
+
+    Returns:
+        1 for relevant, 0 for irrelevant, -100 for blocks that are not judged. Shape: (batch, blocks)
+    """
+    starts = start_positions.reshape(len(start_positions), 1, -1)
+    ends = end_positions.reshape(len(end_positions), 1, -1)
+    first = layout.starts[:, :, None]
+    last = first + layout.lengths[:, :, None] - 1
+    overlaps = (starts >= 0) & (starts <= ends) & (starts <= last) & (ends >= first)
+    return overlaps.any(-1).long().masked_fill(~layout.judged, IGNORED)
+
+
+def token_indices(starts: Tensor, lengths: Tensor, block_size: int) -> tuple[Tensor, Tensor]:
+    """Indices of the tokens of each block, and which of them exist.
+
+    Args:
+        starts: first token of each block. Shape: (blocks,)
+        lengths: tokens in each block. Shape: (blocks,)
+        block_size: width of the result.
+
+    Returns:
+        Indices, those beyond a block's end repeating its first token, Shape: (blocks, block_size), and a mask that is
+        True on existing tokens, Shape: (blocks, block_size).
+    """
+    offsets = torch.arange(block_size, device=starts.device)
+    exists = offsets < lengths[:, None]
+    return torch.where(exists, starts[:, None] + offsets, starts[:, None]), exists
+
+
+def surviving_blocks(probabilities: Tensor, threshold: float, groups: Tensor, num_groups: int) -> Tensor:
+    """Which blocks pass the threshold; in every group the likeliest survives even when none passes.
+
+    Args:
+        probabilities: keep probability of each block. Shape: (blocks,)
+        threshold: blocks below it are dropped.
+        groups: the sample or document of each block, where at least one block must survive. Shape: (blocks,)
+        num_groups: number of samples or documents.
+
+    Returns:
+        True for the blocks that stay. Shape: (blocks,)
+    """
+    keep = probabilities >= threshold
+    best = torch.full((num_groups,), -1.0, dtype=probabilities.dtype, device=probabilities.device)
+    best = best.scatter_reduce(0, groups, probabilities, "amax")
+    # Among equals the first survives, so that exactly one block is added.
+    order = torch.arange(len(probabilities), device=groups.device)
+    is_best = probabilities == best[groups]
+    first = torch.full((num_groups,), len(probabilities), dtype=torch.long, device=groups.device)
+    first = first.scatter_reduce(0, groups, torch.where(is_best, order, len(probabilities)), "amin")
+    empty = ~torch.zeros(num_groups, dtype=torch.bool, device=groups.device).index_put((groups[keep],), keep[keep])
+    return keep | ((first[groups] == order) & empty[groups])
+
+
+def _run(mask: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    """First index and length of the only run of True in each row; (0, 0) for a row without any."""
+    count = mask.sum(-1)
+    first = mask.long().argmax(-1)
+    last = mask.shape[-1] - 1 - mask.flip(-1).long().argmax(-1)
+    broken = (count > 0) & (last - first + 1 != count)
+    if bool(broken.any()):
+        row = int(broken.long().argmax())
+        raise ValueError(f"{name} of sample {row} is not one run of ones: {int(count[row])} ones in several runs")
+    return first, count

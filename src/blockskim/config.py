@@ -1,0 +1,192 @@
+"""Settings of Block-Skim: where blocks are judged, by what, and how much a layer has to be sure to drop one."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+from blockskim.errors import ConfigError
+
+ALIGNMENTS = ("sequence", "context")
+INPUTS = ("tiles", "question", "hidden")
+BLOCK_SIZES = (8, 16, 32, 64)
+
+
+@dataclass(slots=True)
+class SkimConfig:
+    """How a model skims. Layers are counted from 1, as in the paper.
+
+    Attributes:
+        block_size: tokens a block; one of 8, 16, 32 and 64.
+        alignment: where blocks begin: ``"sequence"`` cuts the whole input from its first token (the paper; a block
+            that holds any question or special token is never dropped), ``"context"`` cuts the context alone, so that
+            every context token belongs to a block that can be dropped.
+        inputs: what a predictor sees, any of ``"tiles"`` (the diagonal attention tiles of the paper), ``"question"``
+            (attention between block and question) and ``"hidden"`` (pooled hidden states). Several are fused by
+            adding their logits.
+        layers: the layers that have a predictor. None: every layer but the last, where a predictor could only
+            delete answers.
+        thresholds: a block is dropped after a layer's attention when its keep probability is below the layer's
+            threshold. A number holds for every layer, a sequence has one number a layer of ``layers``. 0 keeps all.
+        skim_factor: weight of the skim loss beside the QA loss (alpha in the paper).
+        balance_factor: class weight of relevant blocks in the skim loss (beta in the paper).
+        predictor_width: width of the hidden layer of the ``question`` and ``hidden`` inputs' networks.
+
+    Raises:
+        ConfigError: a value is impossible.
+    """
+
+    block_size: int = 32
+    alignment: str = "context"
+    inputs: tuple[str, ...] = ("question", "hidden")
+    layers: tuple[int, ...] | None = None
+    thresholds: float | tuple[float, ...] = 0.0
+    skim_factor: float = 0.1
+    balance_factor: float = 20.0
+    predictor_width: int = 64
+
+    def __post_init__(self) -> None:
+        """Bring sequences to tuples and refuse impossible values."""
+        self.inputs = _names("inputs", self.inputs)
+        if self.layers is not None:
+            self.layers = tuple(_whole("layers", layer) for layer in _items("layers", self.layers))
+        if not isinstance(self.thresholds, int | float):
+            self.thresholds = tuple(_number("thresholds", value) for value in _items("thresholds", self.thresholds))
+        self.check()
+
+    def check(self) -> None:
+        """Raise ConfigError when a value is impossible."""
+        if self.block_size not in BLOCK_SIZES or isinstance(self.block_size, bool):
+            raise ConfigError(f"block_size is {self.block_size!r}; it must be one of {_listing(BLOCK_SIZES)}")
+        if self.alignment not in ALIGNMENTS:
+            raise ConfigError(f"alignment is {self.alignment!r}; it must be one of {_listing(ALIGNMENTS)}")
+        for name in self.inputs:
+            if name not in INPUTS:
+                raise ConfigError(f"inputs has {name!r}; it may hold {_listing(INPUTS)}")
+        if not self.inputs or len(set(self.inputs)) < len(self.inputs):
+            raise ConfigError(f"inputs is {list(self.inputs)}; it must name at least one input, each once")
+        if self.layers is not None:
+            if not self.layers:
+                raise ConfigError("layers is empty; name at least one layer, or leave it null for all but the last")
+            if min(self.layers) < 1:
+                raise ConfigError(f"layers has {min(self.layers)}; layers are counted from 1")
+            if list(self.layers) != sorted(set(self.layers)):
+                raise ConfigError(f"layers is {list(self.layers)}; it must rise and name each layer once")
+        for threshold in [self.thresholds] if isinstance(self.thresholds, int | float) else self.thresholds:
+            check_threshold(threshold)
+        for name in ("skim_factor", "balance_factor"):
+            value = _number(name, getattr(self, name))
+            if not (math.isfinite(value) and value >= 0):
+                raise ConfigError(f"{name} is {value}; it must be a finite number of at least 0")
+        if self.balance_factor == 0:
+            raise ConfigError("balance_factor is 0; relevant blocks must have some weight")
+        if _whole("predictor_width", self.predictor_width) < 1:
+            raise ConfigError(f"predictor_width is {self.predictor_width}; it must be at least 1")
+        if not isinstance(self.thresholds, int | float) and self.layers is not None:
+            _check_count(self.thresholds, self.layers)
+
+    @classmethod
+    def paper(cls, **changes: Any) -> Self:
+        """The choices of the paper: diagonal tiles of 32 tokens cut from the start, a predictor in every layer.
+
+        (Every layer but the last, where one could only delete answers.) Keyword arguments replace single values.
+        """
+        return cls(**{"block_size": 32, "alignment": "sequence", "inputs": ("tiles",), **changes})
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read the values that ``to_dict`` wrote.
+
+        Raises:
+            ConfigError: a name is unknown or a value impossible.
+        """
+        known = setting_names()
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise ConfigError(f"unknown skim setting {unknown[0]!r}; known are {_listing(known)}")
+        return cls(**dict(values))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Values as JSON knows them."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    def replace(self, **changes: Any) -> Self:
+        """A checked copy with some values changed."""
+        known = {name: getattr(self, name) for name in setting_names()}
+        return self.from_dict({**known, **changes})
+
+    def resolve_layers(self, num_layers: int) -> tuple[int, ...]:
+        """The layers with a predictor in a model of ``num_layers`` layers.
+
+        Raises:
+            ConfigError: a layer does not exist or is the last one.
+        """
+        if num_layers < 2:
+            raise ConfigError(f"the model has {num_layers} layer; skimming needs at least 2, as the last has no predictor")
+        if self.layers is None:
+            return tuple(range(1, num_layers))
+        if self.layers[-1] >= num_layers:
+            raise ConfigError(
+                f"layers has {self.layers[-1]}, but the model has {num_layers} layers and the last can only delete "
+                f"answers; name layers from 1 to {num_layers - 1}"
+            )
+        return self.layers
+
+
+def setting_names() -> tuple[str, ...]:
+    """Names of the settings of SkimConfig, in their order."""
+    return tuple(item.name for item in fields(SkimConfig))
+
+
+def check_threshold(value: object) -> float:
+    """Return the threshold as a float, or raise ConfigError when it is not a number from 0 to 1."""
+    number = _number("threshold", value)
+    if not 0.0 <= number <= 1.0:
+        raise ConfigError(f"threshold is {value}; it must be from 0 (keep every block) to 1")
+    return number
+
+
+def layer_thresholds(thresholds: float | Sequence[float], layers: Sequence[int]) -> tuple[float, ...]:
+    """One threshold a predictor layer, from a number for all of them or a sequence with one each.
+
+    Raises:
+        ConfigError: a threshold is not from 0 to 1, or there are more or fewer than layers.
+    """
+    if isinstance(thresholds, int | float):
+        return (check_threshold(thresholds),) * len(layers)
+    _check_count(thresholds, layers)
+    return tuple(check_threshold(value) for value in thresholds)
+
+
+def _check_count(thresholds: Sequence[float], layers: Sequence[int]) -> None:
+    if len(thresholds) != len(layers):
+        raise ConfigError(
+            f"{len(thresholds)} thresholds for {len(layers)} layers with a predictor "
+            f"({_listing(layers)}); give one number for all or one a layer"
+        )
+
+
+def _listing(values: Sequence[object]) -> str:
+    return ", ".join(str(value) for value in values)
+
+
+def _items(name: str, value: object) -> Sequence[Any]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise ConfigError(f"{name} is {value!r}; it must be a list")
+    return value
+
+
+def _names(name: str, value: object) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(str(item) for item in _items(name, value))
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        raise ConfigError(f"{name} is {value!r}; it must be a number")
+    return float(value)
+
+
+def _whole(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigError(f"{name} has {value!r}; it must be a whole number")
+    return value

@@ -1,0 +1,48 @@
+"""One question over one context: the type that every reader makes and everything else consumes."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An annotated answer: the text and the character offset in the context at which it starts."""
+
+    text: str
+    start: int
+
+    @property
+    def end(self) -> int:
+        """Character offset just behind the answer."""
+        return self.start + len(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A question, the context that is read to answer it, and what annotators marked in it.
+
+    Attributes:
+        id: identifier of the question, unique in its file.
+        question: the question as given.
+        context: the text that is read; every offset counts characters of it.
+        answers: every annotated answer span, in the file's order; empty when the question is unanswerable.
+            ``context[answer.start:answer.end] == answer.text`` holds for each.
+        references: the answer texts that official scores compare with. They may differ from ``answers`` (a
+            HotpotQA "yes" stands nowhere in the context; MRQA lists answers apart from detected spans).
+        title: title of the article or document, "" when the file has none. Splits are made by it.
+        evidence: character spans of sentences that support the answer (HotpotQA), each (start, end).
+        metadata: whatever else the format's official score needs, as (name, value) pairs; see each reader.
+    """
+
+    id: str
+    question: str
+    context: str
+    answers: tuple[Answer, ...] = ()
+    references: tuple[str, ...] = ()
+    title: str = ""
+    evidence: tuple[tuple[int, int], ...] = ()
+    metadata: tuple[tuple[str, object], ...] = ()
+
+    @property
+    def answerable(self) -> bool:
+        """Whether any reference answer exists."""
+        return bool(self.references)

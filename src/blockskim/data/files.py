@@ -1,0 +1,110 @@
+"""Opening of data files: text or gzip, with errors that say which file is wrong and how."""
+
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from blockskim.errors import DataError
+
+GZIP_MAGIC = b"\x1f\x8b"
+
+
+def check_file(path: Path | str) -> Path:
+    """Returns ``path`` as a Path if it names a file that is not empty.
+
+    Args:
+        path: the file to check.
+
+    Raises:
+        DataError: the file is missing, empty, or not a file.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise DataError(f"{path}: is a directory; name a data file in it")
+        if not path.exists():
+            raise DataError(f"{path}: no such file")
+        # Pipes and devices have size 0 but can be read; only a plain file can be known to be empty.
+        if path.is_file() and path.stat().st_size == 0:
+            raise DataError(f"{path}: the file is empty")
+    except OSError as error:
+        raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
+    return path
+
+
+@contextmanager
+def open_text(path: Path) -> Iterator[TextIO]:
+    """Opens a UTF-8 file for reading; gzip is recognised by its first two bytes, not by the name.
+
+    Lines end at line feeds only: JSON lines may hold other line separators inside their strings.
+
+    Args:
+        path: the file to open.
+
+    Yields:
+        The decoded text; a byte-order mark is dropped.
+
+    Raises:
+        DataError: the file can't be read, is damaged gzip, or is not UTF-8 text.
+    """
+    check_file(path)
+    try:
+        with path.open("rb") as raw:
+            packed = raw.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC)
+            binary: gzip.GzipFile | io.BufferedReader = gzip.GzipFile(fileobj=raw) if packed else raw
+            with io.TextIOWrapper(binary, encoding="utf-8-sig", newline="\n") as text:
+                yield text
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise DataError(
+            f"{path}: is not UTF-8 text (byte 0x{byte:02x}): a binary file or another encoding; JSON in UTF-8 is needed"
+        ) from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: damaged or cut-off gzip file: {error}") from error
+    except OSError as error:
+        raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
+
+
+def parse_json(text: str, where: str, line: int = 1) -> object:
+    """Parses one JSON document.
+
+    Args:
+        text: the document.
+        where: what an error message starts with: the file, perhaps with a record.
+        line: number in the file of the first line of ``text``.
+
+    Returns:
+        What the document holds.
+
+    Raises:
+        DataError: the text is not JSON; the message gives line and column.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        at = f"line {error.lineno + line - 1}, column {error.colno}"
+        raise DataError(f"{where}: is not JSON: {error.msg} at {at}") from error
+    except RecursionError as error:
+        raise DataError(f"{where}: is nested too deeply to be question-answering data") from error
+
+
+def load_json(path: Path) -> object:
+    """Reads a file that is one JSON document.
+
+    Args:
+        path: the file to read.
+
+    Returns:
+        What the document holds.
+
+    Raises:
+        DataError: the file can't be read or is not JSON.
+    """
+    with open_text(path) as text:
+        content = text.read()
+    return parse_json(content, str(path))

@@ -1,0 +1,99 @@
+"""Reader for the JSON lines of the MRQA 2019 shared task.
+
+Format: Fisch et al., "MRQA 2019 Shared Task: Evaluating Generalization in Reading Comprehension", MRQA 2019. The
+first line may be a header; every other line is a context with its questions.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from blockskim.data.examples import Answer, Example
+from blockskim.data.files import check_file, open_text, parse_json
+from blockskim.data.records import Tally, checked, context_text, new_id, note_spans, place_answer, report, required
+from blockskim.errors import DataError
+
+
+def read_mrqa(path: Path | str) -> Iterator[Example]:
+    """Reads an MRQA file, plain or gzip, a line at a time: memory holds one context and the ids so far.
+
+    Every span of every detected answer becomes an answer; MRQA counts the last character of a span in, an
+    :class:`~blockskim.data.examples.Answer` does not. References are the ``answers``, which the official score
+    compares with. The title is the context's ``id`` (most files leave it empty).
+
+    Metadata: ``format`` is "mrqa"; ``dataset`` is what the header names, "" without.
+
+    Args:
+        path: the file to read.
+
+    Yields:
+        The questions in the file's order.
+
+    Raises:
+        DataError: the file is not MRQA JSON lines; the message names the file, the line and what would be right.
+    """
+    path = check_file(path)
+    tally = Tally()
+    metadata: tuple[tuple[str, object], ...] = (("format", "mrqa"), ("dataset", ""))
+    with open_text(path) as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            record = checked(parse_json(line, str(path), line=number), dict, f"{path}: line {number}")
+            if number == 1 and "header" in record:
+                header = required(record, "header", dict, f"{path}: line 1")
+                metadata = (("format", "mrqa"), ("dataset", str(header.get("dataset", ""))))
+                continue
+            yield from _line_examples(record, path, number, metadata, tally)
+    report(path, tally)
+
+
+def _line_examples(
+    record: dict[str, object], path: Path, number: int, metadata: tuple[tuple[str, object], ...], tally: Tally
+) -> Iterator[Example]:
+    here = f"{path}: line {number}"
+    context = context_text(required(record, "context", str, here), here)
+    name_of_context = record.get("id")
+    title = name_of_context if isinstance(name_of_context, str) else ""
+    for item in required(record, "qas", list, here):
+        question = checked(item, dict, f"{here}: each of 'qas'")
+        name = new_id(required(question, "qid", str, here), tally, here)
+        where = f"{here}, question {name!r}"
+        texts = required(question, "answers", list, where)
+        references = tuple(checked(text, str, f"{where}: each of 'answers'") for text in texts)
+        answers = tuple(_spans(question, context, where, tally))
+        if answers and not references:
+            # Without this the question would count as unanswerable, which MRQA doesn't know.
+            references = tuple(dict.fromkeys(answer.text for answer in answers))
+        note_spans(references, answers, tally)
+        yield Example(
+            id=name,
+            question=required(question, "question", str, where),
+            context=context,
+            answers=answers,
+            references=references,
+            title=title,
+            metadata=metadata,
+        )
+
+
+def _spans(question: dict[str, object], context: str, where: str, tally: Tally) -> Iterator[Answer]:
+    for item in required(question, "detected_answers", list, where):
+        detected = checked(item, dict, f"{where}: each of 'detected_answers'")
+        text = required(detected, "text", str, f"{where}: a detected answer")
+        for span in required(detected, "char_spans", list, f"{where}: answer {text!r}"):
+            start, end = _span(span, f"{where}: answer {text!r}")
+            found = context[start:end] if 0 <= start < end <= len(context) else ""
+            # The span says the end, so it can be trusted where only case or spacing differ from the text.
+            if found != text and found.casefold().split() == text.casefold().split() != []:
+                yield Answer(found, start)
+                continue
+            placed = place_answer(context, text, start, tally)
+            if placed is not None:
+                yield placed
+
+
+def _span(span: object, where: str) -> tuple[int, int]:
+    if not isinstance(span, list) or len(span) != 2 or not all(type(offset) is int for offset in span):
+        raise DataError(f"{where}: each of 'char_spans' must be [first, last character], is {span!r}")
+    first, last = span
+    return first, last + 1

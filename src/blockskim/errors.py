@@ -1,0 +1,20 @@
+"""The errors that blockskim raises for things a caller can put right."""
+
+
+class BlockSkimError(Exception):
+    """Something that the user asked for can't be done; the message says why and what would be right.
+
+    The command line prints the message on one line, without a traceback, and exits with code 1.
+    """
+
+
+class ConfigError(BlockSkimError, ValueError):
+    """A setting is unknown, impossible, or does not fit another setting."""
+
+
+class DataError(BlockSkimError, ValueError):
+    """A data file is not what it should be; the message names the file and the record."""
+
+
+class ModelError(BlockSkimError, ValueError):
+    """A model directory or checkpoint can't be used; the message says what would be right."""

@@ -1,0 +1,100 @@
+"""Arithmetic of dense and skimming runs in closed form: 2 operations a multiply-add, as PyTorch's counter has it.
+
+Counted are matrix products (linear layers, both products of attention) and convolutions; embeddings, norms, softmax
+and activations are not, neither here nor in the counter.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from blockskim.encoders import EncoderAdapter
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCost:
+    """Operations of one layer.
+
+    Attributes:
+        before: a token, in the projections before attention.
+        pair: a pair of tokens, in attention.
+        after: a token, in the output projection and feed-forward part.
+    """
+
+    before: int
+    pair: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCost:
+    """Operations of a model: each of its layers, and its embedding and QA head a token."""
+
+    layers: tuple[LayerCost, ...]
+    embedding: int
+    head: int
+
+
+@dataclass(frozen=True, slots=True)
+class LayerUse:
+    """What a skimming run computed in one layer, for every sample. All of Shape: (batch,).
+
+    Attributes:
+        left: tokens that left it, after skimming.
+        judging: operations of the layer's predictor.
+    """
+
+    left: Tensor
+    judging: Tensor
+
+
+def linear_flops(linears: Sequence[nn.Linear]) -> int:
+    """Operations a token of linear layers."""
+    return sum(2 * linear.in_features * linear.out_features for linear in linears)
+
+
+def model_cost(encoder: PreTrainedModel, adapter: EncoderAdapter, head: nn.Linear) -> ModelCost:
+    """Read the costs off an encoder's and its QA head's layers."""
+    layers = []
+    for layer in adapter.layers(encoder):
+        before, after = adapter.linears(layer)
+        widths = adapter.widths(layer)
+        layers.append(LayerCost(linear_flops(before), 4 * widths.heads * widths.head_dim, linear_flops(after)))
+    return ModelCost(tuple(layers), linear_flops(adapter.embedding_linears(encoder)), linear_flops([head]))
+
+
+def dense_flops(cost: ModelCost, lengths: Tensor) -> Tensor:
+    """Operations of the plain model, without predictors, on sequences of these lengths.
+
+    Padding counts when it is part of the lengths. Shape: (batch,) to (batch,), whole numbers
+    """
+    lengths = lengths.long()
+    total = lengths * (cost.embedding + cost.head)
+    for layer in cost.layers:
+        total = total + lengths * (layer.before + layer.after) + lengths**2 * layer.pair
+    return total
+
+
+def skim_flops(cost: ModelCost, uses: Mapping[int, LayerUse], lengths: Tensor) -> Tensor:
+    """Operations of a skimming run, predictors included.
+
+    Args:
+        cost: of the model.
+        uses: what was computed in the layers that judged blocks, by layer number from 1.
+        lengths: tokens of each sample. Shape: (batch,)
+
+    Returns:
+        Shape: (batch,)
+    """
+    tokens = lengths.long()
+    total = tokens * cost.embedding
+    for number, layer in enumerate(cost.layers, start=1):
+        total = total + tokens * layer.before + tokens**2 * layer.pair
+        if number in uses:
+            total = total + uses[number].judging.long()
+            tokens = uses[number].left.long()
+        total = total + tokens * layer.after
+    return total + tokens * cost.head
+

@@ -1,0 +1,88 @@
+"""What skim predictors can see of a layer: one function an input, from a view of the layer to features of its blocks.
+
+Everything here works on packed or padded tokens alike, since tokens are named by flat indices, and costs
+O(tokens * block) or O(tokens * question).
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from blockskim.attention import AttentionRows, take_rows
+
+
+@dataclass(frozen=True, slots=True)
+class LayerView:
+    """A layer just after its attention, and the blocks that are to be judged in it.
+
+    Attributes:
+        attention: yields attention probabilities between chosen tokens.
+        hidden: what entered the layer. Shape: (tokens, hidden)
+        context: what attention gave, heads joined, before the output projection. Shape: (tokens, heads * head_dim)
+        tokens: flat indices of each block's tokens. Shape: (blocks, block_size)
+        exists: False where a block is shorter. Shape: (blocks, block_size)
+        samples: the sample of each block. Shape: (blocks,)
+        question: flat indices of each sample's question tokens. Shape: (samples, question)
+        question_exists: False where a question is shorter. Shape: (samples, question)
+    """
+
+    attention: AttentionRows
+    hidden: Tensor
+    context: Tensor
+    tokens: Tensor
+    exists: Tensor
+    samples: Tensor
+    question: Tensor
+    question_exists: Tensor
+
+
+def tile_features(view: LayerView) -> Tensor:
+    """Diagonal attention tiles: the attention of each block to itself, 0 where a block is shorter.
+
+    The input of the paper. Shape: (blocks, heads, block_size, block_size)
+    """
+    tiles = view.attention.probabilities(view.tokens, view.tokens)
+    return tiles * (view.exists[:, None, :, None] & view.exists[:, None, None, :])
+
+
+def question_features(view: LayerView) -> Tensor:
+    """Attention between a block and the question: mean and maximum a head, both directions, as logarithms.
+
+    From the block to the question it is the mass that each block token spends on the question, from the question to
+    the block the mass that each question token spends on the block; besides the largest single entries. Logarithms are
+    scaled to lie from -1 (nothing) to 1 (everything). Shape: (blocks, 6 * heads)
+    """
+    question = view.question[view.samples]
+    exists = view.question_exists[view.samples]
+    mask = view.exists[:, None, :, None] & exists[:, None, None, :]
+    to_question = view.attention.probabilities(view.tokens, question) * mask
+    from_question = view.attention.probabilities(question, view.tokens) * mask.transpose(2, 3)
+    features = []
+    for entries, rows in ((to_question, view.exists), (from_question, exists)):
+        mass = entries.sum(-1)
+        count = rows.sum(-1, keepdim=True).clamp_min(1)
+        features += [mass.sum(-1) / count, mass.amax(-1), entries.amax((-2, -1))]
+    return 1.0 - 2.0 * (torch.cat(features, -1) + LOG_FLOOR).log() / math.log(LOG_FLOOR)
+
+
+LOG_FLOOR = 1e-4
+"""Added to attention masses before their logarithm, so that what is as good as nothing does not dominate."""
+
+
+def hidden_features(view: LayerView) -> Tensor:
+    """Pooled states: a block's mean and maximum, its question's mean, of the layer's input and attention output.
+
+    Shape: (blocks, 3 * (hidden + heads * head_dim))
+    """
+    features = []
+    exists, asked = view.exists[..., None], view.question_exists[..., None]
+    for states in (view.hidden, view.context):
+        block = take_rows(states, view.tokens)
+        question = take_rows(states, view.question)
+        mean = (block * exists).sum(1) / exists.sum(1).clamp_min(1)
+        question_mean = (question * asked).sum(1) / asked.sum(1).clamp_min(1)
+        features += [mean, block.masked_fill(~exists, torch.finfo(block.dtype).min).amax(1)]
+        features.append(question_mean[view.samples])
+    return torch.cat(features, -1)

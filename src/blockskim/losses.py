@@ -1,0 +1,51 @@
+"""The two losses that are trained jointly (equation 3 of the paper): answer span and block relevance."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def span_loss(
+    start_logits: Tensor, end_logits: Tensor, mask: Tensor, start_positions: Tensor, end_positions: Tensor
+) -> Tensor:
+    """Mean cross entropy of the answer's first and last token among the real tokens.
+
+    Padding takes no part, so that the loss does not depend on how much of it there is. Samples with a negative
+    position are left out.
+
+    Args:
+        start_logits: Shape: (batch, tokens)
+        end_logits: Shape: (batch, tokens)
+        mask: True on real tokens. Shape: (batch, tokens)
+        start_positions: Shape: (batch,)
+        end_positions: Shape: (batch,)
+
+    Returns:
+        A scalar in float32; 0 when no sample has positions.
+    """
+    if not bool((start_positions >= 0).any()):
+        return start_logits.sum() * 0.0
+    losses = [
+        F.cross_entropy(logits.float().masked_fill(~mask, -torch.inf), positions, ignore_index=-1)
+        for logits, positions in ((start_logits, start_positions), (end_logits, end_positions))
+    ]
+    return (losses[0] + losses[1]) / 2
+
+
+def block_loss(logits: Tensor, labels: Tensor, balance_factor: float) -> Tensor:
+    """Cross entropy of block relevance of one layer, relevant blocks weighing ``balance_factor`` (beta).
+
+    The mean is weighted by class, as ``torch.nn.CrossEntropyLoss(weight)`` has it.
+
+    Args:
+        logits: Shape: (blocks, 2)
+        labels: 1 relevant, 0 not, -100 left out. Shape: (blocks,)
+        balance_factor: weight of relevant blocks; irrelevant ones weigh 1.
+
+    Returns:
+        A scalar in float32; 0 when no block is judged.
+    """
+    if not bool((labels >= 0).any()):
+        return logits.sum() * 0.0
+    weight = torch.tensor([1.0, balance_factor], device=logits.device)
+    return F.cross_entropy(logits.float(), labels, weight=weight)

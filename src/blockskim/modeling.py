@@ -1,0 +1,433 @@
+"""A question-answering model that judges context blocks and, at inference, drops the irrelevant ones."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForQuestionAnswering,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.modeling_outputs import ModelOutput
+
+from blockskim.blocks import BlockLayout, block_layout, relevance_labels
+from blockskim.config import SkimConfig, layer_thresholds
+from blockskim.dense import encode_dense
+from blockskim.encoders import adapter_for
+from blockskim.errors import ModelError
+from blockskim.flops import LayerUse, ModelCost, dense_flops, model_cost, skim_flops
+from blockskim.losses import block_loss, span_loss
+from blockskim.model_config import BlockSkimConfig
+from blockskim.predictor import SkimPredictor, predictor_flops
+from blockskim.ragged import RaggedResult, encode_ragged
+from blockskim.trace import SkimTrace
+
+SKIM_PREFIX = "predictors"
+
+
+@dataclass
+class BlockSkimOutput(ModelOutput):
+    """What the dense forward pass returns.
+
+    Attributes:
+        loss: ``qa_loss + skim_factor * skim_loss``, as far as there are labels.
+        qa_loss: cross entropy of the answer span.
+        skim_loss: sum over layers of the cross entropy of block relevance.
+        start_logits: Shape: (batch, tokens)
+        end_logits: Shape: (batch, tokens)
+        skim_logits: logits of "irrelevant" and "relevant" from each predictor, NaN for blocks that are not judged.
+            Shape: (batch, layers with a predictor, blocks, 2)
+        skim_labels: the labels that the skim loss compared with. Shape: (batch, blocks)
+    """
+
+    loss: Tensor | None = None
+    qa_loss: Tensor | None = None
+    skim_loss: Tensor | None = None
+    start_logits: Tensor | None = None
+    end_logits: Tensor | None = None
+    skim_logits: Tensor | None = None
+    skim_labels: Tensor | None = None
+
+
+@dataclass
+class SkimOutput(ModelOutput):
+    """What the skimming forward pass returns.
+
+    Attributes:
+        start_logits: in input coordinates, -inf where a token was dropped or is padding. Shape: (batch, tokens)
+        end_logits: likewise. Shape: (batch, tokens)
+        trace: what was kept in each layer and what it cost.
+    """
+
+    start_logits: Tensor | None = None
+    end_logits: Tensor | None = None
+    trace: SkimTrace | None = None
+
+
+class BlockSkimForQuestionAnswering(PreTrainedModel):
+    """Any supported transformers encoder with a QA head and skim predictors.
+
+    Calling it runs the dense forward pass, for training; ``skim`` runs the one that drops blocks, for inference.
+    """
+
+    config_class = BlockSkimConfig
+    base_model_prefix = "encoder"
+    main_input_name = "input_ids"
+    _supports_sdpa = True
+
+    def __init__(self, config: BlockSkimConfig) -> None:
+        """Make the model of a config, with random weights.
+
+        Raises:
+            ModelError: the encoder's family is not supported.
+            ConfigError: the skim settings don't fit the encoder.
+        """
+        super().__init__(config)
+        encoder_config = config.encoder_config
+        assert isinstance(encoder_config, PreTrainedConfig)
+        self.adapter = adapter_for(encoder_config.model_type)
+        self._skim_config = SkimConfig.from_dict(config.skim or {})
+        self.encoder = _encoder_from_config(encoder_config)
+        layers = self.adapter.layers(self.encoder)
+        numbers = self._skim_config.resolve_layers(len(layers))
+        layer_thresholds(self._skim_config.thresholds, numbers)
+        self.qa_outputs = nn.Linear(encoder_config.hidden_size, 2)
+        self.predictors = nn.ModuleDict(
+            {
+                str(number): SkimPredictor(self._skim_config, self.adapter.widths(layers[number - 1]))
+                for number in numbers
+            }
+        )
+        self.post_init()
+
+    @property
+    def skim_config(self) -> SkimConfig:
+        """The skim settings; thresholds and loss weights may be changed at any time."""
+        return self._skim_config
+
+    @skim_config.setter
+    def skim_config(self, value: SkimConfig) -> None:
+        built = ("block_size", "alignment", "inputs", "predictor_width")
+        changed = [name for name in built if getattr(value, name) != getattr(self._skim_config, name)]
+        numbers = value.resolve_layers(len(self.adapter.layers(self.encoder)))
+        if numbers != self.skim_layers:
+            changed.append("layers")
+        if changed:
+            raise ModelError(
+                f"{changed[0]} can't change from {getattr(self._skim_config, changed[0])!r} to "
+                f"{getattr(value, changed[0])!r}: the predictors were built for it; make a new model with from_backbone"
+            )
+        layer_thresholds(value.thresholds, numbers)
+        self._skim_config = value
+
+    @property
+    def skim_layers(self) -> tuple[int, ...]:
+        """Numbers of the layers that have a predictor, from 1."""
+        return tuple(int(number) for number in self.predictors)
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """The config's threshold of each layer that has a predictor."""
+        return layer_thresholds(self._skim_config.thresholds, self.skim_layers)
+
+    @property
+    def cost(self) -> ModelCost:
+        """Arithmetic of each part a token."""
+        return model_cost(self.encoder, self.adapter, self.qa_outputs)
+
+    @classmethod
+    def from_backbone(
+        cls, backbone: str | Path | PreTrainedModel, skim_config: SkimConfig | None = None, **kwargs: Any
+    ) -> Self:
+        """Attach new skim predictors to a transformers checkpoint.
+
+        A question-answering checkpoint gives its QA head too; with any other encoder the head is new.
+
+        Args:
+            backbone: a directory, a hub id, or a model.
+            skim_config: the skim settings; the defaults when None.
+            **kwargs: for transformers' ``from_pretrained``.
+
+        Raises:
+            ModelError: there is no such model, it has no safetensors weights, or its family is not supported.
+            ConfigError: the skim settings don't fit the model.
+        """
+        skim = skim_config or SkimConfig()
+        source = backbone if isinstance(backbone, PreTrainedModel) else _load_source(backbone, kwargs)
+        adapter_for(source.base_model.config.model_type)
+        config = BlockSkimConfig(
+            encoder_config=copy.deepcopy(source.base_model.config).to_dict(), skim=skim.to_dict()
+        )
+        model = cls(config)
+        weights = {name: value for name, value in source.base_model.state_dict().items()}
+        expected = model.encoder.state_dict()
+        missing = [name for name in expected if name not in weights]
+        if missing:
+            raise ModelError(f"the checkpoint has no weight {missing[0]!r} for its encoder")
+        model.encoder.load_state_dict({name: weights[name] for name in expected})
+        head = getattr(source, "qa_outputs", None)
+        if isinstance(head, nn.Linear) and head.out_features == 2:
+            model.qa_outputs.load_state_dict(head.state_dict())
+        return model.to(source.dtype)
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | Path, *args: Any, **kwargs: Any) -> Self:  # type: ignore[override]
+        """Load a model that ``save_pretrained`` wrote, from safetensors only.
+
+        Raises:
+            ModelError: the directory has no safetensors weights (pickle files are refused).
+        """
+        check_loadable(name_or_path)
+        kwargs["use_safetensors"] = True
+        model: Self = super().from_pretrained(name_or_path, *args, **kwargs)
+        return model
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:  # type: ignore[override]
+        """Write config and weights (safetensors), the skim settings as they are now included."""
+        self.config.skim = self._skim_config.to_dict()
+        super().save_pretrained(save_directory, **kwargs)
+
+    def layout(self, attention_mask: Tensor, context_mask: Tensor) -> BlockLayout:
+        """The blocks of a batch under this model's settings. Shapes: (batch, tokens) each."""
+        return block_layout(attention_mask, context_mask, self._skim_config.block_size, self._skim_config.alignment)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        context_mask: Tensor | None = None,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        skim_labels: Tensor | None = None,
+        return_dict: bool | None = None,
+    ) -> BlockSkimOutput:
+        """Run all layers on all tokens and let every predictor judge every block.
+
+        Args:
+            input_ids: Shape: (batch, tokens)
+            attention_mask: 1 on real tokens; all when None. Shape: (batch, tokens)
+            token_type_ids: Shape: (batch, tokens)
+            context_mask: 1 on context tokens; without it no predictor is asked. Shape: (batch, tokens)
+            start_positions: first token of the answer, or of every annotated answer, -1 for none; the first is what
+                the QA loss is about. Shape: (batch,) or (batch, answers)
+            end_positions: last token, inclusive. Same shape.
+            skim_labels: 1 relevant, 0 irrelevant, -100 not judged; made from the positions when None.
+                Shape: (batch, blocks)
+            return_dict: accepted for the sake of transformers' Trainer; the result always has names.
+
+        Returns:
+            Losses as far as there are labels, and logits.
+        """
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        layout = None if context_mask is None else self.layout(attention_mask, context_mask)
+        result = encode_dense(
+            self.encoder,
+            self.adapter,
+            self._predictors(),
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            context_mask,
+            layout,
+        )
+        start_logits, end_logits = self.qa_outputs(result.hidden).unbind(-1)
+        output = BlockSkimOutput(start_logits=start_logits, end_logits=end_logits)
+        if start_positions is not None and end_positions is not None:
+            starts, ends = (
+                positions.reshape(len(positions), -1)[:, 0].clamp_min(-1)
+                for positions in (start_positions, end_positions)
+            )
+            output.qa_loss = span_loss(start_logits, end_logits, attention_mask.bool(), starts, ends)
+        if layout is not None:
+            self._judge(output, layout, result.skim_logits, skim_labels, start_positions, end_positions)
+        if output.qa_loss is not None or output.skim_loss is not None:
+            parts = [] if output.qa_loss is None else [output.qa_loss]
+            if output.skim_loss is not None:
+                parts.append(self._skim_config.skim_factor * output.skim_loss)
+            output.loss = torch.stack(parts).sum()
+        return output
+
+    @torch.no_grad()
+    def skim(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        context_mask: Tensor | None = None,
+        thresholds: float | Sequence[float] | None = None,
+        documents: Tensor | None = None,
+        judge_all: bool = False,
+    ) -> SkimOutput:
+        """Run the layers on what is left after each, dropping blocks that predictors find irrelevant.
+
+        Every sample keeps its own blocks: the result is the same alone and in any batch, however padded.
+
+        Args:
+            input_ids: Shape: (batch, tokens)
+            attention_mask: 1 on real tokens; all when None. Shape: (batch, tokens)
+            token_type_ids: Shape: (batch, tokens)
+            context_mask: 1 on context tokens, the ones that may be dropped. Shape: (batch, tokens)
+            thresholds: None for the config's; a number for all layers; a sequence with one a layer. 0 keeps all.
+            documents: the document of each sample, numbered from 0, when several samples are windows of one document:
+                at least one block of a document survives, instead of one of each sample. Shape: (batch,)
+            judge_all: ask also the predictors of layers whose threshold is 0, for the record in the trace.
+
+        Returns:
+            Logits in input coordinates, -inf where dropped, and the trace.
+
+        Raises:
+            ModelError: context_mask is missing while there is something to skim, or the model is in training mode.
+            ConfigError: a threshold is impossible.
+        """
+        if self.training:
+            raise ModelError("skim() is for inference, but the model is in training mode; call model.eval() first")
+        values = self.thresholds if thresholds is None else layer_thresholds(thresholds, self.skim_layers)
+        asked = {
+            number: value for number, value in zip(self.skim_layers, values, strict=True) if value > 0 or judge_all
+        }
+        if context_mask is None:
+            if asked:
+                raise ModelError("skim() needs context_mask, 1 on context tokens, to know what may be dropped")
+            context_mask = torch.zeros_like(input_ids)
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        if documents is None:
+            documents = torch.arange(len(input_ids), device=input_ids.device)
+        layout = self.layout(attention_mask, context_mask)
+        result = encode_ragged(
+            self.encoder,
+            self.adapter,
+            self._predictors(),
+            asked,
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            context_mask,
+            layout,
+            documents,
+        )
+        logits = self.qa_outputs(result.hidden).float()
+        full = torch.full((input_ids.numel(), 2), -torch.inf, device=logits.device)
+        full[result.origins] = logits
+        start_logits, end_logits = full.view(*input_ids.shape, 2).unbind(-1)
+        return SkimOutput(start_logits=start_logits, end_logits=end_logits, trace=self._trace(layout, result))
+
+    def _predictors(self) -> dict[int, nn.Module]:
+        return {int(number): predictor for number, predictor in self.predictors.items()}
+
+    def _judge(
+        self,
+        output: BlockSkimOutput,
+        layout: BlockLayout,
+        logits: Any,
+        labels: Tensor | None,
+        start_positions: Tensor | None,
+        end_positions: Tensor | None,
+    ) -> None:
+        """Fill in the predictors' logits and, with labels, the skim loss."""
+        shape = (layout.judged.shape[0], len(self.skim_layers), layout.judged.shape[1], 2)
+        full = torch.full(shape, torch.nan, device=layout.judged.device)
+        for index, number in enumerate(self.skim_layers):
+            if number in logits:
+                full[:, index][layout.judged] = logits[number].detach().float()
+        output.skim_logits = full
+        if labels is None and start_positions is not None and end_positions is not None:
+            labels = relevance_labels(layout, start_positions, end_positions)
+        if labels is None:
+            return
+        if labels.shape != layout.judged.shape:
+            raise ModelError(
+                f"skim_labels has the shape {tuple(labels.shape)}, but this batch has {tuple(layout.judged.shape)} "
+                f"blocks of {layout.block_size} tokens ({self._skim_config.alignment} alignment)"
+            )
+        judged = labels[layout.judged]
+        losses = [block_loss(part, judged, self._skim_config.balance_factor) for part in logits.values()]
+        output.skim_loss = torch.stack(losses).sum() if losses else full.new_zeros(())
+        output.skim_labels = labels.masked_fill(~layout.judged, -100)
+
+    def _trace(self, layout: BlockLayout, result: RaggedResult) -> SkimTrace:
+        shape = layout.judged.shape
+        layers = self.adapter.layers(self.encoder)
+        kept, probabilities, uses = [], [], {}
+        for number, record in result.records.items():
+            stayed = torch.zeros(layout.judged.numel(), dtype=torch.bool, device=layout.judged.device)
+            stayed[record.judged[record.kept]] = True
+            likely = torch.full((layout.judged.numel(),), torch.nan, device=layout.judged.device)
+            likely[record.judged] = record.probabilities
+            kept.append(stayed.view(shape))
+            probabilities.append(likely.view(shape))
+            widths = self.adapter.widths(layers[number - 1])
+            each = [predictor_flops(self._skim_config, widths, count) for count in result.questions.tolist()]
+            judged = torch.bincount(record.samples, minlength=shape[0])
+            uses[number] = LayerUse(record.left, judged * torch.tensor(each, device=judged.device))
+        empty = torch.zeros((0, *shape), device=layout.judged.device)
+        return SkimTrace(
+            layout=layout,
+            layers=tuple(result.records),
+            kept=torch.stack(kept) if kept else empty.bool(),
+            probabilities=torch.stack(probabilities) if probabilities else empty,
+            flops=skim_flops(self.cost, uses, result.lengths),
+            dense_flops=dense_flops(self.cost, result.lengths),
+            tokens=result.lengths,
+        )
+
+
+def check_loadable(name_or_path: str | Path) -> None:
+    """Raise ModelError when a local directory lacks a config or safetensors weights."""
+    directory = Path(name_or_path)
+    if not directory.exists():
+        if directory.is_absolute() or str(name_or_path).startswith((".", "~")) or str(name_or_path).count("/") != 1:
+            raise ModelError(f"{name_or_path}: no such model directory")
+        return
+    if directory.is_file():
+        raise ModelError(f"{name_or_path} is a file; a model is a directory with config.json and model.safetensors")
+    if not (directory / "config.json").is_file():
+        raise ModelError(f"{name_or_path} has no config.json; it is no model directory")
+    if not any(directory.glob("*.safetensors")):
+        pickles = sorted(path.name for path in directory.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".ckpt"))
+        why = f"only {pickles[0]}, a pickle file, which is not read as it can run code" if pickles else "no weights"
+        raise ModelError(f"{name_or_path} has {why}; convert the weights to model.safetensors")
+
+
+def _load_source(backbone: str | Path, kwargs: dict[str, Any]) -> PreTrainedModel:
+    """Load a checkpoint with its QA head where it has one."""
+    check_loadable(backbone)
+    try:
+        config = AutoConfig.from_pretrained(backbone)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{backbone}: {_first_line(error)}") from error
+    adapter_for(config.model_type)
+    answers = any("QuestionAnswering" in name for name in config.architectures or [])
+    loader = AutoModelForQuestionAnswering if answers else AutoModel
+    try:
+        source: PreTrainedModel = loader.from_pretrained(backbone, **{"use_safetensors": True, **kwargs})
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{backbone}: {_first_line(error)}") from error
+    return source
+
+
+def _encoder_from_config(config: PreTrainedConfig) -> PreTrainedModel:
+    """The bare encoder, without the pooling layer that QA never uses."""
+    encoder: PreTrainedModel
+    try:
+        encoder = AutoModel.from_config(copy.deepcopy(config), add_pooling_layer=False)
+    except TypeError:
+        encoder = AutoModel.from_config(copy.deepcopy(config))
+    return encoder
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+AutoConfig.register("blockskim", BlockSkimConfig)
+AutoModelForQuestionAnswering.register(BlockSkimConfig, BlockSkimForQuestionAnswering)

@@ -1,0 +1,132 @@
+"""Skim predictors: small networks that tell relevant blocks from irrelevant ones."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from blockskim.config import SkimConfig
+from blockskim.inputs import LayerView, hidden_features, question_features, tile_features
+
+
+@dataclass(frozen=True, slots=True)
+class LayerWidths:
+    """The widths of a layer that predictors are built for: hidden states, attention heads, and size of a head."""
+
+    hidden: int
+    heads: int
+    head_dim: int
+
+
+class TilePredictor(nn.Sequential):
+    """The CNN of the paper over diagonal attention tiles, heads as channels.
+
+    Conv 3x3, batch norm, ReLU, average pool 2; the same four again; flatten, heads first; linear to 2 logits.
+    Maps tiles (blocks, heads, block_size, block_size) to logits (blocks, 2).
+    """
+
+    def __init__(self, heads: int, block_size: int) -> None:
+        """Make the network for ``heads`` channels and tiles of ``block_size`` tokens."""
+        layers: list[nn.Module] = []
+        for _ in range(2):
+            layers += [nn.Conv2d(heads, heads, 3, padding=1), nn.BatchNorm2d(heads), nn.ReLU(), nn.AvgPool2d(2)]
+        super().__init__(*layers, nn.Flatten(), nn.Linear(heads * (block_size // 4) ** 2, 2))
+
+
+class PooledPredictor(nn.Sequential):
+    """A network with one hidden layer over pooled features (blocks, features), to logits (blocks, 2)."""
+
+    def __init__(self, features: int, width: int, normalize: bool) -> None:
+        """Make the network for ``features`` inputs, layer-normalised if asked, and ``width`` hidden units."""
+        norm = nn.LayerNorm(features) if normalize else nn.Identity()
+        super().__init__(norm, nn.Linear(features, width), nn.ReLU(), nn.Linear(width, 2))
+
+
+class SkimPredictor(nn.Module):
+    """Judges the blocks of one layer from the inputs that the config names; several inputs add their logits."""
+
+    def __init__(self, config: SkimConfig, widths: LayerWidths) -> None:
+        """Make the branches for the config's inputs and the layer's widths."""
+        super().__init__()
+        self.branches = nn.ModuleDict({name: _SOURCES[name].build(config, widths) for name in config.inputs})
+
+    def forward(self, view: LayerView) -> Tensor:
+        """Logits of "irrelevant" and "relevant" for each block of the view. Shape: (blocks, 2)."""
+        return torch.stack(
+            [branch(_cast(_SOURCES[name].features(view), branch)) for name, branch in self.branches.items()]
+        ).sum(0)
+
+
+def keep_probabilities(logits: Tensor) -> Tensor:
+    """Probability that a block is relevant, in float32, from logits (..., 2). Shape: (...)."""
+    return (logits[..., 1].float() - logits[..., 0].float()).sigmoid()
+
+
+def predictor_flops(config: SkimConfig, widths: LayerWidths, question_tokens: int) -> int:
+    """Floating-point operations (2 a multiply-add) of judging one block, its question having ``question_tokens``.
+
+    Counted are matrix products and convolutions, as PyTorch's counter does; products of queries and keys included.
+    """
+    return sum(_SOURCES[name].flops(config, widths, question_tokens) for name in config.inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """An input: its features, the network that reads them, and what both cost a block."""
+
+    features: Callable[[LayerView], Tensor]
+    build: Callable[[SkimConfig, LayerWidths], nn.Module]
+    flops: Callable[[SkimConfig, LayerWidths, int], int]
+
+
+def _cast(features: Tensor, branch: nn.Module) -> Tensor:
+    return features.to(next(branch.parameters()).dtype)
+
+
+def _question_width(widths: LayerWidths) -> int:
+    return 6 * widths.heads
+
+
+def _hidden_width(widths: LayerWidths) -> int:
+    return 3 * (widths.hidden + widths.heads * widths.head_dim)
+
+
+def _pooled_flops(features: int, width: int) -> int:
+    return 2 * (features * width + width * 2)
+
+
+def _tile_flops(config: SkimConfig, widths: LayerWidths, _question_tokens: int) -> int:
+    size, heads = config.block_size, widths.heads
+    scores = heads * widths.head_dim * size**2
+    convolutions = heads**2 * 9 * (size**2 + (size // 2) ** 2)
+    return 2 * (scores + convolutions + heads * (size // 4) ** 2 * 2)
+
+
+def _question_flops(config: SkimConfig, widths: LayerWidths, question_tokens: int) -> int:
+    scores = 2 * 2 * widths.heads * widths.head_dim * config.block_size * question_tokens
+    return scores + _pooled_flops(_question_width(widths), config.predictor_width)
+
+
+def _hidden_flops(config: SkimConfig, widths: LayerWidths, _question_tokens: int) -> int:
+    return _pooled_flops(_hidden_width(widths), config.predictor_width)
+
+
+def _build_tiles(config: SkimConfig, widths: LayerWidths) -> nn.Module:
+    return TilePredictor(widths.heads, config.block_size)
+
+
+def _build_question(config: SkimConfig, widths: LayerWidths) -> nn.Module:
+    # Not normalised: the level of attention to the question, the same for all heads, is what tells blocks apart.
+    return PooledPredictor(_question_width(widths), config.predictor_width, normalize=False)
+
+
+def _build_hidden(config: SkimConfig, widths: LayerWidths) -> nn.Module:
+    return PooledPredictor(_hidden_width(widths), config.predictor_width, normalize=True)
+
+
+_SOURCES = {
+    "tiles": _Source(tile_features, _build_tiles, _tile_flops),
+    "question": _Source(question_features, _build_question, _question_flops),
+    "hidden": _Source(hidden_features, _build_hidden, _hidden_flops),
+}

@@ -1,0 +1,305 @@
+"""The house rules that a reader of one file can't see: who may import whom, and what appears nowhere.
+
+Nothing is imported or run here; the source is parsed. An import counts wherever it stands, also inside of a function
+or under ``if TYPE_CHECKING``.
+"""
+
+import ast
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "src" / "blockskim"
+
+# Lowest first. A unit (a module or subpackage right under blockskim) may import the units that stand before it here.
+# "" is the package itself: it names the public API. `__main__` runs the command line.
+LAYERS = (
+    "errors",
+    "config",
+    "blocks",
+    "question",
+    "trace",
+    "losses",
+    "attention",
+    "inputs",
+    "predictor",
+    "encoders",
+    "flops",
+    "dense",
+    "ragged",
+    "model_config",
+    "modeling",
+    "data",
+    "metrics",
+    "training",
+    "profiling",
+    "pipeline",
+    "",
+    "cli",
+    "__main__",
+)
+
+# These take plain tensors and know no model: nothing of transformers, and by their place above nothing of encoders.
+KNOW_NO_MODEL = ("errors", "config", "blocks", "question", "trace", "losses", "attention", "inputs", "predictor")
+
+# What a unit must not know although it stands before it: data serves any model.
+MUST_NOT_KNOW = {
+    "data": {"attention", "inputs", "predictor", "encoders", "flops", "dense", "ragged", "model_config", "modeling"}
+}
+
+# Installed with an extra only: never imported when a module is, but inside of the function that needs it.
+OPTIONAL = {"accelerate", "tensorboard", "matplotlib", "onnx", "onnxruntime", "onnxscript", "optuna"}
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module of the package, parsed; ``name`` is dotted and starts with the package's."""
+
+    name: str
+    path: Path
+    tree: ast.Module
+
+    @property
+    def unit(self) -> str:
+        """First part of the name under the package, "" for the package itself."""
+        return unit_of(self.name)
+
+
+def unit_of(name: str) -> str:
+    """The unit that a dotted name belongs to."""
+    return (*name.split("."), "")[1]
+
+
+def module_name(path: Path) -> str:
+    """Dotted name of a file of the package."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = tuple(
+    Module(module_name(path), path, ast.parse(path.read_text(encoding="utf-8"), str(path)))
+    for path in sorted(PACKAGE.rglob("*.py"))
+)
+NAMES = frozenset(module.name for module in MODULES)
+every_module = pytest.mark.parametrize("module", MODULES, ids=[module.name for module in MODULES])
+
+
+def imported_names(nodes: Iterator[ast.AST], name: str, is_package: bool) -> Iterator[tuple[int, str]]:
+    """Line and absolute dotted name of everything that the nodes of module ``name`` import."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = name.split(".")
+                parts = parts[: len(parts) - node.level + is_package]
+                base = ".".join([*parts, base] if base else parts)
+            for alias in node.names:
+                yield node.lineno, f"{base}.{alias.name}"
+
+
+def imports(module: Module, nodes: Iterator[ast.AST] | None = None) -> list[tuple[int, str]]:
+    """Line and absolute dotted name of everything that a module imports (or that ``nodes`` of it import)."""
+    nodes = nodes if nodes is not None else ast.walk(module.tree)
+    return list(imported_names(nodes, module.name, module.path.name == "__init__.py"))
+
+
+def own_module(target: str) -> str | None:
+    """The module of the package that an imported dotted name means: itself, or the one that defines the name."""
+    if target != "blockskim" and not target.startswith("blockskim."):
+        return None
+    while target not in NAMES and "." in target:
+        target = target.rpartition(".")[0]
+    return target
+
+
+def executed_at_import(tree: ast.Module) -> Iterator[ast.AST]:
+    """Every node that runs when the module is imported: none inside of functions or ``if TYPE_CHECKING``."""
+    waiting: list[ast.AST] = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting.extend(node.orelse)
+            continue
+        yield node
+        waiting.extend(ast.iter_child_nodes(node))
+
+
+def may_import(importer: str, imported: str) -> bool:
+    """Whether unit ``importer`` may import unit ``imported``; units without a place are another test's business."""
+    if importer == imported or importer not in LAYERS or imported not in LAYERS:
+        return True
+    if imported in MUST_NOT_KNOW.get(importer, ()):
+        return False
+    return LAYERS.index(imported) < LAYERS.index(importer)
+
+
+def where(module: Module, line: int) -> str:
+    """File and line, as an editor opens it."""
+    return f"{module.path.relative_to(ROOT)}:{line}"
+
+
+def test_the_package_is_found() -> None:
+    assert "blockskim" in NAMES
+    assert "blockskim.errors" in NAMES
+
+
+@pytest.mark.parametrize(
+    ("source", "is_package", "expected"),
+    [
+        ("import blockskim.cli.main", False, ["blockskim.cli.main"]),
+        ("from blockskim import blocks, config as c", False, ["blockskim.blocks", "blockskim.config"]),
+        ("from ..encoders import bert", False, ["blockskim.encoders.bert"]),
+        ("from . import scores", False, ["blockskim.metrics.scores"]),
+        ("from . import scores", True, ["blockskim.metrics.squad.scores"]),
+        ("from .scores import f1", False, ["blockskim.metrics.scores.f1"]),
+        ("def f():\n    from blockskim.data import x", False, ["blockskim.data.x"]),
+        ("if TYPE_CHECKING:\n    from blockskim.data import x", False, ["blockskim.data.x"]),
+    ],
+)
+def test_every_form_of_import_is_seen(source: str, is_package: bool, expected: list[str]) -> None:
+    nodes = ast.walk(ast.parse(source))
+    assert [name for _, name in imported_names(nodes, "blockskim.metrics.squad", is_package)] == expected
+
+
+@pytest.mark.parametrize(
+    ("importer", "imported", "allowed"),
+    [
+        ("blocks", "errors", True),
+        ("config", "errors", True),
+        ("attention", "encoders", False),
+        ("predictor", "modeling", False),
+        ("encoders", "attention", True),
+        ("encoders", "data", False),
+        ("modeling", "flops", True),
+        ("modeling", "profiling", False),
+        ("data", "blocks", True),
+        ("data", "modeling", False),
+        ("pipeline", "cli", False),
+        ("cli", "training", True),
+        ("__main__", "cli", True),
+        ("cli", "", True),
+        ("training", "", False),
+    ],
+)
+def test_the_layers_say_what_is_meant(importer: str, imported: str, allowed: bool) -> None:
+    assert may_import(importer, imported) is allowed
+
+
+def test_every_unit_has_a_place_in_the_layers() -> None:
+    unplaced = {module.unit for module in MODULES} - set(LAYERS)
+    assert not unplaced, f"give {sorted(unplaced)} a line in LAYERS: what may import it, and what may it import?"
+
+
+@every_module
+def test_imports_follow_the_layers(module: Module) -> None:
+    wrong = []
+    for line, target in imports(module):
+        imported = own_module(target)
+        if imported is None or target == "blockskim.__version__":
+            continue
+        if not may_import(module.unit, unit_of(imported)):
+            wrong.append(f"{where(module, line)}: {module.unit} may not import {imported}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_import_cycles() -> None:
+    # The package's own __init__ is left out: it offers names of everything, and only the command line may ask it.
+    graph = {
+        module.name: {
+            imported
+            for _, target in imports(module)
+            if (imported := own_module(target)) not in (None, "blockskim", module.name)
+        }
+        for module in MODULES
+        if module.name != "blockskim"
+    }
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, "import cycle: " + " -> ".join([*path[path.index(name) :], name])
+        if name not in done:
+            for imported in sorted(graph[name]):
+                visit(imported, (*path, name))
+            done.add(name)
+
+    for name in sorted(graph):
+        visit(name, ())
+
+
+@every_module
+def test_lower_layers_know_no_model(module: Module) -> None:
+    if module.unit not in KNOW_NO_MODEL:
+        return
+    wrong = [where(module, line) for line, target in imports(module) if target.split(".")[0] == "transformers"]
+    assert not wrong, f"{module.unit} knows no model, and so no transformers: {wrong}"
+
+
+@every_module
+def test_optional_packages_are_imported_when_needed(module: Module) -> None:
+    wrong = [
+        f"{where(module, line)}: {target}"
+        for line, target in imports(module, executed_at_import(module.tree))
+        if target.split(".")[0] in OPTIONAL
+    ]
+    assert not wrong, "import these inside of the function that needs them:\n" + "\n".join(wrong)
+
+
+def test_optional_packages_are_those_of_the_extras() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {
+        requirement.split(">")[0]
+        for name, requirements in project["optional-dependencies"].items()
+        if name != "dev"
+        for requirement in requirements
+    }
+    assert extras == OPTIONAL
+
+
+@every_module
+def test_only_the_command_line_prints(module: Module) -> None:
+    if module.unit == "cli":
+        return
+    wrong = [
+        where(module, node.lineno)
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("print", "pprint")
+    ]
+    assert not wrong, f"print belongs in blockskim.cli: {wrong}"
+
+
+@every_module
+def test_modules_have_names_that_say_something(module: Module) -> None:
+    assert not {"utils", "util"} & set(module.name.split(".")), "name the module for what it holds"
+
+
+@every_module
+def test_public_modules_have_a_docstring(module: Module) -> None:
+    last = module.name.rpartition(".")[2]
+    if last.startswith("_") and last != "__main__":
+        return
+    assert ast.get_docstring(module.tree), f"{module.path.relative_to(ROOT)} has no docstring"
+
+
+@every_module
+def test_no_foreign_code_is_run(module: Module) -> None:
+    """No ``trust_remote_code``, and nothing unpickled: weights are read from safetensors only."""
+    wrong = []
+    for node in ast.walk(module.tree):
+        if (
+            isinstance(node, ast.keyword)
+            and node.arg == "trust_remote_code"
+            and not (isinstance(node.value, ast.Constant) and node.value.value is False)
+        ):
+            wrong.append(f"{where(module, node.value.lineno)}: trust_remote_code")
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("torch.load", "pickle.load", "pickle.loads"):
+            wrong.append(f"{where(module, node.lineno)}: {ast.unparse(node.func)}")
+    assert not wrong, "\n".join(wrong)
