@@ -66,6 +66,8 @@ def detect_format(path: Path | str) -> str:
         DataError: the file can't be read, is not JSON, or is of no known format.
     """
     path = check_file(path)
+    if not path.is_file():
+        raise DataError(f"{path}: is a pipe, which can be read only once: name its format ({', '.join(READERS)})")
     with open_text(path) as text:
         head = text.read(_FIRST_LOOK)
         more = text.read(1)
