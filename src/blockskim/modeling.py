@@ -398,6 +398,19 @@ def check_loadable(name_or_path: str | Path) -> None:
         raise ModelError(f"{name_or_path} has {why}; convert the weights to model.safetensors")
 
 
+def is_block_skim(name_or_path: str | Path) -> bool:
+    """Whether a model directory or hub id holds a Block-Skim model (and not another transformers checkpoint).
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    check_loadable(name_or_path)
+    try:
+        return bool(AutoConfig.from_pretrained(name_or_path).model_type == BlockSkimConfig.model_type)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{name_or_path}: {_first_line(error)}") from error
+
+
 def _load_source(backbone: str | Path, kwargs: dict[str, Any]) -> PreTrainedModel:
     """Load a checkpoint with its QA head where it has one."""
     check_loadable(backbone)

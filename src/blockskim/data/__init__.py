@@ -1,0 +1,1 @@
+"""Reading question-answering data and cutting it into windows."""

@@ -66,7 +66,6 @@ class PairTemplate:
         between: between question and context.
         after: behind the context.
         types: token type of the question part and of the context part, or None if the tokenizer has none.
-        closing_types: token type of each token of ``between``.
         pad_id: what padding is filled with.
     """
 
@@ -163,12 +162,21 @@ class WindowSet(Sequence[dict[str, Any]]):
             types = np.full(len(ids), template.types[1], dtype=np.int64)
             types[:first] = template.types[0]
             item["token_type_ids"] = types
+        item["answer_spans"] = self.answer_spans(index)
         spans = self.answers[example]
-        inside = spans[(spans[:, 0] < end) & (spans[:, 1] >= start)] if len(spans) else spans
-        item["answer_spans"] = np.clip(inside, start, end - 1) - start + first
-        whole = inside[(inside[:, 0] >= start) & (inside[:, 1] < end)]
+        whole = spans[(spans[:, 0] >= start) & (spans[:, 1] < end)]
         item["target"] = whole[0] - start + first if len(whole) else np.zeros(2, dtype=np.int64)
         return item
+
+    def answer_spans(self, index: int) -> NDArray[np.int64]:
+        """First and last token, inside the window, of each answer that it holds in whole or in part.
+
+        Shape: (answers, 2)
+        """
+        example, start, end = (int(value) for value in self.windows[index])
+        spans = self.answers[example]
+        inside = spans[(spans[:, 0] < end) & (spans[:, 1] >= start)]
+        return np.clip(inside, start, end - 1) - start + self.context_start(index)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Assemble all windows in order."""

@@ -32,6 +32,7 @@ class EncoderAdapter:
         linears: (layer) -> the linear layers before attention, and those after it, for counting arithmetic.
         embedding_linears: (encoder) -> linear layers in the embedding.
         attention_dropout: (layer) -> dropout probability of attention probabilities.
+        set_attention_dropout: (layer, probability) changes it.
         position_bias: (encoder, row positions, column positions) -> what is added to the scores of every layer, or
             None for a family without. Shapes: (..., rows), (..., columns) to (..., heads, rows, columns).
     """
@@ -46,6 +47,7 @@ class EncoderAdapter:
     linears: Callable[[nn.Module], tuple[Sequence[nn.Linear], Sequence[nn.Linear]]]
     embedding_linears: Callable[[PreTrainedModel], Sequence[nn.Linear]]
     attention_dropout: Callable[[nn.Module], float]
+    set_attention_dropout: Callable[[nn.Module, float], None]
     position_bias: Callable[[PreTrainedModel, Tensor, Tensor], Tensor] | None = None
 
 

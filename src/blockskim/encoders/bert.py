@@ -86,6 +86,12 @@ def attention_dropout(layer: nn.Module) -> float:
     return float(part.attention.self.dropout.p)
 
 
+def set_attention_dropout(layer: nn.Module, probability: float) -> None:
+    """Change the dropout probability on attention probabilities."""
+    part: Any = layer
+    part.attention.self.dropout.p = probability
+
+
 ADAPTER = EncoderAdapter(
     model_types=("bert", "roberta", "xlm-roberta", "camembert", "electra"),
     layers=layers,
@@ -97,4 +103,5 @@ ADAPTER = EncoderAdapter(
     linears=linears,
     embedding_linears=embedding_linears,
     attention_dropout=attention_dropout,
+    set_attention_dropout=set_attention_dropout,
 )

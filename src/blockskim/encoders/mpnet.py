@@ -87,6 +87,12 @@ def position_bias(encoder: PreTrainedModel, rows: Tensor, columns: Tensor) -> Te
     return bias.movedim(-1, -3)
 
 
+def set_attention_dropout(layer: nn.Module, probability: float) -> None:
+    """Change the dropout probability on attention probabilities."""
+    part: Any = layer
+    part.attention.attn.dropout.p = probability
+
+
 ADAPTER = EncoderAdapter(
     model_types=("mpnet",),
     layers=layers,
@@ -98,5 +104,6 @@ ADAPTER = EncoderAdapter(
     linears=linears,
     embedding_linears=embedding_linears,
     attention_dropout=attention_dropout,
+    set_attention_dropout=set_attention_dropout,
     position_bias=position_bias,
 )

@@ -1,0 +1,1 @@
+"""What runs cost: latency and throughput against named baselines."""

@@ -1,0 +1,1 @@
+"""Joint training, and choosing thresholds."""

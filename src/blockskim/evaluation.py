@@ -1,0 +1,221 @@
+"""Official scores of a model on a data file, and what its answers cost."""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from blockskim.data.examples import Example
+from blockskim.data.windows import WindowSet, WindowSettings, make_windows
+from blockskim.errors import DataError
+from blockskim.flops import dense_flops
+from blockskim.inference import AnswerCollector, ExampleAnswers, Progress, Thresholds, WindowBatch, run_windows
+from blockskim.judgements import answer_labels
+from blockskim.metrics.hotpotqa import score_hotpotqa
+from blockskim.metrics.mrqa import score_mrqa
+from blockskim.metrics.squad import score_squad, score_squad2
+from blockskim.modeling import BlockSkimForQuestionAnswering
+
+
+@dataclass(slots=True)
+class LayerCount:
+    """Decisions of one layer's predictor, added up over windows.
+
+    Attributes:
+        judged: blocks it judged.
+        kept: of these, kept.
+        relevant: of these, holding answer tokens.
+        right: kept and relevant.
+    """
+
+    judged: int = 0
+    kept: int = 0
+    relevant: int = 0
+    right: int = 0
+
+    def summary(self, layer: int) -> dict[str, float | int | None]:
+        """Precision, recall and share kept of what the layer judged; None where nothing was there to divide by."""
+        return {
+            "layer": layer,
+            "precision": self.right / self.kept if self.kept else None,
+            "recall": self.right / self.relevant if self.relevant else None,
+            "kept": self.kept / self.judged if self.judged else None,
+        }
+
+
+@dataclass(slots=True)
+class CostReport:
+    """What a run over windows cost and what its predictors did, added up batch by batch."""
+
+    windows: int = 0
+    blocks: int = 0
+    flops: int = 0
+    dense_flops: int = 0
+    layers: dict[int, LayerCount] = field(default_factory=dict)
+    kept_blocks: dict[int, int] = field(default_factory=dict)
+
+    def add(self, batch: WindowBatch, windows: WindowSet) -> None:
+        """Take in the trace of a batch."""
+        trace = batch.output.trace
+        assert trace is not None
+        self.windows += len(batch.indices)
+        self.blocks += int(trace.blocks.sum())
+        self.flops += int(trace.flops.sum())
+        self.dense_flops += int(trace.dense_flops.sum())
+        if not trace.layers:
+            return
+        relevant = answer_labels(batch, windows)
+        for index, layer in enumerate(trace.layers):
+            judged = ~trace.probabilities[index].isnan()
+            kept = trace.kept[index]
+            count = self.layers.setdefault(layer, LayerCount())
+            count.judged += int(judged.sum())
+            count.kept += int(kept.sum())
+            count.relevant += int((relevant & judged).sum())
+            count.right += int((relevant & kept).sum())
+            self.kept_blocks[layer] = self.kept_blocks.get(layer, 0) + int(kept.sum())
+
+    def kept_by_layer(self, num_layers: int) -> list[float]:
+        """Share of all judged blocks still there after each layer, from the first layer to the last."""
+        shares, last = [], 1.0
+        for layer in range(1, num_layers + 1):
+            if layer in self.kept_blocks:
+                last = self.kept_blocks[layer] / max(1, self.blocks)
+            shares.append(last)
+        return shares
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Scores, cost and answers of one run.
+
+    Attributes:
+        scores: what the data's official score gives.
+        cost: arithmetic and predictor decisions.
+        seconds: wall clock of tokenised windows to answers, the model's loading and tokenisation left out.
+        predictions: answer text by example id.
+        answers: candidates of each example.
+    """
+
+    scores: dict[str, float]
+    cost: CostReport
+    seconds: float
+    predictions: dict[str, str]
+    answers: list[ExampleAnswers]
+
+
+def evaluate_windows(
+    model: BlockSkimForQuestionAnswering,
+    windows: WindowSet,
+    batch_size: int = 32,
+    thresholds: Thresholds = None,
+    max_answer_length: int = 30,
+    judge_all: bool = False,
+    n_best: int = 1,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Answer every example of a window set and score the answers.
+
+    Args:
+        model: in evaluation mode.
+        windows: of the examples to score.
+        batch_size: windows a batch.
+        thresholds: as ``skim`` takes them; 0 for a dense run.
+        max_answer_length: most tokens in an answer.
+        judge_all: ask predictors of layers whose threshold is 0 too.
+        n_best: candidates to keep an example.
+        progress: told after each batch.
+    """
+    collector = AnswerCollector(windows, max_answer_length, n_best)
+    cost = CostReport()
+    started = time.perf_counter()
+    for batch in run_windows(model, windows, batch_size, thresholds, judge_all, progress):
+        collector.add(batch)
+        cost.add(batch, windows)
+    answers = collector.results()
+    seconds = time.perf_counter() - started
+    predictions = {
+        example.id: result.candidates[0].text(example.context) if result.candidates else ""
+        for example, result in zip(windows.examples, answers, strict=True)
+    }
+    return Evaluation(score(windows.examples, predictions, answers), cost, seconds, predictions, answers)
+
+
+def score(
+    examples: Sequence[Example], predictions: dict[str, str], answers: Sequence[ExampleAnswers]
+) -> dict[str, float]:
+    """Scores by the official rules of the format that the examples came in."""
+    metadata = dict(examples[0].metadata)
+    if metadata.get("format") == "squad" and metadata.get("version") == "2.0":
+        # The chance of "no answer" as a number that rises with it; its scale makes no difference to the score.
+        null = {
+            example.id: result.null_score - (result.candidates[0].score if result.candidates else -np.inf)
+            for example, result in zip(examples, answers, strict=True)
+        }
+        chances = {name: float(1 / (1 + np.exp(-np.clip(value, -50, 50)))) for name, value in null.items()}
+        return score_squad2(predictions, examples, chances, 0.5)
+    if metadata.get("format") == "mrqa":
+        return score_mrqa(predictions, examples)
+    if metadata.get("format") in ("hotpotqa", "hotpotqa-pseudo"):
+        return score_hotpotqa(predictions, examples)
+    return score_squad(predictions, examples)
+
+
+def padded_flops(model: BlockSkimForQuestionAnswering, windows: WindowSet) -> int:
+    """Arithmetic of the dense model on the same windows, each padded to the longest allowed."""
+    lengths = torch.full((len(windows),), windows.settings.max_length)
+    return int(dense_flops(model.cost, lengths).sum())
+
+
+def report(model: BlockSkimForQuestionAnswering, windows: WindowSet, result: Evaluation) -> dict[str, Any]:
+    """The figures of an evaluation as the command line prints them."""
+    examples = len(windows.examples)
+    padded = padded_flops(model, windows)
+    cost = result.cost
+    return {
+        **result.scores,
+        "examples": examples,
+        "windows": cost.windows,
+        "flops_per_example": cost.flops / examples,
+        "dense_flops_per_example": cost.dense_flops / examples,
+        "padded_flops_per_example": padded / examples,
+        "flops_speedup": cost.dense_flops / cost.flops,
+        "flops_speedup_padded": padded / cost.flops,
+        "seconds": result.seconds,
+        "kept_by_layer": cost.kept_by_layer(len(model.cost.layers)),
+        "predictor": [count.summary(layer) for layer, count in sorted(cost.layers.items())],
+    }
+
+
+def evaluate(
+    model: BlockSkimForQuestionAnswering,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Iterable[Example],
+    settings: WindowSettings | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Score a model on examples and report what its answers cost.
+
+    Args:
+        model: the model; put in evaluation mode.
+        tokenizer: its fast tokenizer.
+        examples: from ``read_examples``.
+        settings: of the windows.
+        **options: for ``evaluate_windows``: ``batch_size``, ``thresholds`` and so on.
+
+    Returns:
+        Official scores (percent) and cost; see the documentation of ``blockskim evaluate``.
+
+    Raises:
+        DataError: there are no examples.
+    """
+    chosen = list(examples)
+    if not chosen:
+        raise DataError("there are no examples to evaluate")
+    windows = make_windows(chosen, tokenizer, settings)
+    return report(model.eval(), windows, evaluate_windows(model.eval(), windows, **options))
+

@@ -1,0 +1,77 @@
+"""Keep probabilities of all predictors for all blocks of a data set, with the truth: what calibration works on."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from blockskim.blocks import relevance_labels
+from blockskim.data.windows import WindowSet
+from blockskim.inference import WindowBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Judgements:
+    """What every predictor said about every judged block of a run in which nothing was dropped.
+
+    Attributes:
+        layers: numbers of the layers.
+        probabilities: Shape: (layers, blocks)
+        relevant: whether the block holds answer tokens. Shape: (blocks,)
+        windows: the window of each block. Shape: (blocks,)
+        tokens: tokens in each block. Shape: (blocks,)
+    """
+
+    layers: tuple[int, ...]
+    probabilities: NDArray[np.float64]
+    relevant: NDArray[np.bool_]
+    windows: NDArray[np.int64]
+    tokens: NDArray[np.int64]
+
+
+def answer_labels(batch: WindowBatch, windows: WindowSet) -> torch.Tensor:
+    """True for the judged blocks of a batch that hold tokens of an annotated answer. Shape: (batch, blocks)."""
+    trace = batch.output.trace
+    assert trace is not None
+    spans = [windows.answer_spans(int(index)) for index in batch.indices]
+    answers = np.full((len(spans), max([1, *(len(rows) for rows in spans)]), 2), -1, dtype=np.int64)
+    for row, values in zip(answers, spans, strict=True):
+        row[: len(values)] = values
+    starts, ends = torch.from_numpy(answers).to(trace.kept.device).unbind(-1)
+    return relevance_labels(trace.layout, starts, ends) == 1
+
+
+def collect_judgements(batches: Iterable[WindowBatch], windows: WindowSet) -> Judgements:
+    """Gather the judgements of batches that ran with thresholds of 0 and ``judge_all``.
+
+    Raises:
+        ValueError: there is no batch, or one was not run that way.
+    """
+    layers: tuple[int, ...] | None = None
+    parts: list[tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]] = []
+    for batch in batches:
+        trace = batch.output.trace
+        assert trace is not None
+        judged = trace.layout.judged
+        if not bool(judged.any()):
+            continue
+        if layers not in (None, trace.layers) or bool((~trace.kept & judged).any()):
+            raise ValueError("judgements are collected from runs with thresholds of 0 and judge_all alone")
+        layers = trace.layers
+        rows = judged.nonzero(as_tuple=True)[0].cpu().numpy()
+        parts.append(
+            (
+                trace.probabilities[:, judged].double().cpu().numpy(),
+                answer_labels(batch, windows)[judged].cpu().numpy(),
+                batch.indices[rows],
+                trace.layout.lengths[judged].cpu().numpy(),
+            )
+        )
+    if layers is None:
+        raise ValueError("there is no judged block")
+    columns = list(zip(*parts, strict=True))
+    return Judgements(
+        layers, np.concatenate(columns[0], axis=1), *(np.concatenate(column) for column in columns[1:])
+    )

@@ -1,0 +1,56 @@
+"""Which number format a model computes in, found out from the machine."""
+
+import torch
+
+from blockskim.errors import ConfigError
+
+NAMES = ("auto", "float32", "bfloat16", "float16")
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The number format for inference.
+
+    ``"auto"`` takes bfloat16 where the processor multiplies it in hardware (AVX512-BF16 or AMX on a CPU, Ampere or
+    later on a GPU), and float32 elsewhere.
+
+    Raises:
+        ConfigError: the name is unknown, or is float16 on a CPU.
+    """
+    if name not in NAMES:
+        raise ConfigError(f"dtype is {name!r}; it must be one of {', '.join(NAMES)}")
+    if name == "auto":
+        return torch.bfloat16 if has_bfloat16(device) else torch.float32
+    if name == "float16" and device.type == "cpu":
+        raise ConfigError("float16 is for GPUs; on a CPU choose float32, bfloat16 or auto")
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    if device.type != "cpu":
+        return False
+    # These two are private; without them float32 is the safe answer.
+    checks = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+    return any(bool(check()) for check in checks if check is not None)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device to compute on; ``"auto"`` takes a GPU where there is one.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device is {name!r}; it must be auto, cpu or cuda") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device is 'cuda', but PyTorch finds no CUDA device here; use --device cpu")
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device is {name!r}; it must be auto, cpu or cuda")
+    return device

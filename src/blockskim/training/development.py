@@ -1,0 +1,47 @@
+"""Development metrics during training: scores of the dense model, and how good its predictors are."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from blockskim.data.windows import WindowSet
+from blockskim.evaluation import score
+from blockskim.inference import AnswerCollector, WindowBatch, run_windows
+from blockskim.judgements import collect_judgements
+from blockskim.metrics.skim import area_under_roc, kept_at_recall, precision_recall
+from blockskim.modeling import BlockSkimForQuestionAnswering
+
+
+def development_metrics(
+    windows: WindowSet, batch_size: int, max_answer_length: int
+) -> Callable[[BlockSkimForQuestionAnswering], dict[str, float]]:
+    """Make the function that evaluates a model on development windows, with nothing dropped.
+
+    Its result has the official scores and, for each layer N with a predictor, ``precision_N`` and ``recall_N`` at a
+    keep probability of 0.5, ``auc_N``, and ``kept98_N``: the share of blocks to keep so that 98 % of those with
+    answers stay.
+    """
+
+    def evaluate(model: BlockSkimForQuestionAnswering) -> dict[str, float]:
+        collector = AnswerCollector(windows, max_answer_length)
+        batches: list[WindowBatch] = []
+        for batch in run_windows(model, windows, batch_size, 0.0, judge_all=True):
+            collector.add(batch)
+            batches.append(batch)
+        answers = collector.results()
+        predictions = {
+            example.id: answer.candidates[0].text(example.context) if answer.candidates else ""
+            for example, answer in zip(windows.examples, answers, strict=True)
+        }
+        scores = score(windows.examples, predictions, answers)
+        metrics = {name: scores[name] for name in ("exact_match", "f1")}
+        judgements = collect_judgements(batches, windows)
+        for layer, probabilities in zip(judgements.layers, judgements.probabilities, strict=True):
+            precision, recall, _ = precision_recall(probabilities, judgements.relevant)
+            metrics[f"precision_{layer}"] = precision
+            metrics[f"recall_{layer}"] = recall
+            metrics[f"auc_{layer}"] = area_under_roc(probabilities, judgements.relevant)
+            metrics[f"kept98_{layer}"] = kept_at_recall(probabilities, judgements.relevant)
+        return {name: float(np.round(value, 5)) for name, value in metrics.items()}
+
+    return evaluate

@@ -1,0 +1,146 @@
+"""Everything a training run is made of, read from YAML and checked before anything is loaded."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from blockskim.config import SkimConfig
+from blockskim.data.windows import WindowSettings
+from blockskim.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Settings of a training run.
+
+    Attributes:
+        skim: blocks, predictors and the weights of the skim loss.
+        windows: how contexts are cut.
+        epochs: passes over the data.
+        batch_size: windows a step.
+        learning_rate: of the encoder, at its peak.
+        head_learning_rate: of the QA head and the predictors, at its peak.
+        warmup: share of the steps in which the learning rate rises; it falls linearly after.
+        weight_decay: of the optimizer (AdamW).
+        max_grad_norm: gradients are clipped to this norm.
+        hidden_dropout: dropout on hidden states.
+        attention_dropout: dropout on attention probabilities.
+        precision: "float32", "bfloat16", "float16", or "auto" for bfloat16 where the machine has it in hardware.
+        group_by_length: whether windows of similar length share a batch, so that little padding is computed.
+        eval_steps: evaluate and save every so many steps; 0: after each epoch.
+        eval_examples: evaluate on that many examples of the development data; 0 for all.
+        max_answer_length: most tokens in an answer, at evaluation.
+        seed: of everything random.
+    """
+
+    skim: SkimConfig = field(default_factory=SkimConfig)
+    windows: WindowSettings = field(default_factory=WindowSettings)
+    epochs: float = 2.0
+    batch_size: int = 16
+    learning_rate: float = 3e-5
+    head_learning_rate: float = 1e-3
+    warmup: float = 0.06
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    hidden_dropout: float = 0.1
+    attention_dropout: float = 0.0
+    precision: str = "auto"
+    group_by_length: bool = True
+    eval_steps: int = 0
+    eval_examples: int = 0
+    max_answer_length: int = 30
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        positive = ("epochs", "batch_size", "learning_rate", "head_learning_rate", "max_grad_norm", "max_answer_length")
+        for name in positive:
+            _check(name, getattr(self, name), 0.0, None, open_low=True)
+        for name in ("weight_decay", "eval_steps", "eval_examples", "seed"):
+            _check(name, getattr(self, name), 0.0, None)
+        for name in ("warmup", "hidden_dropout", "attention_dropout"):
+            _check(name, getattr(self, name), 0.0, 1.0)
+        for name in ("batch_size", "eval_steps", "eval_examples", "max_answer_length", "seed"):
+            if not isinstance(getattr(self, name), int):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be a whole number")
+        if self.precision not in ("auto", "float32", "bfloat16", "float16"):
+            raise ConfigError(f"precision is {self.precision!r}; it must be auto, float32, bfloat16 or float16")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read settings by name; ``skim`` and ``windows`` are mappings of their own.
+
+        Raises:
+            ConfigError: a name is unknown or a value impossible.
+        """
+        given = dict(values)
+        _known("setting", given, [item.name for item in fields(cls)])
+        for name in ("skim", "windows"):
+            if not isinstance(given.get(name, {}), Mapping):
+                raise ConfigError(f"{name} is {given[name]!r}; it must be a mapping of settings")
+        windows = dict(given.pop("windows", {}))
+        _known("windows setting", windows, [item.name for item in fields(WindowSettings)])
+        skim = SkimConfig.from_dict(given.pop("skim", {}))
+        return cls(skim=skim, windows=WindowSettings(**windows), **given)
+
+    @classmethod
+    def load(cls, source: str | Path) -> Self:
+        """Read a recipe from a YAML file, or one that comes with the library by its name.
+
+        Raises:
+            ConfigError: there is no such recipe, or something in it is wrong.
+        """
+        path = Path(source)
+        shipped = resources.files("blockskim") / "recipes" / f"{source}.yaml"
+        if path.is_file():
+            text = path.read_text(encoding="utf-8")
+        elif shipped.is_file():
+            text = shipped.read_text(encoding="utf-8")
+        else:
+            raise ConfigError(f"there is no recipe {source}; name a YAML file or one of {', '.join(shipped_recipes())}")
+        try:
+            values = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{source} is no valid YAML: {' '.join(str(error).split())}") from error
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"{source} must hold settings as 'name: value' lines")
+        try:
+            return cls.from_dict(values)
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {error}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Values as JSON and YAML know them."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {**values, "skim": self.skim.to_dict(), "windows": asdict(self.windows)}
+
+    def replace(self, **changes: Any) -> Self:
+        """A checked copy with some values changed; ``skim`` may be a mapping of the skim settings to change."""
+        values = self.to_dict()
+        skim = {**values["skim"], **changes.pop("skim", {})}
+        windows = {**values["windows"], **changes.pop("windows", {})}
+        return self.from_dict({**values, **changes, "skim": skim, "windows": windows})
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the recipes that come with the library."""
+    folder = resources.files("blockskim") / "recipes"
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def _known(what: str, values: Mapping[str, Any], names: list[str]) -> None:
+    for name in values:
+        if name not in names:
+            raise ConfigError(f"unknown {what} {name!r}; known are {', '.join(names)}")
+
+
+def _check(name: str, value: object, low: float, high: float | None, open_low: bool = False) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigError(f"{name} is {value!r}; it must be a number")
+    if not value >= low or (open_low and value == low) or (high is not None and value > high):
+        upper = "" if high is None else f" and at most {high:g}"
+        raise ConfigError(f"{name} is {value}; it must be {'above' if open_low else 'at least'} {low:g}{upper}")

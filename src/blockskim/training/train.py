@@ -1,0 +1,230 @@
+"""Joint training of an encoder, its QA head and its skim predictors."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from transformers import (
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
+
+from blockskim.data.collate import training_collator
+from blockskim.data.examples import Example
+from blockskim.data.windows import WindowSet, make_windows
+from blockskim.errors import BlockSkimError, ConfigError, DataError
+from blockskim.modeling import BlockSkimForQuestionAnswering, is_block_skim
+from blockskim.precision import choose_device, has_bfloat16
+from blockskim.training.development import development_metrics
+from blockskim.training.progress import MetricsCallback, ProgressCallback
+from blockskim.training.recipe import Recipe
+from blockskim.training.trainer import SkimTrainer
+
+RECIPE_FILE = "recipe.json"
+CHECKPOINTS = "checkpoints"
+
+
+def train(
+    base: str | Path,
+    train_examples: Sequence[Example],
+    dev_examples: Sequence[Example],
+    output_dir: str | Path,
+    recipe: Recipe | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    report: Callable[[dict[str, Any]], None] | None = None,
+    console: Console | None = None,
+) -> BlockSkimForQuestionAnswering:
+    """Train a Block-Skim model and save the best one of its evaluations.
+
+    Args:
+        base: directory or hub id of an encoder, of a QA model, or of a Block-Skim model to train on.
+        train_examples: what to learn from; answerable ones whose answer was not found in their context are left out.
+        dev_examples: what to choose the best checkpoint by; with none, the last one is kept.
+        output_dir: gets the model, its tokenizer, the recipe and checkpoints.
+        recipe: the settings.
+        device: "auto", "cpu" or "cuda".
+        resume: go on from the last checkpoint in ``output_dir``.
+        report: called with the metrics of each evaluation.
+        console: where to draw progress; None for nowhere.
+
+    Returns:
+        The trained model, in evaluation mode.
+
+    Raises:
+        BlockSkimError: the training extra is not installed, nothing is left to train on, or there is nothing to
+            resume from or something to overwrite.
+    """
+    _need_training_extra()
+    recipe = recipe or Recipe()
+    output = Path(output_dir)
+    checkpoint = _checkpoint(output, resume)
+    if checkpoint is not None:
+        _same_recipe(output, recipe)
+    set_seed(recipe.seed)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    model = _start(base, recipe)
+    windows = training_windows(train_examples, tokenizer, recipe)
+    evaluate = None
+    if dev_examples:
+        chosen = sample(dev_examples, recipe.eval_examples, recipe.seed)
+        development = make_windows(chosen, tokenizer, recipe.windows)
+        evaluate = development_metrics(development, 2 * recipe.batch_size, recipe.max_answer_length)
+    output.mkdir(parents=True, exist_ok=True)
+    _write(output / RECIPE_FILE, recipe.to_dict())
+    callbacks: list[TrainerCallback] = [MetricsCallback(report)] if report else []
+    if console is not None:
+        callbacks.append(ProgressCallback(console))
+    trainer = SkimTrainer(
+        recipe,
+        windows,
+        evaluate,
+        model=model,
+        args=training_arguments(output, recipe, device, evaluate is not None),
+        data_collator=training_collator(model.skim_config, windows.template.pad_id),
+        processing_class=tokenizer,
+        callbacks=callbacks,
+    )
+    # Metrics reach people through `report` and the console, not through print.
+    trainer.remove_callback(PrinterCallback)
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    model.eval()
+    model.save_pretrained(output)
+    tokenizer.save_pretrained(output)
+    _write(output / "training_log.json", trainer.state.log_history)
+    return model
+
+
+def training_windows(
+    examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, recipe: Recipe
+) -> WindowSet:
+    """Windows of the examples that can be learned from.
+
+    Raises:
+        DataError: none can.
+    """
+    usable = [example for example in examples if example.answers or not example.answerable]
+    if not usable:
+        raise DataError(f"none of {len(examples)} training examples has an answer in its context")
+    return make_windows(usable, tokenizer, recipe.windows)
+
+
+def sample(examples: Sequence[Example], count: int, seed: int) -> list[Example]:
+    """``count`` examples at random, in their order; all when ``count`` is 0."""
+    if not count or count >= len(examples):
+        return list(examples)
+    chosen = np.random.default_rng(seed).choice(len(examples), count, replace=False)
+    return [examples[index] for index in sorted(chosen)]
+
+
+def training_arguments(output: Path, recipe: Recipe, device: str, evaluates: bool) -> TrainingArguments:
+    """The recipe in the words of transformers' Trainer."""
+    target = choose_device(device)
+    precision = recipe.precision
+    if precision == "auto":
+        precision = "bfloat16" if has_bfloat16(target) else "float32"
+    if precision == "float16" and target.type == "cpu":
+        raise ConfigError("precision is float16, which a CPU can't train in; choose bfloat16, float32 or auto")
+    strategy = "steps" if recipe.eval_steps else "epoch"
+    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(output / "tensorboard"))
+    return TrainingArguments(
+        output_dir=str(output / CHECKPOINTS),
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        max_grad_norm=recipe.max_grad_norm,
+        lr_scheduler_type="linear",
+        warmup_steps=recipe.warmup,
+        bf16=precision == "bfloat16",
+        fp16=precision == "float16",
+        use_cpu=target.type == "cpu",
+        eval_strategy=strategy if evaluates else "no",
+        save_strategy=strategy,
+        eval_steps=recipe.eval_steps or None,
+        save_steps=recipe.eval_steps or 500,
+        save_total_limit=2,
+        load_best_model_at_end=evaluates,
+        metric_for_best_model="eval_f1" if evaluates else None,
+        greater_is_better=True if evaluates else None,
+        logging_steps=50,
+        report_to=["tensorboard"] if _has("tensorboard") else [],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        label_names=["start_positions", "end_positions", "skim_labels"],
+        dataloader_num_workers=0,
+        seed=recipe.seed,
+        data_seed=recipe.seed,
+    )
+
+
+def _start(base: str | Path, recipe: Recipe) -> BlockSkimForQuestionAnswering:
+    """The model to train: new predictors on a checkpoint, or a Block-Skim model with those it has."""
+    if is_block_skim(base):
+        model = BlockSkimForQuestionAnswering.from_pretrained(base, dtype=torch.float32)
+        model.skim_config = recipe.skim
+    else:
+        model = BlockSkimForQuestionAnswering.from_backbone(base, recipe.skim, dtype=torch.float32)
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Dropout):
+            layer.p = recipe.hidden_dropout
+    config = model.config.encoder_config
+    for name, value in (
+        ("hidden_dropout_prob", recipe.hidden_dropout),
+        ("attention_probs_dropout_prob", recipe.attention_dropout),
+    ):
+        if hasattr(config, name):
+            setattr(config, name, value)
+    for part in model.adapter.layers(model.encoder):
+        model.adapter.set_attention_dropout(part, recipe.attention_dropout)
+    return model
+
+
+def _checkpoint(output: Path, resume: bool) -> Path | None:
+    """The newest checkpoint to resume from; refuses to overwrite or to resume from nothing."""
+    folder = output / CHECKPOINTS
+    found = sorted(
+        (path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").is_file()),
+        key=lambda path: int(path.name.rsplit("-", 1)[1]),
+    )
+    if resume:
+        if not found:
+            raise BlockSkimError(f"there is no checkpoint in {folder} to resume from; start without --resume")
+        return found[-1]
+    if found or (output / "model.safetensors").exists():
+        raise BlockSkimError(f"{output} holds a training run already; add --resume to go on, or name another folder")
+    return None
+
+
+def _same_recipe(output: Path, recipe: Recipe) -> None:
+    stored = json.loads((output / RECIPE_FILE).read_text(encoding="utf-8"))
+    for name, value in json.loads(json.dumps(recipe.to_dict())).items():
+        if stored.get(name) != value:
+            raise ConfigError(
+                f"{name} is {value} but the run in {output} was started with {stored.get(name)}; resume with the same"
+            )
+
+
+def _write(path: Path, values: Any) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def _need_training_extra() -> None:
+    if not _has("accelerate"):
+        raise BlockSkimError("training needs the training extra: pip install 'blockskim[train]'")
+
+
+def _has(name: str) -> bool:
+    return find_spec(name) is not None

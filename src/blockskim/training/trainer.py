@@ -1,0 +1,94 @@
+"""transformers' Trainer with what joint training needs: two losses, two learning rates, QA evaluation."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Sampler
+from transformers import Trainer
+
+from blockskim.data.windows import WindowSet
+from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.training.recipe import Recipe
+from blockskim.training.sampling import LengthGroupedSampler
+
+Evaluate = Callable[[BlockSkimForQuestionAnswering], dict[str, float]]
+
+
+class SkimTrainer(Trainer):
+    """Trains a Block-Skim model on a window set."""
+
+    def __init__(self, recipe: Recipe, windows: WindowSet, evaluate_model: Evaluate | None, **kwargs: Any) -> None:
+        """Train by ``recipe`` on ``windows``; ``evaluate_model`` gives the metrics of an evaluation."""
+        super().__init__(train_dataset=windows, eval_dataset=windows if evaluate_model else None, **kwargs)
+        self.recipe = recipe
+        self.evaluate_model = evaluate_model
+        self._lengths = windows.lengths
+        self._sums: dict[str, Tensor] = {}
+        self._steps = 0
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        return LengthGroupedSampler(
+            self._lengths, self.args.train_batch_size, self.recipe.seed, self.recipe.group_by_length
+        )
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """AdamW with a learning rate of their own for the QA head and the predictors; no decay on biases and norms."""
+        if self.optimizer is None:
+            self.optimizer = torch.optim.AdamW(
+                parameter_groups(model or self.model, self.recipe), betas=(0.9, 0.999), eps=1e-8, fused=True
+            )
+        return self.optimizer
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The joint loss; its parts are added up for the log."""
+        output = model(**inputs)
+        for name in ("qa_loss", "skim_loss"):
+            part = getattr(output, name)
+            if part is not None:
+                self._sums[name] = self._sums.get(name, torch.zeros((), device=part.device)) + part.detach()
+        self._steps += 1
+        return (output.loss, output) if return_outputs else output.loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log, beside the loss, the means of its parts since the last time."""
+        if "loss" in logs and self._steps:
+            logs = {**logs, **{name: float(value) / self._steps for name, value in self._sums.items()}}
+            self._sums, self._steps = {}, 0
+        super().log(logs, start_time)
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Answer the development questions and report official scores and how good the predictors are."""
+        assert self.evaluate_model is not None
+        model = self.model
+        assert isinstance(model, BlockSkimForQuestionAnswering)
+        training = model.training
+        model.eval()
+        with self.compute_loss_context_manager():
+            metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.evaluate_model(model).items()}
+        model.train(training)
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Parameters by learning rate and weight decay."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            is_new = name.split(".")[0] in ("qa_outputs", "predictors")
+            groups.setdefault((is_new, parameter.ndim > 1), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": recipe.head_learning_rate if is_new else recipe.learning_rate,
+            "weight_decay": recipe.weight_decay if decays else 0.0,
+        }
+        for (is_new, decays), parameters in groups.items()
+    ]

@@ -1,0 +1,161 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from blockskim.attention import AttentionRows
+from blockskim.blocks import token_indices
+from blockskim.inputs import LayerView, hidden_features, question_features, tile_features
+
+HEADS, SIZE, HIDDEN, BLOCK = 2, 4, 6, 8
+some = settings(max_examples=max(5, settings.default.max_examples // 3))
+
+
+class Scene:
+    """Two packed samples with questions of 3 and 5 tokens, their blocks, and the full attention matrices."""
+
+    def __init__(self, lengths=(27, 18), questions=(3, 5), blocks=((8, 8), (16, 8), (24, 2), (35, 8)), seed=0):
+        generator = torch.Generator().manual_seed(seed)
+        total = sum(lengths)
+        query, key = (torch.randn(total, HEADS, SIZE, generator=generator) for _ in range(2))
+        self.hidden = torch.randn(total, HIDDEN, generator=generator)
+        self.context = torch.randn(total, HEADS * SIZE, generator=generator)
+        self.blocks = blocks
+        self.first = [0, lengths[0]]
+        self.samples = [int(start >= lengths[0]) for start, _ in blocks]
+        self.questions = [[first + 1 + i for i in range(n)] for first, n in zip(self.first, questions, strict=True)]
+        scores = torch.einsum("qhd,khd->hqk", query, key) / math.sqrt(SIZE)
+        same = torch.zeros(total, total, dtype=torch.bool)
+        same[: lengths[0], : lengths[0]] = same[lengths[0] :, lengths[0] :] = True
+        scores = scores.masked_fill(~same, -torch.inf)
+        self.matrix = scores.softmax(-1).numpy()
+        starts, sizes = torch.tensor(blocks).unbind(-1)
+        tokens, exists = token_indices(starts, sizes, BLOCK)
+        width = max(questions)
+        question = torch.zeros(2, width, dtype=torch.long)
+        for row, places in enumerate(self.questions):
+            question[row, : len(places)] = torch.tensor(places)
+        self.view = LayerView(
+            AttentionRows(query, key, scores.logsumexp(-1).T, SIZE**-0.5),
+            self.hidden,
+            self.context,
+            tokens,
+            exists,
+            torch.tensor(self.samples),
+            question,
+            torch.arange(width) < torch.tensor(questions)[:, None],
+        )
+
+
+def test_tiles_are_the_diagonal_blocks_of_the_attention_matrix():
+    scene = Scene()
+    tiles = tile_features(scene.view).numpy()
+    assert tiles.shape == (4, HEADS, BLOCK, BLOCK)
+    for tile, (start, length) in zip(tiles, scene.blocks, strict=True):
+        part = slice(start, start + length)
+        np.testing.assert_allclose(tile[:, :length, :length], scene.matrix[:, part, part], atol=1e-6)
+        assert not tile[:, length:].any()
+        assert not tile[:, :, length:].any()
+
+
+def scaled_log(mass):
+    return 1 - 2 * math.log(mass + 1e-4) / math.log(1e-4)
+
+
+@some
+@given(st.integers(0, 999))
+def test_question_features_worked_out_entry_by_entry(seed):
+    scene = Scene(seed=seed)
+    features = question_features(scene.view).numpy()
+    assert features.shape == (4, 6 * HEADS)
+    for row, (start, length) in enumerate(scene.blocks):
+        block, question = range(start, start + length), scene.questions[scene.samples[row]]
+        expected = []
+        for rows, columns in ((block, question), (question, block)):
+            entries = [[[float(head[i, j]) for j in columns] for i in rows] for head in scene.matrix]
+            masses = [[sum(line) for line in head] for head in entries]
+            expected += [sum(head) / len(head) for head in masses]
+            expected += [max(head) for head in masses]
+            expected += [max(max(line) for line in head) for head in entries]
+        np.testing.assert_allclose(features[row], [scaled_log(mass) for mass in expected], atol=2e-5)
+
+
+@some
+@given(st.integers(0, 999))
+def test_question_features_lie_between_nothing_and_everything(seed):
+    features = question_features(Scene(seed=seed).view)
+    assert float(features.min()) >= -1.0 - 1e-6
+    assert float(features.max()) <= 1.0 + 1e-4
+    assert scaled_log(0) == -1.0
+    assert scaled_log(1) == pytest.approx(1.0, abs=1e-4)
+
+
+@some
+@given(st.integers(0, 999))
+def test_hidden_features_worked_out_with_numpy(seed):
+    scene = Scene(seed=seed)
+    features = hidden_features(scene.view).numpy()
+    assert features.shape == (4, 3 * (HIDDEN + HEADS * SIZE))
+    for row, (start, length) in enumerate(scene.blocks):
+        expected = []
+        for states in (scene.hidden.numpy(), scene.context.numpy()):
+            block, question = states[start : start + length], states[scene.questions[scene.samples[row]]]
+            expected += [block.mean(0), block.max(0), question.mean(0)]
+        np.testing.assert_allclose(features[row], np.concatenate(expected), atol=1e-6)
+
+
+@pytest.mark.parametrize("features", [tile_features, question_features, hidden_features])
+def test_features_of_a_block_do_not_depend_on_other_blocks_and_samples(features):
+    scene = Scene()
+    everything = features(scene.view)
+    view = scene.view
+    alone = LayerView(
+        view.attention,
+        view.hidden,
+        view.context,
+        view.tokens[2:3],
+        view.exists[2:3],
+        torch.tensor([0]),
+        view.question[:1, :3],
+        view.question_exists[:1, :3],
+    )
+    torch.testing.assert_close(features(alone), everything[2:3], atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("features", [tile_features, question_features, hidden_features])
+def test_features_of_a_sample_without_a_question_are_finite(features):
+    view = Scene().view
+    lonely = LayerView(
+        view.attention,
+        view.hidden,
+        view.context,
+        view.tokens,
+        view.exists,
+        view.samples,
+        view.question,
+        torch.zeros_like(view.question_exists),
+    )
+    assert bool(features(lonely).isfinite().all())
+
+
+@pytest.mark.parametrize("features", [tile_features, question_features])
+def test_gradients_reach_queries_and_keys(features):
+    view = Scene().view
+    rows = view.attention
+    query, key = rows.query.clone().requires_grad_(), rows.key.clone().requires_grad_()
+    seen = LayerView(
+        AttentionRows(query, key, rows.log_sum_exp, rows.scale),
+        view.hidden,
+        view.context,
+        view.tokens,
+        view.exists,
+        view.samples,
+        view.question,
+        view.question_exists,
+    )
+    features(seen).square().sum().backward()
+    assert float(query.grad.abs().sum()) > 0
+    assert float(key.grad.abs().sum()) > 0

@@ -1,0 +1,358 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from blockskim import attention
+from blockskim.errors import ConfigError, ModelError
+from strategies import batches, every_alignment, every_family, every_input, few, seeds, thresholds
+from tiny_models import dense_model, make_batch, skim_model
+
+SIZES = [(4, 30), (2, 41), (6, 12), (3, 0)]
+some = settings(max_examples=max(5, settings.default.max_examples // 4))
+
+
+def close(found, expected, atol=1e-5):
+    torch.testing.assert_close(found, expected, atol=atol, rtol=0)
+
+
+def kept_tokens(output):
+    kept = output.start_logits.isfinite()
+    assert torch.equal(kept, output.end_logits.isfinite())
+    assert bool((output.start_logits[~kept] == -math.inf).all())
+    assert bool((output.end_logits[~kept] == -math.inf).all())
+    return kept
+
+
+@every_family
+@every_input
+@every_alignment
+@few
+@given(batches, seeds, st.integers(0, 9), st.booleans())
+def test_threshold_0_gives_the_logits_of_the_dense_transformers_model(
+    family, inputs, alignment, sizes, seed, padding, judge_all
+):
+    batch = make_batch(family, sizes, seed, padding)
+    model = skim_model(family, inputs, alignment)
+    expected = dense_model(family)(**batch.without_context())
+    found = model.skim(**batch.inputs, thresholds=0.0, judge_all=judge_all)
+    assert torch.equal(kept_tokens(found), batch.real)
+    close(found.start_logits[batch.real], expected.start_logits[batch.real])
+    close(found.end_logits[batch.real], expected.end_logits[batch.real])
+    if not judge_all:
+        assert torch.equal(found.trace.flops, found.trace.dense_flops)
+        assert found.trace.layers == ()
+
+
+@every_family
+@every_input
+@every_alignment
+@few
+@given(batches, seeds)
+def test_predictors_say_the_same_in_the_dense_and_the_ragged_pass(family, inputs, alignment, sizes, seed):
+    batch = make_batch(family, sizes, seed)
+    model = skim_model(family, inputs, alignment)
+    found = model.skim(**batch.inputs, thresholds=0.0, judge_all=True).trace
+    expected = model(**batch.inputs).skim_logits.softmax(-1)[..., 1].transpose(0, 1)
+    if bool(found.layout.judged.any()):
+        assert found.layers == (1, 2)
+        torch.testing.assert_close(found.probabilities, expected, atol=1e-4, rtol=0, equal_nan=True)
+
+
+@every_family
+@every_input
+@every_alignment
+@few
+@given(batches, seeds, st.integers(0, 9), st.booleans(), thresholds)
+def test_a_ragged_batch_gives_what_one_by_one_gives(
+    family, inputs, alignment, sizes, seed, padding, left, values
+):
+    batch = make_batch(family, sizes, seed, padding, left=left)
+    model = skim_model(family, inputs, alignment)
+    together = model.skim(**batch.inputs, thresholds=values)
+    kept = kept_tokens(together)
+    assert not bool((kept & ~batch.real).any())
+    for row in range(len(sizes)):
+        alone = model.skim(**batch.alone(row), thresholds=values)
+        close(together.start_logits[row, batch.real[row]], alone.start_logits[0])
+        close(together.end_logits[row, batch.real[row]], alone.end_logits[0])
+        assert int(together.trace.flops[row]) == int(alone.trace.flops[0])
+        assert int(together.trace.dense_flops[row]) == int(alone.trace.dense_flops[0])
+
+
+@every_family
+@every_input
+@every_alignment
+@few
+@given(batches.flatmap(lambda sizes: st.tuples(st.just(sizes), st.permutations(range(len(sizes))))), seeds, thresholds)
+def test_the_order_of_the_batch_changes_nothing(family, inputs, alignment, case, seed, values):
+    sizes, order = case
+    batch = make_batch(family, sizes, seed)
+    model = skim_model(family, inputs, alignment)
+    found = model.skim(**batch.rows(order), thresholds=values)
+    expected = model.skim(**batch.inputs, thresholds=values)
+    close(found.start_logits, expected.start_logits[order])
+    close(found.end_logits, expected.end_logits[order])
+    assert torch.equal(found.trace.kept, expected.trace.kept[:, order])
+    assert torch.equal(found.trace.flops, expected.trace.flops[order])
+
+
+@every_family
+@every_input
+@every_alignment
+@few
+@given(batches, seeds, st.integers(1, 30), thresholds)
+def test_padding_on_either_side_changes_nothing(family, inputs, alignment, sizes, seed, padding, values):
+    model = skim_model(family, inputs, alignment)
+    plain = make_batch(family, sizes, seed)
+    expected = model.skim(**plain.inputs, thresholds=values)
+    for left in (False, True):
+        batch = make_batch(family, sizes, seed, padding, left=left)
+        found = model.skim(**batch.inputs, thresholds=values)
+        close(found.start_logits[batch.real], expected.start_logits[plain.real])
+        close(found.end_logits[batch.real], expected.end_logits[plain.real])
+        assert torch.equal(found.trace.kept, expected.trace.kept)
+        assert torch.equal(found.trace.flops, expected.trace.flops)
+
+
+@every_family
+@every_input
+@every_alignment
+@few
+@given(batches, seeds, thresholds)
+def test_what_is_kept_shrinks_from_layer_to_layer_but_never_to_nothing(
+    family, inputs, alignment, sizes, seed, values
+):
+    batch = make_batch(family, sizes, seed)
+    found = skim_model(family, inputs, alignment).skim(**batch.inputs, thresholds=values)
+    trace, kept = found.trace, kept_tokens(found)
+    # Question and special tokens have logits; padding never has.
+    assert bool(kept[batch.real & ~batch.context].all())
+    assert not bool(kept[~batch.real].any())
+    before = trace.layout.judged
+    for number in range(len(trace.layers)):
+        assert bool((before | ~trace.kept[number]).all())
+        assert torch.equal(trace.probabilities[number].isnan(), ~before)
+        before = trace.kept[number]
+    # A sample that had blocks keeps one; a block that was not judged keeps its context.
+    assert torch.equal(before.any(-1), trace.layout.judged.any(-1))
+    for row, size in enumerate(sizes):
+        judged_tokens = int((trace.layout.lengths * trace.layout.judged)[row].sum())
+        left = int((trace.layout.lengths * before)[row].sum())
+        assert int((kept & batch.context)[row].sum()) == size[1] - judged_tokens + left
+
+
+@every_family
+@every_input
+@every_alignment
+@few
+@given(batches, seeds, st.lists(st.floats(0, 1), min_size=2, max_size=4))
+def test_the_kept_set_of_the_first_layer_shrinks_as_the_threshold_rises(
+    family, inputs, alignment, sizes, seed, values
+):
+    batch = make_batch(family, sizes, seed)
+    model = skim_model(family, inputs, alignment)
+    traces = [
+        model.skim(**batch.inputs, thresholds=[value, 0.0], judge_all=True).trace for value in sorted(values)
+    ]
+    for lower, higher in zip(traces, traces[1:], strict=False):
+        assert bool((lower.kept[:1] | ~higher.kept[:1]).all())
+        # With one layer that drops, operations never rise with its threshold.
+        assert bool((higher.flops <= lower.flops).all())
+
+
+@every_family
+@every_alignment
+@some
+@given(batches, seeds, thresholds)
+def test_skimming_equals_dropping_blocks_by_hand(family, alignment, sizes, seed, values):
+    """The layers of transformers one by one, blocks cut out at the end of a layer as the paper does it."""
+    batch = make_batch(family, sizes, seed)
+    model = skim_model(family, ("tiles",), alignment)
+    found = model.skim(**batch.inputs, thresholds=values)
+    dense = dense_model(family)
+    limits = [values] * 2 if isinstance(values, float) else values
+    with torch.no_grad():
+        for row in range(len(sizes)):
+            inputs = batch.alone(row)
+            context = inputs.pop("context_mask")
+            hidden = dense.base_model(**inputs, output_hidden_states=True).hidden_states[0]
+            layout = model.layout(inputs["attention_mask"], context)
+            blocks = [
+                range(int(first), int(first + length))
+                for first, length, judged in zip(layout.starts[0], layout.lengths[0], layout.judged[0], strict=True)
+                if judged
+            ]
+            places = list(range(hidden.shape[1]))
+            for number, layer in enumerate(dense.base_model.encoder.layer, start=1):
+                hidden, attention_matrix = layer_by_hand(dense, layer, hidden, torch.tensor([places]))
+                if number > 2 or not blocks:
+                    continue
+                chances = []
+                for block in blocks:
+                    part = slice(places.index(block[0]), places.index(block[-1]) + 1)
+                    tile = torch.zeros(1, 4, 8, 8)
+                    tile[0, :, : len(block), : len(block)] = attention_matrix[0, :, part, part]
+                    logits = model.predictors[str(number)].branches["tiles"](tile)[0]
+                    chances.append(float(logits.softmax(-1)[1]))
+                kept = [block for block, chance in zip(blocks, chances, strict=True) if chance >= limits[number - 1]]
+                kept = kept or [blocks[chances.index(max(chances))]]
+                gone = {place for block in blocks if block not in kept for place in block}
+                blocks = kept
+                stays = [index for index, place in enumerate(places) if place not in gone]
+                places = [places[index] for index in stays]
+                hidden = hidden[:, stays]
+            expected = torch.full((2, batch.real.shape[1]), -math.inf)
+            expected[:, places] = dense.qa_outputs(hidden)[0].T
+            close(found.start_logits[row], expected[0], atol=2e-5)
+            close(found.end_logits[row], expected[1], atol=2e-5)
+
+
+def layer_by_hand(dense, layer, hidden, places):
+    """What a layer of transformers makes of states at these places of the input, and its attention."""
+    if dense.config.model_type == "mpnet":
+        bias = dense.base_model.encoder.compute_position_bias(hidden, position_ids=places)
+        return layer(hidden, None, bias, output_attentions=True)
+    return layer(hidden), layer.attention(hidden)[1]
+
+
+@every_family
+def test_fused_and_plain_attention_skim_alike(family, monkeypatch):
+    model = skim_model(family, ("tiles", "question", "hidden"), "context")
+    batch = make_batch(family, SIZES)
+    fused = model.skim(**batch.inputs, thresholds=0.4)
+    monkeypatch.setattr(attention, "has_fused_cpu", lambda: False)
+    plain = model.skim(**batch.inputs, thresholds=0.4)
+    close(plain.start_logits, fused.start_logits)
+    assert torch.equal(plain.trace.kept, fused.trace.kept)
+
+
+def test_thresholds_do_drop_something():
+    # The properties above would hold for a model that never drops.
+    for family in ("bert", "mpnet"):
+        trace = skim_model(family).skim(**make_batch(family, SIZES).inputs, thresholds=0.5).trace
+        assert bool(trace.layout.judged.sum() > trace.kept[0].sum() > trace.kept[1].sum() > 0)
+
+
+@pytest.mark.parametrize("block_size", [8, 16, 32, 64])
+@every_input
+@every_alignment
+def test_any_block_size(block_size, inputs, alignment):
+    model = skim_model("bert", inputs, alignment, block_size)
+    batch = make_batch("bert", [(4, 150), (6, 90), (2, 30)])
+    dense = dense_model("bert")(**batch.without_context())
+    close(model.skim(**batch.inputs, thresholds=0.0).start_logits[batch.real], dense.start_logits[batch.real])
+    found = model.skim(**batch.inputs, thresholds=1.0)
+    kept = kept_tokens(found)
+    for row, size in enumerate(batch.sizes):
+        judged = found.trace.layout.judged[row]
+        lost = int((found.trace.layout.lengths[row] * judged).sum())
+        survivor = (found.trace.layout.lengths[row] * found.trace.kept[-1, row]).sum()
+        assert 0 <= int(survivor) <= block_size
+        assert int((kept & batch.context)[row].sum()) == size[1] - lost + int(survivor)
+
+
+@every_family
+def test_when_nothing_passes_the_best_block_survives(family):
+    model = skim_model(family, ("tiles",), "context")
+    batch = make_batch(family, [(4, 30), (2, 41)])
+    likely = model.skim(**batch.inputs, thresholds=0.0, judge_all=True).trace.probabilities[0]
+    assert float(likely[~likely.isnan()].max()) < 1.0
+    found = model.skim(**batch.inputs, thresholds=[1.0, 0.0])
+    layout = found.trace.layout
+    assert found.trace.kept.sum(-1).tolist() == [[1, 1]]
+    for row in range(2):
+        best = int(likely[row].nan_to_num(-1).argmax())
+        first, length = int(layout.starts[row, best]), int(layout.lengths[row, best])
+        places = (kept_tokens(found) & batch.context)[row].nonzero().flatten().tolist()
+        assert places == list(range(first, first + length))
+
+
+@every_family
+@every_input
+@few
+@given(
+    st.lists(st.tuples(st.integers(1, 4), st.integers(9, 40)), min_size=1, max_size=5),
+    st.lists(st.integers(0, 2), min_size=5, max_size=5),
+    seeds,
+    thresholds,
+)
+def test_one_block_of_a_document_survives_and_dead_windows_are_gone_whole(family, inputs, sizes, names, seed, values):
+    model = skim_model(family, inputs, "context")
+    batch = make_batch(family, sizes, seed)
+    names = sorted(names[: len(sizes)])
+    documents = torch.tensor([sorted(set(names)).index(name) for name in names])
+    found = model.skim(**batch.inputs, thresholds=values, documents=documents)
+    kept, left = kept_tokens(found), found.trace.kept[-1].any(-1)
+    for row in range(len(sizes)):
+        if left[row]:
+            assert bool(kept[row][batch.real[row] & ~batch.context[row]].all())
+        else:
+            assert not bool(kept[row].any())
+    for document in documents.unique():
+        assert bool(left[documents == document].any())
+    # A document alone gives the same.
+    rows = (documents == documents[0]).nonzero().flatten().tolist()
+    alone = model.skim(**batch.rows(rows), thresholds=values, documents=torch.zeros(len(rows), dtype=torch.long))
+    close(alone.start_logits, found.start_logits[rows])
+
+
+def test_windows_of_one_document_share_the_last_block():
+    model = skim_model("bert", ("question",), "context")
+    batch = make_batch("bert", [(3, 30)] * 4)
+    apart = model.skim(**batch.inputs, thresholds=[1.0, 0.0])
+    assert apart.trace.kept[0].sum(-1).tolist() == [1, 1, 1, 1]
+    together = model.skim(**batch.inputs, thresholds=[1.0, 0.0], documents=torch.tensor([0, 0, 1, 1]))
+    assert sorted(together.trace.kept[0].sum(-1)[:2].tolist()) == [0, 1]
+    assert sorted(together.trace.kept[0].sum(-1)[2:].tolist()) == [0, 1]
+    likely = apart.trace.probabilities[0].nan_to_num(-1).amax(-1)
+    for first in (0, 2):
+        assert int(together.trace.kept[0].any(-1)[first : first + 2].long().argmax()) == int(
+            likely[first : first + 2].argmax()
+        )
+    assert bool((together.trace.flops <= apart.trace.flops).all())
+
+
+def test_a_sample_without_context_runs_to_the_end():
+    model = skim_model("bert", ("tiles",), "context")
+    batch = make_batch("bert", [(4, 0), (3, 30)])
+    found = model.skim(**batch.inputs, thresholds=1.0)
+    assert torch.equal(kept_tokens(found)[0], batch.real[0])
+    dense = dense_model("bert")(**batch.without_context())
+    close(found.start_logits[0, batch.real[0]], dense.start_logits[0, batch.real[0]])
+    only = model.skim(**make_batch("bert", [(4, 0)]).inputs, thresholds=1.0)
+    assert only.trace.layers == ()
+    assert torch.equal(only.trace.flops, only.trace.dense_flops)
+
+
+def test_layers_with_threshold_0_are_not_asked():
+    model = skim_model("bert")
+    batch = make_batch("bert", SIZES)
+    assert model.skim(**batch.inputs, thresholds=[0.0, 0.5]).trace.layers == (2,)
+    assert model.skim(**batch.inputs, thresholds=[0.5, 0.0]).trace.layers == (1,)
+    assert model.skim(**batch.inputs, thresholds=[0.5, 0.0], judge_all=True).trace.layers == (1, 2)
+
+
+@pytest.mark.parametrize("values", [1.5, -0.1, [0.5], [0.5, 0.5, 0.5], [0.5, 2.0], math.nan])
+def test_impossible_thresholds_are_refused(values):
+    with pytest.raises(ConfigError):
+        skim_model("bert").skim(**make_batch("bert", SIZES).inputs, thresholds=values)
+
+
+def test_skimming_needs_to_know_the_context():
+    batch = make_batch("bert", SIZES)
+    with pytest.raises(ModelError, match="context_mask"):
+        skim_model("bert").skim(**batch.without_context(), thresholds=0.5)
+    found = skim_model("bert").skim(**batch.without_context(), thresholds=0.0)
+    assert torch.equal(kept_tokens(found), batch.real)
+
+
+def test_skimming_has_no_gradient_and_leaves_the_weights_alone():
+    model = skim_model("bert")
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    found = model.skim(**make_batch("bert", SIZES).inputs, thresholds=0.5)
+    assert not found.start_logits.requires_grad
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name

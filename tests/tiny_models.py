@@ -1,0 +1,168 @@
+"""Tiny random models of every supported family, and inputs for them; made in the test, nothing is downloaded."""
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForQuestionAnswering, PreTrainedModel
+
+from blockskim.config import SkimConfig
+from blockskim.modeling import BlockSkimForQuestionAnswering
+
+# A family is a line: what its config has besides SIZES, and how many separators stand between question and context.
+FAMILIES: dict[str, tuple[dict[str, Any], int]] = {
+    "bert": ({}, 1),
+    "roberta": ({"pad_token_id": 1, "type_vocab_size": 1}, 2),
+    "xlm-roberta": ({"pad_token_id": 1, "type_vocab_size": 1}, 2),
+    "camembert": ({"pad_token_id": 1, "type_vocab_size": 1}, 2),
+    "electra": ({"embedding_size": 16}, 1),
+    "mpnet": ({"pad_token_id": 1}, 2),
+}
+SIZES = {
+    "vocab_size": 60,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": 200,
+    "initializer_range": 0.15,
+}
+INPUT_SETS = (("tiles",), ("question",), ("hidden",), ("tiles", "question", "hidden"))
+ALIGNMENTS = ("sequence", "context")
+FIRST_ID, SEPARATOR = 5, 4
+START = 3
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Keyword arguments of a model, and the samples that they were padded from."""
+
+    inputs: dict[str, Tensor]
+    sizes: tuple[tuple[int, int], ...]
+
+    @property
+    def real(self) -> Tensor:
+        """True on real tokens. Shape: (batch, tokens)"""
+        return self.inputs["attention_mask"].bool()
+
+    @property
+    def context(self) -> Tensor:
+        """True on context tokens. Shape: (batch, tokens)"""
+        return self.inputs["context_mask"].bool()
+
+    def rows(self, rows: list[int]) -> dict[str, Tensor]:
+        """The arguments with these samples only, in this order."""
+        return {name: value[rows] for name, value in self.inputs.items()}
+
+    def alone(self, row: int) -> dict[str, Tensor]:
+        """The arguments with one sample, without a padded token."""
+        return {name: value[row : row + 1, self.real[row]] for name, value in self.inputs.items()}
+
+    def without_context(self) -> dict[str, Tensor]:
+        """The arguments that a transformers model takes."""
+        return {name: value for name, value in self.inputs.items() if name != "context_mask"}
+
+
+def encoder_config(family: str, **changes: Any) -> Any:
+    """The transformers config of a tiny model of a family."""
+    return AutoConfig.for_model(family, **{**SIZES, **FAMILIES[family][0], **changes})
+
+
+@functools.cache
+def dense_model(family: str) -> PreTrainedModel:
+    """The transformers QA model of a family, with eager attention and fixed random weights. Don't change it."""
+    return new_dense_model(family)
+
+
+def new_dense_model(family: str, seed: int = 0, **changes: Any) -> PreTrainedModel:
+    """A transformers QA model of a family that a test may change, with eager attention."""
+    torch.manual_seed(seed)
+    config = encoder_config(family, **changes)
+    config._attn_implementation = "eager"
+    model = AutoModelForQuestionAnswering.from_config(config)
+    # Some families start biases and norms at 0 and 1, where mistakes in them don't show.
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if name.endswith("bias") or "LayerNorm" in name:
+                value.add_(torch.randn_like(value) * 0.1)
+    return model.eval()
+
+
+@functools.cache
+def skim_model(
+    family: str = "bert", inputs: tuple[str, ...] = ("tiles",), alignment: str = "sequence", block_size: int = 8
+) -> BlockSkimForQuestionAnswering:
+    """A Block-Skim model around ``dense_model(family)`` whose predictors have opinions. Don't change it."""
+    return new_skim_model(family, inputs, alignment, block_size)
+
+
+def new_skim_model(
+    family: str = "bert",
+    inputs: tuple[str, ...] = ("tiles",),
+    alignment: str = "sequence",
+    block_size: int = 8,
+    **settings: Any,
+) -> BlockSkimForQuestionAnswering:
+    """A Block-Skim model around ``dense_model(family)`` that a test may change."""
+    torch.manual_seed(1)
+    config = SkimConfig(block_size=block_size, alignment=alignment, inputs=inputs, predictor_width=8, **settings)
+    model = BlockSkimForQuestionAnswering.from_backbone(dense_model(family), config)
+    spread_opinions(model, family)
+    return model.eval()
+
+
+def spread_opinions(model: BlockSkimForQuestionAnswering, family: str) -> None:
+    """Scale the predictors so that keep probabilities fill the range from 0 to 1, and move batch-norm statistics."""
+    batch = make_batch(family, [(4, 120), (7, 90), (2, 130)], seed=99)
+    with torch.no_grad():
+        for value in model.predictors.parameters():
+            value.copy_(torch.randn_like(value) * 0.3)
+        model.train()(**batch.inputs)
+        model.eval()
+        logits = model(**batch.inputs).skim_logits
+        differences = (logits[..., 1] - logits[..., 0]).transpose(0, 1).flatten(1)
+        for predictor, found in zip(model.predictors.values(), differences, strict=True):
+            opinions = found[~found.isnan()]
+            factor = 2.0 / float(opinions.std())
+            outputs = [branch[-1] for branch in predictor.branches.values()]
+            for output in outputs:
+                output.weight.mul_(factor)
+                output.bias.mul_(factor)
+            outputs[0].bias[1] -= float(opinions.mean()) * factor
+
+
+def make_batch(
+    family: str, sizes: list[tuple[int, int]], seed: int = 0, padding: int = 0, left: bool = False
+) -> Batch:
+    """A padded batch of random samples.
+
+    Args:
+        family: whose special tokens and token types it has.
+        sizes: tokens of question and context of each sample.
+        seed: of the random tokens; a sample's tokens depend on it and on the sample's place only.
+        padding: tokens of padding of the longest sample.
+        left: whether padding stands before the tokens.
+    """
+    extra, separators = FAMILIES[family]
+    pad_id = extra.get("pad_token_id", 0)
+    longest = max(sum(size) for size in sizes) + 2 + separators
+    width = longest + padding
+    names = ["input_ids", "attention_mask", "context_mask"]
+    if separators == 1:
+        names.append("token_type_ids")
+    inputs = {name: torch.full((len(sizes), width), pad_id if name == "input_ids" else 0) for name in names}
+    for row, (question, context) in enumerate(sizes):
+        generator = torch.Generator().manual_seed(1000 * seed + row)
+        words = torch.randint(FIRST_ID, SIZES["vocab_size"], (question + context,), generator=generator).tolist()
+        before = [START, *words[:question], *[SEPARATOR] * separators]
+        ids = [*before, *words[question:], SEPARATOR]
+        first = width - len(ids) if left else 0
+        place = slice(first, first + len(ids))
+        inputs["input_ids"][row, place] = torch.tensor(ids)
+        inputs["attention_mask"][row, place] = 1
+        inputs["context_mask"][row, first + len(before) : first + len(before) + context] = 1
+        if separators == 1:
+            inputs["token_type_ids"][row, first + len(before) : first + len(ids)] = 1
+    return Batch(inputs, tuple(sizes))
