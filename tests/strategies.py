@@ -11,7 +11,7 @@ every_input = pytest.mark.parametrize("inputs", INPUT_SETS, ids="+".join)
 every_alignment = pytest.mark.parametrize("alignment", ALIGNMENTS)
 
 # The models' properties are run for every family, input and alignment, so a few examples of each will do.
-few = settings(max_examples=max(3, settings.default.max_examples // 12))
+few = settings(max_examples=max(3, settings.default.max_examples // 16))
 
 sample_sizes = st.tuples(st.integers(0, 6), st.integers(0, 44))
 batches = st.lists(sample_sizes, min_size=1, max_size=4)

@@ -25,7 +25,9 @@ def head_biases(lengths, seed=0):
 def packed_reference(query, key, value, lengths, biases=None):
     """Context and log-sum-exp from the full matrix of each sequence, in float64."""
     contexts, sums = [], []
-    for index, (q, k, v) in enumerate(zip(*(x.double().split(list(lengths)) for x in (query, key, value)), strict=True)):
+    for index, (q, k, v) in enumerate(
+        zip(*(x.double().split(list(lengths)) for x in (query, key, value)), strict=True)
+    ):
         scores = torch.einsum("qhd,khd->hqk", q, k) * SCALE
         if biases is not None:
             scores = scores + biases[index].double()
@@ -182,8 +184,7 @@ def test_gradients_of_tiles_agree_with_finite_differences():
     for leaf in (query, key):
         direction = torch.randn(leaf.shape, generator=generator)
         moved = [
-            [other + sign * step * direction if other is leaf else other for other in (query, key)]
-            for sign in (1, -1)
+            [other + sign * step * direction if other is leaf else other for other in (query, key)] for sign in (1, -1)
         ]
         with torch.no_grad():
             slope = (looked_at(*moved[0]) - looked_at(*moved[1])) / (2 * step)
@@ -204,9 +205,7 @@ def test_probabilities_are_entries_of_the_attention_matrix(with_bias):
         query.flatten(0, 1), key.flatten(0, 1), log_sum_exp.flatten(0, 1), SCALE, between if with_bias else None
     )
     chosen, columns = torch.tensor([[3, 4, 5], [27, 22, 22]]), torch.tensor([[0, 19], [39, 20]])
-    expected = torch.stack(
-        [matrix[g][:, chosen[g] - 20 * g][:, :, columns[g] - 20 * g] for g in range(2)]
-    )
+    expected = torch.stack([matrix[g][:, chosen[g] - 20 * g][:, :, columns[g] - 20 * g] for g in range(2)])
     torch.testing.assert_close(rows.probabilities(chosen, columns), expected, atol=1e-6, rtol=1e-5)
 
 

@@ -68,7 +68,7 @@ def test_paper_preset_keeps_the_choices_of_the_paper():
 
 
 def test_unknown_settings_are_refused_by_name():
-    with pytest.raises(ConfigError, match="'blocksize'.*block_size"):
+    with pytest.raises(ConfigError, match=r"'blocksize'.*block_size"):
         SkimConfig.from_dict({"blocksize": 32})
 
 

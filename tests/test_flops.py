@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -75,7 +77,7 @@ def test_flops_never_rise_with_the_threshold_of_one_layer(inputs, alignment, siz
     model = one_layer_model(inputs, alignment)
     batch = make_batch("bert", sizes, seed)
     spent = [model.skim(**batch.inputs, thresholds=value).trace.flops for value in sorted(values)]
-    for lower, higher in zip(spent, spent[1:], strict=False):
+    for lower, higher in itertools.pairwise(spent):
         assert bool((higher <= lower).all())
 
 

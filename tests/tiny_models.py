@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForQuestionAnswering, PreTrainedModel
 
 from blockskim.config import SkimConfig
@@ -115,17 +115,23 @@ def new_skim_model(
 
 def spread_opinions(model: BlockSkimForQuestionAnswering, family: str) -> None:
     """Scale the predictors so that keep probabilities fill the range from 0 to 1, and move batch-norm statistics."""
-    batch = make_batch(family, [(4, 120), (7, 90), (2, 130)], seed=99)
+    batch = make_batch(family, [(4, 180), (7, 170), (2, 190), (3, 150), (0, 9), (1, 20), (5, 40), (2, 70)], 99)
     with torch.no_grad():
+        norms = [module for module in model.predictors.modules() if isinstance(module, nn.BatchNorm2d | nn.LayerNorm)]
         for value in model.predictors.parameters():
             value.copy_(torch.randn_like(value) * 0.3)
+        for norm in norms:
+            norm.weight.add_(1.0)
+            norm.momentum = 1.0  # batch norm: as if it had seen nothing but this batch
         model.train()(**batch.inputs)
         model.eval()
+        for norm in norms:
+            norm.momentum = 0.1
         logits = model(**batch.inputs).skim_logits
         differences = (logits[..., 1] - logits[..., 0]).transpose(0, 1).flatten(1)
         for predictor, found in zip(model.predictors.values(), differences, strict=True):
             opinions = found[~found.isnan()]
-            factor = 2.0 / float(opinions.std())
+            factor = 4.0 / float((opinions - opinions.mean()).abs().max())
             outputs = [branch[-1] for branch in predictor.branches.values()]
             for output in outputs:
                 output.weight.mul_(factor)
@@ -133,9 +139,7 @@ def spread_opinions(model: BlockSkimForQuestionAnswering, family: str) -> None:
             outputs[0].bias[1] -= float(opinions.mean()) * factor
 
 
-def make_batch(
-    family: str, sizes: list[tuple[int, int]], seed: int = 0, padding: int = 0, left: bool = False
-) -> Batch:
+def make_batch(family: str, sizes: list[tuple[int, int]], seed: int = 0, padding: int = 0, left: bool = False) -> Batch:
     """A padded batch of random samples.
 
     Args:

@@ -1,3 +1,60 @@
-"""Block-Skim: extractive question answering that drops irrelevant context blocks layer by layer."""
+"""Block-Skim: extractive question answering that drops irrelevant context blocks layer by layer.
+
+Importing this package is quick: what it offers is imported when it is first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from blockskim import auto_classes
+
+if TYPE_CHECKING:
+    from blockskim.config import SkimConfig
+    from blockskim.data.reading import read_examples
+    from blockskim.errors import BlockSkimError
+    from blockskim.evaluation import evaluate
+    from blockskim.modeling import BlockSkimForQuestionAnswering
+    from blockskim.pipeline import QuestionAnswerer
+    from blockskim.training.calibration import calibrate
+    from blockskim.training.train import train
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "BlockSkimError",
+    "BlockSkimForQuestionAnswering",
+    "QuestionAnswerer",
+    "SkimConfig",
+    "__version__",
+    "calibrate",
+    "evaluate",
+    "read_examples",
+    "train",
+]
+
+_HOMES = {
+    "BlockSkimError": "blockskim.errors",
+    "BlockSkimForQuestionAnswering": "blockskim.modeling",
+    "QuestionAnswerer": "blockskim.pipeline",
+    "SkimConfig": "blockskim.config",
+    "calibrate": "blockskim.training.calibration",
+    "evaluate": "blockskim.evaluation",
+    "read_examples": "blockskim.data.reading",
+    "train": "blockskim.training.train",
+}
+
+auto_classes.register()
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from where it is defined."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names, imported or not."""
+    return sorted({*globals(), *__all__})

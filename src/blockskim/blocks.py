@@ -31,9 +31,7 @@ class BlockLayout:
 
     def to(self, device: torch.device) -> "BlockLayout":
         """The same layout on another device."""
-        return BlockLayout(
-            self.starts.to(device), self.lengths.to(device), self.judged.to(device), self.block_size
-        )
+        return BlockLayout(self.starts.to(device), self.lengths.to(device), self.judged.to(device), self.block_size)
 
 
 def block_layout(attention_mask: Tensor, context_mask: Tensor, block_size: int, alignment: str) -> BlockLayout:

@@ -122,7 +122,9 @@ class SkimConfig:
             ConfigError: a layer does not exist or is the last one.
         """
         if num_layers < 2:
-            raise ConfigError(f"the model has {num_layers} layer; skimming needs at least 2, as the last has no predictor")
+            raise ConfigError(
+                f"the model has {num_layers} layer; skimming needs at least 2, as the last has no predictor"
+            )
         if self.layers is None:
             return tuple(range(1, num_layers))
         if self.layers[-1] >= num_layers:

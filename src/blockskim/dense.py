@@ -65,31 +65,38 @@ def encode_dense(
         places = torch.arange(tokens, device=input_ids.device)[None]
         bias = adapter.position_bias(encoder, places, places)
         row_bias = _row_bias(encoder, adapter, tokens)
-    judging = layout is not None and context_mask is not None and bool(predictors)
-    if judging:
-        samples, blocks = layout.judged.nonzero(as_tuple=True)
-        starts = layout.starts[samples, blocks] + samples * tokens
-        indices, exists = token_indices(starts, layout.lengths[samples, blocks], layout.block_size)
-        question, question_exists = question_tokens(input_ids, attention_mask, context_mask)
-        question = question + torch.arange(batch, device=question.device)[:, None] * tokens
+    blocks = None
+    if layout is not None and context_mask is not None and bool(layout.judged.any()):
+        blocks = _find_blocks(input_ids, attention_mask, context_mask, layout)
     logits = {}
     for number, layer in enumerate(adapter.layers(encoder), start=1):
         query, key, value = adapter.project(layer, hidden)
         dropout = adapter.attention_dropout(layer) if layer.training else 0.0
-        if judging and number in predictors and len(samples):
+        if blocks is not None and number in predictors:
             context, log_sum_exp = attend_padded(query, key, value, adapter.scale(layer), mask, bias, dropout)
             joined = context.reshape(batch, tokens, -1)
             rows = AttentionRows(
                 query.flatten(0, 1), key.flatten(0, 1), log_sum_exp.flatten(0, 1), adapter.scale(layer), row_bias
             )
-            view = LayerView(
-                rows, hidden.flatten(0, 1), joined.flatten(0, 1), indices, exists, samples, question, question_exists
-            )
+            view = LayerView(rows, hidden.flatten(0, 1), joined.flatten(0, 1), *blocks)
             logits[number] = predictors[number](view)
         else:
             joined = _attend(query, key, value, adapter.scale(layer), mask, bias, dropout).reshape(batch, tokens, -1)
         hidden = adapter.finish(layer, joined, hidden)
     return DenseResult(hidden, logits)
+
+
+def _find_blocks(
+    input_ids: Tensor, attention_mask: Tensor, context_mask: Tensor, layout: BlockLayout
+) -> tuple[Tensor, ...]:
+    """Flat indices of the tokens of blocks and questions, in the order in which ``LayerView`` takes them."""
+    batch, tokens = input_ids.shape
+    samples, columns = layout.judged.nonzero(as_tuple=True)
+    starts = layout.starts[samples, columns] + samples * tokens
+    indices, exists = token_indices(starts, layout.lengths[samples, columns], layout.block_size)
+    question, question_exists = question_tokens(input_ids, attention_mask, context_mask)
+    question = question + torch.arange(batch, device=question.device)[:, None] * tokens
+    return indices, exists, samples, question, question_exists
 
 
 def _row_bias(encoder: PreTrainedModel, adapter: EncoderAdapter, tokens: int) -> Bias:

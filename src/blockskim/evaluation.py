@@ -13,7 +13,15 @@ from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet, WindowSettings, make_windows
 from blockskim.errors import DataError
 from blockskim.flops import dense_flops
-from blockskim.inference import AnswerCollector, ExampleAnswers, Progress, Thresholds, WindowBatch, run_windows
+from blockskim.inference import (
+    AnswerCollector,
+    ExampleAnswers,
+    Progress,
+    Thresholds,
+    WindowBatch,
+    answer_texts,
+    run_windows,
+)
 from blockskim.judgements import answer_labels
 from blockskim.metrics.hotpotqa import score_hotpotqa
 from blockskim.metrics.mrqa import score_mrqa
@@ -96,7 +104,7 @@ class Evaluation:
     Attributes:
         scores: what the data's official score gives.
         cost: arithmetic and predictor decisions.
-        seconds: wall clock of tokenised windows to answers, the model's loading and tokenisation left out.
+        seconds: wall clock of tokenised windows to answers; loading, tokenisation and the counting of costs left out.
         predictions: answer text by example id.
         answers: candidates of each example.
     """
@@ -132,16 +140,15 @@ def evaluate_windows(
     """
     collector = AnswerCollector(windows, max_answer_length, n_best)
     cost = CostReport()
-    started = time.perf_counter()
+    seconds, started = 0.0, time.perf_counter()
     for batch in run_windows(model, windows, batch_size, thresholds, judge_all, progress):
         collector.add(batch)
+        seconds += time.perf_counter() - started
         cost.add(batch, windows)
+        started = time.perf_counter()
     answers = collector.results()
-    seconds = time.perf_counter() - started
-    predictions = {
-        example.id: result.candidates[0].text(example.context) if result.candidates else ""
-        for example, result in zip(windows.examples, answers, strict=True)
-    }
+    seconds += time.perf_counter() - started
+    predictions = answer_texts(windows, answers)
     return Evaluation(score(windows.examples, predictions, answers), cost, seconds, predictions, answers)
 
 
@@ -218,4 +225,3 @@ def evaluate(
         raise DataError("there are no examples to evaluate")
     windows = make_windows(chosen, tokenizer, settings)
     return report(model.eval(), windows, evaluate_windows(model.eval(), windows, **options))
-

@@ -97,4 +97,3 @@ def skim_flops(cost: ModelCost, uses: Mapping[int, LayerUse], lengths: Tensor) -
             tokens = uses[number].left.long()
         total = total + tokens * layer.after
     return total + tokens * cost.head
-

@@ -1,6 +1,6 @@
 """Running windows through a model and gathering, for each example, its best answers over all its windows."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,6 +82,7 @@ def run_windows(
     thresholds: Thresholds = None,
     judge_all: bool = False,
     progress: Progress | None = None,
+    selected: Iterable[NDArray[np.int64]] | None = None,
 ) -> Iterator[WindowBatch]:
     """Run all windows, those of similar length and of the same example together.
 
@@ -92,12 +93,13 @@ def run_windows(
         thresholds: as ``skim`` takes them; 0 for a dense run.
         judge_all: ask predictors of layers whose threshold is 0 too.
         progress: told after each batch.
+        selected: the batches to run, of those that ``batches`` makes; all when None.
 
     Yields:
         Batches, not in the order of the windows.
     """
     device = model.device
-    for indices in batches(windows, batch_size):
+    for indices in batches(windows, batch_size) if selected is None else selected:
         items = [windows[int(index)] for index in indices]
         inputs = {name: value.to(device) for name, value in pad_windows(items, windows.template.pad_id).items()}
         examples = windows.windows[indices, 0]
@@ -184,3 +186,11 @@ class AnswerCollector:
         null = self._null[example]
         sums = np.logaddexp(self._sums[example], null) if np.isfinite(null).all() else self._sums[example]
         return ExampleAnswers(tuple(list(distinct.values())[: self.n_best]), float(null.sum()), float(sums.sum()))
+
+
+def answer_texts(windows: WindowSet, answers: Sequence[ExampleAnswers]) -> dict[str, str]:
+    """The best answer of each example by its id; "" where there is none."""
+    return {
+        example.id: answer.candidates[0].text(example.context) if answer.candidates else ""
+        for example, answer in zip(windows.examples, answers, strict=True)
+    }

@@ -72,6 +72,4 @@ def collect_judgements(batches: Iterable[WindowBatch], windows: WindowSet) -> Ju
     if layers is None:
         raise ValueError("there is no judged block")
     columns = list(zip(*parts, strict=True))
-    return Judgements(
-        layers, np.concatenate(columns[0], axis=1), *(np.concatenate(column) for column in columns[1:])
-    )
+    return Judgements(layers, np.concatenate(columns[0], axis=1), *(np.concatenate(column) for column in columns[1:]))

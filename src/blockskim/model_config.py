@@ -1,9 +1,9 @@
 """The transformers config of a Block-Skim model: the encoder's own config and the skim settings."""
 
-from typing import Any
+import copy
+from typing import Any, ClassVar
 
 from transformers import AutoConfig, PreTrainedConfig
-from transformers.configuration_utils import SubConfigSpec
 
 from blockskim.config import SkimConfig
 
@@ -12,12 +12,26 @@ class BlockSkimConfig(PreTrainedConfig):
     """Saved as ``config.json``; ``skim`` holds the values of ``SkimConfig``."""
 
     model_type = "blockskim"
-    sub_configs_defaults = {"encoder_config": SubConfigSpec(config_class=AutoConfig, model_type="bert")}
+    sub_configs: ClassVar[dict[str, Any]] = {"encoder_config": AutoConfig}
 
-    encoder_config: dict[str, Any] | PreTrainedConfig | None = None
-    skim: dict[str, Any] | None = None
+    def __init__(
+        self,
+        encoder_config: dict[str, Any] | PreTrainedConfig | None = None,
+        skim: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Take an encoder's config (BERT's defaults when None) and skim settings.
 
-    def __post_init__(self, **kwargs: Any) -> None:
-        """Check the skim settings."""
-        super().__post_init__(**kwargs)
-        self.skim = SkimConfig.from_dict(self.skim or {}).to_dict()
+        Raises:
+            ConfigError: a skim setting is unknown or impossible.
+        """
+        # A config of one's own: transformers writes the attention implementation into the object it is given.
+        values = encoder_config.to_dict() if isinstance(encoder_config, PreTrainedConfig) else encoder_config or {}
+        values = {"model_type": "bert", **copy.deepcopy(values)}
+        self.encoder_config: PreTrainedConfig = AutoConfig.for_model(**values)
+        self.skim = SkimConfig.from_dict(skim or {}).to_dict()
+        super().__init__(**kwargs)
+
+
+# Here and not beside the model: AutoConfig alone is enough to read a config (see blockskim.auto_classes).
+AutoConfig.register(BlockSkimConfig.model_type, BlockSkimConfig)

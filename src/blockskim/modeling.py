@@ -15,7 +15,7 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
-from transformers.modeling_outputs import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from blockskim.blocks import BlockLayout, block_layout, relevance_labels
 from blockskim.config import SkimConfig, layer_thresholds
@@ -91,7 +91,6 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         """
         super().__init__(config)
         encoder_config = config.encoder_config
-        assert isinstance(encoder_config, PreTrainedConfig)
         self.adapter = adapter_for(encoder_config.model_type)
         self._skim_config = SkimConfig.from_dict(config.skim or {})
         self.encoder = _encoder_from_config(encoder_config)
@@ -161,12 +160,11 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         """
         skim = skim_config or SkimConfig()
         source = backbone if isinstance(backbone, PreTrainedModel) else _load_source(backbone, kwargs)
-        adapter_for(source.base_model.config.model_type)
-        config = BlockSkimConfig(
-            encoder_config=copy.deepcopy(source.base_model.config).to_dict(), skim=skim.to_dict()
-        )
+        encoder: Any = source.base_model
+        adapter_for(encoder.config.model_type)
+        config = BlockSkimConfig(encoder_config=encoder.config, skim=skim.to_dict())
         model = cls(config)
-        weights = {name: value for name, value in source.base_model.state_dict().items()}
+        weights = encoder.state_dict()
         expected = model.encoder.state_dict()
         missing = [name for name in expected if name not in weights]
         if missing:
@@ -175,7 +173,8 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         head = getattr(source, "qa_outputs", None)
         if isinstance(head, nn.Linear) and head.out_features == 2:
             model.qa_outputs.load_state_dict(head.state_dict())
-        return model.to(source.dtype)
+        nn.Module.to(model, dtype=source.dtype)
+        return model
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path, *args: Any, **kwargs: Any) -> Self:  # type: ignore[override]
@@ -228,7 +227,9 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         """
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
-        layout = None if context_mask is None else self.layout(attention_mask, context_mask)
+        # Predictors that nothing is to be learned about need not be asked, and need no attention matrix.
+        idle = self.training and self._skim_config.skim_factor == 0
+        layout = None if context_mask is None or idle else self.layout(attention_mask, context_mask)
         result = encode_dense(
             self.encoder,
             self.adapter,
@@ -442,5 +443,4 @@ def _first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
-AutoConfig.register("blockskim", BlockSkimConfig)
 AutoModelForQuestionAnswering.register(BlockSkimConfig, BlockSkimForQuestionAnswering)

@@ -122,9 +122,7 @@ def encode_ragged(
         if number in thresholds and len(blocks.starts):
             rows = AttentionRows(query, key, log_sum_exp, adapter.scale(layer), row_bias)
             indices, exists = token_indices(blocks.starts, blocks.lengths, layout.block_size)
-            view = LayerView(
-                rows, tokens.hidden, context, indices, exists, blocks.samples, question, question_exists
-            )
+            view = LayerView(rows, tokens.hidden, context, indices, exists, blocks.samples, question, question_exists)
             probabilities = keep_probabilities(predictors[number](view))
             kept = surviving_blocks(probabilities, thresholds[number], documents[blocks.samples], num_documents)
             left = torch.tensor(counts, device=lengths.device)
@@ -148,7 +146,7 @@ def encode_ragged(
 
 def _pack(input_ids: Tensor, mask: Tensor, layout: BlockLayout) -> tuple[_Tokens, _Blocks]:
     """Lay the real tokens of all samples side by side and find the judged blocks among them."""
-    batch, width = input_ids.shape
+    width = input_ids.shape[1]
     origins = mask.flatten().nonzero(as_tuple=True)[0]
     samples = origins // width
     places = mask.flatten().long().cumsum(0) - 1
@@ -177,9 +175,7 @@ def _with_hidden(tokens: _Tokens, hidden: Tensor) -> _Tokens:
     return _Tokens(hidden, tokens.positions, tokens.origins, tokens.samples, tokens.blocks)
 
 
-def _packed_question(
-    input_ids: Tensor, mask: Tensor, context_mask: Tensor, lengths: Tensor
-) -> tuple[Tensor, Tensor]:
+def _packed_question(input_ids: Tensor, mask: Tensor, context_mask: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     """Question tokens as packed indices. Shapes: (batch, question), (batch, question)."""
     question, exists = question_tokens(input_ids, mask, context_mask)
     first_real = mask.long().argmax(-1)
@@ -199,9 +195,7 @@ def _staying_tokens(tokens: _Tokens, blocks: _Blocks, kept: Tensor, batch: int) 
     return stays & ~(had & ~has)[tokens.samples]
 
 
-def _select(
-    tokens: _Tokens, blocks: _Blocks, kept: Tensor, chosen: Tensor, places: Tensor
-) -> tuple[_Tokens, _Blocks]:
+def _select(tokens: _Tokens, blocks: _Blocks, kept: Tensor, chosen: Tensor, places: Tensor) -> tuple[_Tokens, _Blocks]:
     """What stays, with all packed indices brought up to date."""
     numbers = kept.long().cumsum(0) - 1
     old = tokens.blocks[chosen]
@@ -212,9 +206,7 @@ def _select(
         tokens.samples[chosen],
         torch.where(old >= 0, numbers[old.clamp_min(0)], -1),
     )
-    survivors = _Blocks(
-        places[blocks.starts[kept]], blocks.lengths[kept], blocks.samples[kept], blocks.indices[kept]
-    )
+    survivors = _Blocks(places[blocks.starts[kept]], blocks.lengths[kept], blocks.samples[kept], blocks.indices[kept])
     return remaining, survivors
 
 

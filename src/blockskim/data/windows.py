@@ -8,7 +8,6 @@ tokenisation of it, and a long question never shortens the context without a wor
 import hashlib
 import json
 import logging
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -330,5 +329,5 @@ def _tokenize_cached(
     }
     with tempfile.NamedTemporaryFile(dir=cache_dir, suffix=".tmp", delete=False) as file:
         np.savez(file, **arrays)
-    os.replace(file.name, path)
+    Path(file.name).replace(path)
     return result

@@ -6,7 +6,7 @@ import numpy as np
 
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation import score
-from blockskim.inference import AnswerCollector, WindowBatch, run_windows
+from blockskim.inference import AnswerCollector, WindowBatch, answer_texts, run_windows
 from blockskim.judgements import collect_judgements
 from blockskim.metrics.skim import area_under_roc, kept_at_recall, precision_recall
 from blockskim.modeling import BlockSkimForQuestionAnswering
@@ -29,11 +29,7 @@ def development_metrics(
             collector.add(batch)
             batches.append(batch)
         answers = collector.results()
-        predictions = {
-            example.id: answer.candidates[0].text(example.context) if answer.candidates else ""
-            for example, answer in zip(windows.examples, answers, strict=True)
-        }
-        scores = score(windows.examples, predictions, answers)
+        scores = score(windows.examples, answer_texts(windows, answers), answers)
         metrics = {name: scores[name] for name in ("exact_match", "f1")}
         judgements = collect_judgements(batches, windows)
         for layer, probabilities in zip(judgements.layers, judgements.probabilities, strict=True):

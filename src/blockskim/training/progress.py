@@ -31,9 +31,7 @@ class ProgressCallback(TrainerCallback):
         self.task = self.progress.add_task("training", total=state.max_steps, completed=state.global_step)
         self.progress.start()
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Move the bar on."""
         self.progress.update(self.task, completed=state.global_step)
 
@@ -57,9 +55,7 @@ class MetricsCallback(TrainerCallback):
         """Call ``report`` with step, epoch and metrics."""
         self.report = report
 
-    def on_evaluate(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Report the evaluation that just ended."""
         metrics = {name.removeprefix("eval_"): value for name, value in (kwargs.get("metrics") or {}).items()}
         self.report({"step": state.global_step, "epoch": round(float(state.epoch or 0.0), 3), **metrics})

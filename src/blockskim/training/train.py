@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from blockskim.data.windows import WindowSet, make_windows
 from blockskim.errors import BlockSkimError, ConfigError, DataError
 from blockskim.modeling import BlockSkimForQuestionAnswering, is_block_skim
 from blockskim.precision import choose_device, has_bfloat16
+from blockskim.training.card import base_name, model_card
 from blockskim.training.development import development_metrics
 from blockskim.training.progress import MetricsCallback, ProgressCallback
 from blockskim.training.recipe import Recipe
@@ -44,6 +45,7 @@ def train(
     resume: bool = False,
     report: Callable[[dict[str, Any]], None] | None = None,
     console: Console | None = None,
+    sources: Mapping[str, int] | None = None,
 ) -> BlockSkimForQuestionAnswering:
     """Train a Block-Skim model and save the best one of its evaluations.
 
@@ -57,6 +59,7 @@ def train(
         resume: go on from the last checkpoint in ``output_dir``.
         report: called with the metrics of each evaluation.
         console: where to draw progress; None for nowhere.
+        sources: number of training questions by source, for the model card.
 
     Returns:
         The trained model, in evaluation mode.
@@ -102,12 +105,19 @@ def train(
     model.save_pretrained(output)
     tokenizer.save_pretrained(output)
     _write(output / "training_log.json", trainer.state.log_history)
+    best = trainer.state.best_model_checkpoint
+    card = model_card(
+        base_name(base),
+        sources or {"examples": len(train_examples)},
+        recipe,
+        trainer.state.log_history,
+        int(best.rsplit("-", 1)[1]) if best else None,
+    )
+    (output / "README.md").write_text(card, encoding="utf-8")
     return model
 
 
-def training_windows(
-    examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, recipe: Recipe
-) -> WindowSet:
+def training_windows(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> WindowSet:
     """Windows of the examples that can be learned from.
 
     Raises:

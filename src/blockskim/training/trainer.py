@@ -36,8 +36,10 @@ class SkimTrainer(Trainer):
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """AdamW with a learning rate of their own for the QA head and the predictors; no decay on biases and norms."""
         if self.optimizer is None:
+            trained = model or self.model
+            assert trained is not None
             self.optimizer = torch.optim.AdamW(
-                parameter_groups(model or self.model, self.recipe), betas=(0.9, 0.999), eps=1e-8, fused=True
+                parameter_groups(trained, self.recipe), betas=(0.9, 0.999), eps=1e-8, fused=True
             )
         return self.optimizer
 

@@ -1,0 +1,146 @@
+"""What was read of one context to answer one question, in characters of the text: blocks, their fates, the cost."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from blockskim.data.windows import WindowSet
+from blockskim.explain import Passage, TextBlock, cost_line, to_html
+from blockskim.inference import WindowBatch
+
+
+@dataclass(frozen=True, slots=True)
+class WindowTrace:
+    """What was read of one window.
+
+    Attributes:
+        start: first character of the context in the window.
+        end: one past its last character.
+        blocks: the blocks that predictors could judge, in their order.
+        tokens: tokens of the window, question included.
+        flops: operations spent.
+        dense_flops: operations of the plain model.
+    """
+
+    start: int
+    end: int
+    blocks: tuple[TextBlock, ...]
+    tokens: int
+    flops: int
+    dense_flops: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerTrace:
+    """What was read of one context.
+
+    Attributes:
+        question: the question.
+        context: the text.
+        document: its name; "" for none.
+        windows: in the order of the text.
+        layers: number of layers of the model.
+        spans: (first character, one past the last, score) of the answers, best first.
+        seconds: its share, by arithmetic, of the whole call: tokenisation, model, search of answers.
+    """
+
+    question: str
+    context: str
+    document: str
+    windows: tuple[WindowTrace, ...]
+    layers: int
+    spans: tuple[tuple[int, int, float], ...]
+    seconds: float
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks that predictors could judge, over all windows."""
+        return sum(len(window.blocks) for window in self.windows)
+
+    @property
+    def flops(self) -> int:
+        """Operations spent."""
+        return sum(window.flops for window in self.windows)
+
+    @property
+    def dense_flops(self) -> int:
+        """Operations of the plain model on the same windows, without padding."""
+        return sum(window.dense_flops for window in self.windows)
+
+    @property
+    def kept_by_layer(self) -> tuple[float, ...]:
+        """Share of the blocks still there after each layer, from the first to the last; 1 where there are none."""
+        return tuple(kept_shares([self]))
+
+    def to_html(self) -> str:
+        """A self-contained page that shows the text with what was skipped and answered."""
+        return to_html([self.passage()], self.question)
+
+    def passage(self) -> Passage:
+        """What the page shows of this trace."""
+        cost = cost_line(self.blocks, self.kept_by_layer[-1], self.flops, self.dense_flops, self.seconds)
+        blocks = [block for window in self.windows for block in window.blocks]
+        return Passage(self.question, self.context, blocks, self.spans, self.layers, cost, self.document)
+
+
+def kept_shares(traces: Sequence[AnswerTrace]) -> list[float]:
+    """Share of all blocks of some traces of one model still there after each layer."""
+    layers = max((trace.layers for trace in traces), default=0)
+    dropped = [0] * (layers + 1)
+    blocks = 0
+    for trace in traces:
+        for window in trace.windows:
+            blocks += len(window.blocks)
+            for block in window.blocks:
+                if block.dropped_in is not None:
+                    dropped[block.dropped_in] += 1
+    shares, left = [], blocks
+    for layer in range(1, layers + 1):
+        left -= dropped[layer]
+        shares.append(left / blocks if blocks else 1.0)
+    return shares
+
+
+def skim_summary(traces: Sequence[AnswerTrace]) -> dict[str, Any]:
+    """Cost of some traces together, as the command line prints it."""
+    return {
+        "blocks": sum(trace.blocks for trace in traces),
+        "kept_by_layer": kept_shares(traces),
+        "flops": sum(trace.flops for trace in traces),
+        "dense_flops": sum(trace.dense_flops for trace in traces),
+        "seconds": sum(trace.seconds for trace in traces),
+    }
+
+
+def trace_windows(batches: Iterable[WindowBatch], windows: WindowSet) -> Mapping[int, tuple[WindowTrace, ...]]:
+    """What was read of each window, by the example it belongs to and in the order of its text."""
+    found: dict[int, WindowTrace] = {}
+    for batch in batches:
+        found.update(_window_traces(batch, windows))
+    examples: dict[int, list[WindowTrace]] = {}
+    for index in sorted(found):
+        examples.setdefault(int(windows.windows[index, 0]), []).append(found[index])
+    return {example: tuple(traces) for example, traces in examples.items()}
+
+
+def _window_traces(batch: WindowBatch, windows: WindowSet) -> Iterable[tuple[int, WindowTrace]]:
+    trace = batch.output.trace
+    assert trace is not None
+    layout = trace.layout
+    judged, starts, lengths = layout.judged.cpu(), layout.starts.tolist(), layout.lengths.tolist()
+    probabilities, kept = trace.probabilities.cpu(), trace.kept.cpu()
+    costs = zip(trace.tokens.tolist(), trace.flops.tolist(), trace.dense_flops.tolist(), strict=True)
+    for row, (window, cost) in enumerate(zip(batch.indices.tolist(), costs, strict=True)):
+        example, first, end = (int(value) for value in windows.windows[window])
+        shift = first - windows.context_start(window)
+        likely, stayed = probabilities[:, row].tolist(), kept[:, row].tolist()
+        blocks = []
+        for block in judged[row].nonzero().flatten().tolist():
+            begin = starts[row][block] + shift
+            span = windows.character_span(example, begin, begin + lengths[row][block] - 1)
+            asked = [index for index in range(len(trace.layers)) if likely[index][block] == likely[index][block]]
+            said = tuple((trace.layers[index], likely[index][block]) for index in asked)
+            dropped = next((trace.layers[index] for index in asked if not stayed[index][block]), None)
+            blocks.append(TextBlock(*span, said, dropped))
+        begin, last = windows.character_span(example, first, end - 1) if end > first else (0, 0)
+        yield window, WindowTrace(begin, last, tuple(blocks), *(int(value) for value in cost))

@@ -1,0 +1,184 @@
+"""A page that shows what a model read and what it skipped: the text, each block marked by the layer that dropped it.
+
+The page is one file without scripts that loads nothing. It says everything without colour, too: kept text is
+underlined, dropped text carries the number of the layer that dropped it.
+"""
+
+import html
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class TextBlock:
+    """A block that predictors judged, as characters of its text.
+
+    Attributes:
+        start: first character.
+        end: one past the last character.
+        probabilities: (layer, keep probability) of each layer that judged it, in their order.
+        dropped_in: the layer that dropped it; None when it was read to the end.
+    """
+
+    start: int
+    end: int
+    probabilities: tuple[tuple[int, float], ...]
+    dropped_in: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A text, the question that was asked about it, and what was found and skipped in it.
+
+    Attributes:
+        question: the question.
+        text: the text.
+        blocks: its judged blocks; those of overlapping windows overlap.
+        answers: (first character, one past the last, score) of each answer, best first.
+        layers: number of layers of the model.
+        cost: a line on what was read and saved.
+        document: name of the text; "" for none.
+    """
+
+    question: str
+    text: str
+    blocks: Sequence[TextBlock]
+    answers: Sequence[tuple[int, int, float]]
+    layers: int
+    cost: str
+    document: str = ""
+
+
+def to_html(passages: Sequence[Passage], title: str = "What was read") -> str:
+    """The page as one self-contained HTML document."""
+    layers = sorted({block.dropped_in for passage in passages for block in passage.blocks if block.dropped_in})
+    depth = max((passage.layers for passage in passages), default=1)
+    shades = "\n".join(f".d{layer} {{ background: {_shade(layer, depth)}; }}" for layer in layers)
+    sections = "\n".join(_section(passage) for passage in passages)
+    return _PAGE.format(title=_escape(title), shades=shades, legend=_legend(layers), sections=sections)
+
+
+def cost_line(blocks: int, kept: float, flops: int, dense_flops: int, seconds: float) -> str:
+    """What a person is told about a run: blocks kept, arithmetic saved, time."""
+    time = f"{seconds:.2f} s"
+    if not blocks:
+        return f"nothing to skip, {time}"
+    if flops >= dense_flops and kept >= 1.0:
+        return f"read all of {_blocks(blocks)}, {time}"
+    return f"kept {kept:.0%} of {_blocks(blocks)}, {dense_flops / flops:.1f}× less arithmetic than dense, {time}"
+
+
+def _blocks(count: int) -> str:
+    return f"{count:,} block" if count == 1 else f"{count:,} blocks"
+
+
+def _section(passage: Passage) -> str:
+    found = "".join(
+        f"<li><b>{_escape(passage.text[start:end]) or '(no answer)'}</b> <small>{score:.3f}</small></li>"
+        for start, end, score in passage.answers
+    )
+    name = f"<h2>{_escape(passage.document)}</h2>\n" if passage.document else ""
+    return (
+        f"<section>\n<h1>{_escape(passage.question)}</h1>\n{name}<ol>{found}</ol>\n"
+        f'<p class="cost">{_escape(passage.cost)}</p>\n<div class="text" dir="auto">{_text(passage)}</div>\n</section>'
+    )
+
+
+def _text(passage: Passage) -> str:
+    """The text with its blocks and answers marked."""
+    owner = _owners(passage)
+    rank = np.zeros(len(passage.text), dtype=np.int64)
+    for number, (start, end, _) in reversed(list(enumerate(passage.answers, start=1))):
+        rank[start:end] = number
+    parts = []
+    for start, end in _runs(owner):
+        inner = "".join(
+            _piece(passage.text[a + start : b + start], int(rank[a + start])) for a, b in _runs(rank[start:end])
+        )
+        block = passage.blocks[owner[start]] if owner[start] >= 0 else None
+        parts.append(inner if block is None else _span(block, inner))
+    return "".join(parts)
+
+
+def _owners(passage: Passage) -> NDArray[np.int64]:
+    """The block that each character is shown in: of several, the one that was read longest. -1 for none."""
+    owner = np.full(len(passage.text), -1, dtype=np.int64)
+    survival = [block.dropped_in or passage.layers + 1 for block in passage.blocks]
+    for index in np.argsort(survival, kind="stable"):
+        owner[passage.blocks[index].start : passage.blocks[index].end] = index
+    return owner
+
+
+def _runs(values: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """First index and end of each run of equal values."""
+    if len(values):
+        bounds = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
+        yield from pairwise(bounds)
+
+
+def _piece(text: str, rank: int) -> str:
+    return f'<mark title="answer {rank}">{_escape(text)}</mark>' if rank else _escape(text)
+
+
+def _span(block: TextBlock, inner: str) -> str:
+    said = "; ".join(f"layer {layer}: {probability:.3f}" for layer, probability in block.probabilities)
+    if block.dropped_in is None:
+        return f'<span class="kept" title="kept. {said}">{inner}</span>'
+    layer = block.dropped_in
+    return f'<span class="gone d{layer}" title="dropped in layer {layer}. {said}">{inner}<sup>{layer}</sup></span>'
+
+
+def _legend(layers: Sequence[int]) -> str:
+    gone = " ".join(
+        f'<span class="gone d{layer}">dropped in layer {layer}<sup>{layer}</sup></span>' for layer in layers
+    )
+    return f'<span class="kept">read to the end</span> {gone} <mark>answer</mark>'
+
+
+def _shade(layer: int, depth: int) -> str:
+    """Darker the earlier a block was dropped; black text stays readable on all of them."""
+    return f"hsl(215 18% {round(74 + 20 * min(1.0, (layer - 1) / max(1, depth - 1)))}%)"
+
+
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+
+
+def _escape(text: str) -> str:
+    """Text as HTML; characters that HTML can't hold are shown as replaced."""
+    return html.escape(_CONTROLS.sub("\ufffd", text))
+
+
+_PAGE = """<!doctype html>
+<html>
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+body {{ font: 16px/1.7 Georgia, serif; max-width: 48em; margin: 2em auto; padding: 0 1em; }}
+body {{ color: #111; background: #fff; }}
+h1 {{ font-size: 1.3em; }}
+h2 {{ font-size: 1em; color: #444; }}
+.text {{ white-space: pre-wrap; overflow-wrap: anywhere; border-top: 1px solid #999; padding-top: 1em; }}
+.kept {{ text-decoration: underline; text-decoration-thickness: 2px; text-underline-offset: 3px; }}
+.gone {{ color: #333; }}
+sup {{ font: bold .65em/1 sans-serif; padding-left: .15em; }}
+mark {{ background: #ffe34d; font-weight: bold; outline: 1px solid #111; }}
+.cost, .legend {{ font: .9em/1.8 sans-serif; }}
+.legend {{ border: 1px solid #999; padding: .4em .8em; }}
+span, mark {{ print-color-adjust: exact; -webkit-print-color-adjust: exact; }}
+{shades}
+</style>
+</head>
+<body>
+<p class="legend">{legend}. A block's keep probabilities show when the pointer rests on it.</p>
+{sections}
+</body>
+</html>
+"""

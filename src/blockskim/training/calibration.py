@@ -1,0 +1,290 @@
+"""Choosing thresholds: from what all predictors say about a data set to the cheapest run that loses little enough.
+
+The model runs once with nothing dropped, and every keep probability is recorded. On these records thresholds are
+simulated: starting from none, again and again the layer is skimmed a little harder where that saves the most
+arithmetic for each answer block lost. The path of that search is a front of ever cheaper and riskier points; points on
+it are then confirmed by really skimming, and the cheapest one that satisfies the wish is chosen.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from blockskim.data.windows import WindowSet
+from blockskim.errors import ConfigError
+from blockskim.evaluation import Evaluation, evaluate_windows, score
+from blockskim.flops import LayerUse, dense_flops, skim_flops
+from blockskim.inference import AnswerCollector, WindowBatch, answer_texts, run_windows
+from blockskim.judgements import Judgements, collect_judgements
+from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.predictor import predictor_flops
+
+LOSSES = (0.0, *np.geomspace(5e-4, 0.3, 60).tolist())
+"""Shares of a layer's answer blocks that its threshold may drop: the steps of the search."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Thresholds and what they do on the calibration data.
+
+    Attributes:
+        thresholds: one a layer with a predictor; 0 where the layer doesn't skim.
+        flops_speedup: dense arithmetic over what is spent, on unpadded input; simulated, or measured when confirmed.
+        lost: share of answer blocks dropped in the simulation.
+        f1: when really skimming, in percent; None when not confirmed.
+        exact_match: likewise.
+        seconds: of the confirming run.
+    """
+
+    thresholds: tuple[float, ...]
+    flops_speedup: float
+    lost: float
+    f1: float | None = None
+    exact_match: float | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The outcome of a calibration.
+
+    Attributes:
+        chosen: the point that was chosen; if no point satisfies the wish, the nearest.
+        satisfied: whether it satisfies the wish.
+        dense: the run with nothing dropped.
+        front: every confirmed point, by rising speed-up.
+        examples: number of examples it was calibrated on.
+    """
+
+    chosen: Point
+    satisfied: bool
+    dense: Point
+    front: tuple[Point, ...]
+    examples: int
+
+
+def calibrate(
+    model: BlockSkimForQuestionAnswering,
+    windows: WindowSet,
+    max_f1_drop: float | None = None,
+    target_speedup: float | None = None,
+    batch_size: int = 32,
+    max_answer_length: int = 30,
+    points: int = 12,
+    max_lost: float = 0.1,
+    progress: Callable[[str, int], None] | None = None,
+) -> Calibration:
+    """Choose thresholds for a wish; the model's settings are left as they are.
+
+    Args:
+        model: in evaluation mode.
+        windows: of examples that were neither trained on nor will be reported on.
+        max_f1_drop: most F1, in points, that may be lost against the dense run.
+        target_speedup: wanted ratio of dense to spent arithmetic, unpadded; the point with the best F1 there is taken.
+        batch_size: windows a batch.
+        max_answer_length: most tokens in an answer.
+        points: how many points of the front are confirmed by really skimming.
+        max_lost: points that lose a larger share of answer blocks are not considered.
+        progress: told what is done, and the number of windows done.
+
+    Raises:
+        ConfigError: not exactly one wish is given, or it is impossible.
+    """
+    _check_wish(max_f1_drop, target_speedup)
+    dense, judgements = _record(model, windows, batch_size, max_answer_length, progress)
+    assert dense.f1 is not None
+    path = search(judgements, model, windows, max_lost)
+    front = []
+    for point in spread(path, points, target_speedup):
+        result = evaluate_windows(
+            model,
+            windows,
+            batch_size,
+            point.thresholds,
+            max_answer_length,
+            progress=None if progress is None else lambda done: progress("confirming", done),
+        )
+        front.append(_confirmed(point, result))
+    front.sort(key=lambda point: point.flops_speedup)
+    if max_f1_drop is not None:
+        drop = max_f1_drop
+        fitting = [point for point in front if point.f1 is not None and dense.f1 - point.f1 <= drop + 1e-9]
+        chosen = max([dense, *fitting], key=lambda point: point.flops_speedup)
+        return Calibration(chosen, True, dense, tuple(front), len(windows.examples))
+    assert target_speedup is not None
+    fast_enough = [point for point in front if point.flops_speedup >= target_speedup]
+    if fast_enough:
+        chosen = max(fast_enough, key=lambda point: (point.f1, point.flops_speedup))
+        return Calibration(chosen, True, dense, tuple(front), len(windows.examples))
+    return Calibration(front[-1] if front else dense, False, dense, tuple(front), len(windows.examples))
+
+
+def search(
+    judgements: Judgements, model: BlockSkimForQuestionAnswering, windows: WindowSet, max_lost: float
+) -> list[Point]:
+    """The front of simulated points, from nothing dropped to ``max_lost`` of the answer blocks lost."""
+    simulate = simulator(judgements, model, windows)
+    grid = threshold_grid(judgements)
+    steps = np.zeros(len(judgements.layers), dtype=np.int64)
+    speedup, lost = simulate(grid[np.arange(len(steps)), steps])
+    path = [Point(tuple(grid[np.arange(len(steps)), steps].tolist()), speedup, lost)]
+    while True:
+        best: tuple[float, int, int, float, float] | None = None
+        for layer in range(len(steps)):
+            # Steps that drop nothing more are passed over, so that the search does not stop at them.
+            for step in range(steps[layer] + 1, grid.shape[1]):
+                trial = steps.copy()
+                trial[layer] = step
+                faster, worse = simulate(grid[np.arange(len(steps)), trial])
+                if worse > max_lost:
+                    break
+                gain = (np.log(faster) - np.log(speedup)) / max(worse - lost, 1e-6)
+                if best is None or gain > best[0]:
+                    best = (float(gain), layer, step, faster, worse)
+                if worse > lost:
+                    break
+        if best is None or best[0] <= 0:
+            return path
+        _, layer, step, speedup, lost = best
+        steps[layer] = step
+        path.append(Point(tuple(grid[np.arange(len(steps)), steps].tolist()), speedup, lost))
+
+
+def threshold_grid(judgements: Judgements) -> NDArray[np.float64]:
+    """Thresholds of each layer that drop a rising share of its answer blocks; 0, for all kept, first.
+
+    Shape: (layers, steps)
+    """
+    grid = np.zeros((len(judgements.layers), len(LOSSES) + 1))
+    for row, probabilities in zip(grid, judgements.probabilities, strict=True):
+        relevant = np.sort(probabilities[judgements.relevant])
+        if len(relevant):
+            # Keeping blocks at the threshold itself, the answer block of that rank stays.
+            row[1:] = relevant[np.minimum((np.array(LOSSES) * len(relevant)).astype(int), len(relevant) - 1)]
+    return grid
+
+
+def simulator(
+    judgements: Judgements, model: BlockSkimForQuestionAnswering, windows: WindowSet
+) -> Callable[[NDArray[np.float64]], tuple[float, float]]:
+    """Make the function that tells speed-up and share of answer blocks lost of thresholds. Shape: (layers,).
+
+    It takes keep probabilities from the run in which nothing was dropped, so it is near the truth, not the truth.
+    """
+    cost = model.cost
+    lengths = windows.lengths
+    count = len(windows)
+    fixed = lengths - np.bincount(judgements.windows, judgements.tokens, count)
+    questions = np.diff(windows.questions.bounds)[windows.windows[:, 0]]
+    judging = _judging_flops(model, judgements.layers, questions)
+    documents = windows.windows[:, 0]
+    relevant = max(1, int(judgements.relevant.sum()))
+    tokens = torch.from_numpy(lengths)
+    dense = float(dense_flops(cost, tokens).sum())
+
+    def simulate(thresholds: NDArray[np.float64]) -> tuple[float, float]:
+        alive = np.ones(len(judgements.windows), dtype=bool)
+        uses: dict[int, LayerUse] = {}
+        for index, layer in enumerate(judgements.layers):
+            if thresholds[index] <= 0:
+                continue
+            spent = judging[index] * np.bincount(judgements.windows, alive, count)
+            passing = alive & (judgements.probabilities[index] >= thresholds[index])
+            alive = _with_best(passing, alive, judgements.probabilities[index], documents[judgements.windows])
+            kept = np.bincount(judgements.windows, judgements.tokens * alive, count)
+            left = np.where(kept > 0, fixed + kept, np.where(lengths > fixed, 0.0, lengths))
+            uses[layer] = LayerUse(torch.from_numpy(left), torch.from_numpy(spent))
+        lost = 1.0 - float((alive & judgements.relevant).sum()) / relevant
+        return dense / float(skim_flops(cost, uses, tokens).sum()), lost
+
+    return simulate
+
+
+def spread(path: Sequence[Point], count: int, target_speedup: float | None) -> list[Point]:
+    """Points to confirm: ``count`` of the path, evenly spread over its speed-ups, and those just at the target."""
+    skimming = [point for point in path if any(point.thresholds)]
+    if not skimming:
+        return []
+    speedups = np.array([point.flops_speedup for point in skimming])
+    wanted = np.linspace(speedups.min(), speedups.max(), count)
+    if target_speedup is not None:
+        wanted = np.concatenate([wanted[wanted < target_speedup][-2:], target_speedup * np.array([1.0, 1.03, 1.06])])
+    chosen = sorted({int(np.abs(speedups - value).argmin()) for value in wanted})
+    return [skimming[index] for index in chosen]
+
+
+def _record(
+    model: BlockSkimForQuestionAnswering,
+    windows: WindowSet,
+    batch_size: int,
+    max_answer_length: int,
+    progress: Callable[[str, int], None] | None,
+) -> tuple[Point, Judgements]:
+    """Scores of the dense run and what its predictors say."""
+    collector = AnswerCollector(windows, max_answer_length)
+    batches: list[WindowBatch] = []
+    report = None if progress is None else lambda done: progress("recording", done)
+    for batch in run_windows(model, windows, batch_size, 0.0, judge_all=True, progress=report):
+        collector.add(batch)
+        batches.append(batch)
+    answers = collector.results()
+    scores = score(windows.examples, answer_texts(windows, answers), answers)
+    judgements = collect_judgements(batches, windows)
+    none = (0.0,) * len(judgements.layers)
+    return Point(none, 1.0, 0.0, scores["f1"], scores["exact_match"]), judgements
+
+
+def _confirmed(point: Point, result: Evaluation) -> Point:
+    cost = result.cost
+    return Point(
+        point.thresholds,
+        cost.dense_flops / cost.flops,
+        point.lost,
+        result.scores["f1"],
+        result.scores["exact_match"],
+        result.seconds,
+    )
+
+
+def _check_wish(max_f1_drop: float | None, target_speedup: float | None) -> None:
+    if (max_f1_drop is None) == (target_speedup is None):
+        raise ConfigError("give either the most F1 to lose or the speed-up to reach")
+    if max_f1_drop is not None and not 0 <= max_f1_drop <= 100:
+        raise ConfigError(f"the most F1 to lose is {max_f1_drop}; it must be from 0 to 100 points")
+    if target_speedup is not None and not target_speedup >= 1:
+        raise ConfigError(f"the speed-up to reach is {target_speedup}; it must be at least 1")
+
+
+def _judging_flops(
+    model: BlockSkimForQuestionAnswering, layers: Sequence[int], questions: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Arithmetic of judging one block in each layer and window. Shape: (layers, windows)."""
+    parts = model.adapter.layers(model.encoder)
+    rows = []
+    for layer in layers:
+        widths = model.adapter.widths(parts[layer - 1])
+        by_length = {size: predictor_flops(model.skim_config, widths, size) for size in set(questions.tolist())}
+        rows.append([by_length[size] for size in questions.tolist()])
+    return np.array(rows, dtype=np.float64)
+
+
+def _with_best(
+    passing: NDArray[np.bool_],
+    alive: NDArray[np.bool_],
+    probabilities: NDArray[np.float64],
+    documents: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """Blocks that pass, and the best living one of each document in which none does."""
+    size = int(documents.max()) + 1
+    empty = np.bincount(documents, passing, size) == 0
+    if not empty[documents].any():
+        return passing
+    living = np.flatnonzero(alive & empty[documents])
+    order = living[np.lexsort((-probabilities[living], documents[living]))]
+    _, first = np.unique(documents[order], return_index=True)
+    result = passing.copy()
+    result[order[first]] = True
+    return result
