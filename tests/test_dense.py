@@ -1,4 +1,3 @@
-import contextlib
 import copy
 
 import pytest
@@ -8,28 +7,13 @@ from hypothesis import strategies as st
 
 from blockskim.inputs import tile_features
 from strategies import batches, every_alignment, every_family, every_input, few, seeds
-from tiny_models import FAMILIES, dense_model, make_batch, new_dense_model, new_skim_model, skim_model
+from tiny_models import FAMILIES, dense_model, make_batch, new_dense_model, new_skim_model, skim_model, views_of
 
 SIZES = [(4, 30), (2, 41), (6, 12), (3, 0)]
 
 
 def close(found, expected, atol=1e-5):
     torch.testing.assert_close(found, expected, atol=atol, rtol=0)
-
-
-@contextlib.contextmanager
-def views_of(model):
-    """The views that the predictors get while it is open, by layer number."""
-    views = {}
-    hooks = [
-        predictor.register_forward_pre_hook(lambda _, args, number=int(number): views.update({number: args[0]}))
-        for number, predictor in model.predictors.items()
-    ]
-    try:
-        yield views
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 @every_family
@@ -102,7 +86,7 @@ def test_tiles_are_the_diagonal_of_transformers_attention(family, alignment):
         with views_of(model) as views:
             run(**batch.inputs)
         assert sorted(views) == [1, 2]
-        layout = model.layout(batch.inputs["attention_mask"], batch.inputs["context_mask"])
+        layout = model.layout(*batch.masks)
         for number, view in views.items():
             tiles = tile_features(view)
             assert len(tiles) == int(layout.judged.sum()) > 0
@@ -140,11 +124,23 @@ def test_views_hold_the_hidden_states_and_the_question(family):
         assert view.question[view.question_exists].tolist() == [1, 2, 3, 4, *(batch.real.shape[1] + i for i in (1, 2))]
 
 
+@every_input
+@pytest.mark.parametrize("left", [False, True])
+def test_a_short_sample_beside_a_long_question_trains(inputs, left):
+    # It has fewer tokens than its batch mate has question tokens: what fills up its question must not be padding.
+    model = new_skim_model("bert", inputs, "context").train()
+    batch = make_batch("bert", [(1, 1), (40, 30)], left=left)
+    output = model(**batch.inputs, skim_labels=model.layout(*batch.masks).judged.long())
+    output.loss.backward()
+    assert bool(output.loss.isfinite())
+    assert all(value.grad.isfinite().all() for value in model.parameters() if value.grad is not None)
+
+
 def test_skim_logits_are_nan_where_blocks_are_not_judged():
     batch = make_batch("bert", [(10, 30), (3, 2)], padding=8)
     model = skim_model("bert", ("tiles",), "sequence")
     logits = model(**batch.inputs).skim_logits
-    layout = model.layout(batch.inputs["attention_mask"], batch.inputs["context_mask"])
+    layout = model.layout(*batch.masks)
     assert logits.shape == (2, 2, 6, 2)
     assert torch.equal(~logits.isnan().any(-1), layout.judged[:, None].expand(2, 2, 6))
     # [CLS], 10 question tokens, [SEP] and 30 of context: blocks 2 to 4 hold context alone.

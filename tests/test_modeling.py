@@ -276,7 +276,7 @@ def test_thresholds_can_change_at_any_time():
     assert model.skim_config.thresholds == 0.0
     assert model.skim(**batch.inputs).trace.layers == ()
     kept = []
-    for thresholds in (0.3, 0.9, (0.9, 0.3), 0.3):
+    for thresholds in (0.001, 0.999, (0.9, 0.3), 0.001):
         model.skim_config = model.skim_config.replace(thresholds=thresholds)
         found = model.skim(**batch.inputs)
         expected = skim_model("bert", ("tiles",), "context").skim(**batch.inputs, thresholds=thresholds)
@@ -339,7 +339,7 @@ def test_loss_is_the_qa_loss_and_the_weighted_skim_losses(inputs, alignment, see
     batch = make_batch("bert", [(4, 44), (2, 41), (6, 32)], seed)
     positions = [torch.tensor([[20, 8], [30, -1], [0, -1]]), torch.tensor([[22, 9], [30, -1], [0, -1]])]
     output = model(**batch.inputs, start_positions=positions[0], end_positions=positions[1])
-    layout = model.layout(batch.inputs["attention_mask"], batch.inputs["context_mask"])
+    layout = model.layout(*batch.masks)
     labels = torch.full(layout.judged.shape, -100)
     for row, spans in enumerate(([(20, 22), (8, 9)], [(30, 30)], [(0, 0)])):
         for block in range(labels.shape[1]):
@@ -379,7 +379,7 @@ def test_loss_weights_can_change_at_any_time():
 def test_given_labels_are_used_and_those_of_blocks_that_are_not_judged_ignored():
     model = skim_model("bert", ("tiles",), "sequence")
     batch = make_batch("bert", SIZES, padding=8)
-    layout = model.layout(batch.inputs["attention_mask"], batch.inputs["context_mask"])
+    layout = model.layout(*batch.masks)
     labels = torch.zeros(layout.judged.shape, dtype=torch.long)
     output = model(**batch.inputs, skim_labels=labels)
     assert output.qa_loss is None

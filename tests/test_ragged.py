@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from blockskim import attention
 from blockskim.errors import ConfigError, ModelError
 from strategies import batches, every_alignment, every_family, every_input, few, seeds, thresholds
-from tiny_models import dense_model, make_batch, skim_model
+from tiny_models import dense_model, make_batch, skim_model, views_of
 
 SIZES = [(4, 30), (2, 41), (6, 12), (3, 0)]
 some = settings(max_examples=max(5, settings.default.max_examples // 4))
@@ -213,6 +213,30 @@ def layer_by_hand(dense, layer, hidden, places):
 
 
 @every_family
+def test_attention_to_the_question_keeps_its_distance_after_a_drop(family):
+    model = skim_model(family, ("question",), "context")
+    batch = make_batch(family, [(4, 90)])
+    likely = model.skim(**batch.inputs, thresholds=0.0, judge_all=True).trace.probabilities[0, 0]
+    with views_of(model) as views:
+        trace = model.skim(**batch.inputs, thresholds=[float(likely.median()), 0.0], judge_all=True).trace
+    kept = trace.kept[0, 0].nonzero().flatten().tolist()
+    assert 0 < len(kept) < len(likely)
+    first = int(trace.layout.starts[0, 0])
+    gone = {first + token for token in range(90) if token // 8 not in kept}
+    places = [place for place in range(batch.real.shape[1]) if place not in gone]
+    dense = dense_model(family)
+    with torch.no_grad():
+        states = dense.base_model(**batch.without_context(), output_hidden_states=True).hidden_states
+        hidden = states[1][:, places]
+        _, expected = layer_by_hand(dense, dense.base_model.encoder.layer[1], hidden, places)
+    question = torch.arange(1, 5)
+    for index, (tokens, exists) in enumerate(zip(views[2].tokens, views[2].exists, strict=True)):
+        found = views[2].attention.probabilities(tokens[None, exists], question[None])[0]
+        rows = [places.index(first + 8 * kept[index] + offset) for offset in range(int(exists.sum()))]
+        close(found, expected[0][:, rows][..., question])
+
+
+@every_family
 def test_fused_and_plain_attention_skim_alike(family, monkeypatch):
     model = skim_model(family, ("tiles", "question", "hidden"), "context")
     batch = make_batch(family, SIZES)
@@ -226,8 +250,11 @@ def test_fused_and_plain_attention_skim_alike(family, monkeypatch):
 def test_thresholds_do_drop_something():
     # The properties above would hold for a model that never drops.
     for family in ("bert", "mpnet"):
-        trace = skim_model(family, ("tiles",), "context").skim(**make_batch(family, SIZES).inputs, thresholds=0.5).trace
-        assert bool(trace.layout.judged.sum() > trace.kept[0].sum() > trace.kept[1].sum() > 0)
+        model, batch = skim_model(family, ("tiles",), "context"), make_batch(family, SIZES)
+        likely = model.skim(**batch.inputs, thresholds=0.0, judge_all=True).trace.probabilities[0]
+        trace = model.skim(**batch.inputs, thresholds=[float(likely.nanmedian()), 1.0]).trace
+        kept = trace.kept.flatten(1).sum(-1).tolist()
+        assert int(trace.layout.judged.sum()) == 12 > kept[0] > kept[1] == 3
 
 
 @pytest.mark.parametrize("block_size", [8, 16, 32, 64])

@@ -1,5 +1,6 @@
 """Tiny random models of every supported family, and inputs for them; made in the test, nothing is downloaded."""
 
+import contextlib
 import functools
 from dataclasses import dataclass
 from typing import Any
@@ -51,6 +52,11 @@ class Batch:
     def context(self) -> Tensor:
         """True on context tokens. Shape: (batch, tokens)"""
         return self.inputs["context_mask"].bool()
+
+    @property
+    def masks(self) -> tuple[Tensor, Tensor]:
+        """Attention mask and context mask. Shapes: (batch, tokens)"""
+        return self.inputs["attention_mask"], self.inputs["context_mask"]
 
     def rows(self, rows: list[int]) -> dict[str, Tensor]:
         """The arguments with these samples only, in this order."""
@@ -106,9 +112,10 @@ def new_skim_model(
     **settings: Any,
 ) -> BlockSkimForQuestionAnswering:
     """A Block-Skim model around ``dense_model(family)`` that a test may change."""
-    torch.manual_seed(1)
+    dense = dense_model(family)
+    torch.manual_seed(1)  # after the dense model: making it seeds, too
     config = SkimConfig(block_size=block_size, alignment=alignment, inputs=inputs, predictor_width=8, **settings)
-    model = BlockSkimForQuestionAnswering.from_backbone(dense_model(family), config)
+    model = BlockSkimForQuestionAnswering.from_backbone(dense, config)
     spread_opinions(model, family)
     return model.eval()
 
@@ -170,3 +177,18 @@ def make_batch(family: str, sizes: list[tuple[int, int]], seed: int = 0, padding
         if separators == 1:
             inputs["token_type_ids"][row, first + len(before) : first + len(ids)] = 1
     return Batch(inputs, tuple(sizes))
+
+
+@contextlib.contextmanager
+def views_of(model):
+    """The views that the predictors get while it is open, by layer number."""
+    views = {}
+    hooks = [
+        predictor.register_forward_pre_hook(lambda _, args, number=int(number): views.update({number: args[0]}))
+        for number, predictor in model.predictors.items()
+    ]
+    try:
+        yield views
+    finally:
+        for hook in hooks:
+            hook.remove()

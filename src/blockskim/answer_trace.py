@@ -112,18 +112,25 @@ def skim_summary(traces: Sequence[AnswerTrace]) -> dict[str, Any]:
     }
 
 
-def trace_windows(batches: Iterable[WindowBatch], windows: WindowSet) -> Mapping[int, tuple[WindowTrace, ...]]:
+def trace_windows(batches: Sequence[WindowBatch], windows: WindowSet) -> Mapping[int, tuple[WindowTrace, ...]]:
     """What was read of each window, by the example it belongs to and in the order of its text."""
+    best: dict[int, tuple[float, ...]] = {}
+    for batch in batches:
+        for window, standing in zip(batch.indices.tolist(), batch.standings.tolist(), strict=True):
+            example = int(windows.windows[window, 0])
+            best[example] = max(best.get(example, ()), tuple(standing))
     found: dict[int, WindowTrace] = {}
     for batch in batches:
-        found.update(_window_traces(batch, windows))
+        found.update(_window_traces(batch, windows, best))
     examples: dict[int, list[WindowTrace]] = {}
     for index in sorted(found):
         examples.setdefault(int(windows.windows[index, 0]), []).append(found[index])
     return {example: tuple(traces) for example, traces in examples.items()}
 
 
-def _window_traces(batch: WindowBatch, windows: WindowSet) -> Iterable[tuple[int, WindowTrace]]:
+def _window_traces(
+    batch: WindowBatch, windows: WindowSet, best: Mapping[int, tuple[float, ...]]
+) -> Iterable[tuple[int, WindowTrace]]:
     trace = batch.output.trace
     assert trace is not None
     layout = trace.layout
@@ -133,14 +140,22 @@ def _window_traces(batch: WindowBatch, windows: WindowSet) -> Iterable[tuple[int
     for row, (window, cost) in enumerate(zip(batch.indices.tolist(), costs, strict=True)):
         example, first, end = (int(value) for value in windows.windows[window])
         shift = first - windows.context_start(window)
+        # What a batch kept only because it knew no better block of the example is gone from this layer on.
+        standing = tuple(batch.standings[row].tolist())
+        last_layer = standing[0] if standing < best[example] else float("inf")
         likely, stayed = probabilities[:, row].tolist(), kept[:, row].tolist()
         blocks = []
         for block in judged[row].nonzero().flatten().tolist():
             begin = starts[row][block] + shift
             span = windows.character_span(example, begin, begin + lengths[row][block] - 1)
-            asked = [index for index in range(len(trace.layers)) if likely[index][block] == likely[index][block]]
-            said = tuple((trace.layers[index], likely[index][block]) for index in asked)
-            dropped = next((trace.layers[index] for index in asked if not stayed[index][block]), None)
-            blocks.append(TextBlock(*span, said, dropped))
+            said, dropped = [], None
+            for index, layer in enumerate(trace.layers):
+                if layer > last_layer or likely[index][block] != likely[index][block]:
+                    break
+                said.append((layer, likely[index][block]))
+                if not stayed[index][block] or layer == last_layer:
+                    dropped = layer
+                    break
+            blocks.append(TextBlock(*span, tuple(said), dropped))
         begin, last = windows.character_span(example, first, end - 1) if end > first else (0, 0)
         yield window, WindowTrace(begin, last, tuple(blocks), *(int(value) for value in cost))

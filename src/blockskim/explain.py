@@ -68,9 +68,10 @@ def cost_line(blocks: int, kept: float, flops: int, dense_flops: int, seconds: f
     time = f"{seconds:.2f} s"
     if not blocks:
         return f"nothing to skip, {time}"
-    if flops >= dense_flops and kept >= 1.0:
+    if kept >= 1.0 and flops >= dense_flops:
         return f"read all of {_blocks(blocks)}, {time}"
-    return f"kept {kept:.0%} of {_blocks(blocks)}, {dense_flops / flops:.1f}× less arithmetic than dense, {time}"
+    saved = f"{dense_flops / flops:.1f}× less arithmetic than dense" if flops < dense_flops else "no arithmetic saved"
+    return f"kept {kept:.0%} of {_blocks(blocks)}, {saved}, {time}"
 
 
 def _blocks(count: int) -> str:

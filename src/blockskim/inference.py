@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from blockskim.config import layer_thresholds
 from blockskim.data.collate import pad_windows
 from blockskim.data.windows import WindowSet
 from blockskim.modeling import BlockSkimForQuestionAnswering, SkimOutput
@@ -26,11 +27,15 @@ class WindowBatch:
         indices: which windows. Shape: (batch,)
         inputs: padded inputs by name. Shape: (batch, tokens) each
         output: logits and trace.
+        standings: how the example of each window fared, as far as this batch shows: the first layer in which none of
+            its blocks passed the threshold, the keep probability of the block that was kept there nevertheless, and
+            its window, negative; all infinite where blocks always passed. Higher is better. Shape: (batch, 3)
     """
 
     indices: NDArray[np.int64]
     inputs: dict[str, Tensor]
     output: SkimOutput
+    standings: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +110,8 @@ def run_windows(
         examples = windows.windows[indices, 0]
         documents = torch.from_numpy(np.unique(examples, return_inverse=True)[1]).to(device)
         output = model.skim(**inputs, thresholds=thresholds, documents=documents, judge_all=judge_all)
-        yield WindowBatch(indices, inputs, output)
+        standings = _standings(output, _by_layer(model, thresholds), indices, examples)
+        yield WindowBatch(indices, inputs, output, standings)
         if progress is not None:
             progress(len(indices))
 
@@ -137,8 +143,35 @@ def batches(windows: WindowSet, batch_size: int) -> Iterator[NDArray[np.int64]]:
         yield np.array(batch)
 
 
+def _by_layer(model: BlockSkimForQuestionAnswering, thresholds: Thresholds) -> dict[int, float]:
+    values = model.thresholds if thresholds is None else layer_thresholds(thresholds, model.skim_layers)
+    return dict(zip(model.skim_layers, values, strict=True))
+
+
+def _standings(
+    output: SkimOutput, thresholds: dict[int, float], indices: NDArray[np.int64], examples: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Where each window's example kept a block only because one has to stay; see WindowBatch. Shape: (batch, 3)."""
+    standings = np.full((len(examples), 3), np.inf)
+    trace = output.trace
+    assert trace is not None
+    for index in range(len(trace.layers) - 1, -1, -1):
+        probabilities = trace.probabilities[index]
+        spared = trace.kept[index] & ~(probabilities >= thresholds[trace.layers[index]])
+        if bool(spared.any()):
+            for row in spared.any(-1).nonzero().flatten().tolist():
+                probability = float(probabilities[row][spared[row]].max())
+                standings[examples == examples[row]] = trace.layers[index], probability, -indices[row]
+    return standings
+
+
 class AnswerCollector:
-    """Gathers the answers of batches by example; order and grouping of the batches make no difference."""
+    """Gathers the answers of batches by example; order and grouping of the batches make no difference.
+
+    Of an example that is spread over several batches, each batch keeps a block. As if all its windows had run
+    together, only the batches count in which blocks passed the thresholds, or, when there is none, the one in which
+    the likeliest block was left last.
+    """
 
     def __init__(self, windows: WindowSet, max_answer_length: int = 30, n_best: int = 1) -> None:
         """Collect the ``n_best`` best spans of at most ``max_answer_length`` tokens of each example."""
@@ -149,6 +182,7 @@ class AnswerCollector:
         self._candidates: list[list[Candidate]] = [[] for _ in range(size)]
         self._null = np.full((size, 2), np.inf)
         self._sums = np.full((size, 2), -np.inf)
+        self._standings: list[tuple[float, ...]] = [(-np.inf,)] * size
 
     def add(self, batch: WindowBatch) -> None:
         """Take in the logits of a batch."""
@@ -165,6 +199,8 @@ class AnswerCollector:
         for row, index in enumerate(batch.indices):
             example, first, _ = (int(value) for value in self.windows.windows[index])
             shift = first - self.windows.context_start(int(index))
+            if not self._counts(example, tuple(batch.standings[row].tolist())):
+                continue
             self._sums[example] = np.logaddexp(self._sums[example], sums[row])
             if nulls[row].sum() < self._null[example].sum() and np.isfinite(nulls[row]).all():
                 self._null[example] = nulls[row]
@@ -173,6 +209,15 @@ class AnswerCollector:
                     break
                 span = self.windows.character_span(example, int(start) + shift, int(end) + shift)
                 self._candidates[example].append(Candidate(float(score), *span, int(index)))
+
+    def _counts(self, example: int, standing: tuple[float, ...]) -> bool:
+        """Whether a window of a batch with this standing counts; what counted before may no longer do so."""
+        if standing > self._standings[example]:
+            self._standings[example] = standing
+            self._candidates[example] = []
+            self._null[example] = np.inf
+            self._sums[example] = -np.inf
+        return standing == self._standings[example]
 
     def results(self) -> list[ExampleAnswers]:
         """Answers of every example, in the order of the examples."""

@@ -1,7 +1,7 @@
 """From a directory, a hub id or nothing at all to a model that is ready to answer, and its tokenizer."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -14,6 +14,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from blockskim.config import layer_thresholds
 from blockskim.data.windows import WindowSettings, pair_template
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
@@ -115,6 +116,16 @@ def position_limit(model: BlockSkimForQuestionAnswering) -> int | None:
     return table.num_embeddings - (0 if padding is None else padding + 1)
 
 
+def check_threshold_for(loaded: LoadedModel, threshold: float | Sequence[float] | None) -> None:
+    """Refuse to drop blocks by predictors that were never trained.
+
+    Raises:
+        ConfigError: the threshold is impossible, or above 0 for a plain QA checkpoint.
+    """
+    if threshold is not None and any(layer_thresholds(threshold, loaded.model.skim_layers)) and not loaded.skims:
+        raise ConfigError(f"a threshold needs a Block-Skim model; {loaded.name} is a plain one, without predictors")
+
+
 def window_settings(
     model: BlockSkimForQuestionAnswering,
     tokenizer: PreTrainedTokenizerBase,
@@ -124,11 +135,12 @@ def window_settings(
 ) -> WindowSettings:
     """Settings of windows that fit a model.
 
-    Windows overlap by ``doc_stride`` tokens, but by no more than half of the context that surely fits beside a
-    question, so that short windows need no other stride.
+    A question takes ``max_question_length`` tokens at most, but no more than half of a window; windows overlap by
+    ``doc_stride`` tokens, but by no more than half of the context that surely fits beside a question. So short windows
+    need no other settings.
 
     Raises:
-        ConfigError: the model has no positions for such long windows, or the question leaves no room for a context.
+        ConfigError: the model has no positions for such long windows, or they leave no room for a context.
     """
     least: dict[str, tuple[Any, int]] = {
         "max_length": (max_length, 1),
@@ -142,8 +154,9 @@ def window_settings(
     if limit is not None and max_length > limit:
         raise ConfigError(f"windows of {max_length} tokens are too long: the model reads at most {limit}")
     special = pair_template(tokenizer).special_tokens
-    room = max_length - max_question_length - special
-    settings = WindowSettings(max_length, min(doc_stride, max(0, room // 2)), max_question_length)
+    question = max(1, min(max_question_length, (max_length - special) // 2))
+    stride = max(0, min(doc_stride, (max_length - special - question) // 2))
+    settings = WindowSettings(max_length, stride, question)
     settings.check(special)
     return settings
 

@@ -104,6 +104,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
                 for number in numbers
             }
         )
+        self._cost = model_cost(self.encoder, self.adapter, self.qa_outputs)
         self.post_init()
 
     @property
@@ -139,7 +140,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
     @property
     def cost(self) -> ModelCost:
         """Arithmetic of each part a token."""
-        return model_cost(self.encoder, self.adapter, self.qa_outputs)
+        return self._cost
 
     @classmethod
     def from_backbone(

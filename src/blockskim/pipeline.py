@@ -16,7 +16,6 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from blockskim.answer_trace import AnswerTrace, trace_windows
-from blockskim.config import layer_thresholds
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet, WindowSettings, make_windows
 from blockskim.errors import ConfigError, DataError
@@ -28,7 +27,7 @@ from blockskim.inference import (
     WindowBatch,
     run_windows,
 )
-from blockskim.loading import load, position_limit, window_settings
+from blockskim.loading import LoadedModel, check_threshold_for, load, position_limit, window_settings
 from blockskim.modeling import BlockSkimForQuestionAnswering
 from blockskim.words import align_to_words, is_blank, trim_blanks
 
@@ -122,14 +121,11 @@ class QuestionAnswerer:
                 raise ConfigError("a model that is given as such needs its tokenizer, too")
             if threads is not None:
                 torch.set_num_threads(_count("threads", threads))
-            self.model = model.eval()
-            self.tokenizer = tokenizer
-            self.skims = True
+            self.loaded = LoadedModel(model.eval(), tokenizer, "the model")
         else:
-            loaded = load(model, device, dtype, threads)
-            self.model = loaded.model
-            self.tokenizer = tokenizer or loaded.tokenizer
-            self.skims = loaded.skims
+            self.loaded = load(model, device, dtype, threads)
+        self.model = self.loaded.model
+        self.tokenizer = tokenizer or self.loaded.tokenizer
         self.batch_size = _count("batch_size", batch_size)
 
     def __call__(
@@ -291,8 +287,7 @@ class QuestionAnswerer:
         if dense and threshold is not None:
             raise ConfigError("dense reads everything, so it can't go with a threshold")
         thresholds: Thresholds = 0.0 if dense else threshold
-        if threshold is not None and any(layer_thresholds(threshold, self.model.skim_layers)) and not self.skims:
-            raise ConfigError("a threshold needs a Block-Skim model; this one has no predictors that were trained")
+        check_threshold_for(self.loaded, threshold)
         limit = position_limit(self.model)
         if limit is not None and max_seq_len == DEFAULT_LENGTH:
             max_seq_len = min(max_seq_len, limit)

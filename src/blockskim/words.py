@@ -33,7 +33,7 @@ def align_to_words(text: str, start: int, end: int) -> tuple[int, int]:
     """Extend a span to the beginning of its first and the end of its last word."""
     while start > 0 and _inside_word(text, start):
         start -= 1
-    while end < len(text) and _inside_word(text, end):
+    while 0 < end < len(text) and _inside_word(text, end):
         end += 1
     return start, end
 

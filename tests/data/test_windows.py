@@ -4,7 +4,7 @@ import unicodedata
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from blockskim.data.examples import Answer, Example
@@ -38,7 +38,7 @@ words = st.one_of(
     st.sampled_from(TRICKY), st.sampled_from(["the", "red", "kite", "nests", "2024", "(a)", "U.S."]), letters
 )
 texts = st.lists(words, max_size=14).map(" ".join)
-questions = st.lists(words, max_size=5).map(lambda parts: " ".join(["who", *parts]))
+questions = st.lists(words, max_size=2).map(lambda parts: " ".join(["who", *parts]))
 
 
 def example(question, context, *answers, name="q"):
@@ -82,7 +82,7 @@ def test_tokens_know_the_characters_of_the_text_as_given(kind, context):
 @every_kind
 @given(questions, texts, st.integers(20, 40), st.integers(0, 6))
 def test_overlapping_windows_are_those_of_the_tokenizer(kind, question, context, max_length, doc_stride):
-    question = question[:6]
+    assume(len(tokens_of(kind, question.strip())) <= 8)  # the tokenizer cuts contexts only
     windows = make_windows(
         [example(question, context)], fixed_tokenizer(kind), WindowSettings(max_length, doc_stride, 8)
     )
@@ -99,7 +99,6 @@ def test_overlapping_windows_are_those_of_the_tokenizer(kind, question, context,
 
 
 @every_kind
-@settings(max_examples=settings.default.max_examples)
 @given(st.lists(st.tuples(questions, texts), max_size=4), st.integers(20, 40), st.integers(0, 6))
 def test_windows_cover_every_context_token_and_overlap(kind, pairs, max_length, doc_stride):
     examples = [example(question, context, name=str(i)) for i, (question, context) in enumerate(pairs)]

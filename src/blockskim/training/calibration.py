@@ -6,12 +6,17 @@ arithmetic for each answer block lost. The path of that search is a front of eve
 it are then confirmed by really skimming, and the cheapest one that satisfies the wish is chosen.
 """
 
+import json
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
 
 from blockskim.data.windows import WindowSet
 from blockskim.errors import ConfigError
@@ -120,6 +125,40 @@ def calibrate(
         chosen = max(fast_enough, key=lambda point: (point.f1, point.flops_speedup))
         return Calibration(chosen, True, dense, tuple(front), len(windows.examples))
     return Calibration(front[-1] if front else dense, False, dense, tuple(front), len(windows.examples))
+
+
+def save_calibrated(
+    source: str | Path,
+    tokenizer: PreTrainedTokenizerBase,
+    result: Calibration,
+    output: Path,
+    half: bool = False,
+) -> None:
+    """Write a copy of a model with the chosen thresholds; ``calibration.json`` tells how they were found.
+
+    Args:
+        source: directory or hub id of the model that was calibrated; its weights are read anew, as they were stored.
+        tokenizer: its tokenizer.
+        result: the calibration.
+        output: directory to make; it appears whole or not at all.
+        half: whether to store the weights in float16.
+    """
+    model = BlockSkimForQuestionAnswering.from_pretrained(source, dtype=torch.float32)
+    model.skim_config = model.skim_config.replace(thresholds=result.chosen.thresholds)
+    if half:
+        model = model.half()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
+        part = Path(folder) / "model"
+        model.save_pretrained(part)
+        tokenizer.save_pretrained(part)
+        (part / "calibration.json").write_text(json.dumps(asdict(result), indent=1) + "\n", encoding="utf-8")
+        for name in ("README.md", "recipe.json"):
+            if (Path(source) / name).is_file():
+                shutil.copy(Path(source) / name, part / name)
+        if output.exists():
+            output.rmdir()
+        part.rename(output)
 
 
 def search(

@@ -49,4 +49,4 @@ class LengthGroupedSampler(Sampler[int]):
             rest.append(part[whole:])
         shuffled = [batches[index] for index in random.permutation(len(batches))]
         # What fills no batch comes last, where the loader makes a smaller batch of it.
-        return iter(np.concatenate([*shuffled, *rest]).tolist())
+        return iter(np.concatenate([order[:0], *shuffled, *rest]).tolist())

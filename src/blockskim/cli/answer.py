@@ -1,0 +1,164 @@
+"""``blockskim answer``: questions and a text in, answers out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from blockskim.cli import options
+from blockskim.cli.documents import STANDARD_INPUT, read_documents
+from blockskim.cli.output import console, print_json, printable, write_whole
+from blockskim.cli.sentences import sentence_around
+
+if TYPE_CHECKING:
+    from blockskim.pipeline import SearchResult
+
+
+def answer(
+    question: Annotated[
+        list[str], typer.Option("--question", "-q", metavar="QUESTION", help="What to ask; may be repeated.")
+    ],
+    more: Annotated[
+        list[str] | None, typer.Argument(metavar="FILE|-", help="More files to read; - for standard input.")
+    ] = None,
+    context: Annotated[str | None, typer.Option("--context", "-c", metavar="TEXT", help="The text to read.")] = None,
+    file: Annotated[
+        list[str] | None,
+        typer.Option("--file", "-f", metavar="FILE", help="A UTF-8 text file to read; may be repeated."),
+    ] = None,
+    top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, metavar="N", help="Answers to each question.")] = 1,
+    threshold: options.Threshold = None,
+    dense: options.Dense = False,
+    explain: Annotated[
+        Path | None, typer.Option("--explain", metavar="FILE.html", help="Write a page that shows what was skipped.")
+    ] = None,
+    max_answer_len: options.MaxAnswerLength = 15,
+    max_length: options.MaxLength = 384,
+    doc_stride: options.DocStride = 128,
+    max_question_len: options.MaxQuestionLength = 64,
+    batch_size: options.BatchSize = 32,
+    model: options.Model = None,
+    device: options.DeviceName = options.Device.AUTO,
+    dtype: options.DtypeName = options.Dtype.AUTO,
+    threads: options.Threads = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Answer questions from texts.
+
+    Of several files the best answers over all of them are given, each with its file. Offsets count characters.
+    """
+    options.set_up(quiet)
+    options.check_one_way(dense, threshold)
+    options.check_writable(explain, "--explain")
+    for text in question:
+        if not text.strip():
+            raise typer.BadParameter("the question is empty", param_hint="--question")
+    documents = _documents(context, [*(file or []), *(more or [])], bool(file))
+
+    from blockskim.answer_trace import skim_summary
+    from blockskim.pipeline import QuestionAnswerer
+
+    answerer = QuestionAnswerer(model, device=device.value, dtype=dtype.value, threads=threads, batch_size=batch_size)
+    results = answerer.search(
+        question,
+        documents,
+        top_k=top_k,
+        doc_stride=doc_stride,
+        max_answer_len=max_answer_len,
+        max_seq_len=max_length,
+        max_question_len=max_question_len,
+        threshold=threshold,
+        dense=dense,
+    )
+    if explain is not None:
+        from blockskim.explain import to_html
+
+        passages = [trace.passage() for result in results for trace in result.traces]
+        write_whole(explain, to_html(passages, "; ".join(question)))
+    if as_json:
+        print_json(
+            [
+                {
+                    "question": result.question,
+                    "answers": [_record(found) for found in result.answers],
+                    "skim": skim_summary(result.traces),
+                }
+                for result in results
+            ]
+        )
+    else:
+        _show(results, documents, top_k > 1)
+
+
+def _documents(context: str | None, files: list[str], named: bool) -> dict[str, str]:
+    """The texts by name, "" for one that has none."""
+    if context is not None:
+        if files:
+            raise typer.BadParameter("give the text by -c, by -f or by -, not by two of them")
+        if not context.strip():
+            raise typer.BadParameter("the text is empty", param_hint="--context")
+        return {"": context}
+    if not files:
+        raise typer.BadParameter("there is nothing to read; give a text by -c, files by -f, or - for standard input")
+    if not named and files != [STANDARD_INPUT]:
+        raise typer.BadParameter(f"unexpected argument {files[0]!r}; files to read go behind -f")
+    return read_documents(files)
+
+
+def _record(found: Any) -> dict[str, Any]:
+    return {
+        "answer": found["answer"],
+        "score": found["score"],
+        "start": found["start"],
+        "end": found["end"],
+        "document": found["document"] or None,
+    }
+
+
+def _show(results: "Sequence[SearchResult]", documents: dict[str, str], numbered: bool) -> None:
+    """Answers for people: the answer, how sure, where, its sentence; then what was skipped."""
+    from rich.text import Text
+
+    from blockskim.answer_trace import skim_summary
+    from blockskim.explain import cost_line
+
+    out = console()
+    mark = "" if out.is_terminal and not out.no_color else "**"
+    for place, result in enumerate(results):
+        if place:
+            out.print()
+        out.print(Text(printable(result.question), style="bold"))
+        for number, found in enumerate(result.answers, start=1):
+            line = Text(f"  {number}. " if numbered else "  ")
+            line.append(printable(found["answer"]), style="bold green")
+            line.append(f"  {found['score']:.2f}", style="cyan")
+            if found["document"]:
+                line.append(f"  {printable(found['document'])}", style="dim")
+            out.print(line)
+            text = documents[found["document"]]
+            left, right = sentence_around(text, found["start"], found["end"])
+            # The blanks around the answer are part of the sentence; printable would take them away.
+            sentence = Text("     " if numbered else "  ", style="")
+            sentence.append(_inline(left))
+            sentence.append(f"{mark}{printable(found['answer'])}{mark}", style="bold underline")
+            sentence.append(_inline(right).rstrip())
+            out.print(sentence)
+        if not result.answers:
+            out.print(Text("  no answer found"))
+        summary = skim_summary(result.traces)
+        cost = cost_line(
+            summary["blocks"],
+            summary["kept_by_layer"][-1],
+            summary["flops"],
+            summary["dense_flops"],
+            summary["seconds"],
+        )
+        out.print(Text(f"  {cost}", style="dim"))
+
+
+def _inline(text: str) -> str:
+    """Printable text that keeps a blank at either end."""
+    shown = printable(text)
+    return (" " if text[:1].isspace() else "") + shown + (" " if shown and text[-1:].isspace() else "")

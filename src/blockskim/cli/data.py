@@ -1,0 +1,70 @@
+"""Data files of the commands that train and measure, and the part of them that is held out."""
+
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from blockskim.cli.options import Format
+
+if TYPE_CHECKING:
+    from blockskim.data.examples import Example
+
+HoldOut = Annotated[
+    float | None,
+    typer.Option(
+        "--hold-out",
+        min=0.0,
+        max=0.99,
+        metavar="FRACTION",
+        help="Part of the articles that training leaves out and evaluation is on; the same files give the same part.",
+    ),
+]
+
+
+def read_data(
+    files: Sequence[Path], format: Format | None, hold_out: float | None = None, limit: int | None = None
+) -> "list[Example]":
+    """Examples to evaluate on: those of all files, or of the articles held out; the first ``limit`` of them.
+
+    Raises:
+        DataError: a file is wrong, two can't be scored together, or nothing is left.
+    """
+    from blockskim.data.reading import read_examples
+    from blockskim.errors import DataError
+
+    stream = read_examples(files, None if format is None else format.value)
+    if hold_out is not None:
+        examples = split_held_out(list(stream), hold_out)[1][:limit]
+    else:
+        examples = list(islice(stream, limit))
+    ids = set()
+    kinds = set()
+    for example in examples:
+        if example.id in ids:
+            raise DataError(f"question id {example.id!r} is in two of the files; evaluate them one at a time")
+        ids.add(example.id)
+        facts = dict(example.metadata)
+        kinds.add((facts.get("format"), facts.get("version")))
+    if len(kinds) > 1:
+        raise DataError("the files are of different formats, which are scored differently; evaluate them one at a time")
+    return examples
+
+
+def split_held_out(examples: "Sequence[Example]", fraction: float) -> "tuple[list[Example], list[Example]]":
+    """Examples to train on, and those held out.
+
+    Raises:
+        DataError: one of the two is empty.
+    """
+    from blockskim.data.splitting import split_by_article
+    from blockskim.errors import DataError
+
+    train, held_out = split_by_article(examples, fraction, seed=0)
+    if not held_out:
+        raise DataError(f"none of {len(examples)} examples is held out at {fraction:g}; hold out a larger fraction")
+    if not train:
+        raise DataError(f"all of {len(examples)} examples are held out at {fraction:g}; hold out a smaller fraction")
+    return train, held_out

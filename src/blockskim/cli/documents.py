@@ -1,0 +1,44 @@
+"""The texts that ``blockskim answer`` reads: from files, from standard input, from an option."""
+
+import sys
+from pathlib import Path
+
+from blockskim.data.files import check_file
+from blockskim.errors import DataError
+
+STANDARD_INPUT = "-"
+
+
+def read_documents(names: list[str]) -> dict[str, str]:
+    """Texts by name; "-" is standard input.
+
+    Raises:
+        DataError: one can't be read, is empty, or is not UTF-8 text.
+    """
+    return {name: _decode(_read(name), "standard input" if name == STANDARD_INPUT else name) for name in names}
+
+
+def _read(name: str) -> bytes:
+    if name == STANDARD_INPUT:
+        return sys.stdin.buffer.read()
+    path = check_file(Path(name))
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{name}: can't be read: {error.strerror or error}") from error
+
+
+def _decode(content: bytes, name: str) -> str:
+    """Text as it stands: line ends are not changed, so that offsets are those of the file's characters."""
+    if b"\0" in content:
+        raise DataError(f"{name}: is a binary file; plain text in UTF-8 is needed")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{name}: is not UTF-8 text (byte 0x{content[error.start]:02x} at offset {error.start}): a binary file or "
+            "another encoding; plain text in UTF-8 is needed"
+        ) from error
+    if not text.strip():
+        raise DataError(f"{name}: is empty; a text to find answers in is needed")
+    return text

@@ -1,0 +1,141 @@
+"""``blockskim evaluate``: official scores of a model on a data file, and what its answers cost."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from blockskim.cli import options
+from blockskim.cli.data import HoldOut, read_data
+from blockskim.cli.output import console, print_json, progress_console, write_whole
+
+
+def evaluate(
+    data: Annotated[
+        list[Path], typer.Option("--data", metavar="FILE", help="Data to evaluate on; may be repeated, plain or gzip.")
+    ],
+    more: options.MoreFiles = None,
+    format: options.DataFormat = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="The first N examples only.")] = None,
+    hold_out: HoldOut = None,
+    dense: options.Dense = False,
+    compare_dense: Annotated[
+        bool, typer.Option("--compare-dense", help="Run the dense model, too, in turns with skimming, and compare.")
+    ] = False,
+    threshold: options.Threshold = None,
+    predictions: Annotated[
+        Path | None, typer.Option("--predictions", metavar="FILE", help="Write answers as JSON, id to text.")
+    ] = None,
+    batch_size: options.BatchSize = 32,
+    max_length: options.MaxLength = 384,
+    doc_stride: options.DocStride = 128,
+    max_question_len: options.MaxQuestionLength = 64,
+    max_answer_len: options.MaxAnswerLength = 30,
+    model: options.Model = None,
+    device: options.DeviceName = options.Device.AUTO,
+    dtype: options.DtypeName = options.Dtype.AUTO,
+    threads: options.Threads = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Score a model and count the cost of its answers.
+
+    Scores follow the official rules of the data's format.
+    """
+    options.set_up(quiet)
+    options.check_one_way(dense, threshold)
+    options.check_writable(predictions, "--predictions")
+    if dense and compare_dense:
+        raise typer.BadParameter("--compare-dense compares skimming with --dense; give one of them")
+    examples = read_data([*data, *(more or [])], format, hold_out, limit)
+
+    from blockskim.comparison import compare_with_dense, work
+    from blockskim.data.windows import make_windows
+    from blockskim.evaluation import evaluate_windows, report
+    from blockskim.loading import check_threshold_for, load, window_settings
+
+    loaded = load(model, device.value, dtype.value, threads)
+    check_threshold_for(loaded, threshold)
+    network = loaded.model
+    settings = window_settings(network, loaded.tokenizer, max_length, doc_stride, max_question_len)
+    windows = make_windows(examples, loaded.tokenizer, settings)
+    if compare_dense:
+        with _progress(work(windows, batch_size), quiet) as told:
+            comparison = compare_with_dense(network, windows, batch_size, threshold, max_answer_len, progress=told)
+        result = comparison.skim
+        other = comparison.dense
+        values = report(network, windows, result) | {
+            "dense": {
+                "exact_match": other.scores["exact_match"],
+                "f1": other.scores["f1"],
+                "seconds": other.seconds,
+            },
+            "wall_speedup": comparison.wall_speedup,
+        }
+    else:
+        with _progress(len(windows), quiet) as told:
+            result = evaluate_windows(
+                network, windows, batch_size, 0.0 if dense else threshold, max_answer_len, progress=told
+            )
+        values = report(network, windows, result)
+    if predictions is not None:
+        write_whole(predictions, json.dumps(result.predictions, ensure_ascii=False, indent=1) + "\n")
+    if as_json:
+        print_json(values)
+    else:
+        _show(values, max_length)
+
+
+@contextmanager
+def _progress(total: int, quiet: bool) -> Iterator[Callable[[int], None] | None]:
+    """A bar on standard error; None when nobody is to see one."""
+    out = progress_console()
+    if quiet or not out.is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("windows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=out, transient=True) as bar:
+        task = bar.add_task("windows", total=total)
+        yield lambda done: bar.advance(task, done)
+
+
+def _show(values: dict[str, Any], max_length: int) -> None:
+    from rich.table import Table
+
+    out = console()
+    out.print(f"exact match {values['exact_match']:.2f}   F1 {values['f1']:.2f}")
+    out.print(f"{values['examples']:,} examples, {values['windows']:,} windows, {values['seconds']:.1f} s")
+    table = Table(box=None, pad_edge=False)
+    for name in ("", "GFLOPs an example", "times this run's"):
+        table.add_column(name, justify="left" if not name else "right")
+    spent = values["flops_per_example"]
+    for name, flops in (
+        ("this run", spent),
+        ("dense, same input", values["dense_flops_per_example"]),
+        (f"dense, padded to {max_length}", values["padded_flops_per_example"]),
+    ):
+        table.add_row(name, f"{flops / 1e9:.3f}", f"{flops / spent:.2f}")
+    out.print()
+    out.print(table)
+    if values["predictor"]:
+        table = Table(box=None, pad_edge=False)
+        for name in ("layer", "kept of all", "kept of judged", "precision", "recall"):
+            table.add_column(name, justify="right")
+        for row in values["predictor"]:
+            kept = values["kept_by_layer"][row["layer"] - 1]
+            shares = [kept, row["kept"], row["precision"], row["recall"]]
+            table.add_row(str(row["layer"]), *("–" if share is None else f"{share:.3f}" for share in shares))
+        out.print()
+        out.print(table)
+    if "dense" in values:
+        other = values["dense"]
+        out.print()
+        out.print(
+            f"dense: exact match {other['exact_match']:.2f}, F1 {other['f1']:.2f}, {other['seconds']:.1f} s; "
+            f"skimming is {values['wall_speedup']:.2f}× as fast by the clock"
+        )

@@ -1,0 +1,84 @@
+"""``blockskim info``: what a model is made of and what it runs on."""
+
+import platform
+from importlib import metadata
+from typing import Any
+
+from blockskim import __version__
+from blockskim.cli import options
+from blockskim.cli.output import console, print_json
+
+PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "huggingface-hub", "numpy")
+
+
+def info(
+    model: options.Model = None,
+    device: options.DeviceName = options.Device.AUTO,
+    dtype: options.DtypeName = options.Dtype.AUTO,
+    threads: options.Threads = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Show a model's settings and sizes.
+
+    Versions in use, device and number format are shown, too.
+    """
+    options.set_up(quiet)
+
+    import torch
+
+    from blockskim.loading import load, position_limit
+
+    loaded = load(model, device.value, dtype.value, threads)
+    network = loaded.model
+    encoder = network.config.encoder_config
+    predictors = sum(value.numel() for value in network.predictors.parameters()) if loaded.skims else 0
+    total = sum(value.numel() for value in network.parameters())
+    every = sum(value.numel() for value in network.predictors.parameters())
+    values: dict[str, Any] = {
+        "model": loaded.name,
+        "skims": loaded.skims,
+        "encoder": {
+            "type": encoder.model_type,
+            "layers": len(network.adapter.layers(network.encoder)),
+            "hidden_size": encoder.hidden_size,
+            "max_tokens": position_limit(network),
+        },
+        "config": network.skim_config.to_dict() if loaded.skims else None,
+        "parameters": {"total": total - every + predictors, "predictors": predictors},
+        "thresholds": dict(zip(map(str, network.skim_layers), network.thresholds, strict=True)) if loaded.skims else {},
+        "device": str(network.device),
+        "dtype": str(network.dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "blockskim": __version__,
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in PACKAGES},
+        },
+    }
+    if as_json:
+        print_json(values)
+    else:
+        _show(values)
+
+
+def _show(values: dict[str, Any]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in values.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{key} {_plain(item)}" for key, item in value.items()) or "none"
+        table.add_row(Text(name, style="bold"), Text(_plain(value)))
+    console().print(table)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return "+".join(str(item) for item in value)
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,118 @@
+"""Options that several commands share, each declared once, and what they set up."""
+
+import logging
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Device(StrEnum):
+    """Where to compute."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Dtype(StrEnum):
+    """What numbers to compute in."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+class Format(StrEnum):
+    """How a data file is laid out."""
+
+    SQUAD = "squad"
+    MRQA = "mrqa"
+    HOTPOTQA = "hotpotqa"
+    HOTPOTQA_PSEUDO = "hotpotqa-pseudo"
+
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model", metavar="DIR_OR_HUB_ID", help="Model directory or hub id.  [default: the model that comes along]"
+    ),
+]
+DeviceName = Annotated[Device, typer.Option("--device", help="Where to compute; auto takes a GPU if there is one.")]
+DtypeName = Annotated[Dtype, typer.Option("--dtype", help="auto takes bfloat16 where the machine is made for it.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, metavar="N", help="Processor threads.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no warnings.")]
+
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, metavar="N", help="Windows that run together.")]
+MaxLength = Annotated[
+    int, typer.Option("--max-length", min=1, metavar="N", help="Tokens in a window, question included.")
+]
+DocStride = Annotated[
+    int,
+    typer.Option("--doc-stride", min=0, metavar="N", help="Tokens by which windows overlap, half a window at most."),
+]
+MaxQuestionLength = Annotated[
+    int, typer.Option("--max-question-len", min=1, metavar="N", help="Tokens of a question that are read.")
+]
+MaxAnswerLength = Annotated[int, typer.Option("--max-answer-len", min=1, metavar="N", help="Most tokens in an answer.")]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        "--threshold",
+        min=0.0,
+        max=1.0,
+        metavar="P",
+        help="Drop blocks with a lower keep probability, in every layer.  [default: the model's own thresholds]",
+    ),
+]
+Dense = Annotated[bool, typer.Option("--dense", help="Skip nothing, as a model without Block-Skim.")]
+DataFormat = Annotated[
+    Format | None, typer.Option("--format", help="Format of the data files.  [default: told by their content]")
+]
+MoreFiles = Annotated[
+    list[Path] | None, typer.Argument(metavar="FILE", help="More files of the same kind.", show_default=False)
+]
+
+
+def set_up(quiet: bool) -> None:
+    """Send the library's warnings to standard error, a line each, and keep its dependencies silent."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    if quiet:
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    logger = logging.getLogger("blockskim")
+    logger.handlers = [handler]
+    logger.propagate = False
+    logger.setLevel(logging.ERROR if quiet else logging.WARNING)
+
+
+def check_one_way(dense: bool, threshold: float | None) -> None:
+    """Refuse a threshold for a run that drops nothing.
+
+    Raises:
+        BadParameter: both are given.
+    """
+    if dense and threshold is not None:
+        raise typer.BadParameter("--dense skips nothing, so it can't go with --threshold")
+
+
+def check_writable(path: Path | None, option: str) -> None:
+    """Refuse an output file that can't be written, before hours of work and not after.
+
+    Raises:
+        BadParameter: its folder does not exist or can't be written to, or it is a folder itself.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise typer.BadParameter(f"{path} is a directory; name a file", param_hint=option)
+    if not path.parent.is_dir():
+        raise typer.BadParameter(f"there is no directory {path.parent}", param_hint=option)
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise typer.BadParameter(f"{path} can't be written", param_hint=option)

@@ -1,0 +1,69 @@
+"""How the commands print and write: JSON on standard output, everything said to people safe for their terminal."""
+
+import json
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def print_json(value: Any) -> None:
+    """One line of JSON; numbers that don't exist are null."""
+    text = json.dumps(_finite(value), ensure_ascii=not _writes_unicode(), allow_nan=False)
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def console() -> Console:
+    """Where people read; never wraps what goes into a file or pipe."""
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def progress_console() -> Console:
+    """Where progress is drawn."""
+    return Console(stderr=True, highlight=False)
+
+
+def printable(text: str) -> str:
+    """Text of a document without what would steer the terminal, on one line."""
+    return " ".join(_CONTROLS.sub("\ufffd", " ".join(text.split())).split())
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file under a temporary name and rename it, so that nobody ever sees half of it."""
+    if path.exists() and not path.is_file():
+        # A pipe or a device is written to, not replaced.
+        path.write_text(text, encoding="utf-8")
+        return
+    path = path.resolve()
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+    ) as file:
+        file.write(text)
+    # A temporary file is for its owner's eyes alone; the result has the rights that any new file has.
+    mask = os.umask(0)
+    os.umask(mask)
+    try:
+        Path(file.name).chmod(0o666 & ~mask)
+        Path(file.name).replace(path)
+    except OSError:
+        Path(file.name).unlink(missing_ok=True)
+        raise
+
+
+def _writes_unicode() -> bool:
+    return (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and (value != value or abs(value) == float("inf")) else value

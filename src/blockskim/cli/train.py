@@ -1,0 +1,133 @@
+"""``blockskim train``: joint training of an encoder, its QA head and its skim predictors."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from blockskim.cli import options
+from blockskim.cli.data import HoldOut, split_held_out
+from blockskim.cli.output import console, print_json, progress_console
+
+
+def train(
+    base: Annotated[
+        str,
+        typer.Option(
+            "--base", "--model", metavar="DIR_OR_HUB_ID", help="Encoder, QA model or Block-Skim model to start from."
+        ),
+    ],
+    train_files: Annotated[
+        list[Path], typer.Option("--train", metavar="FILE", help="Data to learn from; may be repeated, plain or gzip.")
+    ],
+    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Where the model goes.")],
+    more: options.MoreFiles = None,
+    dev: Annotated[
+        Path | None, typer.Option("--dev", metavar="FILE", help="Data to choose the best checkpoint by.")
+    ] = None,
+    hold_out: HoldOut = None,
+    recipe: Annotated[
+        str, typer.Option("--recipe", metavar="NAME_OR_FILE", help="Settings: a YAML file, or one that comes along.")
+    ] = "default",
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Change a setting of the recipe, as in skim.block_size=8."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the output.")] = False,
+    format: options.DataFormat = None,
+    device: options.DeviceName = options.Device.AUTO,
+    threads: options.Threads = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train a Block-Skim model.
+
+    The best checkpoint by the development data is kept. That data is a file of its own (--dev) or held-out articles
+    of the training files (--hold-out).
+    """
+    options.set_up(quiet)
+    if (dev is None) == (hold_out is None):
+        raise typer.BadParameter("give development data by --dev FILE or by --hold-out FRACTION, one of them")
+    if output.exists() and not output.is_dir():
+        raise typer.BadParameter(f"{output} is a file; name a directory", param_hint="--output")
+    settings = parse_changes(changes or [])
+
+    from blockskim.data.reading import read_examples
+    from blockskim.training.recipe import Recipe
+
+    chosen = Recipe.load(recipe).replace(**settings)
+    name = None if format is None else format.value
+    examples = list(read_examples([*train_files, *(more or [])], name))
+    if hold_out is not None:
+        examples, development = split_held_out(examples, hold_out)
+    else:
+        assert dev is not None
+        development = list(read_examples(dev, name))
+
+    import torch
+    from transformers.utils import logging as transformers_logging
+
+    from blockskim.loading import load_tokenizer
+    from blockskim.modeling import check_loadable
+    from blockskim.training import train as training
+
+    # Its bars for reading and writing weights would tear ours apart.
+    transformers_logging.disable_progress_bar()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    check_loadable(base)
+    load_tokenizer(base)
+    training.train(
+        base,
+        examples,
+        development,
+        output,
+        chosen,
+        device=device.value,
+        resume=resume,
+        report=print_json if as_json else _show,
+        console=None if quiet else progress_console(),
+    )
+    if not as_json and not quiet:
+        console().print(f"the model is in {output}", markup=False)
+
+
+def parse_changes(changes: list[str]) -> dict[str, Any]:
+    """Settings from ``name=value`` words; a dot in the name leads into ``skim`` or ``windows``.
+
+    Raises:
+        BadParameter: a word has no "=", or its value is not YAML.
+    """
+    import yaml
+
+    values: dict[str, Any] = {}
+    for change in changes:
+        name, equals, text = change.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"{change!r} is not NAME=VALUE", param_hint="--set")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise typer.BadParameter(f"the value in {change!r} is not YAML", param_hint="--set") from error
+        group, dot, rest = name.partition(".")
+        if dot and group not in ("skim", "windows"):
+            raise typer.BadParameter(f"{group!r} has no settings of its own", param_hint="--set")
+        if dot:
+            values.setdefault(group, {})[rest] = value
+        elif group in ("skim", "windows"):
+            raise typer.BadParameter(f"name one of its settings, as in {group}.NAME=VALUE", param_hint="--set")
+        else:
+            values[name] = value
+    return values
+
+
+def _show(metrics: dict[str, Any]) -> None:
+    """The main figures of an evaluation on a line; --json has all of them."""
+    line = f"step {metrics['step']:,}  epoch {metrics['epoch']:.2f}"
+    for name, label in (("exact_match", "exact match"), ("f1", "F1")):
+        if name in metrics:
+            line += f"  {label} {metrics[name]:.2f}"
+    aucs = [value for name, value in metrics.items() if name.startswith("auc_")]
+    if aucs:
+        line += "  predictors' AUC " + " ".join(f"{value:.3f}" for value in aucs)
+    console().print(line)

@@ -1,0 +1,150 @@
+"""The contenders that skimming is measured against, by name."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AutoModelForQuestionAnswering, PreTrainedModel
+
+from blockskim.encoders import adapter_for
+from blockskim.errors import ConfigError
+from blockskim.flops import dense_flops, model_cost
+from blockskim.inference import Thresholds
+from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.profiling.contenders import (
+    Batch,
+    Contender,
+    Inputs,
+    Logits,
+    Work,
+    aligned_contender,
+    dtype_name,
+    skim_contender,
+    weight_bytes,
+)
+from blockskim.profiling.names import parse_baseline
+from blockskim.profiling.onnx_runtime import onnx_contender
+from blockskim.profiling.random_models import BERT_VOCABULARY, random_dense, shape_config
+
+
+def make_baseline(
+    name: str,
+    model: BlockSkimForQuestionAnswering,
+    own: BlockSkimForQuestionAnswering,
+    thresholds: Thresholds = None,
+    trained: bool = True,
+    seed: int = 0,
+) -> Contender:
+    """Make a baseline.
+
+    Args:
+        name: of the baseline.
+        model: whose weights it has, in float32.
+        own: the model that is measured against it: the same in the number format asked for; what "packed" runs.
+        thresholds: as ``skim`` takes them; what "aligned" skims with.
+        trained: whether the model's answers mean anything.
+        seed: of random weights.
+
+    Raises:
+        ConfigError: there is no such baseline, or it is not possible with this model or this installation.
+    """
+    kind, pad_to = parse_baseline(name)
+    if kind == "packed":
+        return skim_contender(name, own, 0.0, trained)
+    if kind == "aligned":
+        return aligned_contender(name, model, thresholds, trained)
+    if kind == "bert-base":
+        config = shape_config("bert-base", pad_to or 512, max(BERT_VOCABULARY, model.config.encoder_config.vocab_size))
+        dense = random_dense(config, seed)
+        nn.Module.to(dense, model.device)
+        return dense_contender(name, dense, pad_to, trained=False)
+    if kind.startswith("dense"):
+        return dense_contender(name, transformers_model(model, kind.removeprefix("dense-")), pad_to, trained)
+    if model.device.type != "cpu":
+        raise ConfigError(f"{name} runs on the CPU alone; choose --device cpu")
+    prepare = _padding(_pad_id(model.encoder), pad_to, _takes_types(model.encoder))
+    dense = transformers_model(model, "eager")
+    work = _dense_work(dense)
+    return onnx_contender(name, dense, prepare, work, quantize=kind == "onnx-int8", trained=trained)
+
+
+def transformers_model(model: BlockSkimForQuestionAnswering, attention: str) -> PreTrainedModel:
+    """The QA model that transformers has for a model's family, sharing its weights.
+
+    Args:
+        model: whose encoder and QA head it gets.
+        attention: "eager" or "sdpa".
+
+    Raises:
+        ConfigError: transformers doesn't have this kind of attention for the family.
+    """
+    config: Any = model.encoder.config
+    try:
+        # The config is copied as transformers writes the kind of attention into the one it is given.
+        dense: Any = AutoModelForQuestionAnswering.from_config(copy.deepcopy(config), attn_implementation=attention)
+    except ValueError as error:
+        raise ConfigError(f"transformers has no {attention} attention for {config.model_type} models") from error
+    dense.base_model.load_state_dict(model.encoder.state_dict(), assign=True)
+    dense.qa_outputs.load_state_dict(model.qa_outputs.state_dict(), assign=True)
+    result: PreTrainedModel = dense.to(model.device)
+    return result.eval()
+
+
+def dense_contender(name: str, dense: PreTrainedModel, pad_to: int | None, trained: bool = True) -> Contender:
+    """A transformers QA model, its input padded to the longest of the batch or to a fixed number of tokens."""
+    prepare = _padding(_pad_id(dense.base_model), pad_to, _takes_types(dense.base_model))
+
+    @torch.inference_mode()
+    def run(inputs: Inputs) -> Logits:
+        output = dense(**inputs)
+        return Logits(output.start_logits, output.end_logits)
+
+    return Contender(
+        name, dtype_name(dense.dtype), prepare, run, _dense_work(dense), weight_bytes(dense), trained=trained
+    )
+
+
+def _dense_work(dense: PreTrainedModel) -> Callable[[Inputs], Work]:
+    """What a dense model computes on padded input."""
+    parts: Any = dense
+    head = parts.qa_outputs
+    assert isinstance(head, nn.Linear)
+    cost = model_cost(parts.base_model, adapter_for(parts.config.model_type), head)
+
+    def work(inputs: Inputs) -> Work:
+        batch, tokens = inputs["input_ids"].shape
+        return Work(int(dense_flops(cost, torch.full((batch,), tokens)).sum()), batch * tokens)
+
+    return work
+
+
+def _padding(pad_id: int, pad_to: int | None, takes_types: bool) -> Callable[[Batch], Inputs]:
+    """Make the function that pads a batch and leaves out what transformers models don't know."""
+    filling = {"input_ids": pad_id, "attention_mask": 0, "token_type_ids": 0}
+
+    def prepare(batch: Batch) -> Inputs:
+        names = [name for name in filling if name in batch.inputs and (takes_types or name != "token_type_ids")]
+        return {name: _pad(batch.inputs[name], filling[name], pad_to) for name in names}
+
+    return prepare
+
+
+def _pad(values: Tensor, filling: int, pad_to: int | None) -> Tensor:
+    """Pad to a number of tokens on the right. Shape: (batch, tokens)."""
+    if pad_to is None:
+        return values
+    tokens = values.shape[1]
+    if tokens > pad_to:
+        raise ConfigError(f"a baseline pads its input to {pad_to} tokens, but there are inputs of {tokens}")
+    return F.pad(values, (0, pad_to - tokens), value=filling)
+
+
+def _takes_types(encoder: Any) -> bool:
+    return hasattr(encoder.embeddings, "token_type_embeddings")
+
+
+def _pad_id(encoder: Any) -> int:
+    return int(encoder.config.pad_token_id or 0)

@@ -1,0 +1,267 @@
+"""Running a benchmark: contenders on a workload, measured against each other, to one record a measurement."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+from blockskim.evaluation import score
+from blockskim.inference import AnswerCollector, ExampleAnswers, WindowBatch, answer_texts
+from blockskim.modeling import SkimOutput
+from blockskim.profiling.contenders import Batch, Contender, Inputs, Logits, Work
+from blockskim.profiling.memory import peak_bytes
+from blockskim.profiling.timing import Spread, paired_speedup, spread_of, time_rounds
+from blockskim.profiling.workloads import Workload, window_batch
+
+MAX_ANSWER_LENGTH = 30
+Progress = Callable[[str], None]
+"""Told what is going on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One contender at one batch size. Figures are of one batch: the mean over the batches of the workload.
+
+    Attributes:
+        name: of the contender.
+        workload: what it ran on.
+        dtype: the number format that it computed in; "int8" for quantised weights.
+        device: where.
+        threads: processor threads.
+        end_to_end: whether seconds are from tokenised windows to answers, instead of those of the model alone.
+        batch_size: samples a batch, at most.
+        batches: batches in the workload.
+        samples: samples in the workload.
+        rounds: how often the workload was timed.
+        median_seconds: median over the rounds.
+        min_seconds: the fastest round.
+        spread: lower and upper quartile of the seconds.
+        samples_per_second: throughput at the median.
+        flops: operations, padding and predictors included.
+        tokens: tokens that enter the first layer, padding included.
+        matmul_fraction: operations a second as a share of ``matmul_rate``; None where there is no such rate (int8).
+        matmul_rate: measured operations a second of products of large matrices, on the same device and threads and in
+            the same number format.
+        peak_bytes: most memory held at once by the workload's largest batch, beyond weights and inputs; None where it
+            can't be seen (ONNX Runtime).
+        weight_bytes: size of the weights.
+        kept_by_layer: share of the context blocks that is there after each layer; None for models that don't skim.
+        speedup_over: by baseline, the median over the rounds of its seconds over this one's.
+        speedup_spread: lower and upper quartile of the same.
+        exact_match: official score in percent, of answers where the data have them.
+        f1: likewise.
+    """
+
+    name: str
+    workload: str
+    dtype: str
+    device: str
+    threads: int
+    end_to_end: bool
+    batch_size: int
+    batches: int
+    samples: int
+    rounds: int
+    median_seconds: float
+    min_seconds: float
+    spread: tuple[float, float]
+    samples_per_second: float
+    flops: int
+    tokens: int
+    matmul_fraction: float | None
+    matmul_rate: float | None
+    peak_bytes: int | None
+    weight_bytes: int
+    kept_by_layer: list[float] | None = None
+    speedup_over: dict[str, float] = field(default_factory=dict)
+    speedup_spread: dict[str, tuple[float, float]] = field(default_factory=dict)
+    exact_match: float | None = None
+    f1: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Values as JSON knows them."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What a contender did on a workload, apart from the time it took."""
+
+    work: Work
+    peak: int | None
+    scores: Mapping[str, float]
+
+
+def run_benchmark(
+    contenders: Sequence[Contender],
+    baselines: Sequence[str],
+    workload: Workload,
+    batch_size: int,
+    device: torch.device,
+    rates: Mapping[str, float],
+    repeats: int = 7,
+    warmup: int = 1,
+    end_to_end: bool = False,
+    progress: Progress | None = None,
+) -> list[Record]:
+    """Measure contenders against each other at one batch size.
+
+    Every contender first runs the workload once without a clock, to count its work, take its peak memory and score its
+    answers; then come the timed rounds, in which all of them take turns.
+
+    Args:
+        contenders: distinct names.
+        baselines: the contenders that others are compared with, by name.
+        workload: what they run on.
+        batch_size: samples a batch, at most.
+        device: where they run.
+        rates: measured operations a second of matrix products, by number format.
+        repeats: timed rounds.
+        warmup: rounds before these.
+        end_to_end: time from tokenised windows to answers, span search included; for data only.
+        progress: told what is going on.
+    """
+    tell = progress or _nothing
+    batches = workload.batches(batch_size, device)
+    passes: dict[str, Callable[[], object]] = {}
+    results: dict[str, _Result] = {}
+    for contender in contenders:
+        tell(f"batch size {batch_size}: {contender.name}")
+        prepared = [contender.prepare(batch) for batch in batches]
+        results[contender.name] = _Result(
+            _count(contender, prepared), _peak(contender, batches, device), _scores(contender, workload, batches)
+        )
+        passes[contender.name] = (
+            _answer_pass(contender, workload, batches) if end_to_end else _model_pass(contender, prepared)
+        )
+    done = 0
+
+    def after_round() -> None:
+        nonlocal done
+        done += 1
+        tell(f"batch size {batch_size}: round {done} of {warmup + repeats}")
+
+    wait = (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else None
+    seconds = time_rounds(passes, repeats, warmup, synchronize=wait, progress=after_round)
+    run = _Run(workload, batch_size, batches, device, repeats, end_to_end)
+    records = []
+    for contender in contenders:
+        taken = seconds[contender.name]
+        ratios = {name: paired_speedup(seconds[name], taken) for name in baselines if name != contender.name}
+        rate = rates.get(contender.dtype)
+        records.append(_record(run, contender, results[contender.name], spread_of(taken), ratios, rate))
+    return records
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What all records of a run have in common."""
+
+    workload: Workload
+    batch_size: int
+    batches: Sequence[Batch]
+    device: torch.device
+    rounds: int
+    end_to_end: bool
+
+
+def _record(
+    run: _Run, contender: Contender, result: _Result, seconds: Spread, ratios: Mapping[str, Spread], rate: float | None
+) -> Record:
+    """Put together what was measured; ``seconds`` are of the whole workload."""
+    count = len(run.batches)
+    samples = sum(len(batch.indices) for batch in run.batches)
+    work = result.work
+    return Record(
+        name=contender.name,
+        workload=run.workload.name,
+        dtype=contender.dtype,
+        device=run.device.type,
+        threads=torch.get_num_threads(),
+        end_to_end=run.end_to_end,
+        batch_size=run.batch_size,
+        batches=count,
+        samples=samples,
+        rounds=run.rounds,
+        median_seconds=seconds.median / count,
+        min_seconds=seconds.minimum / count,
+        spread=(seconds.lower / count, seconds.upper / count),
+        samples_per_second=samples / seconds.median,
+        flops=round(work.flops / count),
+        tokens=round(work.tokens / count),
+        matmul_fraction=None if rate is None else work.flops / seconds.median / rate,
+        matmul_rate=rate,
+        peak_bytes=result.peak,
+        weight_bytes=contender.weight_bytes,
+        kept_by_layer=work.kept_by_layer(contender.layers) if contender.layers else None,
+        speedup_over={name: ratio.median for name, ratio in ratios.items()},
+        speedup_spread={name: (ratio.lower, ratio.upper) for name, ratio in ratios.items()},
+        exact_match=result.scores.get("exact_match"),
+        f1=result.scores.get("f1"),
+    )
+
+
+def _count(contender: Contender, prepared: Sequence[Inputs]) -> Work:
+    total = Work()
+    for inputs in prepared:
+        total.add(contender.work(inputs))
+    return total
+
+
+def _peak(contender: Contender, batches: Sequence[Batch], device: torch.device) -> int | None:
+    """Peak memory of the largest batch."""
+    if not contender.memory_seen:
+        return None
+    inputs = contender.prepare(max(batches, key=lambda batch: batch.inputs["input_ids"].numel()))
+    return peak_bytes(lambda: contender.run(inputs), device)
+
+
+def _scores(contender: Contender, workload: Workload, batches: Sequence[Batch]) -> Mapping[str, float]:
+    """Official scores of a contender's answers; none where answers or scores would mean nothing."""
+    if workload.windows is None or not workload.has_answers or not contender.trained:
+        return {}
+    answers = _answers(contender, workload, batches)
+    return score(workload.windows.examples, answer_texts(workload.windows, answers), answers)
+
+
+def _answers(contender: Contender, workload: Workload, batches: Sequence[Batch]) -> list[ExampleAnswers]:
+    """The best answer of every example from batches of windows."""
+    assert workload.windows is not None
+    collector = AnswerCollector(workload.windows, MAX_ANSWER_LENGTH)
+    for batch in batches:
+        logits = _cut(contender.run(contender.prepare(batch)), batch)
+        output = SkimOutput(start_logits=logits.start, end_logits=logits.end)
+        collector.add(WindowBatch(batch.indices, dict(batch.inputs), output))
+    return collector.results()
+
+
+def _cut(logits: Logits, batch: Batch) -> Logits:
+    """Logits without what a contender padded, -inf on the padding of the batch."""
+    padding = ~batch.inputs["attention_mask"].bool()
+    start, end = (part[:, : padding.shape[1]].masked_fill(padding, -torch.inf) for part in logits)
+    return Logits(start, end)
+
+
+def _model_pass(contender: Contender, prepared: Sequence[Inputs]) -> Callable[[], object]:
+    def run() -> None:
+        for inputs in prepared:
+            contender.run(inputs)
+
+    return run
+
+
+def _answer_pass(contender: Contender, workload: Workload, batches: Sequence[Batch]) -> Callable[[], object]:
+    """Windows to answers: padding, model and span search."""
+    windows = workload.windows
+    assert windows is not None
+
+    def run() -> None:
+        device = batches[0].documents.device
+        _answers(contender, workload, [window_batch(windows, batch.indices, device) for batch in batches])
+
+    return run
+
+
+def _nothing(_message: str) -> None:
+    pass

@@ -1,0 +1,97 @@
+"""Scores by format, cost reports, and the judgements that calibration works on."""
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import new_dense_model
+from tiny_tokenizers import fixed_tokenizer
+
+from blockskim.config import SkimConfig
+from blockskim.data.examples import Answer, Example
+from blockskim.data.windows import WindowSettings, make_windows
+from blockskim.errors import DataError
+from blockskim.evaluation import evaluate, evaluate_windows, report, score
+from blockskim.inference import Candidate, ExampleAnswers, run_windows
+from blockskim.judgements import collect_judgements
+from blockskim.modeling import BlockSkimForQuestionAnswering
+
+TOKENIZER = fixed_tokenizer("wordpiece")
+SETTINGS = WindowSettings(max_length=40, doc_stride=8, max_question_length=10)
+TEXTS = ["a red kite nests in wales when it can", "who eats a worm ? the kite , in 2024 " * 6]
+
+
+def examples(version="1.1"):
+    metadata = (("format", "squad"), ("version", version))
+    return [
+        Example("a", "where ?", TEXTS[0], (Answer("wales", TEXTS[0].index("wales")),), ("wales",), metadata=metadata),
+        Example("b", "when ?", TEXTS[1], (Answer("2024", TEXTS[1].index("2024")),), ("2024",), metadata=metadata),
+    ]
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(2)
+    dense = new_dense_model("bert", vocab_size=len(TOKENIZER))
+    return BlockSkimForQuestionAnswering.from_backbone(dense, SkimConfig(block_size=8, predictor_width=8)).eval()
+
+
+def test_the_report_has_the_figures_of_the_contract(model):
+    figures = evaluate(model, TOKENIZER, examples(), SETTINGS, thresholds=0.5)
+    names = "exact_match f1 examples windows flops_per_example dense_flops_per_example padded_flops_per_example"
+    names += " flops_speedup flops_speedup_padded seconds kept_by_layer predictor"
+    assert set(names.split()) <= set(figures)
+    assert figures["examples"] == 2
+    assert figures["windows"] > 2
+    assert len(figures["kept_by_layer"]) == 3
+    assert figures["flops_speedup"] == pytest.approx(figures["dense_flops_per_example"] / figures["flops_per_example"])
+    assert figures["padded_flops_per_example"] > figures["dense_flops_per_example"]
+    assert [entry["layer"] for entry in figures["predictor"]] == [1, 2]
+
+
+def test_kept_shares_fall_from_layer_to_layer_and_count_all_blocks(model):
+    windows = make_windows(examples(), TOKENIZER, SETTINGS)
+    result = evaluate_windows(model, windows, thresholds=(0.5, 0.5))
+    shares = result.cost.kept_by_layer(3)
+    assert shares == sorted(shares, reverse=True)
+    assert shares[2] == shares[1]
+    dense = report(model, windows, evaluate_windows(model, windows, thresholds=0.0))
+    assert dense["kept_by_layer"] == [1.0, 1.0, 1.0]
+    assert dense["flops_speedup"] == 1.0
+    assert dense["predictor"] == []
+
+
+def test_predictor_figures_equal_a_count_by_hand(model):
+    windows = make_windows(examples(), TOKENIZER, SETTINGS)
+    judged = collect_judgements(run_windows(model, windows, 8, 0.0, judge_all=True), windows)
+    threshold = float(np.median(judged.probabilities[0]))
+    kept = judged.probabilities[0] >= threshold
+    count = evaluate_windows(model, windows, thresholds=(threshold, 0.0)).cost.layers[1]
+    assert count.judged == len(kept)
+    assert abs(count.kept - int(kept.sum())) <= 1  # equal probabilities may fall on either side in another batch
+    assert count.relevant == int(judged.relevant.sum())
+    # Several windows show the same answer; each of them has a relevant block.
+    assert judged.relevant.sum() >= 2
+
+
+def test_judgements_refuse_runs_in_which_blocks_were_dropped(model):
+    windows = make_windows(examples(), TOKENIZER, SETTINGS)
+    with pytest.raises(ValueError, match="thresholds of 0"):
+        collect_judgements(run_windows(model, windows, 8, 1.0), windows)
+    with pytest.raises(ValueError, match="no judged block"):
+        collect_judgements([], windows)
+
+
+def test_squad_2_counts_no_answer_where_its_score_is_higher():
+    known = examples("2.0")
+    nothing = Example("c", "why ?", TEXTS[0], metadata=known[0].metadata)
+    found = ExampleAnswers((Candidate(5.0, 0, 1, 0),), 1.0, 6.0)
+    none = ExampleAnswers((Candidate(1.0, 0, 1, 0),), 5.0, 6.0)
+    predictions = {"a": "wales", "b": "2024", "c": "kite"}
+    assert score([*known, nothing], predictions, [found, found, none])["exact_match"] == 100.0
+    wrong = score([*known, nothing], predictions, [none, found, found])
+    assert wrong["exact_match"] == pytest.approx(100 / 3)
+
+
+def test_no_examples_are_an_error(model):
+    with pytest.raises(DataError, match="no examples"):
+        evaluate(model, TOKENIZER, [])

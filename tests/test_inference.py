@@ -1,0 +1,121 @@
+"""Batches of windows, and answers gathered over them."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_models import new_dense_model
+from tiny_tokenizers import fixed_tokenizer
+
+from blockskim.config import SkimConfig
+from blockskim.data.examples import Answer, Example
+from blockskim.data.windows import WindowSettings, make_windows
+from blockskim.evaluation import evaluate_windows
+from blockskim.inference import AnswerCollector, batches, run_windows
+from blockskim.modeling import BlockSkimForQuestionAnswering
+
+CONTEXT = "the red kite nests in wales. " * 6 + "it eats worms, 2024 was its year. " * 4
+TOKENIZER = fixed_tokenizer("wordpiece")
+
+
+def example(number, context):
+    return Example(
+        str(number),
+        "where are the nests ?",
+        context,
+        (Answer("wales", context.index("wales")),),
+        ("wales",),
+        metadata=(("format", "squad"), ("version", "1.1")),
+    )
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(2)
+    skim = SkimConfig(block_size=8, predictor_width=8)
+    return BlockSkimForQuestionAnswering.from_backbone(
+        new_dense_model("bert", vocab_size=len(TOKENIZER)), skim
+    ).eval()
+
+
+@pytest.fixture(scope="module")
+def windows():
+    texts = [CONTEXT[: 60 + 37 * number] for number in range(7)]
+    examples = [example(number, text) for number, text in enumerate(texts)]
+    return make_windows(examples, TOKENIZER, WindowSettings(max_length=40, doc_stride=8, max_question_length=10))
+
+
+@given(sizes=st.lists(st.integers(20, 400), min_size=1, max_size=12), batch_size=st.integers(1, 9))
+def test_every_window_is_in_just_one_batch_and_examples_stay_together(sizes, batch_size):
+    text = CONTEXT * 3
+    windows = make_windows(
+        [example(number, text[:size].ljust(40, "x") + " wales") for number, size in enumerate(sizes)],
+        TOKENIZER,
+        WindowSettings(max_length=40, doc_stride=8, max_question_length=10),
+    )
+    found = list(batches(windows, batch_size))
+    assert sorted(np.concatenate(found).tolist()) == list(range(len(windows)))
+    assert max(map(len, found)) <= batch_size
+    for number in range(len(sizes)):
+        own = np.flatnonzero(windows.windows[:, 0] == number)
+        holding = [batch for batch in found if np.isin(own, batch).any()]
+        assert len(holding) == 1 or len(own) > batch_size
+
+
+def logits(batch):
+    return {
+        int(index): (batch.output.start_logits[row], batch.output.end_logits[row])
+        for row, index in enumerate(batch.indices)
+    }
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.45, 0.55])
+def test_answers_do_not_depend_on_the_batch_size(model, windows, threshold):
+    reference = evaluate_windows(model, windows, 1000, threshold, n_best=4)
+    for size in (7, 16):
+        other = evaluate_windows(model, windows, size, threshold, n_best=4)
+        assert other.predictions == reference.predictions
+        assert other.cost.flops == reference.cost.flops
+        for first, second in zip(reference.answers, other.answers, strict=True):
+            assert [(item.start, item.end) for item in first.candidates] == [
+                (item.start, item.end) for item in second.candidates
+            ]
+            assert first.null_score == pytest.approx(second.null_score, abs=1e-5)
+
+
+def test_an_answer_in_the_overlap_of_windows_counts_once(model, windows):
+    result = evaluate_windows(model, windows, 8, 0.0, n_best=50)
+    for answer in result.answers:
+        spans = [(item.start, item.end) for item in answer.candidates]
+        assert len(spans) == len(set(spans))
+        scores = [item.score for item in answer.candidates]
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_probabilities_of_all_spans_and_no_answer_stay_below_one(model, windows):
+    collector = AnswerCollector(windows, max_answer_length=400, n_best=10_000)
+    for batch in run_windows(model, windows, 1000, 0.0):
+        collector.add(batch)
+    for answer in collector.results():
+        total = sum(answer.probability(item.score) for item in answer.candidates)
+        assert 0 < total <= 1 + 1e-4
+
+
+def test_at_least_one_block_of_a_document_survives_any_threshold(model, windows):
+    result = evaluate_windows(model, windows, 1000, 1.0)
+    assert all(answer.candidates for answer in result.answers)
+    # Documents of several windows keep a block in one of them, not in each.
+    assert result.cost.kept_blocks[1] == len(windows.examples)
+    assert len(windows) > len(windows.examples)
+
+
+def test_cost_falls_as_the_threshold_rises(model, windows):
+    costs = [evaluate_windows(model, windows, 16, (value, 0.0)).cost.flops for value in (1e-9, 0.45, 0.5, 0.55, 1.0)]
+    assert costs == sorted(costs, reverse=True)
+    assert costs[-1] < costs[0]
+
+
+def test_a_dense_run_asks_no_predictor(model, windows):
+    dense = evaluate_windows(model, windows, 16, 0.0).cost
+    assert dense.flops == dense.dense_flops

@@ -1,0 +1,307 @@
+import logging
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from blockskim.errors import ConfigError, DataError
+from blockskim.pipeline import QuestionAnswerer
+from tiny_answerers import FAMILY, TEXT, answerer, dense_for, new_model
+from tiny_tokenizers import KINDS, fixed_tokenizer
+
+every_kind = pytest.mark.parametrize("kind", KINDS)
+few = settings(max_examples=max(10, settings.default.max_examples // 3))
+QUESTION = "Where is the nest?"
+
+letters = st.sampled_from(
+    list("abc redkit.,'\n\t ") + list("éß日本語🪁👩\u200d🚀e\u0301\u00a0\ufeffЖि한") + ["kite ", "Wales "]
+)
+texts = st.text().map(lambda text: text.replace("\0", "")) | st.lists(letters, max_size=40).map("".join)
+contexts = texts.map(lambda text: f"{text}a")
+
+
+def spans(answers):
+    return [(answer["start"], answer["end"]) for answer in answers]
+
+
+@every_kind
+@few
+@given(context=contexts, top_k=st.integers(2, 6), align=st.booleans(), dense=st.booleans())
+def test_answers_stand_in_the_text(kind, context, top_k, align, dense):
+    context.encode()
+    answers = answerer(kind)(QUESTION, context, top_k=top_k, align_to_words=align, dense=dense, max_seq_len=40)
+    assert 1 <= len(answers) <= top_k
+    for answer in answers:
+        assert context[answer["start"] : answer["end"]] == answer["answer"]
+        assert answer["answer"] == answer["answer"].strip()
+        assert answer["answer"]
+        assert 0.0 <= answer["score"] <= 1.0
+    scores = [answer["score"] for answer in answers]
+    assert scores == sorted(scores, reverse=True)
+    assert len(set(spans(answers))) == len(answers)
+
+
+@every_kind
+@few
+@given(context=contexts, top_k=st.integers(2, 30))
+def test_as_many_answers_as_asked_for(kind, context, top_k):
+    def ask(count):
+        return answerer(kind)(QUESTION, context, top_k=count, max_seq_len=44, max_answer_len=4)
+
+    everything = ask(100_000)
+    answers = ask(top_k)
+    assert len(answers) == min(top_k, len(everything))
+    assert answers == everything[:top_k]
+
+
+@few
+@given(st.lists(st.integers(1, 120), min_size=1, max_size=4), st.integers(1, 5), st.sampled_from([None, 0.3, 0.6, 1.0]))
+def test_batches_change_no_answer(sizes, batch_size, threshold):
+    words = TEXT.split()
+    contexts = [" ".join((words * 4)[:size]) for size in sizes]
+
+    def ask(count):
+        return answerer()(QUESTION, contexts, batch_size=count, threshold=threshold, max_seq_len=50, return_trace=True)
+
+    for ours, theirs in zip(ask(batch_size), ask(64), strict=True):
+        assert ours["score"] == pytest.approx(theirs["score"], rel=1e-3, abs=1e-5)
+        assert (ours["start"], ours["end"]) == (theirs["start"], theirs["end"])
+        assert ours["trace"].kept_by_layer == theirs["trace"].kept_by_layer
+
+
+@every_kind
+def test_dense_answers_are_those_of_the_transformers_model(kind):
+    tokenizer, model = fixed_tokenizer(kind), dense_for(kind)
+    text = TEXT[:120]
+    inputs = tokenizer(QUESTION, text, return_tensors="pt", return_offsets_mapping=True)
+    offsets = inputs.pop("offset_mapping")[0].tolist()
+    with torch.no_grad():
+        output = model(**inputs)
+    inside = torch.tensor([part == 1 for part in inputs.sequence_ids(0)])
+    inside[0] = True
+    chances = [
+        logits[0].masked_fill(~inside, -torch.inf).softmax(-1) for logits in (output.start_logits, output.end_logits)
+    ]
+    inside[0] = False
+    products = torch.outer(*chances).triu().tril(14) * torch.outer(inside, inside)
+    best = int(products.argmax())
+    start, end = divmod(best, len(inside))
+    answer = answerer(kind)(QUESTION, text, dense=True, align_to_words=False)
+    assert answer["score"] == pytest.approx(float(products.max()), rel=1e-4)
+    assert answer["answer"] == text[offsets[start][0] : offsets[end][1]].strip()
+
+
+@every_kind
+def test_windows_that_overlap_give_no_answer_twice(kind):
+    context = TEXT * 3
+    answers = answerer(kind)(QUESTION, context, top_k=40, max_seq_len=80, doc_stride=60, dense=True)
+    assert len(answers) == 40
+    assert len(set(spans(answers))) == 40
+
+
+def test_alignment_merges_spans_of_one_word():
+    plain = answerer()(QUESTION, "kitesing", top_k=50, align_to_words=False)
+    aligned = answerer()(QUESTION, "kitesing", top_k=50)
+    assert len(plain) > 1
+    assert [answer["answer"] for answer in aligned] == ["kitesing"]
+    assert aligned[0]["score"] == plain[0]["score"]
+
+
+def test_one_string_gives_a_dict_and_lists_give_lists():
+    qa = answerer()
+    assert set(qa("Who?", TEXT)) == {"score", "start", "end", "answer"}
+    assert isinstance(qa("Who?", TEXT, top_k=2), list)
+    assert len(qa(["Who?"], [TEXT])) == 1
+    assert qa([], []) == []
+
+
+@pytest.mark.parametrize("top_k", [1, 2])
+@pytest.mark.parametrize(
+    ("questions", "contexts"),
+    [(["Who?", "Where?"], [TEXT, "In Wales."]), (["Who?", "Where?"], TEXT), ("Who?", [TEXT, "A man."])],
+)
+def test_lists_pair_up(questions, contexts, top_k):
+    qa = answerer()
+    pairs = [
+        (
+            questions if isinstance(questions, str) else questions[number],
+            contexts if isinstance(contexts, str) else contexts[number],
+        )
+        for number in (0, 1)
+    ]
+    for together, (question, context) in zip(qa(questions, contexts, top_k=top_k), pairs, strict=True):
+        alone = qa(question, context, top_k=top_k)
+        assert isinstance(together, dict) == (top_k == 1)
+        for ours, theirs in zip(*[[item] if top_k == 1 else item for item in (together, alone)], strict=True):
+            assert ours == {**theirs, "score": pytest.approx(theirs["score"], rel=1e-4)}
+
+
+@pytest.mark.parametrize(
+    ("question", "context", "message"),
+    [
+        ("", TEXT, "the question is empty"),
+        (" \n", TEXT, "the question is empty"),
+        ("Who?", "", "the context is empty"),
+        ("Who?", "\u200b \n", "the context is empty"),
+        (["Who?", "Who?"], [TEXT, ""], "context 2 is empty"),
+        (["Who?", ""], [TEXT, TEXT], "question 2 is empty"),
+        ("Who?", [TEXT, TEXT, " "], "context 3 is empty"),
+        ("Who?", "\u200e", "the context is empty: it has no character that the model can read"),
+        ("Who?", "half \ud800", "the context holds half of a surrogate pair at character 5"),
+    ],
+)
+def test_texts_that_are_none_are_named(question, context, message):
+    with pytest.raises(DataError, match=message):
+        answerer()(question, context)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"context": 3}, "the context must be a string or a list of strings, not int"),
+        ({"context": [b"x"]}, "the context must be a string"),
+        ({"question": ["a", "b"], "context": ["c"]}, "2 questions can't pair up with 1 contexts"),
+        ({"top_k": 0}, "top_k is 0"),
+        ({"top_k": True}, "top_k is True"),
+        ({"max_answer_len": -1}, "max_answer_len is -1"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"doc_stride": -1}, "doc_stride is -1"),
+        ({"max_seq_len": 1000}, "the model reads at most 200"),
+        ({"max_seq_len": 4}, "leaves"),
+        ({"threshold": 1.5}, "threshold is 1.5"),
+        ({"threshold": [0.1]}, "1 thresholds for 2 layers"),
+        ({"threshold": 0.5, "dense": True}, "dense reads everything"),
+    ],
+)
+def test_impossible_arguments_are_refused(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        answerer()(**{"question": "Who?", "context": TEXT, **arguments})
+
+
+def test_a_model_needs_its_tokenizer():
+    with pytest.raises(ConfigError, match="tokenizer"):
+        QuestionAnswerer(new_model())
+
+
+def test_a_question_that_is_cut_is_told_of(caplog):
+    with caplog.at_level(logging.WARNING, "blockskim"):
+        answerer()(["Who?", "who " * 20], TEXT, max_question_len=10)
+    assert caplog.messages == ["question 2 is longer than 10 tokens; the rest of it is not read"]
+
+
+def test_no_answer_is_an_answer_if_allowed():
+    qa = answerer()
+    answers = qa(QUESTION, TEXT, top_k=1000, handle_impossible_answer=True)
+    nothing = [answer for answer in answers if not answer["answer"]]
+    assert [(answer["start"], answer["end"]) for answer in nothing] == [(0, 0)]
+    assert 0.0 < nothing[0]["score"] <= 1.0
+    assert all(answer["answer"] for answer in qa(QUESTION, TEXT, top_k=1000))
+
+
+def test_a_higher_threshold_skips_more():
+    qa = answerer()
+    traces = [qa(QUESTION, TEXT * 2, threshold=value, return_trace=True)["trace"] for value in (0.0, 0.3, 0.6, 1.0)]
+    flops = [trace.flops for trace in traces]
+    assert flops == sorted(flops, reverse=True)
+    assert flops[0] == traces[0].dense_flops
+    assert traces[0].kept_by_layer == (1.0, 1.0, 1.0)
+    assert flops[-1] < flops[0]
+
+
+def test_thresholds_of_each_layer():
+    trace = answerer()(QUESTION, TEXT, threshold=[0.0, 1.0], return_trace=True)["trace"]
+    assert trace.kept_by_layer[0] == 1.0 > trace.kept_by_layer[1]
+
+
+@every_kind
+@pytest.mark.parametrize("alignment", ["context", "sequence"])
+def test_traces_tell_what_was_read(kind, alignment):
+    model = new_model(kind)
+    if alignment == "sequence":
+        model.skim_config.alignment = "sequence"
+    qa = QuestionAnswerer(model, fixed_tokenizer(kind))
+    context = TEXT * 3
+    answers = qa(QUESTION, context, top_k=3, return_trace=True, max_seq_len=90)
+    trace = answers[0]["trace"]
+    assert all(answer["trace"] is trace for answer in answers)
+    assert len(trace.windows) > 1
+    assert trace.blocks == sum(len(window.blocks) for window in trace.windows)
+    assert [span[:2] for span in trace.spans] == spans(answers)
+    assert trace.seconds > 0
+    shares = trace.kept_by_layer
+    assert len(shares) == 3
+    assert list(shares) == sorted(shares, reverse=True)
+    assert shares[-1] > 0
+    for window in trace.windows:
+        for block in window.blocks:
+            assert window.start <= block.start < block.end <= window.end <= len(context)
+            layers = [layer for layer, _ in block.probabilities]
+            assert layers == list(range(1, len(layers) + 1))
+            if block.dropped_in is None:
+                assert layers == [1, 2]
+            else:
+                assert layers[-1] == block.dropped_in
+                assert block.probabilities[-1][1] < 0.4
+    # Answers stand in blocks that were read to the end, or in those that are never dropped.
+    gone = np.ones(len(context), dtype=bool)
+    for window in trace.windows:
+        inside = np.ones(len(context), dtype=bool)
+        inside[: window.start] = inside[window.end :] = False
+        for block in window.blocks:
+            if block.dropped_in is not None:
+                inside[block.start : block.end] = False
+        gone &= ~inside
+    for start, end, _ in trace.spans:
+        assert not gone[start] or not gone[end - 1]
+
+
+def test_seconds_are_shared_out():
+    answers = answerer()(["Who?", "Where?"], TEXT, return_trace=True)
+    assert all(answer["trace"].seconds > 0 for answer in answers)
+
+
+def test_search_names_the_document():
+    documents = {"one": TEXT, "two": "The kite eats a worm in Wales.", "three": "Who? Where?"}
+    [result] = answerer().search("Where is it?", documents, top_k=8)
+    assert result.question == "Where is it?"
+    assert len(result.answers) == 8
+    for answer in result.answers:
+        assert documents[answer["document"]][answer["start"] : answer["end"]] == answer["answer"]
+    scores = [answer["score"] for answer in result.answers]
+    assert scores == sorted(scores, reverse=True)
+    assert [trace.document for trace in result.traces] == list(documents)
+    assert len({(answer["document"], answer["start"], answer["end"]) for answer in result.answers}) == 8
+
+
+def test_search_of_one_document_scores_as_a_call():
+    [result] = answerer().search(["Who?"], {"": TEXT}, top_k=3)
+    answers = answerer()("Who?", TEXT, top_k=3)
+    assert [answer["answer"] for answer in result.answers] == [answer["answer"] for answer in answers]
+    assert [answer["score"] for answer in result.answers] == pytest.approx([answer["score"] for answer in answers])
+
+
+def test_scores_over_documents_sum_to_at_most_one():
+    documents = dict.fromkeys("abc", "a kite")
+    [result] = answerer().search("Who?", documents, top_k=1000, dense=True)
+    total = sum(answer["score"] for answer in result.answers)
+    assert 0.0 < total <= 1.0
+    assert len({answer["score"] for answer in result.answers if answer["answer"] == "kite"}) == 1
+
+
+@pytest.mark.parametrize(
+    ("documents", "message"), [({}, "no document"), ({"a.txt": " "}, "the document 'a.txt' is empty")]
+)
+def test_search_refuses_documents_without_text(documents, message):
+    with pytest.raises(DataError, match=message):
+        answerer().search("Who?", documents)
+
+
+def test_several_questions_at_once():
+    results = answerer().search(["Who?", "Where?"], {"": TEXT})
+    assert [result.question for result in results] == ["Who?", "Where?"]
+
+
+def test_families_are_those_of_the_tokenizers():
+    assert set(FAMILY) == set(KINDS)

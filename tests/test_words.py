@@ -1,0 +1,54 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blockskim.words import align_to_words, is_blank, trim_blanks
+
+texts = st.text(alphabet="ab é\u0301_1,.'-\u200d🏽👩日本ไทย한\u00ad\ufeff \n", max_size=20)
+
+
+@pytest.mark.parametrize(
+    ("text", "part", "whole"),
+    [
+        ("Smeatons tower", "eat", "Smeatons"),
+        ("in 2,500 nests", "50", "500"),
+        ("the kite's nest", "it", "kite"),
+        ("a well-known man", "now", "known"),
+        ("naïve cafés", "caf", "cafés"),
+        ("nai\u0308ve", "na", "nai\u0308ve"),
+        ("foo_bar(x)", "oo", "foo_bar"),
+        ("Москва река", "оск", "Москва"),
+        ("हिन्दी भाषा", "न", "हिन्दी"),
+        ("می‌خواهم بروم", "خوا", "می‌خواهم"),
+        ("他在東京居住。", "東京", "東京"),
+        ("iPhone手机", "Pho", "iPhone"),
+        ("ทุกคนชอบ", "คน", "คน"),
+        ("서울에서 왔다", "서울", "서울에서"),
+        ("👩\u200d🚀 flew", "👩", "👩\u200d🚀"),
+        ("e\u0301", "e", "e\u0301"),
+        (" ,", ",", ","),
+    ],
+)
+def test_spans_grow_to_words(text, part, whole):
+    start = text.index(part)
+    first, end = align_to_words(text, start, start + len(part))
+    assert text[first:end] == whole
+
+
+@given(texts, st.data())
+def test_alignment_only_grows_and_is_stable(text, data):
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, len(text)))
+    first, last = align_to_words(text, start, end)
+    assert 0 <= first <= start <= end <= last <= len(text)
+    assert align_to_words(text, first, last) == (first, last)
+
+
+@given(texts, st.data())
+def test_trimming_leaves_no_blank_at_an_end(text, data):
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, len(text)))
+    first, last = trim_blanks(text, start, end)
+    assert start <= first <= last <= end
+    assert is_blank(text[start:first]) and is_blank(text[last:end])
+    assert first == last or not (is_blank(text[first]) or is_blank(text[last - 1]))

@@ -1,0 +1,61 @@
+"""Recipes: what ships is valid, what is wrong is named."""
+
+import pytest
+import yaml
+
+from blockskim.errors import ConfigError
+from blockskim.training.recipe import Recipe, shipped_recipes
+
+
+@pytest.mark.parametrize("name", ["default", "paper-squad"])
+def test_shipped_recipes_load_and_round_trip(name):
+    recipe = Recipe.load(name)
+    assert name in shipped_recipes()
+    assert Recipe.from_dict(yaml.safe_load(yaml.safe_dump(recipe.to_dict()))) == recipe
+
+
+def test_the_paper_recipe_has_the_settings_of_the_paper():
+    recipe = Recipe.load("paper-squad")
+    assert (recipe.skim.skim_factor, recipe.skim.balance_factor, recipe.skim.block_size) == (0.1, 20, 32)
+    assert (recipe.learning_rate, recipe.epochs, recipe.batch_size) == (3e-5, 2, 16)
+    assert (recipe.windows.max_length, recipe.windows.doc_stride) == (512, 128)
+    assert recipe.skim.inputs == ("tiles",)
+    assert recipe.skim.alignment == "sequence"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch: 2", "unknown setting 'epoch'"),
+        ("epochs: 0", "epochs is 0"),
+        ("epochs: two", "epochs is 'two'"),
+        ("batch_size: 1.5", "batch_size is 1.5"),
+        ("learning_rate: -1", "learning_rate is -1"),
+        ("hidden_dropout: 1.5", "hidden_dropout is 1.5"),
+        ("precision: half", "precision is 'half'"),
+        ("skim: {block_size: 7}", "block_size is 7"),
+        ("skim: {blocks: 7}", "unknown skim setting 'blocks'"),
+        ("skim: 7", "skim is 7"),
+        ("windows: {stride: 7}", "unknown windows setting 'stride'"),
+        ("- a list", "must hold settings"),
+        ("{", "no valid YAML"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_named(tmp_path, text, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message.replace("[", r"\[")) as error:
+        Recipe.load(path)
+    assert "mine.yaml" in str(error.value)
+
+
+def test_a_missing_recipe_names_those_that_ship():
+    with pytest.raises(ConfigError, match="default, paper-squad"):
+        Recipe.load("none-such")
+
+
+def test_replace_changes_nested_settings_and_checks():
+    recipe = Recipe().replace(epochs=3, skim={"block_size": 8}, windows={"max_length": 256})
+    assert (recipe.epochs, recipe.skim.block_size, recipe.windows.max_length) == (3, 8, 256)
+    with pytest.raises(ConfigError, match="unknown setting"):
+        Recipe().replace(blocks=3)

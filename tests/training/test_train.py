@@ -1,0 +1,206 @@
+"""Training end to end on a task that a tiny model learns: the answer is the number among words."""
+
+import json
+import random
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_models import new_dense_model
+from tiny_tokenizers import WORDS, word_piece
+from transformers import AutoModelForQuestionAnswering, TrainerCallback
+
+from blockskim.data.examples import Answer, Example
+from blockskim.data.windows import make_windows
+from blockskim.errors import BlockSkimError, ConfigError, DataError
+from blockskim.evaluation import evaluate
+from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.training import train as training
+from blockskim.training.calibration import calibrate
+from blockskim.training.recipe import Recipe
+
+RECIPE = Recipe.from_dict(
+    {
+        "skim": {"block_size": 8, "predictor_width": 16, "skim_factor": 0.5},
+        "windows": {"max_length": 80, "doc_stride": 10, "max_question_length": 10},
+        "epochs": 3,
+        "batch_size": 8,
+        "learning_rate": 3e-3,
+        "head_learning_rate": 3e-3,
+        "hidden_dropout": 0.05,
+        "precision": "float32",
+        "eval_steps": 20,
+    }
+)
+
+
+def examples(count, seed):
+    choose = random.Random(seed)
+    words = [word for word in WORDS if word.isalpha()]
+    found = []
+    for number in range(count):
+        tokens = [choose.choice(words) for _ in range(choose.randint(30, 60))]
+        place = choose.randrange(len(tokens))
+        tokens[place] = "2024"
+        context = " ".join(tokens)
+        answer = Answer("2024", context.index("2024"))
+        metadata = (("format", "squad"), ("version", "1.1"))
+        found.append(Example(str(number), "when ?", context, (answer,), ("2024",), metadata=metadata))
+    return found
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("base")
+    tokenizer = word_piece()
+    new_dense_model("bert", vocab_size=len(tokenizer), initializer_range=0.05).base_model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(base, tmp_path_factory):
+    output = tmp_path_factory.mktemp("runs") / "trained"
+    lines = []
+    training.train(base, examples(240, 0), examples(40, 1), output, RECIPE, device="cpu", report=lines.append)
+    return output, lines
+
+
+def test_a_tiny_model_learns_the_answer_and_its_predictors_find_the_block(trained):
+    output, lines = trained
+    model = BlockSkimForQuestionAnswering.from_pretrained(output).eval()
+    fresh = examples(60, 2)
+    figures = evaluate(model, word_piece(), fresh, RECIPE.windows, thresholds=0.5)
+    assert figures["f1"] > 90
+    # Chance would keep the answer's block as often as any other.
+    assert figures["predictor"][-1]["recall"] > 0.9
+    assert figures["predictor"][0]["kept"] < 0.5
+    assert figures["flops_speedup"] > 1.1
+    assert lines[-1]["auc_2"] > 0.9
+    assert [line["step"] for line in lines] == [20, 40, 60, 80, 90]
+
+
+def test_a_run_leaves_everything_that_is_needed_to_use_and_repeat_it(trained):
+    output, _ = trained
+    assert Recipe.from_dict(json.loads((output / "recipe.json").read_text())) == RECIPE
+    log = json.loads((output / "training_log.json").read_text())
+    assert any("qa_loss" in entry and "skim_loss" in entry for entry in log)
+    card = (output / "README.md").read_text()
+    assert "240" in card
+    assert "skim_factor: 0.5" in card
+    loaded = AutoModelForQuestionAnswering.from_pretrained(output)
+    assert isinstance(loaded, BlockSkimForQuestionAnswering)
+    assert loaded.skim_config == RECIPE.skim
+
+
+class Stop(TrainerCallback):
+    """Ends a run as a kill would, right after a step."""
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == 27:
+            raise KeyboardInterrupt
+
+
+def losses(output):
+    return [entry["loss"] for entry in json.loads((output / "training_log.json").read_text()) if "loss" in entry]
+
+
+def test_a_killed_run_resumes_to_the_very_same_model(base, tmp_path, monkeypatch):
+    recipe = RECIPE.replace(epochs=1.5, eval_steps=10)
+    arguments = training.training_arguments
+    monkeypatch.setattr(training, "training_arguments", lambda *a: _log_often(arguments(*a)))
+    data = examples(200, 0), examples(10, 1)
+    training.train(base, *data, tmp_path / "whole", recipe, device="cpu")
+    original = training.SkimTrainer.__init__
+
+    def stopping(self, *args, **kwargs):
+        original(self, *args, **kwargs)
+        self.add_callback(Stop())
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training.SkimTrainer, "__init__", stopping)
+        training.train(base, *data, tmp_path / "killed", recipe, device="cpu")
+    training.train(base, *data, tmp_path / "killed", recipe, device="cpu", resume=True)
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def _log_often(arguments):
+    arguments.logging_steps = 2
+    return arguments
+
+
+def test_without_a_skim_loss_predictors_are_not_asked_in_training(base, tmp_path):
+    recipe = RECIPE.replace(epochs=0.2, eval_steps=0, skim={"skim_factor": 0.0})
+    training.train(base, examples(100, 0), [], tmp_path / "plain", recipe, device="cpu")
+    log = json.loads((tmp_path / "plain" / "training_log.json").read_text())
+    assert not any("skim_loss" in entry for entry in log)
+
+
+def test_a_block_skim_model_can_be_trained_on(trained, tmp_path):
+    output, _ = trained
+    model = training.train(
+        output, examples(40, 3), [], tmp_path / "more", RECIPE.replace(epochs=1, eval_steps=0), device="cpu"
+    )
+    assert evaluate(model, word_piece(), examples(30, 4), RECIPE.windows, thresholds=0.0)["f1"] > 90
+    other = RECIPE.replace(skim={"block_size": 16})
+    with pytest.raises(BlockSkimError, match="block_size"):
+        training.train(output, examples(40, 3), [], tmp_path / "other", other, device="cpu")
+
+
+def test_nothing_is_overwritten_and_nothing_is_resumed_from_nowhere(trained, base, tmp_path):
+    output, _ = trained
+    with pytest.raises(BlockSkimError, match="--resume"):
+        training.train(base, examples(10, 0), [], output, RECIPE, device="cpu")
+    with pytest.raises(BlockSkimError, match="no checkpoint"):
+        training.train(base, examples(10, 0), [], tmp_path, RECIPE, device="cpu", resume=True)
+    with pytest.raises(ConfigError, match="batch_size"):
+        training.train(base, examples(10, 0), [], output, RECIPE.replace(batch_size=4), device="cpu", resume=True)
+
+
+def test_examples_without_an_answer_in_their_context_are_left_out(base, tmp_path):
+    lost = [Example("x", "when ?", "no number here", (), ("2024",))]
+    with pytest.raises(DataError, match="none of 1"):
+        training.train(base, lost, [], tmp_path / "lost", RECIPE, device="cpu")
+
+
+def test_calibration_finds_a_cheaper_point_within_the_wish_twice_the_same(trained):
+    output, _ = trained
+    model = BlockSkimForQuestionAnswering.from_pretrained(output).eval()
+    windows = make_windows(examples(80, 5), word_piece(), RECIPE.windows)
+    first = calibrate(model, windows, max_f1_drop=1.0)
+    assert first.satisfied
+    assert first.chosen.flops_speedup > 1.05
+    assert first.dense.f1 - first.chosen.f1 <= 1.0
+    again = calibrate(model, windows, max_f1_drop=1.0)
+    assert again.chosen.thresholds == first.chosen.thresholds
+    figures = evaluate(model, word_piece(), examples(80, 5), RECIPE.windows, thresholds=first.chosen.thresholds)
+    assert figures["f1"] == pytest.approx(first.chosen.f1)
+    assert figures["flops_speedup"] == pytest.approx(first.chosen.flops_speedup)
+    # The simulation is near what really skimming saves.
+    simulated = {point.lost: point for point in first.front}
+    assert all(point.flops_speedup > 1 for point in simulated.values())
+
+
+def test_a_wish_that_no_point_satisfies_gives_the_nearest(trained):
+    output, _ = trained
+    model = BlockSkimForQuestionAnswering.from_pretrained(output).eval()
+    windows = make_windows(examples(40, 5), word_piece(), RECIPE.windows)
+    result = calibrate(model, windows, target_speedup=50.0)
+    assert not result.satisfied
+    assert result.chosen == result.front[-1]
+    reached = calibrate(model, windows, target_speedup=1.05)
+    assert reached.satisfied
+    assert reached.chosen.flops_speedup >= 1.05
+
+
+@pytest.mark.parametrize(
+    "wish", [{}, {"max_f1_drop": 1, "target_speedup": 2}, {"max_f1_drop": -1}, {"target_speedup": 0.5}]
+)
+def test_impossible_wishes_are_refused(trained, wish):
+    output, _ = trained
+    model = BlockSkimForQuestionAnswering.from_pretrained(output).eval()
+    windows = make_windows(examples(4, 5), word_piece(), RECIPE.windows)
+    with pytest.raises(ConfigError):
+        calibrate(model, windows, **wish)
