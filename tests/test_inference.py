@@ -34,9 +34,7 @@ def example(number, context):
 def model():
     torch.manual_seed(2)
     skim = SkimConfig(block_size=8, predictor_width=8)
-    return BlockSkimForQuestionAnswering.from_backbone(
-        new_dense_model("bert", vocab_size=len(TOKENIZER)), skim
-    ).eval()
+    return BlockSkimForQuestionAnswering.from_backbone(new_dense_model("bert", vocab_size=len(TOKENIZER)), skim).eval()
 
 
 @pytest.fixture(scope="module")

@@ -81,10 +81,10 @@ def attend_padded(
         scores = scores + bias.to(scores.dtype)
     scores = scores.masked_fill(~mask[:, None, None, :], torch.finfo(scores.dtype).min)
     probabilities = scores.softmax(-1)
-    # lse_i = s_ii - log p_ii: the diagonal is all that is read of the matrix, so no second pass over it is needed.
-    diagonal = torch.diagonal(scores, dim1=-2, dim2=-1).float()
-    own = torch.diagonal(probabilities, dim1=-2, dim2=-1).float()
-    log_sum_exp = (diagonal - own.clamp_min(torch.finfo(own.dtype).tiny).log()).transpose(1, 2)
+    # lse_i = s_ij - log p_ij for any j; the largest entry of a row is the one whose probability can't underflow.
+    largest, place = scores.max(-1)
+    share = probabilities.gather(-1, place[..., None]).squeeze(-1)
+    log_sum_exp = (largest.float() - share.float().log()).transpose(1, 2)
     context = F.dropout(probabilities, dropout, dropout > 0.0) @ values
     return context.transpose(1, 2), log_sum_exp
 

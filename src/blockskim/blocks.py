@@ -123,7 +123,8 @@ def surviving_blocks(probabilities: Tensor, threshold: float, groups: Tensor, nu
     Returns:
         True for the blocks that stay. Shape: (blocks,)
     """
-    keep = probabilities >= threshold
+    # Written so that a block without a number (NaN) stays.
+    keep = ~(probabilities < threshold)
     best = torch.full((num_groups,), -1.0, dtype=probabilities.dtype, device=probabilities.device)
     best = best.scatter_reduce(0, groups, probabilities, "amax")
     # Among equals the first survives, so that exactly one block is added.
@@ -131,8 +132,8 @@ def surviving_blocks(probabilities: Tensor, threshold: float, groups: Tensor, nu
     is_best = probabilities == best[groups]
     first = torch.full((num_groups,), len(probabilities), dtype=torch.long, device=groups.device)
     first = first.scatter_reduce(0, groups, torch.where(is_best, order, len(probabilities)), "amin")
-    empty = ~torch.zeros(num_groups, dtype=torch.bool, device=groups.device).index_put((groups[keep],), keep[keep])
-    return keep | ((first[groups] == order) & empty[groups])
+    # Where any block passes, the best one does.
+    return keep | (first[groups] == order)
 
 
 def _run(mask: Tensor, name: str) -> tuple[Tensor, Tensor]:

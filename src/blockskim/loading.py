@@ -172,8 +172,10 @@ def _config(name: str | Path) -> Any:
 
 
 def _load_block_skim(name: str | Path, dtype: torch.dtype) -> BlockSkimForQuestionAnswering:
-    loader: Any = BlockSkimForQuestionAnswering
-    model: BlockSkimForQuestionAnswering = _load_weights(loader, name, dtype)
+    try:
+        model: BlockSkimForQuestionAnswering = BlockSkimForQuestionAnswering.from_pretrained(name, dtype=dtype)
+    except ModelError as error:
+        raise ModelError(_why(name, error)) from error
     return model
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -21,7 +22,7 @@ from blockskim.blocks import BlockLayout, block_layout, relevance_labels
 from blockskim.config import SkimConfig, layer_thresholds
 from blockskim.dense import encode_dense
 from blockskim.encoders import adapter_for
-from blockskim.errors import ModelError
+from blockskim.errors import ConfigError, ModelError
 from blockskim.flops import LayerUse, ModelCost, dense_flops, model_cost, skim_flops
 from blockskim.losses import block_loss, span_loss
 from blockskim.model_config import BlockSkimConfig
@@ -29,7 +30,11 @@ from blockskim.predictor import SkimPredictor, predictor_flops
 from blockskim.ragged import RaggedResult, encode_ragged
 from blockskim.trace import SkimTrace
 
-SKIM_PREFIX = "predictors"
+HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
+"""What transformers takes for reading from the hub."""
+
+LOADING_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
+"""What transformers raises for a model that is missing or damaged."""
 
 
 @dataclass
@@ -178,16 +183,34 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         return model
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | Path, *args: Any, **kwargs: Any) -> Self:  # type: ignore[override]
+    def from_pretrained(cls, name_or_path: str | Path, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         """Load a model that ``save_pretrained`` wrote, from safetensors only.
 
         Raises:
-            ModelError: the directory has no safetensors weights (pickle files are refused).
+            ModelError: there is no such model, it is no Block-Skim model, or some of its weights are missing (pickle
+                files are refused).
         """
-        check_loadable(name_or_path)
-        kwargs["use_safetensors"] = True
-        model: Self = super().from_pretrained(name_or_path, *args, **kwargs)
-        return model
+        hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
+        if not is_block_skim(name_or_path, **hub):
+            raise ModelError(
+                f"{name_or_path} is no Block-Skim model; BlockSkimForQuestionAnswering.from_backbone makes one of it"
+            )
+        wants_info = kwargs.pop("output_loading_info", False)
+        try:
+            model, info = super().from_pretrained(
+                name_or_path, *args, **{**kwargs, "use_safetensors": True, "output_loading_info": True}
+            )
+        except ConfigError as error:
+            raise ModelError(f"{name_or_path}: config.json: {error}") from error
+        except LOADING_ERRORS as error:
+            raise ModelError(f"{name_or_path}: {_first_line(error)}") from error
+        missing = sorted(info["missing_keys"])
+        if missing:
+            # transformers would fill in random ones.
+            raise ModelError(
+                f"{name_or_path}: the weights lack {missing[0]!r} ({len(missing)} missing), which config.json calls for"
+            )
+        return (model, info) if wants_info else model
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:  # type: ignore[override]
         """Write config and weights (safetensors), the skim settings as they are now included."""
@@ -400,16 +423,20 @@ def check_loadable(name_or_path: str | Path) -> None:
         raise ModelError(f"{name_or_path} has {why}; convert the weights to model.safetensors")
 
 
-def is_block_skim(name_or_path: str | Path) -> bool:
+def is_block_skim(name_or_path: str | Path, **kwargs: Any) -> bool:
     """Whether a model directory or hub id holds a Block-Skim model (and not another transformers checkpoint).
+
+    Keyword arguments are for reading from the hub.
 
     Raises:
         ModelError: there is no such model.
     """
     check_loadable(name_or_path)
     try:
-        return bool(AutoConfig.from_pretrained(name_or_path).model_type == BlockSkimConfig.model_type)
-    except (OSError, ValueError) as error:
+        return bool(AutoConfig.from_pretrained(name_or_path, **kwargs).model_type == BlockSkimConfig.model_type)
+    except ConfigError as error:
+        raise ModelError(f"{name_or_path}: config.json: {error}") from error
+    except LOADING_ERRORS as error:
         raise ModelError(f"{name_or_path}: {_first_line(error)}") from error
 
 
@@ -418,14 +445,14 @@ def _load_source(backbone: str | Path, kwargs: dict[str, Any]) -> PreTrainedMode
     check_loadable(backbone)
     try:
         config = AutoConfig.from_pretrained(backbone)
-    except (OSError, ValueError) as error:
+    except LOADING_ERRORS as error:
         raise ModelError(f"{backbone}: {_first_line(error)}") from error
     adapter_for(config.model_type)
     answers = any("QuestionAnswering" in name for name in config.architectures or [])
     loader = AutoModelForQuestionAnswering if answers else AutoModel
     try:
         source: PreTrainedModel = loader.from_pretrained(backbone, **{"use_safetensors": True, **kwargs})
-    except (OSError, ValueError) as error:
+    except LOADING_ERRORS as error:
         raise ModelError(f"{backbone}: {_first_line(error)}") from error
     return source
 

@@ -14,6 +14,7 @@ import typer
 
 from blockskim import __version__
 from blockskim.cli.answer import answer
+from blockskim.cli.benchmark import benchmark
 from blockskim.cli.evaluate import evaluate
 from blockskim.cli.info import info
 from blockskim.cli.train import train
@@ -26,6 +27,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.command("answer")(answer)
 app.command("train")(train)
 app.command("evaluate")(evaluate)
+app.command("benchmark")(benchmark)
 app.command("info")(info)
 
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import tempfile
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -320,7 +321,7 @@ def _tokenize_cached(
         try:
             with np.load(path, allow_pickle=False) as stored:
                 return [Texts(*(stored[f"{name}{i}"] for name in ("ids", "offsets", "bounds"))) for i in (0, 1)]
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             logger.warning("%s can't be read (%s); tokenising again", path, error)
     result = [_tokenize(tokenizer, part) for part in texts]
     cache_dir.mkdir(parents=True, exist_ok=True)
