@@ -31,7 +31,7 @@ _BLANKS = "\ufeff\u200b"  # what str.isspace leaves out: byte-order mark, zero-w
 
 def align_to_words(text: str, start: int, end: int) -> tuple[int, int]:
     """Extend a span to the beginning of its first and the end of its last word."""
-    while start > 0 and _inside_word(text, start):
+    while 0 < start < len(text) and _inside_word(text, start):
         start -= 1
     while 0 < end < len(text) and _inside_word(text, end):
         end += 1

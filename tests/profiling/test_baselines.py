@@ -1,3 +1,4 @@
+import copy
 import importlib.util
 
 import numpy as np
@@ -6,6 +7,7 @@ import torch
 
 from blockskim.errors import ConfigError
 from blockskim.flops import dense_flops
+from blockskim.profiling import names
 from blockskim.profiling.baselines import make_baseline, transformers_model
 from blockskim.profiling.contenders import Batch
 from blockskim.profiling.names import BASELINES, parse_baseline
@@ -59,8 +61,6 @@ def test_dense_models_share_weights_and_leave_the_model_alone(attention):
 
 def test_packed_runs_the_model_that_is_measured_and_dense_the_one_in_float32():
     model = skim_model("bert")
-    import copy
-
     own = copy.deepcopy(model).bfloat16()
     assert make_baseline("packed", model, own).dtype == "bfloat16"
     assert make_baseline("dense-sdpa", model, own).dtype == "float32"
@@ -68,8 +68,6 @@ def test_packed_runs_the_model_that_is_measured_and_dense_the_one_in_float32():
 
 
 def test_bert_base_has_the_size_of_bert_base_whatever_the_model(monkeypatch):
-    from blockskim.profiling import names
-
     monkeypatch.setitem(names.SHAPES, "bert-base", (1, 16, 2, 32))
     made = make_batch("roberta", SIZES)
     model = skim_model("roberta")
@@ -83,7 +81,7 @@ def test_bert_base_has_the_size_of_bert_base_whatever_the_model(monkeypatch):
 def test_input_that_is_too_long_for_a_padded_baseline_is_refused():
     model = skim_model("bert")
     contender = make_baseline("dense-sdpa-40", model, model)
-    with pytest.raises(ConfigError, match="dense-sdpa-40.* 40 tokens.*46"):
+    with pytest.raises(ConfigError, match=r"dense-sdpa-40 .* 40 tokens.* 46"):
         contender.prepare(as_batch(make_batch("bert", SIZES)))
 
 
@@ -95,7 +93,7 @@ def test_attention_that_transformers_lacks_is_refused():
 
 @pytest.mark.parametrize("name", ["dense", "dense-384", "packed-384", "aligned-16", "dense-sdpa-0", "", "Packed"])
 def test_unknown_baselines_are_refused(name):
-    with pytest.raises(ConfigError, match="no baseline .*dense-eager"):
+    with pytest.raises(ConfigError, match=r"no baseline .*dense-eager"):
         parse_baseline(name)
 
 

@@ -7,14 +7,13 @@ from test_workloads import examples
 from blockskim.config import SkimConfig
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.evaluation import evaluate_windows
-from blockskim.modeling import BlockSkimForQuestionAnswering
 from blockskim.profiling import benchmark
 from blockskim.profiling.baselines import make_baseline
 from blockskim.profiling.benchmark import run_benchmark
 from blockskim.profiling.contenders import Contender, Logits, Work, skim_contender
 from blockskim.profiling.random_models import random_skim
 from blockskim.profiling.workloads import Workload, random_workload
-from tiny_models import new_dense_model, spread_opinions
+from tiny_answerers import new_model
 from tiny_tokenizers import word_piece
 
 CPU = torch.device("cpu")
@@ -22,10 +21,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def model():
-    dense = new_dense_model("bert", vocab_size=len(word_piece()))
-    model = BlockSkimForQuestionAnswering.from_backbone(dense, SkimConfig(block_size=8, thresholds=0.5))
-    spread_opinions(model, "bert")
-    return model.eval()
+    return new_model()
 
 
 @pytest.fixture(scope="module")

@@ -76,6 +76,7 @@ def test_a_tiny_model_learns_the_answer_and_its_predictors_find_the_block(traine
     assert figures["predictor"][-1]["recall"] > 0.9
     assert figures["predictor"][-1]["kept"] < 0.5
     assert figures["flops_speedup"] > 1.05
+    assert lines[-1]["auc_1"] > 0.9
     assert lines[-1]["auc_2"] > 0.9
     assert [line["step"] for line in lines] == [20, 40, 60, 80, 90]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from transformers import AutoModelForQuestionAnswering, PreTrainedModel
 
 from blockskim.encoders import adapter_for
@@ -65,7 +65,7 @@ def make_baseline(
         return dense_contender(name, transformers_model(model, kind.removeprefix("dense-")), pad_to, trained)
     if model.device.type != "cpu":
         raise ConfigError(f"{name} runs on the CPU alone; choose --device cpu")
-    prepare = _padding(_pad_id(model.encoder), pad_to, _takes_types(model.encoder))
+    prepare = _padding(name, model.encoder, pad_to)
     dense = transformers_model(model, "eager")
     work = _dense_work(dense)
     return onnx_contender(name, dense, prepare, work, quantize=kind == "onnx-int8", trained=trained)
@@ -95,7 +95,7 @@ def transformers_model(model: BlockSkimForQuestionAnswering, attention: str) -> 
 
 def dense_contender(name: str, dense: PreTrainedModel, pad_to: int | None, trained: bool = True) -> Contender:
     """A transformers QA model, its input padded to the longest of the batch or to a fixed number of tokens."""
-    prepare = _padding(_pad_id(dense.base_model), pad_to, _takes_types(dense.base_model))
+    prepare = _padding(name, dense.base_model, pad_to)
 
     @torch.inference_mode()
     def run(inputs: Inputs) -> Logits:
@@ -121,30 +121,17 @@ def _dense_work(dense: PreTrainedModel) -> Callable[[Inputs], Work]:
     return work
 
 
-def _padding(pad_id: int, pad_to: int | None, takes_types: bool) -> Callable[[Batch], Inputs]:
-    """Make the function that pads a batch and leaves out what transformers models don't know."""
-    filling = {"input_ids": pad_id, "attention_mask": 0, "token_type_ids": 0}
+def _padding(name: str, encoder: Any, pad_to: int | None) -> Callable[[Batch], Inputs]:
+    """Make the function that pads a batch for a baseline and leaves out what transformers models don't know."""
+    filling = {"input_ids": int(encoder.config.pad_token_id or 0), "attention_mask": 0, "token_type_ids": 0}
+    if not hasattr(encoder.embeddings, "token_type_embeddings"):
+        del filling["token_type_ids"]
 
     def prepare(batch: Batch) -> Inputs:
-        names = [name for name in filling if name in batch.inputs and (takes_types or name != "token_type_ids")]
-        return {name: _pad(batch.inputs[name], filling[name], pad_to) for name in names}
+        tokens = batch.inputs["input_ids"].shape[1]
+        more = 0 if pad_to is None else pad_to - tokens
+        if more < 0:
+            raise ConfigError(f"{name} pads its input to {pad_to} tokens, but there is input of {tokens}")
+        return {key: F.pad(batch.inputs[key], (0, more), value=filling[key]) for key in filling if key in batch.inputs}
 
     return prepare
-
-
-def _pad(values: Tensor, filling: int, pad_to: int | None) -> Tensor:
-    """Pad to a number of tokens on the right. Shape: (batch, tokens)."""
-    if pad_to is None:
-        return values
-    tokens = values.shape[1]
-    if tokens > pad_to:
-        raise ConfigError(f"a baseline pads its input to {pad_to} tokens, but there are inputs of {tokens}")
-    return F.pad(values, (0, pad_to - tokens), value=filling)
-
-
-def _takes_types(encoder: Any) -> bool:
-    return hasattr(encoder.embeddings, "token_type_embeddings")
-
-
-def _pad_id(encoder: Any) -> int:
-    return int(encoder.config.pad_token_id or 0)

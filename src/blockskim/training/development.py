@@ -19,7 +19,7 @@ def development_metrics(
 
     Its result has the official scores and, for each layer N with a predictor, ``precision_N`` and ``recall_N`` at a
     keep probability of 0.5, ``auc_N``, and ``kept98_N``: the share of blocks to keep so that 98 % of those with
-    answers stay.
+    answers stay. ``selection`` is what checkpoints are compared by: F1, and between equals the predictors' mean AUC.
     """
 
     def evaluate(model: BlockSkimForQuestionAnswering) -> dict[str, float]:
@@ -38,6 +38,8 @@ def development_metrics(
             metrics[f"recall_{layer}"] = recall
             metrics[f"auc_{layer}"] = area_under_roc(probabilities, judgements.relevant)
             metrics[f"kept98_{layer}"] = kept_at_recall(probabilities, judgements.relevant)
+        areas = [metrics[f"auc_{layer}"] for layer in judgements.layers]
+        metrics["selection"] = metrics["f1"] + 0.01 * float(np.nanmean([*areas, 0.0]))
         return {name: float(np.round(value, 5)) for name, value in metrics.items()}
 
     return evaluate

@@ -165,7 +165,7 @@ def training_arguments(output: Path, recipe: Recipe, device: str, evaluates: boo
         save_steps=recipe.eval_steps or 500,
         save_total_limit=2,
         load_best_model_at_end=evaluates,
-        metric_for_best_model="eval_f1" if evaluates else None,
+        metric_for_best_model="eval_selection" if evaluates else None,
         greater_is_better=True if evaluates else None,
         logging_steps=50,
         report_to=["tensorboard"] if _has("tensorboard") else [],

@@ -1,0 +1,54 @@
+"""Models and texts for the command line, and a way to run it without a process."""
+
+import logging
+import os
+
+import pytest
+
+from blockskim.cli.main import run
+from tiny_answerers import TEXT, save_model, save_plain
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    """A Block-Skim model directory."""
+    return str(save_model(tmp_path_factory.mktemp("model")))
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory):
+    """Directory of a plain QA checkpoint."""
+    return str(save_plain(tmp_path_factory.mktemp("plain")))
+
+
+@pytest.fixture
+def document(tmp_path):
+    """A text file."""
+    path = tmp_path / "text.txt"
+    path.write_text(TEXT, encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture(autouse=True)
+def as_found(monkeypatch):
+    """Leave logging and the environment as they were."""
+    logger = logging.getLogger("blockskim")
+    handlers, level, propagate = logger.handlers, logger.level, logger.propagate
+    environment = dict(os.environ)
+    yield
+    logger.handlers, logger.propagate = handlers, propagate
+    logger.setLevel(level)
+    for name in set(os.environ) - set(environment):
+        del os.environ[name]
+
+
+@pytest.fixture
+def call(capsys):
+    """Runs a command: (exit code, standard output, standard error)."""
+
+    def invoke(*arguments):
+        code = run([str(argument) for argument in arguments])
+        output = capsys.readouterr()
+        return code, output.out, output.err
+
+    return invoke

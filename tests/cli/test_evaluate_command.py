@@ -1,0 +1,125 @@
+import json
+
+import pytest
+from cli_data import squad
+
+from tiny_answerers import TEXT
+
+
+@pytest.fixture
+def data(tmp_path):
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps(squad(3, 4)))
+    return path
+
+
+CONTRACT = {
+    "exact_match",
+    "f1",
+    "examples",
+    "windows",
+    "flops_per_example",
+    "dense_flops_per_example",
+    "padded_flops_per_example",
+    "flops_speedup",
+    "flops_speedup_padded",
+    "seconds",
+    "kept_by_layer",
+    "predictor",
+}
+
+
+def test_json_has_the_shape_of_the_contract(call, model, data):
+    code, out, err = call("evaluate", "--data", data, "--model", model, "--max-length", 150, "--json")
+    assert (code, err) == (0, "")
+    values = json.loads(out)
+    assert set(values) >= CONTRACT
+    assert values["examples"] == 12
+    assert len(values["kept_by_layer"]) == 3
+    assert [row["layer"] for row in values["predictor"]] == [1, 2]
+    assert set(values["predictor"][0]) == {"layer", "precision", "recall", "kept"}
+    assert values["flops_speedup"] == values["dense_flops_per_example"] / values["flops_per_example"] > 1
+
+
+def test_dense(call, model, data):
+    values = json.loads(call("evaluate", "--data", data, "--model", model, "--max-length", 150, "--dense", "--json")[1])
+    assert values["flops_speedup"] == 1.0
+    assert values["predictor"] == []
+
+
+def test_compared_with_dense(call, model, data):
+    common = ("evaluate", "--data", data, "--model", model, "--max-length", 150, "--json")
+    values = json.loads(call(*common, "--compare-dense", "--batch-size", 2)[1])
+    assert set(values) >= {*CONTRACT, "dense", "wall_speedup"}
+    assert set(values["dense"]) == {"exact_match", "f1", "seconds"}
+    assert values["wall_speedup"] > 0
+    dense = json.loads(call(*common, "--dense")[1])
+    assert values["dense"]["f1"] == dense["f1"]
+
+
+def test_limit_takes_the_first_examples_and_predictions_are_written(call, model, data, tmp_path):
+    path = tmp_path / "predictions.json"
+    code, out, _ = call(
+        "evaluate", "--data", data, "--model", model, "--max-length", 150, "--limit", 4, "--predictions", path, "--json"
+    )
+    assert code == 0
+    assert json.loads(out)["examples"] == 4
+    predictions = json.loads(path.read_text())
+    assert list(predictions) == ["q0-0", "q0-1", "q0-2", "q1-0"]
+    assert all(text in TEXT for text in predictions.values())
+
+
+def test_held_out_articles_are_those_that_training_leaves_out(call, model, data):
+    from blockskim.data.reading import read_examples
+    from blockskim.data.splitting import split_by_article
+
+    expected = split_by_article(read_examples(data), 0.5, 0)[1]
+    assert 0 < len(expected) < 12
+    values = json.loads(
+        call("evaluate", "--data", data, "--hold-out", 0.5, "--model", model, "--max-length", 150, "--json")[1]
+    )
+    assert values["examples"] == len(expected)
+
+
+def test_people_see_tables(call, model, data):
+    code, out, err = call("evaluate", "--data", data, "--model", model, "--max-length", 150, "--compare-dense")
+    assert (code, err) == (0, "")
+    for words in ("exact match", "12 examples", "dense, padded to 150", "recall", "by the clock"):
+        assert words in out
+
+
+def test_files_that_can_not_be_scored_together(call, model, data, tmp_path):
+    again = tmp_path / "again.json"
+    again.write_text(json.dumps(squad(1)))
+    code, _, err = call("evaluate", "--data", data, again, "--model", model)
+    assert code == 1
+    assert "question id 'q0-0' is in two of the files" in err
+    newer = tmp_path / "newer.json"
+    newer.write_text(json.dumps(squad(1, prefix="n") | {"version": "2.0"}))
+    code, _, err = call("evaluate", "--data", data, "--data", newer, "--model", model)
+    assert code == 1
+    assert "different formats" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--data", "nowhere.json"], 1, "nowhere.json: no such file"),
+        ([], 2, "Missing option"),
+        (["--data", "DATA", "--limit", "0"], 2, "--limit"),
+        (["--data", "DATA", "--dense", "--threshold", "0.5"], 2, "--threshold"),
+        (["--data", "DATA", "--dense", "--compare-dense"], 2, "--compare-dense"),
+        (["--data", "DATA", "--predictions", "/nowhere/p.json"], 2, "there is no directory /nowhere"),
+        (["--data", "DATA", "--hold-out", "0.0"], 1, "none of 12 examples is held out"),
+        (["--data", "DATA", "--hold-out", "2"], 2, "--hold-out"),
+        (["--data", "DATA", "--format", "docx"], 2, "--format"),
+        (["--data", "DATA", "--format", "mrqa"], 1, "data.json"),
+        (["--data", "DATA", "--model", "./nowhere"], 1, "no such model directory"),
+    ],
+)
+def test_bad_input(call, data, arguments, code, message):
+    found, out, err = call("evaluate", *(data if argument == "DATA" else argument for argument in arguments))
+    assert (found, out) == (code, "")
+    assert message in err
+    if code == 1:
+        assert err.startswith("error: ") and err.count("\n") == 1

@@ -1,0 +1,86 @@
+import json
+
+import pytest
+import typer
+from cli_data import squad
+
+from blockskim.cli.train import parse_changes
+
+
+@pytest.fixture
+def data(tmp_path):
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps(squad(4, 4)))
+    return path
+
+
+SMALL = [
+    word
+    for change in (
+        "epochs=1",
+        "batch_size=4",
+        "precision=float32",
+        "windows.max_length=120",
+        "windows.doc_stride=20",
+        "windows.max_question_length=10",
+        "skim.block_size=8",
+        "skim.predictor_width=8",
+    )
+    for word in ("--set", change)
+]
+
+
+@pytest.mark.slow
+def test_training_prints_a_line_an_evaluation_and_the_result_answers(call, plain, data, tmp_path):
+    output = tmp_path / "out"
+    arguments = ("train", "--base", plain, "--train", data, "--hold-out", 0.5, "--output", output, *SMALL, "--quiet")
+    code, out, err = call(*arguments, "--json", "--device", "cpu")
+    assert code == 0, err
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert len(lines) == 1
+    assert {"step", "epoch", "exact_match", "f1", "auc_1"} <= set(lines[0])
+    code, out, _ = call("answer", "-q", "Where?", "-c", "It nests in Wales.", "--model", output, "--json")
+    assert code == 0
+    assert json.loads(out)[0]["answers"]
+    # A second run into the same place is refused.
+    code, _, err = call(*arguments)
+    assert code == 1
+    assert "--resume" in err
+
+
+def test_changes_of_the_recipe():
+    assert parse_changes(["epochs=3", "learning_rate=1.0e-5", "skim.block_size=8", "skim.inputs=[tiles]"]) == {
+        "epochs": 3,
+        "learning_rate": 1e-5,
+        "skim": {"block_size": 8, "inputs": ["tiles"]},
+    }
+
+
+@pytest.mark.parametrize("change", ["epochs", "=3", "skim=3", "other.thing=3", "epochs=[", "skim"])
+def test_words_that_change_nothing_are_refused(change):
+    with pytest.raises(typer.BadParameter):
+        parse_changes([change])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--train", "DATA", "--dev", "DATA", "--output", "OUT"], 2, "--base"),
+        (["--base", "PLAIN", "--train", "DATA", "--output", "OUT"], 2, "--dev FILE or by --hold-out"),
+        (["--base", "PLAIN", "--train", "DATA", "--dev", "DATA", "--hold-out", "0.1", "--output", "OUT"], 2, "--dev"),
+        (["--base", "PLAIN", "--train", "DATA", "--dev", "DATA", "--output", "DATA"], 2, "is a file"),
+        (["--base", "PLAIN", "--train", "DATA", "--dev", "DATA", "--output", "OUT", "--recipe", "cake"], 2, "cake"),
+        (["--base", "PLAIN", "--train", "DATA", "--dev", "DATA", "--output", "OUT", "--set", "epochs=no"], 2, "epochs"),
+        (["--base", "PLAIN", "--train", "DATA", "--dev", "DATA", "--output", "OUT", "--set", "epoch=1"], 2, "epoch"),
+        (["--base", "PLAIN", "--train", "nowhere", "--dev", "DATA", "--output", "OUT"], 1, "nowhere: no such file"),
+        (["--base", "./none", "--train", "DATA", "--dev", "DATA", "--output", "OUT"], 1, "no such model directory"),
+        (["--base", "PLAIN", "--train", "DATA", "--dev", "DATA", "--output", "OUT", "--resume"], 1, "no checkpoint"),
+    ],
+)
+def test_bad_input(call, plain, data, tmp_path, arguments, code, message):
+    names = {"PLAIN": plain, "DATA": data, "OUT": tmp_path / "out"}
+    found, out, err = call("train", *(names.get(argument, argument) for argument in arguments))
+    assert (found, out) == (code, "")
+    assert message in err
+    if code == 1:
+        assert err.startswith("error: ") and err.count("\n") == 1

@@ -1,0 +1,193 @@
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from blockskim.errors import ConfigError, ModelError
+from blockskim.loading import load, load_tokenizer, position_limit, shipped_model, window_settings
+from blockskim.pipeline import QuestionAnswerer
+from tiny_answerers import FAMILY, TEXT, answerer, dense_for, new_model, save_model, save_plain
+from tiny_models import new_dense_model
+from tiny_tokenizers import KINDS, fixed_tokenizer
+
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """A model directory. Copy it to change it."""
+    return save_model(tmp_path_factory.mktemp("stored"))
+
+
+@pytest.fixture
+def directory(stored, tmp_path):
+    """A model directory that a test may spoil."""
+    return shutil.copytree(stored, tmp_path / "model")
+
+
+@every_kind
+def test_a_stored_model_answers_as_before(kind, tmp_path):
+    qa = QuestionAnswerer(save_model(tmp_path, kind), dtype="float32", device="cpu")
+    assert qa("Who?", TEXT, top_k=3) == answerer(kind)("Who?", TEXT, top_k=3)
+
+
+@every_kind
+def test_a_plain_checkpoint_answers_and_skips_nothing(kind, tmp_path):
+    qa = QuestionAnswerer(str(save_plain(tmp_path, kind)), dtype="float32", device="cpu")
+    assert not qa.loaded.skims
+    found = qa("Who?", TEXT, return_trace=True)
+    trace = found.pop("trace")
+    assert trace.flops == trace.dense_flops
+    expected = answerer(kind)("Who?", TEXT, dense=True)
+    assert found == {**expected, "score": pytest.approx(expected["score"], rel=1e-4)}
+    assert qa("Who?", TEXT, threshold=0.0)["answer"] == found["answer"]
+    with pytest.raises(ConfigError, match="needs a Block-Skim model"):
+        qa("Who?", TEXT, threshold=0.5)
+
+
+def test_half_precision_weights_are_converted(directory):
+    weights = directory / "model.safetensors"
+    halved = {name: value.half() if value.is_floating_point() else value for name, value in load_file(weights).items()}
+    save_file(halved, weights, metadata={"format": "pt"})
+    loaded = load(directory, device="cpu", dtype="float32")
+    assert {value.dtype for value in loaded.model.parameters()} == {torch.float32}
+    assert load(directory, device="cpu", dtype="bfloat16").model.dtype == torch.bfloat16
+    assert not loaded.model.training
+
+
+def test_threads_are_set():
+    before = torch.get_num_threads()
+    try:
+        QuestionAnswerer(new_model(), fixed_tokenizer("wordpiece"), threads=1)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+    with pytest.raises(ConfigError, match="threads is 0"):
+        load("anything", threads=0)
+
+
+def remove(name):
+    def spoil(directory):
+        (directory / name).unlink()
+
+    return spoil
+
+
+def pickled(directory):
+    (directory / "model.safetensors").rename(directory / "pytorch_model.bin")
+
+
+def without_head(directory):
+    path = directory / "model.safetensors"
+    save_file({name: value for name, value in load_file(path).items() if "qa_outputs" not in name}, path)
+
+
+def cut_off(directory):
+    path = directory / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def rewritten(**values):
+    def spoil(directory):
+        path = directory / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+    return spoil
+
+
+def broken_config(directory):
+    (directory / "config.json").write_text("{")
+
+
+def broken_tokenizer(directory):
+    (directory / "tokenizer.json").write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (remove("tokenizer.json"), "has no tokenizer.json"),
+        (remove("model.safetensors"), "has no weights"),
+        (remove("config.json"), "has no config.json"),
+        (pickled, "only pytorch_model.bin, a pickle file"),
+        (without_head, "the weights lack 'qa_outputs.bias'"),
+        (cut_off, "model"),
+        (broken_config, "config"),
+        (broken_tokenizer, "the tokenizer of .* can't be loaded"),
+        (rewritten(model_type="t5"), "'t5' are not supported; supported are"),
+        (rewritten(skim={"block_size": 7}), "block_size is 7"),
+        (rewritten(skim={"bloc_size": 8}), "unknown skim setting"),
+    ],
+)
+def test_a_directory_that_is_not_whole_is_told_of_in_a_line(directory, spoil, message):
+    spoil(directory)
+    with pytest.raises(ModelError, match=message) as caught:
+        load(directory, device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_encoder_without_a_head_can_not_answer(tmp_path):
+    new_dense_model("bert").base_model.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="without a question-answering head; train one on it: blockskim train"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("./nowhere", "no such model directory"),
+        ("nowhere", "no such model directory"),
+        ("someone/nothing", "there is no such directory, and as a hub id it can't be loaded"),
+        (__file__, "is a file"),
+    ],
+)
+def test_a_model_that_is_not_there_is_told_of_in_a_line(name, message):
+    with pytest.raises(ModelError, match=message) as caught:
+        load(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_devices_and_formats_are_checked(stored):
+    with pytest.raises(ConfigError, match="device is"):
+        load(stored, device="abacus")
+    with pytest.raises(ConfigError, match="dtype is"):
+        load(stored, dtype="int3")
+
+
+def test_without_a_shipped_model_another_is_asked_for(monkeypatch, tmp_path):
+    monkeypatch.setattr("blockskim.loading.resources.files", lambda _: tmp_path)
+    with pytest.raises(ModelError, match="comes without a model"):
+        load()
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    assert shipped_model() == tmp_path / "model"
+
+
+def test_a_tokenizer_of_a_model_directory(stored):
+    assert load_tokenizer(stored).is_fast
+
+
+@every_kind
+def test_windows_fit_the_model(kind):
+    model, tokenizer = new_model(kind), fixed_tokenizer(kind)
+    limit = position_limit(model)
+    assert limit == {"bert": 200, "roberta": 198}[FAMILY[kind]]
+    assert window_settings(model, tokenizer, limit).max_length == limit
+    with pytest.raises(ConfigError, match=f"at most {limit}"):
+        window_settings(model, tokenizer, limit + 1)
+    # A text that fills such a window runs through.
+    answer = answerer(kind)("Who?", TEXT * 3, max_seq_len=limit, dense=True)
+    assert answer["answer"]
+    assert dense_for(kind).config.max_position_embeddings == 200
+
+
+@pytest.mark.parametrize("length", [8, 40, 100, 198])
+def test_short_windows_need_no_other_settings(length):
+    model, tokenizer = new_model(), fixed_tokenizer("wordpiece")
+    settings = window_settings(model, tokenizer, length)
+    settings.check(3)
+    assert settings.max_length == length
+    assert settings.max_question_length <= 64
+    assert settings.doc_stride <= 128

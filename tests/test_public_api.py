@@ -1,0 +1,60 @@
+"""What ``import blockskim`` offers and costs. Each test that is about imports has a process of its own."""
+
+import subprocess
+import sys
+
+import pytest
+
+import blockskim
+from tiny_answerers import save_model
+
+
+def python(code, *arguments):
+    """Output of a fresh interpreter."""
+    result = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    return save_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.mark.parametrize("name", blockskim.__all__)
+def test_every_public_name_is_there(name):
+    assert name in dir(blockskim)
+    assert getattr(blockskim, name) is not None
+
+
+def test_other_names_are_not():
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        blockskim.nothing  # noqa: B018
+
+
+def test_importing_the_package_or_the_command_line_imports_no_torch():
+    code = (
+        "import sys, blockskim, blockskim.cli.main; print([n for n in ('torch', 'transformers') if n in sys.modules])"
+    )
+    assert python(code).strip() == "[]"
+
+
+IMPORTS = {
+    "blockskim first": "import blockskim\nfrom transformers import AutoConfig, AutoModelForQuestionAnswering",
+    "transformers first": "from transformers import AutoConfig, AutoModelForQuestionAnswering\nimport blockskim",
+    "config first": "from transformers import AutoConfig\nimport blockskim\nfrom transformers import "
+    "AutoModelForQuestionAnswering",
+    "model first": "import blockskim.modeling\nfrom transformers import AutoConfig, AutoModelForQuestionAnswering",
+}
+
+
+@pytest.mark.parametrize("imports", IMPORTS.values(), ids=IMPORTS)
+def test_auto_classes_know_the_model_after_a_plain_import(imports, directory):
+    code = f"""
+import sys
+{imports}
+config = AutoConfig.from_pretrained(sys.argv[1])
+model = AutoModelForQuestionAnswering.from_pretrained(sys.argv[1])
+print(config.model_type, type(model).__name__)
+"""
+    assert python(code, directory).split() == ["blockskim", "BlockSkimForQuestionAnswering"]
