@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ class Judgements:
         probabilities: Shape: (layers, blocks)
         relevant: whether the block holds answer tokens. Shape: (blocks,)
         windows: the window of each block. Shape: (blocks,)
+        starts: first token of each block in its window. Shape: (blocks,)
         tokens: tokens in each block. Shape: (blocks,)
     """
 
@@ -28,6 +30,7 @@ class Judgements:
     probabilities: NDArray[np.float64]
     relevant: NDArray[np.bool_]
     windows: NDArray[np.int64]
+    starts: NDArray[np.int64]
     tokens: NDArray[np.int64]
 
 
@@ -50,7 +53,7 @@ def collect_judgements(batches: Iterable[WindowBatch], windows: WindowSet) -> Ju
         ValueError: there is no batch, or one was not run that way.
     """
     layers: tuple[int, ...] | None = None
-    parts: list[tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]] = []
+    parts: list[tuple[NDArray[Any], ...]] = []
     for batch in batches:
         trace = batch.output.trace
         assert trace is not None
@@ -66,6 +69,7 @@ def collect_judgements(batches: Iterable[WindowBatch], windows: WindowSet) -> Ju
                 trace.probabilities[:, judged].double().cpu().numpy(),
                 answer_labels(batch, windows)[judged].cpu().numpy(),
                 batch.indices[rows],
+                trace.layout.starts[judged].cpu().numpy(),
                 trace.layout.lengths[judged].cpu().numpy(),
             )
         )

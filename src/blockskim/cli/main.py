@@ -15,6 +15,7 @@ import typer
 from blockskim import __version__
 from blockskim.cli.answer import answer
 from blockskim.cli.benchmark import benchmark
+from blockskim.cli.calibrate import calibrate
 from blockskim.cli.evaluate import evaluate
 from blockskim.cli.info import info
 from blockskim.cli.train import train
@@ -28,6 +29,7 @@ app.command("answer")(answer)
 app.command("train")(train)
 app.command("evaluate")(evaluate)
 app.command("benchmark")(benchmark)
+app.command("calibrate")(calibrate)
 app.command("info")(info)
 
 

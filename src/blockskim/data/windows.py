@@ -287,13 +287,20 @@ def _cut(
 def _answer_tokens(example: Example, contexts: Texts, context: np.int64) -> NDArray[np.int64]:
     """First and last context token of each annotated answer. Shape: (answers, 2)."""
     offsets = contexts.offsets_of(int(context))
-    spans = []
-    for answer in example.answers:
-        first = int(np.searchsorted(offsets[:, 1], answer.start, side="right"))
-        last = int(np.searchsorted(offsets[:, 0], answer.end, side="left")) - 1
-        if first <= last:
-            spans.append((first, last))
-    return np.array(spans, dtype=np.int64).reshape(-1, 2)
+    spans = [covering_tokens(offsets, answer.start, answer.end) for answer in example.answers]
+    return np.array([span for span in spans if span[0] <= span[1]], dtype=np.int64).reshape(-1, 2)
+
+
+def covering_tokens(offsets: Ints, start: int, end: int) -> tuple[int, int]:
+    """First and last token that hold any of the characters from ``start`` to ``end``; first > last if none does.
+
+    Args:
+        offsets: character span of each token. Shape: (tokens, 2)
+        start: first character.
+        end: one past the last.
+    """
+    first = int(np.searchsorted(offsets[:, 1], start, side="right"))
+    return first, int(np.searchsorted(offsets[:, 0], end, side="left")) - 1
 
 
 def _tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Texts:

@@ -1,15 +1,18 @@
 """Choosing thresholds: from what all predictors say about a data set to the cheapest run that loses little enough.
 
-The model runs once with nothing dropped, and every keep probability is recorded. On these records thresholds are
-simulated: starting from none, again and again the layer is skimmed a little harder where that saves the most
-arithmetic for each answer block lost. The path of that search is a front of ever cheaper and riskier points; points on
-it are then confirmed by really skimming, and the cheapest one that satisfies the wish is chosen.
+The model runs once with nothing dropped, and every keep probability is recorded, and which blocks its own answers
+begin and end in. On these records thresholds are simulated: starting from none, again and again the layer is skimmed a
+little harder where that saves the most arithmetic for the F1 at stake. *At stake* is the F1 of the dense model's
+answers that lose a block they begin or end in. It hardly depends on chance as the difference of two measured F1 does,
+and is a little more than what is really lost, since another answer may take the place of the lost one. The path of
+that search is a front of ever cheaper and riskier points; points on it are then confirmed by really skimming, and the
+cheapest one that satisfies the wish, both by what is at stake and by what was measured, is chosen.
 """
 
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,17 +21,33 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from blockskim.data.windows import WindowSet
+from blockskim.data.windows import WindowSet, covering_tokens
 from blockskim.errors import ConfigError
 from blockskim.evaluation import Evaluation, evaluate_windows, score
 from blockskim.flops import LayerUse, dense_flops, skim_flops
-from blockskim.inference import AnswerCollector, WindowBatch, answer_texts, run_windows
+from blockskim.inference import AnswerCollector, ExampleAnswers, WindowBatch, answer_texts, run_windows
 from blockskim.judgements import Judgements, collect_judgements
+from blockskim.metrics.squad import token_f1
 from blockskim.modeling import BlockSkimForQuestionAnswering
 from blockskim.predictor import predictor_flops
 
 LOSSES = (0.0, *np.geomspace(5e-4, 0.3, 60).tolist())
-"""Shares of a layer's answer blocks that its threshold may drop: the steps of the search."""
+"""Shares of the blocks at stake that a layer's threshold may drop: the steps of the search."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stakes:
+    """The blocks in which the dense model's answers begin or end, and what these answers are worth.
+
+    Attributes:
+        blocks: indices of blocks. Shape: (stakes,)
+        examples: whose answer it is. Shape: (stakes,)
+        f1: official F1 of the dense model's answer to each example, in percent. Shape: (examples,)
+    """
+
+    blocks: NDArray[np.int64]
+    examples: NDArray[np.int64]
+    f1: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +57,7 @@ class Point:
     Attributes:
         thresholds: one a layer with a predictor; 0 where the layer doesn't skim.
         flops_speedup: dense arithmetic over what is spent, on unpadded input; simulated, or measured when confirmed.
-        lost: share of answer blocks dropped in the simulation.
+        at_stake: F1 points of the dense model's answers that lose a block they begin or end in, in the simulation.
         f1: when really skimming, in percent; None when not confirmed.
         exact_match: likewise.
         seconds: of the confirming run.
@@ -46,7 +65,7 @@ class Point:
 
     thresholds: tuple[float, ...]
     flops_speedup: float
-    lost: float
+    at_stake: float
     f1: float | None = None
     exact_match: float | None = None
     seconds: float | None = None
@@ -79,7 +98,7 @@ def calibrate(
     batch_size: int = 32,
     max_answer_length: int = 30,
     points: int = 12,
-    max_lost: float = 0.1,
+    max_at_stake: float = 10.0,
     progress: Callable[[str, int], None] | None = None,
 ) -> Calibration:
     """Choose thresholds for a wish; the model's settings are left as they are.
@@ -92,16 +111,17 @@ def calibrate(
         batch_size: windows a batch.
         max_answer_length: most tokens in an answer.
         points: how many points of the front are confirmed by really skimming.
-        max_lost: points that lose a larger share of answer blocks are not considered.
+        max_at_stake: points that put more F1 at stake are not considered.
         progress: told what is done, and the number of windows done.
 
     Raises:
         ConfigError: not exactly one wish is given, or it is impossible.
     """
     _check_wish(max_f1_drop, target_speedup)
-    dense, judgements = _record(model, windows, batch_size, max_answer_length, progress)
+    dense, judgements, stakes = _record(model, windows, batch_size, max_answer_length, progress)
     assert dense.f1 is not None
-    path = search(judgements, model, windows, max_lost)
+    limit = max_at_stake if max_f1_drop is None else min(max_at_stake, max_f1_drop)
+    path = search(judgements, stakes, model, windows, limit)
     front = []
     for point in spread(path, points, target_speedup):
         result = evaluate_windows(
@@ -116,7 +136,9 @@ def calibrate(
     front.sort(key=lambda point: point.flops_speedup)
     if max_f1_drop is not None:
         drop = max_f1_drop
-        fitting = [point for point in front if point.f1 is not None and dense.f1 - point.f1 <= drop + 1e-9]
+        fitting = [
+            point for point in front if point.f1 is not None and max(point.at_stake, dense.f1 - point.f1) <= drop + 1e-9
+        ]
         chosen = max([dense, *fitting], key=lambda point: point.flops_speedup)
         return Calibration(chosen, True, dense, tuple(front), len(windows.examples))
     assert target_speedup is not None
@@ -162,11 +184,15 @@ def save_calibrated(
 
 
 def search(
-    judgements: Judgements, model: BlockSkimForQuestionAnswering, windows: WindowSet, max_lost: float
+    judgements: Judgements,
+    stakes: Stakes,
+    model: BlockSkimForQuestionAnswering,
+    windows: WindowSet,
+    max_at_stake: float,
 ) -> list[Point]:
-    """The front of simulated points, from nothing dropped to ``max_lost`` of the answer blocks lost."""
-    simulate = simulator(judgements, model, windows)
-    grid = threshold_grid(judgements)
+    """The front of simulated points, from nothing dropped to ``max_at_stake`` points of F1 at stake."""
+    simulate = simulator(judgements, stakes, model, windows)
+    grid = threshold_grid(judgements, stakes)
     steps = np.zeros(len(judgements.layers), dtype=np.int64)
     speedup, lost = simulate(grid[np.arange(len(steps)), steps])
     path = [Point(tuple(grid[np.arange(len(steps)), steps].tolist()), speedup, lost)]
@@ -178,7 +204,7 @@ def search(
                 trial = steps.copy()
                 trial[layer] = step
                 faster, worse = simulate(grid[np.arange(len(steps)), trial])
-                if worse > max_lost:
+                if worse > max_at_stake:
                     break
                 gain = (np.log(faster) - np.log(speedup)) / max(worse - lost, 1e-6)
                 if best is None or gain > best[0]:
@@ -192,24 +218,24 @@ def search(
         path.append(Point(tuple(grid[np.arange(len(steps)), steps].tolist()), speedup, lost))
 
 
-def threshold_grid(judgements: Judgements) -> NDArray[np.float64]:
-    """Thresholds of each layer that drop a rising share of its answer blocks; 0, for all kept, first.
+def threshold_grid(judgements: Judgements, stakes: Stakes) -> NDArray[np.float64]:
+    """Thresholds of each layer that drop a rising share of the blocks at stake; 0, for all kept, first.
 
     Shape: (layers, steps)
     """
     grid = np.zeros((len(judgements.layers), len(LOSSES) + 1))
     for row, probabilities in zip(grid, judgements.probabilities, strict=True):
-        relevant = np.sort(probabilities[judgements.relevant])
-        if len(relevant):
-            # Keeping blocks at the threshold itself, the answer block of that rank stays.
-            row[1:] = relevant[np.minimum((np.array(LOSSES) * len(relevant)).astype(int), len(relevant) - 1)]
+        staked = np.sort(probabilities[stakes.blocks[stakes.f1[stakes.examples] > 0]])
+        if len(staked):
+            # Blocks at the threshold itself are kept, so the block of that rank stays.
+            row[1:] = staked[np.minimum((np.array(LOSSES) * len(staked)).astype(int), len(staked) - 1)]
     return grid
 
 
 def simulator(
-    judgements: Judgements, model: BlockSkimForQuestionAnswering, windows: WindowSet
+    judgements: Judgements, stakes: Stakes, model: BlockSkimForQuestionAnswering, windows: WindowSet
 ) -> Callable[[NDArray[np.float64]], tuple[float, float]]:
-    """Make the function that tells speed-up and share of answer blocks lost of thresholds. Shape: (layers,).
+    """Make the function that tells speed-up and F1 at stake of thresholds. Shape: (layers,).
 
     It takes keep probabilities from the run in which nothing was dropped, so it is near the truth, not the truth.
     """
@@ -220,7 +246,6 @@ def simulator(
     questions = np.diff(windows.questions.bounds)[windows.windows[:, 0]]
     judging = _judging_flops(model, judgements.layers, questions)
     documents = windows.windows[:, 0]
-    relevant = max(1, int(judgements.relevant.sum()))
     tokens = torch.from_numpy(lengths)
     dense = float(dense_flops(cost, tokens).sum())
 
@@ -236,7 +261,8 @@ def simulator(
             kept = np.bincount(judgements.windows, judgements.tokens * alive, count)
             left = np.where(kept > 0, fixed + kept, np.where(lengths > fixed, 0.0, lengths))
             uses[layer] = LayerUse(torch.from_numpy(left), torch.from_numpy(spent))
-        lost = 1.0 - float((alive & judgements.relevant).sum()) / relevant
+        losing = np.unique(stakes.examples[~alive[stakes.blocks]])
+        lost = float(stakes.f1[losing].sum()) / len(stakes.f1)
         return dense / float(skim_flops(cost, uses, tokens).sum()), lost
 
     return simulate
@@ -261,8 +287,8 @@ def _record(
     batch_size: int,
     max_answer_length: int,
     progress: Callable[[str, int], None] | None,
-) -> tuple[Point, Judgements]:
-    """Scores of the dense run and what its predictors say."""
+) -> tuple[Point, Judgements, Stakes]:
+    """Scores of the dense run, what its predictors say, and the blocks of its answers."""
     collector = AnswerCollector(windows, max_answer_length)
     batches: list[WindowBatch] = []
     report = None if progress is None else lambda done: progress("recording", done)
@@ -270,10 +296,39 @@ def _record(
         collector.add(batch)
         batches.append(batch)
     answers = collector.results()
-    scores = score(windows.examples, answer_texts(windows, answers), answers)
+    texts = answer_texts(windows, answers)
+    scores = score(windows.examples, texts, answers)
     judgements = collect_judgements(batches, windows)
     none = (0.0,) * len(judgements.layers)
-    return Point(none, 1.0, 0.0, scores["f1"], scores["exact_match"]), judgements
+    dense = Point(none, 1.0, 0.0, scores["f1"], scores["exact_match"])
+    return dense, judgements, find_stakes(judgements, windows, answers, texts)
+
+
+def find_stakes(
+    judgements: Judgements, windows: WindowSet, answers: Sequence[ExampleAnswers], texts: Mapping[str, str]
+) -> Stakes:
+    """The blocks in which the best answers begin or end, and the F1 of these answers."""
+    by_window: dict[int, NDArray[np.int64]] = {}
+    order = np.argsort(judgements.windows, kind="stable")
+    bounds = np.flatnonzero(np.diff(judgements.windows[order])) + 1
+    for part in np.split(order, bounds):
+        by_window[int(judgements.windows[part[0]])] = part
+    blocks, examples = [], []
+    worth = np.zeros(len(windows.examples))
+    for number, (example, answer) in enumerate(zip(windows.examples, answers, strict=True)):
+        worth[number] = 100 * max((token_f1(texts[example.id], known) for known in example.references), default=0.0)
+        if not answer.candidates or answer.candidates[0].window not in by_window:
+            continue
+        best = answer.candidates[0]
+        own = by_window[best.window]
+        first = windows.context_start(best.window) - int(windows.windows[best.window, 1])
+        offsets = windows.contexts.offsets_of(int(windows.context_of[number]))
+        for token in set(covering_tokens(offsets, best.start, best.end)):
+            place = token + first - judgements.starts[own]
+            holding = own[(place >= 0) & (place < judgements.tokens[own])]
+            blocks += holding.tolist()
+            examples += [number] * len(holding)
+    return Stakes(np.array(blocks, dtype=np.int64), np.array(examples, dtype=np.int64), worth)
 
 
 def _confirmed(point: Point, result: Evaluation) -> Point:
@@ -281,7 +336,7 @@ def _confirmed(point: Point, result: Evaluation) -> Point:
     return Point(
         point.thresholds,
         cost.dense_flops / cost.flops,
-        point.lost,
+        point.at_stake,
         result.scores["f1"],
         result.scores["exact_match"],
         result.seconds,
