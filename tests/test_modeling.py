@@ -118,7 +118,7 @@ def test_a_saved_config_with_impossible_settings_is_refused(name, value, tmp_pat
     stored = json.loads(path.read_text())
     stored["skim"][name] = value
     path.write_text(json.dumps(stored))
-    with pytest.raises(ConfigError, match=str(value) if name != "blocksize" else name):
+    with pytest.raises(ModelError, match=str(value) if name != "blocksize" else name):
         BlockSkimForQuestionAnswering.from_pretrained(tmp_path)
 
 

@@ -3,6 +3,8 @@
 import functools
 from pathlib import Path
 
+import torch
+
 from blockskim.modeling import BlockSkimForQuestionAnswering
 from blockskim.pipeline import QuestionAnswerer
 from tiny_models import new_dense_model, new_skim_model, spread_opinions
@@ -23,12 +25,14 @@ def dense_for(kind: str):
     return new_dense_model(FAMILY[kind], vocab_size=len(fixed_tokenizer(kind)))
 
 
-def new_model(kind: str = "wordpiece", **settings) -> BlockSkimForQuestionAnswering:
+def new_model(kind: str = "wordpiece", alignment: str = "context", **settings) -> BlockSkimForQuestionAnswering:
     """A Block-Skim model for a kind of tokenizer, that a test may change."""
     config = new_skim_model(
-        FAMILY[kind], ("question", "hidden"), "context", 8, **{"thresholds": 0.4, **settings}
+        FAMILY[kind], ("question", "hidden"), alignment, 8, **{"thresholds": 0.4, **settings}
     ).skim_config
-    model = BlockSkimForQuestionAnswering.from_backbone(dense_for(kind), config)
+    backbone = dense_for(kind)
+    torch.manual_seed(3)
+    model = BlockSkimForQuestionAnswering.from_backbone(backbone, config)
     spread_opinions(model, FAMILY[kind])
     return model.eval()
 

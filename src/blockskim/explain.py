@@ -70,7 +70,8 @@ def cost_line(blocks: int, kept: float, flops: int, dense_flops: int, seconds: f
         return f"nothing to skip, {time}"
     if kept >= 1.0 and flops >= dense_flops:
         return f"read all of {_blocks(blocks)}, {time}"
-    saved = f"{dense_flops / flops:.1f}× less arithmetic than dense" if flops < dense_flops else "no arithmetic saved"
+    ratio = f"{dense_flops / flops:.1f}"
+    saved = f"{ratio}× less arithmetic than dense" if flops < dense_flops and ratio != "1.0" else "no arithmetic saved"
     return f"kept {kept:.0%} of {_blocks(blocks)}, {saved}, {time}"
 
 
@@ -101,7 +102,9 @@ def _text(passage: Passage) -> str:
         inner = "".join(
             _piece(passage.text[a + start : b + start], int(rank[a + start])) for a, b in _runs(rank[start:end])
         )
-        block = passage.blocks[owner[start]] if owner[start] >= 0 else None
+        # Between a window's last block and the next window's blocks, blanks alone are left: nothing to mark.
+        marked = owner[start] >= 0 and not passage.text[start:end].isspace()
+        block = passage.blocks[owner[start]] if marked else None
         parts.append(inner if block is None else _span(block, inner))
     return "".join(parts)
 

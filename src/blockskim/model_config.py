@@ -28,6 +28,8 @@ class BlockSkimConfig(PreTrainedConfig):
         # A config of one's own: transformers writes the attention implementation into the object it is given.
         values = encoder_config.to_dict() if isinstance(encoder_config, PreTrainedConfig) else encoder_config or {}
         values = {"model_type": "bert", **copy.deepcopy(values)}
+        # Where the encoder once lay is nobody's business, least of all a path of somebody's machine.
+        values.pop("_name_or_path", None)
         self.encoder_config: PreTrainedConfig = AutoConfig.for_model(**values)
         self.skim = SkimConfig.from_dict(skim or {}).to_dict()
         super().__init__(**kwargs)

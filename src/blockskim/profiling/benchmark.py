@@ -1,15 +1,18 @@
 """Running a benchmark: contenders on a workload, measured against each other, to one record a measurement."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
+from blockskim.data.windows import WindowSet
 from blockskim.evaluation import score
-from blockskim.inference import AnswerCollector, ExampleAnswers, WindowBatch, answer_texts
+from blockskim.inference import AnswerCollector, ExampleAnswers, WindowBatch, answer_texts, batches
 from blockskim.modeling import SkimOutput
-from blockskim.profiling.contenders import Batch, Contender, Inputs, Logits, Work
+from blockskim.profiling.contenders import Batch, Contender, Inputs, Work
 from blockskim.profiling.memory import peak_bytes
 from blockskim.profiling.timing import Spread, paired_speedup, spread_of, time_rounds
 from blockskim.profiling.workloads import Workload, window_batch
@@ -123,17 +126,19 @@ def run_benchmark(
         progress: told what is going on.
     """
     tell = progress or _nothing
-    batches = workload.batches(batch_size, device)
+    samples = workload.batches(batch_size, device)
     passes: dict[str, Callable[[], object]] = {}
     results: dict[str, _Result] = {}
     for contender in contenders:
         tell(f"batch size {batch_size}: {contender.name}")
-        prepared = [contender.prepare(batch) for batch in batches]
+        prepared = [contender.prepare(batch) for batch in samples]
         results[contender.name] = _Result(
-            _count(contender, prepared), _peak(contender, batches, device), _scores(contender, workload, batches)
+            _count(contender, prepared),
+            _peak(contender, samples, device),
+            _scores(contender, workload, batch_size, device),
         )
         passes[contender.name] = (
-            _answer_pass(contender, workload, batches) if end_to_end else _model_pass(contender, prepared)
+            _answer_pass(contender, workload, batch_size, device) if end_to_end else _model_pass(contender, prepared)
         )
     done = 0
 
@@ -144,7 +149,7 @@ def run_benchmark(
 
     wait = (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else None
     seconds = time_rounds(passes, repeats, warmup, synchronize=wait, progress=after_round)
-    run = _Run(workload, batch_size, batches, device, repeats, end_to_end)
+    run = _Run(workload, batch_size, samples, device, repeats, end_to_end)
     records = []
     for contender in contenders:
         taken = seconds[contender.name]
@@ -217,30 +222,35 @@ def _peak(contender: Contender, batches: Sequence[Batch], device: torch.device) 
     return peak_bytes(lambda: contender.run(inputs), device)
 
 
-def _scores(contender: Contender, workload: Workload, batches: Sequence[Batch]) -> Mapping[str, float]:
+def _scores(contender: Contender, workload: Workload, batch_size: int, device: torch.device) -> Mapping[str, float]:
     """Official scores of a contender's answers; none where answers or scores would mean nothing."""
     if workload.windows is None or not workload.has_answers or not contender.trained:
         return {}
-    answers = _answers(contender, workload, batches)
+    answers = _answers(contender, workload.windows, batch_size, device)
     return score(workload.windows.examples, answer_texts(workload.windows, answers), answers)
 
 
-def _answers(contender: Contender, workload: Workload, batches: Sequence[Batch]) -> list[ExampleAnswers]:
-    """The best answer of every example from batches of windows."""
-    assert workload.windows is not None
-    collector = AnswerCollector(workload.windows, MAX_ANSWER_LENGTH)
-    for batch in batches:
-        logits = _cut(contender.run(contender.prepare(batch)), batch)
-        output = SkimOutput(start_logits=logits.start, end_logits=logits.end)
-        collector.add(WindowBatch(batch.indices, dict(batch.inputs), output))
+def _answers(contender: Contender, windows: WindowSet, batch_size: int, device: torch.device) -> list[ExampleAnswers]:
+    """The best answer of every example: padding, model and span search."""
+    collector = AnswerCollector(windows, MAX_ANSWER_LENGTH)
+    run = contender.over_windows or partial(_over_windows, contender, device)
+    for batch in run(windows, batch_size):
+        collector.add(batch)
     return collector.results()
 
 
-def _cut(logits: Logits, batch: Batch) -> Logits:
-    """Logits without what a contender padded, -inf on the padding of the batch."""
-    padding = ~batch.inputs["attention_mask"].bool()
-    start, end = (part[:, : padding.shape[1]].masked_fill(padding, -torch.inf) for part in logits)
-    return Logits(start, end)
+def _over_windows(
+    contender: Contender, device: torch.device, windows: WindowSet, batch_size: int
+) -> Iterator[WindowBatch]:
+    """What ``run_windows`` does, with any contender; all its windows count."""
+    for indices in batches(windows, batch_size):
+        batch = window_batch(windows, indices, device)
+        padding = ~batch.inputs["attention_mask"].bool()
+        logits = contender.run(contender.prepare(batch))
+        # Without what the contender padded, and without answers in the padding of the batch.
+        start, end = (part[:, : padding.shape[1]].masked_fill(padding, -torch.inf) for part in logits)
+        output = SkimOutput(start_logits=start, end_logits=end)
+        yield WindowBatch(indices, dict(batch.inputs), output, np.full((len(indices), 3), np.inf))
 
 
 def _model_pass(contender: Contender, prepared: Sequence[Inputs]) -> Callable[[], object]:
@@ -251,16 +261,11 @@ def _model_pass(contender: Contender, prepared: Sequence[Inputs]) -> Callable[[]
     return run
 
 
-def _answer_pass(contender: Contender, workload: Workload, batches: Sequence[Batch]) -> Callable[[], object]:
-    """Windows to answers: padding, model and span search."""
-    windows = workload.windows
-    assert windows is not None
-
-    def run() -> None:
-        device = batches[0].documents.device
-        _answers(contender, workload, [window_batch(windows, batch.indices, device) for batch in batches])
-
-    return run
+def _answer_pass(
+    contender: Contender, workload: Workload, batch_size: int, device: torch.device
+) -> Callable[[], object]:
+    assert workload.windows is not None
+    return partial(_answers, contender, workload.windows, batch_size, device)
 
 
 def _nothing(_message: str) -> None:

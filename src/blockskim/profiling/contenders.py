@@ -1,6 +1,6 @@
 """What takes part in a benchmark: a model, how its inputs are prepared, and what a run of it costs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from blockskim.config import layer_thresholds
-from blockskim.inference import Thresholds
+from blockskim.data.windows import WindowSet
+from blockskim.inference import Thresholds, WindowBatch, run_windows
 from blockskim.modeling import BlockSkimForQuestionAnswering, SkimOutput
 from blockskim.profiling.aligned import aligned_flops, skim_aligned
 
@@ -89,6 +90,8 @@ class Contender:
         layers: number of layers of a model that skims, 0 for one that doesn't.
         trained: False when its answers mean nothing, so that there is no use in scoring them.
         memory_seen: whether PyTorch sees the memory that it takes.
+        over_windows: runs windows in batches of at most so many, as inference does; None for contenders without a way
+            of their own.
     """
 
     name: str
@@ -100,6 +103,7 @@ class Contender:
     layers: int = 0
     trained: bool = True
     memory_seen: bool = True
+    over_windows: Callable[[WindowSet, int], Iterable[WindowBatch]] | None = None
 
 
 def skim_contender(
@@ -122,8 +126,20 @@ def skim_contender(
         kept = dict(zip(trace.layers, trace.kept.sum((1, 2)).tolist(), strict=True))
         return Work(int(trace.flops.sum()), int(trace.tokens.sum()), int(trace.blocks.sum()), kept)
 
-    layers = len(model.cost.layers)
-    return Contender(name, dtype_name(model.dtype), prepare, run, work, weight_bytes(model), layers, trained)
+    def over_windows(windows: WindowSet, batch_size: int) -> Iterable[WindowBatch]:
+        return run_windows(model, windows, batch_size, thresholds)
+
+    return Contender(
+        name,
+        dtype_name(model.dtype),
+        prepare,
+        run,
+        work,
+        weight_bytes(model),
+        layers=len(model.cost.layers),
+        trained=trained,
+        over_windows=over_windows,
+    )
 
 
 def aligned_contender(
