@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from tiny_models import new_dense_model
-from tiny_tokenizers import fixed_tokenizer
 
 from blockskim.config import SkimConfig
 from blockskim.data.examples import Answer, Example
@@ -14,6 +12,8 @@ from blockskim.evaluation import evaluate, evaluate_windows, report, score
 from blockskim.inference import Candidate, ExampleAnswers, run_windows
 from blockskim.judgements import collect_judgements
 from blockskim.modeling import BlockSkimForQuestionAnswering
+from tiny_models import new_dense_model
+from tiny_tokenizers import fixed_tokenizer
 
 TOKENIZER = fixed_tokenizer("wordpiece")
 SETTINGS = WindowSettings(max_length=40, doc_stride=8, max_question_length=10)

@@ -5,8 +5,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_models import new_dense_model
-from tiny_tokenizers import fixed_tokenizer
 
 from blockskim.config import SkimConfig
 from blockskim.data.examples import Answer, Example
@@ -14,6 +12,8 @@ from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.evaluation import evaluate_windows
 from blockskim.inference import AnswerCollector, batches, run_windows
 from blockskim.modeling import BlockSkimForQuestionAnswering
+from tiny_models import new_dense_model
+from tiny_tokenizers import fixed_tokenizer
 
 CONTEXT = "the red kite nests in wales. " * 6 + "it eats worms, 2024 was its year. " * 4
 TOKENIZER = fixed_tokenizer("wordpiece")

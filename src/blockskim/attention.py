@@ -34,23 +34,27 @@ class AttentionRows:
     scale: float
     bias: Bias | None = None
 
-    def probabilities(self, rows: Tensor, columns: Tensor) -> Tensor:
+    def probabilities(self, rows: Tensor, columns: Tensor, exists: Tensor | None = None) -> Tensor:
         """Attention of the tokens ``rows`` to the tokens ``columns``, in float32.
 
         Args:
             rows: flat token indices. Shape: (groups, rows)
             columns: flat token indices. Shape: (groups, columns)
+            exists: False where the result is to be 0. Shape: (groups, rows, columns)
 
         Returns:
             Shape: (groups, heads, rows, columns)
         """
         query = take_rows(self.query, rows).transpose(1, 2)
         key = take_rows(self.key, columns).permute(0, 2, 3, 1)
-        scores = (query @ key).float() * self.scale
+        # In place: there are many of these entries, and passing over fresh memory costs more than the arithmetic.
+        scores = (query @ key).float().mul_(self.scale)
         if self.bias is not None:
             scores = scores + self.bias(rows, columns)
-        normalizer = take_rows(self.log_sum_exp, rows).transpose(1, 2)
-        return (scores - normalizer[..., None]).exp()
+        scores.sub_(take_rows(self.log_sum_exp, rows).transpose(1, 2)[..., None])
+        if exists is not None:
+            scores.masked_fill_(~exists[:, None], -torch.inf)
+        return scores.exp_()
 
 
 def take_rows(values: Tensor, indices: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ class SkimConfig:
 
     def check(self) -> None:
         """Raise ConfigError when a value is impossible."""
-        if not isinstance(self.block_size, int) or self.block_size not in BLOCK_SIZES:
+        if _whole("block_size", self.block_size) not in BLOCK_SIZES:
             raise ConfigError(f"block_size is {self.block_size!r}; it must be one of {_listing(BLOCK_SIZES)}")
         if self.alignment not in ALIGNMENTS:
             raise ConfigError(f"alignment is {self.alignment!r}; it must be one of {_listing(ALIGNMENTS)}")

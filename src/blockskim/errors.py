@@ -4,7 +4,8 @@
 class BlockSkimError(Exception):
     """Something that the user asked for can't be done; the message says why and what would be right.
 
-    The command line prints the message on one line, without a traceback, and exits with code 1.
+    The command line prints the message on one line, without a traceback, and exits with code 1, or 2 for a
+    setting that is impossible.
     """
 
 

@@ -43,8 +43,8 @@ def tile_features(view: LayerView) -> Tensor:
 
     The input of the paper. Shape: (blocks, heads, block_size, block_size)
     """
-    tiles = view.attention.probabilities(view.tokens, view.tokens)
-    return tiles * (view.exists[:, None, :, None] & view.exists[:, None, None, :])
+    exists = view.exists[:, :, None] & view.exists[:, None, :]
+    return view.attention.probabilities(view.tokens, view.tokens, exists)
 
 
 def question_features(view: LayerView) -> Tensor:
@@ -56,9 +56,9 @@ def question_features(view: LayerView) -> Tensor:
     """
     question = view.question[view.samples]
     exists = view.question_exists[view.samples]
-    mask = view.exists[:, None, :, None] & exists[:, None, None, :]
-    to_question = view.attention.probabilities(view.tokens, question) * mask
-    from_question = view.attention.probabilities(question, view.tokens) * mask.transpose(2, 3)
+    both = view.exists[:, :, None] & exists[:, None, :]
+    to_question = view.attention.probabilities(view.tokens, question, both)
+    from_question = view.attention.probabilities(question, view.tokens, both.transpose(1, 2))
     features = []
     for entries, rows in ((to_question, view.exists), (from_question, exists)):
         mass = entries.sum(-1)
@@ -77,12 +77,15 @@ def hidden_features(view: LayerView) -> Tensor:
     Shape: (blocks, 3 * (hidden + heads * head_dim))
     """
     features = []
-    exists, asked = view.exists[..., None], view.question_exists[..., None]
+    asked = view.question_exists[..., None]
+    size = view.exists.sum(1, keepdim=True)
+    missing = view.exists.shape[1] - size
     for states in (view.hidden, view.context):
         block = take_rows(states, view.tokens)
         question = take_rows(states, view.question)
-        mean = (block * exists).sum(1) / exists.sum(1).clamp_min(1)
-        question_mean = (question * asked).sum(1) / asked.sum(1).clamp_min(1)
-        features += [mean, block.masked_fill(~exists, torch.finfo(block.dtype).min).amax(1)]
-        features.append(question_mean[view.samples])
+        # Places beyond a block's end repeat its first token: that leaves the maximum alone, and the sum is put right
+        # without a pass over the masked states.
+        mean = (block.sum(1, dtype=torch.float32) - missing * block[:, 0]) / size
+        question_mean = (question * asked).sum(1, dtype=torch.float32) / asked.sum(1).clamp_min(1)
+        features += [mean, block.amax(1).float(), question_mean[view.samples]]
     return torch.cat(features, -1)

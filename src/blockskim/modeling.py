@@ -196,8 +196,9 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
                 f"{name_or_path} is no Block-Skim model; BlockSkimForQuestionAnswering.from_backbone makes one of it"
             )
         wants_info = kwargs.pop("output_loading_info", False)
+        loader: Any = super()
         try:
-            model, info = super().from_pretrained(
+            model, info = loader.from_pretrained(
                 name_or_path, *args, **{**kwargs, "use_safetensors": True, "output_loading_info": True}
             )
         except ConfigError as error:

@@ -6,8 +6,6 @@ import random
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_models import new_dense_model
-from tiny_tokenizers import WORDS, word_piece
 from transformers import AutoModelForQuestionAnswering, TrainerCallback
 
 from blockskim.data.examples import Answer, Example
@@ -18,6 +16,8 @@ from blockskim.modeling import BlockSkimForQuestionAnswering
 from blockskim.training import train as training
 from blockskim.training.calibration import calibrate
 from blockskim.training.recipe import Recipe
+from tiny_models import new_dense_model
+from tiny_tokenizers import WORDS, word_piece
 
 RECIPE = Recipe.from_dict(
     {

@@ -1,5 +1,6 @@
 """``blockskim calibrate``: thresholds for a wish, written into a copy of the model."""
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -65,12 +66,11 @@ def calibrate(
     windows = make_windows(examples, loaded.tokenizer, settings)
     err = progress_console()
     with err.status("recording what predictors say") as status:
-        seen = {"task": "", "done": 0}
+        counts: Counter[str] = Counter()
 
         def tell(task: str, done: int) -> None:
-            seen["done"] = done + (int(seen["done"]) if seen["task"] == task else 0)
-            seen["task"] = task
-            status.update(f"{task}: {seen['done']:,} windows")
+            counts[task] += done
+            status.update(f"{task}: {counts[task]:,} windows")
 
         result = choose(
             loaded.model,

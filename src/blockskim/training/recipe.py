@@ -97,7 +97,10 @@ class Recipe:
         path = Path(source)
         shipped = resources.files("blockskim") / "recipes" / f"{source}.yaml"
         if path.is_file():
-            text = path.read_text(encoding="utf-8")
+            try:
+                text = path.read_text(encoding="utf-8")
+            except UnicodeDecodeError as error:
+                raise ConfigError(f"{source} is no UTF-8 text (byte {error.start}); a recipe is a YAML file") from error
         elif shipped.is_file():
             text = shipped.read_text(encoding="utf-8")
         else:
