@@ -31,8 +31,8 @@ help:
 demo: $(BASE)
 	@$(BLOCKSKIM) answer \
 	  -q 'Who built the third Eddystone lighthouse?' \
-	  -q 'Where did Voyager 1 find active volcanoes?' \
-	  -q 'What do sea otters eat?' \
+	  -q 'When did Voyager 1 leave Cape Canaveral?' \
+	  -q 'How many sea otters were left when the hunt ended?' \
 	  -f examples/demo.txt
 
 setup: $(DEV)
