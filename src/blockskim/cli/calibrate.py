@@ -56,11 +56,15 @@ def calibrate(
         raise typer.BadParameter(f"{output} exists already; name a new directory", param_hint="--output")
     examples = read_data([*data, *(more or [])], format, hold_out, limit)
 
+    from transformers.utils.logging import disable_progress_bar
+
     from blockskim.data.windows import make_windows
     from blockskim.loading import load, window_settings
     from blockskim.training.calibration import calibrate as choose
     from blockskim.training.calibration import save_calibrated
 
+    # This command's own progress is enough.
+    disable_progress_bar()
     loaded = load(model, device.value, dtype.value, threads)
     settings = window_settings(loaded.model, loaded.tokenizer, max_length, doc_stride, max_question_len)
     windows = make_windows(examples, loaded.tokenizer, settings)

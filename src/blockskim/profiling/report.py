@@ -93,7 +93,8 @@ def _draw_scores(axes: Any, records: Sequence[Record]) -> None:
         seconds = [record.samples_per_second**-1 * 1e3 for record in group]
         axes.scatter(seconds, [record.f1 for record in group], label=f"batch size {batch_size}")
         for record, place in zip(group, seconds, strict=True):
-            axes.annotate(_label(record), (place, record.f1), xytext=(4, 4), textcoords="offset points", fontsize=8)
+            text = axes.annotate(_label(record), (place, record.f1), xytext=(3, 3), textcoords="offset points")
+            text.set(fontsize=8, rotation=40, rotation_mode="anchor")
     axes.set_xscale("log")
     axes.set_xlabel("milliseconds a sample")
     axes.set_ylabel("F1")
