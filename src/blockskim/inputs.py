@@ -6,11 +6,19 @@ O(tokens * block) or O(tokens * question).
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from blockskim.attention import AttentionRows, take_rows
+from blockskim.attention import take_rows
+
+
+class Attention(Protocol):
+    """Whatever can tell attention probabilities between chosen tokens, as ``AttentionRows`` does."""
+
+    def probabilities(self, rows: Tensor, columns: Tensor, exists: Tensor | None = None) -> Tensor:
+        """Attention of ``rows`` to ``columns``, 0 where ``exists`` is False; shapes as in ``AttentionRows``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +36,7 @@ class LayerView:
         question_exists: False where a question is shorter. Shape: (samples, question)
     """
 
-    attention: AttentionRows
+    attention: Attention
     hidden: Tensor
     context: Tensor
     tokens: Tensor

@@ -57,7 +57,10 @@ def train(
 
     chosen = Recipe.load(recipe).replace(**settings)
     name = None if format is None else format.value
-    examples = list(read_examples([*train_files, *(more or [])], name))
+    files = [*train_files, *(more or [])]
+    read_examples(files, name)  # a wrong file is told of before any is read
+    parts = {path: list(read_examples(path, name)) for path in files}
+    examples = [example for part in parts.values() for example in part]
     if hold_out is not None:
         examples, development = split_held_out(examples, hold_out)
     else:
@@ -87,6 +90,7 @@ def train(
         resume=resume,
         report=print_json if as_json else _show,
         console=None if quiet else progress_console(),
+        sources={path.name: len(part) for path, part in parts.items()},
     )
     if not as_json and not quiet:
         console().print(f"the model is in {output}", markup=False)

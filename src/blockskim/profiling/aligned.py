@@ -8,7 +8,6 @@ predictor use fused attention, and a batch is only as wide as its widest sample.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from blockskim.blocks import token_indices
 from blockskim.flops import LayerCost
-from blockskim.inputs import LayerView
+from blockskim.inputs import Attention, LayerView
 from blockskim.modeling import BlockSkimForQuestionAnswering
 from blockskim.predictor import keep_probabilities, predictor_flops
 from blockskim.question import question_tokens
@@ -53,19 +52,20 @@ class _MatrixRows:
 
     matrix: Tensor
 
-    def probabilities(self, rows: Tensor, columns: Tensor) -> Tensor:
+    def probabilities(self, rows: Tensor, columns: Tensor, exists: Tensor | None = None) -> Tensor:
         """Attention of tokens ``rows`` to ``columns``, flat indices into (batch, tokens), as ``AttentionRows`` does.
 
-        Shapes: (groups, rows), (groups, columns) to (groups, heads, rows, columns)
+        Shapes: (groups, rows), (groups, columns), (groups, rows, columns) to (groups, heads, rows, columns)
         """
         heads, tokens = self.matrix.shape[1:3]
         samples = rows[:, 0].div(tokens, rounding_mode="floor")
-        return self.matrix[
+        chosen = self.matrix[
             samples[:, None, None, None],
             torch.arange(heads, device=rows.device)[None, :, None, None],
             (rows % tokens)[:, None, :, None],
             (columns % tokens)[:, None, None, :],
         ]
+        return chosen if exists is None else chosen * exists[:, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,7 @@ def _scores_mask(mask: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tenso
 
 
 def _view(
-    rows: Any, batch: _Batch, context: Tensor, lengths: Tensor, question_exists: Tensor, block_size: int
+    rows: Attention, batch: _Batch, context: Tensor, lengths: Tensor, question_exists: Tensor, block_size: int
 ) -> LayerView:
     """The layer as predictors see it, tokens named by flat indices into (batch, tokens)."""
     width = batch.mask.shape[1]
