@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from blockskim.encoders.post_norm import PostNormParts
 from blockskim.predictor import LayerWidths
 
 Projection = tuple[Tensor, Tensor, Tensor]
@@ -35,6 +36,8 @@ class EncoderAdapter:
         set_attention_dropout: (layer, probability) changes it.
         position_bias: (encoder, row positions, column positions) -> what is added to the scores of every layer, or
             None for a family without. Shapes: (..., rows), (..., columns) to (..., heads, rows, columns).
+        parts: (layer) -> its parts, so that inference can run them faster than ``project`` and ``finish`` do; None for
+            a family with another kind of layer.
     """
 
     model_types: tuple[str, ...]
@@ -49,6 +52,7 @@ class EncoderAdapter:
     attention_dropout: Callable[[nn.Module], float]
     set_attention_dropout: Callable[[nn.Module, float], None]
     position_bias: Callable[[PreTrainedModel, Tensor, Tensor], Tensor] | None = None
+    parts: Callable[[nn.Module], PostNormParts] | None = None
 
 
 def split_heads(states: Tensor, head_dim: int) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from blockskim.encoders.adapter import EncoderAdapter, Projection, split_heads
+from blockskim.encoders.post_norm import PostNormParts
 from blockskim.predictor import LayerWidths
 
 
@@ -92,6 +93,23 @@ def set_attention_dropout(layer: nn.Module, probability: float) -> None:
     part.attention.self.dropout.p = probability
 
 
+def parts(layer: nn.Module) -> PostNormParts:
+    """The parts of a layer."""
+    part: Any = layer
+    attention, projected = part.attention.self, part.attention.output
+    return PostNormParts(
+        attention.query,
+        attention.key,
+        attention.value,
+        projected.dense,
+        projected.LayerNorm,
+        part.intermediate.dense,
+        part.intermediate.intermediate_act_fn,
+        part.output.dense,
+        part.output.LayerNorm,
+    )
+
+
 ADAPTER = EncoderAdapter(
     model_types=("bert", "roberta", "xlm-roberta", "camembert", "electra"),
     layers=layers,
@@ -104,4 +122,5 @@ ADAPTER = EncoderAdapter(
     embedding_linears=embedding_linears,
     attention_dropout=attention_dropout,
     set_attention_dropout=set_attention_dropout,
+    parts=parts,
 )

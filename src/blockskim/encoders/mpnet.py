@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from blockskim.encoders.adapter import EncoderAdapter, Projection, split_heads
+from blockskim.encoders.post_norm import PostNormParts
 from blockskim.predictor import LayerWidths
 
 
@@ -93,6 +94,23 @@ def set_attention_dropout(layer: nn.Module, probability: float) -> None:
     part.attention.attn.dropout.p = probability
 
 
+def parts(layer: nn.Module) -> PostNormParts:
+    """The parts of a layer."""
+    part: Any = layer
+    attention = part.attention.attn
+    return PostNormParts(
+        attention.q,
+        attention.k,
+        attention.v,
+        attention.o,
+        part.attention.LayerNorm,
+        part.intermediate.dense,
+        part.intermediate.intermediate_act_fn,
+        part.output.dense,
+        part.output.LayerNorm,
+    )
+
+
 ADAPTER = EncoderAdapter(
     model_types=("mpnet",),
     layers=layers,
@@ -106,4 +124,5 @@ ADAPTER = EncoderAdapter(
     attention_dropout=attention_dropout,
     set_attention_dropout=set_attention_dropout,
     position_bias=position_bias,
+    parts=parts,
 )

@@ -1,0 +1,142 @@
+"""Encoder layers made ready for inference: packed weights, one projection for query, key and value, work in chunks.
+
+What follows attention works token by token, so it is done for some hundred tokens at a time: the widest intermediate
+result then stays in the processor's cache, and in memory that the C library keeps at hand instead of asking the system
+for fresh pages.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from blockskim.encoders import EncoderAdapter
+from blockskim.encoders.post_norm import PostNormParts
+from blockskim.linear import activation_of, apply_linear, apply_linear_and_add, ready_linear
+from blockskim.watch import Watch, watch
+
+CHUNK = 1024
+"""Tokens that go through the feed-forward part at a time on a CPU."""
+
+Project = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
+Finish = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyLayer:
+    """A layer for inference on packed tokens.
+
+    Attributes:
+        project: hidden states to query, key and value. Shapes: (tokens, hidden) to (tokens, heads, head_dim) each
+        finish: (context, hidden states that entered) to hidden states leaving the layer.
+            Shapes: (tokens, heads * head_dim), (tokens, hidden) to (tokens, hidden)
+        scale: factor that is still to be put on the products of query and key.
+        num_bytes: size of the weights that were copied for it.
+    """
+
+    project: Project
+    finish: Finish
+    scale: float
+    num_bytes: int = 0
+
+
+class ReadyLayers:
+    """The layers of an encoder for inference, made anew when its weights have changed.
+
+    Copies of a model make their own.
+    """
+
+    def __init__(self) -> None:
+        self._layers: list[ReadyLayer] = []
+        self._watch: Watch | None = None
+
+    def of(self, encoder: PreTrainedModel, adapter: EncoderAdapter) -> Sequence[ReadyLayer]:
+        """The encoder's layers as its weights are now; see ``Watch`` for the changes that are noticed."""
+        if self._watch is None or self._watch.changed():
+            self.clear()
+            parts = [_plain_parts(adapter, layer) for layer in adapter.layers(encoder)]
+            self._watch = watch(adapter.layers(encoder))
+            self._layers = [
+                _as_it_is(adapter, layer) if part is None else _ready(part, adapter, layer)
+                for layer, part in zip(adapter.layers(encoder), parts, strict=True)
+            ]
+        return self._layers
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the weights that were copied."""
+        return sum(layer.num_bytes for layer in self._layers)
+
+    def clear(self) -> None:
+        """Forget the layers, and free their memory."""
+        self._layers, self._watch = [], None
+
+    def __deepcopy__(self, memo: object) -> "ReadyLayers":
+        """Nothing of it: a copy of the model has weights of its own."""
+        return ReadyLayers()
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        """Nothing of it goes into a pickle."""
+        return ReadyLayers, ()
+
+
+def _plain_parts(adapter: EncoderAdapter, layer: nn.Module) -> PostNormParts | None:
+    """A layer's parts, if they are nothing but what their names say: adapters and quantised weights are modules too."""
+    if adapter.parts is None:
+        return None
+    parts = adapter.parts(layer)
+    norms = (parts.attention_norm, parts.output_norm)
+    plain = all(type(linear) is nn.Linear for linear in parts.linears) and all(
+        type(norm) is nn.LayerNorm for norm in norms
+    )
+    # Pruned weights are made anew by a hook. Those on whole layers are transformers' own, for looking on.
+    modules = (*parts.linears, parts.attention_norm, parts.output_norm)
+    plain &= not any(module._forward_hooks or module._forward_pre_hooks for module in modules)
+    biased = {linear.bias is not None for linear in (parts.query, parts.key, parts.value)}
+    return parts if plain and len(biased) == 1 else None
+
+
+def _as_it_is(adapter: EncoderAdapter, layer: nn.Module) -> ReadyLayer:
+    """A layer of which no parts are known, run by its own modules."""
+    return ReadyLayer(
+        lambda hidden: adapter.project(layer, hidden),
+        lambda context, hidden: adapter.finish(layer, context, hidden),
+        adapter.scale(layer),
+    )
+
+
+def _ready(parts: PostNormParts, adapter: EncoderAdapter, layer: nn.Module) -> ReadyLayer:
+    widths = adapter.widths(layer)
+    # The scale costs nothing inside of the query's weights.
+    projection = ready_linear([parts.query, parts.key, parts.value], [adapter.scale(layer), 1.0, 1.0])
+    output, up, down = (ready_linear([linear]) for linear in (parts.output, parts.up, parts.down))
+    activation = activation_of(parts.activation)
+
+    def project(hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        joined = apply_linear(projection, hidden).view(len(hidden), 3, widths.heads, widths.head_dim)
+        query, key, value = joined.unbind(1)
+        return query, key, value
+
+    def finish_chunk(context: Tensor, hidden: Tensor) -> Tensor:
+        attended = _norm(parts.attention_norm, apply_linear_and_add(output, context, hidden))
+        widened = apply_linear(up, attended, activation)
+        return _norm(parts.output_norm, apply_linear_and_add(down, widened, attended))
+
+    def finish(context: Tensor, hidden: Tensor) -> Tensor:
+        if len(hidden) <= CHUNK or hidden.device.type != "cpu":
+            return finish_chunk(context, hidden)
+        result = torch.empty_like(hidden)
+        for first in range(0, len(hidden), CHUNK):
+            chunk = slice(first, first + CHUNK)
+            result[chunk] = finish_chunk(context[chunk], hidden[chunk])
+        return result
+
+    copied = sum(linear.num_bytes for linear in (projection, output, up, down) if linear.copied)
+    return ReadyLayer(project, finish, 1.0, copied)
+
+
+def _norm(norm: nn.LayerNorm, states: Tensor) -> Tensor:
+    return F.layer_norm(states, norm.normalized_shape, norm.weight, norm.bias, norm.eps)

@@ -1,0 +1,57 @@
+"""Noticing that a model's weights are no longer those that something was made from."""
+
+from collections.abc import Iterable, Mapping, Sized
+from dataclasses import dataclass
+from operator import is_
+from typing import Any
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Modules as they were at some moment; cheap to compare with what they are now.
+
+    Seen are weights that changed in place, were replaced or moved, submodules that were replaced, and new hooks. Not
+    seen is what PyTorch itself keeps no account of: changes through ``.data`` and those by fused optimizers.
+    """
+
+    _places: tuple[tuple[Mapping[str, Any], str], ...]
+    _found: tuple[object, ...]
+    _weights: tuple[Tensor, ...]
+    _counted: tuple[Tensor, ...]
+    _versions: list[int]
+    _addresses: list[int]
+    _hooks: tuple[Sized, ...]
+    _num_hooks: int
+
+    def changed(self) -> bool:
+        """Whether anything is another than it was."""
+        return not (
+            all(map(is_, [owner.get(name) for owner, name in self._places], self._found))
+            and [weight._version for weight in self._counted] == self._versions
+            and [weight.data_ptr() for weight in self._weights] == self._addresses
+            and sum(map(len, self._hooks)) == self._num_hooks
+        )
+
+
+def watch(modules: Iterable[nn.Module]) -> Watch:
+    """Remember modules with all that is in them."""
+    inside = [part for module in modules for part in module.modules()]
+    entries = [(part._parameters, part._modules) for part in inside]
+    places = tuple((owner, name) for pair in entries for owner in pair for name in owner)
+    found = tuple(owner[name] for owner, name in places)
+    weights = tuple(value for value in found if isinstance(value, Tensor))
+    # Tensors that were made in inference mode have no account of their changes.
+    counted = tuple(weight for weight in weights if not weight.is_inference())
+    hooks = tuple(part._forward_hooks for part in inside) + tuple(part._forward_pre_hooks for part in inside)
+    return Watch(
+        places,
+        found,
+        weights,
+        counted,
+        [weight._version for weight in counted],
+        [weight.data_ptr() for weight in weights],
+        hooks,
+        sum(map(len, hooks)),
+    )
