@@ -1,11 +1,10 @@
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blockskim import attention
-from blockskim.attention import AttentionRows, attend_packed, attend_padded, has_fused_cpu, take_rows
+from blockskim.attention import AttentionRows, attend_padded, take_rows
+from blockskim.packed_attention import attend_packed
 
 HEADS, SIZE = 3, 8
 SCALE = SIZE**-0.5
@@ -15,92 +14,6 @@ some = settings(max_examples=max(5, settings.default.max_examples // 3))
 def projections(*shape, seed=0, spread=1.0, dtype=torch.float32):
     generator = torch.Generator().manual_seed(seed)
     return [(torch.randn(*shape, HEADS, SIZE, generator=generator) * spread).to(dtype) for _ in range(3)]
-
-
-def head_biases(lengths, seed=0):
-    generator = torch.Generator().manual_seed(100 + seed)
-    return [torch.randn(HEADS, length, length, generator=generator) for length in lengths]
-
-
-def packed_reference(query, key, value, lengths, biases=None):
-    """Context and log-sum-exp from the full matrix of each sequence, in float64."""
-    contexts, sums = [], []
-    for index, (q, k, v) in enumerate(
-        zip(*(x.double().split(list(lengths)) for x in (query, key, value)), strict=True)
-    ):
-        scores = torch.einsum("qhd,khd->hqk", q, k) * SCALE
-        if biases is not None:
-            scores = scores + biases[index].double()
-        sums.append(scores.logsumexp(-1).T)
-        contexts.append(torch.einsum("hqk,khd->qhd", scores.softmax(-1), v))
-    return torch.cat(contexts), torch.cat(sums)
-
-
-@pytest.fixture(params=["picked", "plain"])
-def way(request, monkeypatch):
-    """The function that this machine picks, and the fallback for a PyTorch without the private operator."""
-    if request.param == "plain":
-        monkeypatch.setattr(attention, "has_fused_cpu", lambda: False)
-
-
-def test_this_pytorch_has_the_fused_operator():
-    # Everything works without it; should this fail after an update of PyTorch, look for what took its place.
-    assert has_fused_cpu()
-
-
-@pytest.mark.parametrize("with_bias", [False, True])
-@pytest.mark.parametrize("lengths", [[1], [37], [5, 0, 64, 1, 130], [0, 3]])
-def test_packed_attention_is_attention_of_each_sequence_to_itself(way, lengths, with_bias):
-    query, key, value = projections(sum(lengths), spread=2.0)
-    biases = head_biases(lengths) if with_bias else None
-    context, log_sum_exp = attend_packed(query, key, value, SCALE, lengths, biases)
-    expected, expected_sum = packed_reference(query, key, value, lengths, biases)
-    torch.testing.assert_close(context.double(), expected, atol=2e-6, rtol=1e-5)
-    torch.testing.assert_close(log_sum_exp.double(), expected_sum, atol=2e-6, rtol=1e-6)
-
-
-def test_packed_attention_equals_torch_sdpa(way):
-    query, key, value = projections(50)
-    context, _ = attend_packed(query, key, value, SCALE, [50], None)
-    expected = F.scaled_dot_product_attention(*(x.transpose(0, 1)[None] for x in (query, key, value)), scale=SCALE)
-    torch.testing.assert_close(context, expected[0].transpose(0, 1), atol=1e-6, rtol=1e-5)
-
-
-@some
-@given(st.lists(st.integers(0, 70), min_size=1, max_size=5), st.integers(0, 99), st.booleans())
-def test_fused_path_equals_plain_path(lengths, seed, with_bias):
-    query, key, value = projections(sum(lengths), seed=seed)
-    biases = head_biases(lengths, seed) if with_bias else None
-    fused = attend_packed(query, key, value, SCALE, lengths, biases)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attention, "has_fused_cpu", lambda: False)
-        plain = attend_packed(query, key, value, SCALE, lengths, biases)
-    for one, other in zip(fused, plain, strict=True):
-        torch.testing.assert_close(one, other, atol=2e-6, rtol=1e-5)
-
-
-@pytest.mark.parametrize("with_bias", [False, True])
-def test_packed_attention_in_bfloat16(way, with_bias):
-    lengths = [33, 64]
-    query, key, value = projections(97, dtype=torch.bfloat16)
-    biases = head_biases(lengths) if with_bias else None
-    context, log_sum_exp = attend_packed(query, key, value, SCALE, lengths, biases)
-    assert (context.dtype, log_sum_exp.dtype) == (torch.bfloat16, torch.float32)
-    expected, expected_sum = packed_reference(query, key, value, lengths, biases)
-    torch.testing.assert_close(context.double(), expected, atol=0.03, rtol=0.03)
-    torch.testing.assert_close(log_sum_exp.double(), expected_sum, atol=0.03, rtol=0.01)
-
-
-@pytest.mark.cuda
-@pytest.mark.parametrize("with_bias", [False, True])
-def test_packed_attention_on_cuda(with_bias):
-    lengths = [5, 0, 64, 130]
-    parts = [x.cuda() for x in projections(sum(lengths))]
-    biases = [bias.cuda() for bias in head_biases(lengths)] if with_bias else None
-    for found, expected in zip(
-        attend_packed(*parts, SCALE, lengths, biases), packed_reference(*parts, lengths, biases), strict=True
-    ):
-        torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-4)
 
 
 def padded(lengths=(20, 13, 1), seed=0, spread=1.0, dtype=torch.float32):

@@ -5,7 +5,7 @@ skim predictor looks at are computed afterwards from queries and keys, exactly, 
 are the probabilities before dropout, in training as at inference.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -91,61 +91,3 @@ def attend_padded(
     log_sum_exp = (largest.float() - share.float().log()).transpose(1, 2)
     context = F.dropout(probabilities, dropout, dropout > 0.0) @ values
     return context.transpose(1, 2), log_sum_exp
-
-
-def attend_packed(
-    query: Tensor, key: Tensor, value: Tensor, scale: float, lengths: Sequence[int], biases: Sequence[Tensor] | None
-) -> tuple[Tensor, Tensor]:
-    """Attention over packed sequences, each to itself, without a padded token anywhere. For inference.
-
-    Args:
-        query: Shape: (tokens, heads, head_dim)
-        key: Shape: (tokens, heads, head_dim)
-        value: Shape: (tokens, heads, head_dim)
-        scale: factor on the dot products.
-        lengths: tokens of each sequence; they add up to ``tokens``.
-        biases: added to the scores of each sequence. Shape: (heads, length, length)
-
-    Returns:
-        The context, Shape: (tokens, heads, head_dim), and the log-sum-exp, Shape: (tokens, heads), float32
-    """
-    attend = _fused_cpu if query.device.type == "cpu" and has_fused_cpu() else _plain
-    context = torch.empty_like(query)
-    log_sum_exp = torch.empty(query.shape[:2], dtype=torch.float32, device=query.device)
-    first = 0
-    for index, length in enumerate(lengths):
-        if not length:
-            continue
-        part = slice(first, first + length)
-        bias = None if biases is None else biases[index]
-        context[part], log_sum_exp[part] = attend(query[part], key[part], value[part], scale, bias)
-        first += length
-    return context, log_sum_exp
-
-
-def has_fused_cpu() -> bool:
-    """Whether this build of PyTorch has the CPU flash attention that returns the log-sum-exp (a private operator)."""
-    return hasattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu")
-
-
-def _fused_cpu(query: Tensor, key: Tensor, value: Tensor, scale: float, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    mask = None if bias is None else bias[None].to(query.dtype)
-    context, log_sum_exp = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        query.transpose(0, 1)[None],
-        key.transpose(0, 1)[None],
-        value.transpose(0, 1)[None],
-        0.0,
-        False,
-        attn_mask=mask,
-        scale=scale,
-    )
-    return context[0].transpose(0, 1), log_sum_exp.reshape(query.shape[1], query.shape[0]).T
-
-
-def _plain(query: Tensor, key: Tensor, value: Tensor, scale: float, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    scores = torch.einsum("qhd,khd->hqk", query, key).float() * scale
-    if bias is not None:
-        scores = scores + bias
-    log_sum_exp = scores.logsumexp(-1)
-    probabilities = (scores - log_sum_exp[..., None]).exp().to(value.dtype)
-    return torch.einsum("hqk,khd->qhd", probabilities, value), log_sum_exp.T
