@@ -24,10 +24,16 @@ LAYERS = (
     "question",
     "trace",
     "losses",
+    "varlen",
     "attention",
+    "packed_attention",
+    "linear",
     "inputs",
     "predictor",
+    "watch",
+    "judge",
     "encoders",
+    "ready",
     "flops",
     "dense",
     "ragged",
@@ -55,7 +61,22 @@ LAYERS = (
 )
 
 # These take plain tensors and know no model: nothing of transformers, and by their place above nothing of encoders.
-KNOW_NO_MODEL = ("errors", "config", "blocks", "question", "trace", "losses", "attention", "inputs", "predictor")
+KNOW_NO_MODEL = (
+    "errors",
+    "config",
+    "blocks",
+    "question",
+    "trace",
+    "losses",
+    "varlen",
+    "attention",
+    "packed_attention",
+    "linear",
+    "inputs",
+    "predictor",
+    "watch",
+    "judge",
+)
 
 # What a unit must not know although it stands before it: data serves any model.
 MUST_NOT_KNOW = {

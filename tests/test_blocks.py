@@ -203,11 +203,11 @@ probabilities = st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 1
 
 @given(probabilities, st.floats(0, 1, width=32))
 def test_what_passes_stays_and_every_group_keeps_its_best(blocks, threshold):
-    values = torch.tensor([value for value, _ in blocks])
-    groups = torch.tensor([group for _, group in blocks])
+    values = np.array([value for value, _ in blocks], dtype=np.float32)
+    groups = np.array([group for _, group in blocks])
     keep = surviving_blocks(values, threshold, groups, 6)
     for group in range(5):
-        inside = (groups == group).nonzero().flatten()
+        inside = np.flatnonzero(groups == group)
         if not len(inside):
             continue
         passing = [int(i) for i in inside if values[i] >= threshold]
@@ -217,32 +217,32 @@ def test_what_passes_stays_and_every_group_keeps_its_best(blocks, threshold):
 
 @given(probabilities, st.floats(0, 1, width=32), st.floats(0, 1, width=32))
 def test_the_kept_set_shrinks_as_the_threshold_rises(blocks, one, other):
-    values = torch.tensor([value for value, _ in blocks])
-    groups = torch.tensor([group for _, group in blocks])
+    values = np.array([value for value, _ in blocks], dtype=np.float32)
+    groups = np.array([group for _, group in blocks])
     low, high = (surviving_blocks(values, threshold, groups, 5) for threshold in sorted((one, other)))
     assert bool((low | ~high).all())
 
 
 def test_a_block_at_the_threshold_stays():
-    keep = surviving_blocks(torch.tensor([0.5, 0.25, 0.75]), 0.5, torch.tensor([0, 0, 0]), 1)
+    keep = surviving_blocks(np.float32([0.5, 0.25, 0.75]), 0.5, np.array([0, 0, 0]), 1)
     assert keep.tolist() == [True, False, True]
 
 
 def test_nothing_passes_and_the_best_block_survives():
-    values, groups = torch.tensor([0.1, 0.3, 0.2, 0.05, 0.05]), torch.tensor([0, 0, 0, 1, 1])
+    values, groups = np.float32([0.1, 0.3, 0.2, 0.05, 0.05]), np.array([0, 0, 0, 1, 1])
     assert surviving_blocks(values, 0.9, groups, 2).tolist() == [False, True, False, True, False]
 
 
 def test_a_threshold_of_0_keeps_even_the_impossible():
-    assert surviving_blocks(torch.zeros(3), 0.0, torch.zeros(3, dtype=torch.long), 1).all()
+    assert surviving_blocks(np.zeros(3, dtype=np.float32), 0.0, np.zeros(3, dtype=np.int64), 1).all()
 
 
 def test_survivors_do_not_depend_on_the_order_of_groups():
-    values, groups = torch.rand(40, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 7
-    order = torch.randperm(40, generator=torch.Generator().manual_seed(1))
+    generator = np.random.default_rng(0)
+    values, groups, order = generator.random(40, dtype=np.float32), np.arange(40) % 7, generator.permutation(40)
     keep = surviving_blocks(values, 0.8, groups, 7)
-    assert torch.equal(surviving_blocks(values[order], 0.8, groups[order], 7), keep[order])
+    assert np.array_equal(surviving_blocks(values[order], 0.8, groups[order], 7), keep[order])
 
 
 def test_no_blocks_no_survivors():
-    assert surviving_blocks(torch.zeros(0), 0.5, torch.zeros(0, dtype=torch.long), 0).shape == (0,)
+    assert surviving_blocks(np.zeros(0, dtype=np.float32), 0.5, np.zeros(0, dtype=np.int64), 0).shape == (0,)

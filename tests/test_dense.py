@@ -218,7 +218,7 @@ def test_question_and_special_tokens_never_enter_the_batch_norm_statistics():
         torch.testing.assert_close(branch[1].running_mean, expected, atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("inputs", [("tiles",), ("question",), ("hidden",)], ids="+".join)
+@pytest.mark.parametrize("inputs", [("tiles",), ("question",), ("hidden",), ("attended",)], ids="+".join)
 def test_gradients_of_the_skim_loss_flow_into_the_attention(inputs):
     model = without_dropout("bert", inputs)
     batch = make_batch("bert", SIZES)

@@ -1,3 +1,5 @@
+import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -8,8 +10,16 @@ from hypothesis import strategies as st
 
 from blockskim.attention import AttentionRows
 from blockskim.blocks import token_indices
-from blockskim.inputs import LayerView, hidden_features, question_features, tile_features
+from blockskim.inputs import (
+    Bags,
+    LayerView,
+    attended_features,
+    hidden_features,
+    question_features,
+    tile_features,
+)
 
+ALL = [tile_features, question_features, hidden_features, attended_features]
 HEADS, SIZE, HIDDEN, BLOCK = 2, 4, 6, 8
 some = settings(max_examples=max(5, settings.default.max_examples // 3))
 
@@ -93,21 +103,59 @@ def test_question_features_lie_between_nothing_and_everything(seed):
     assert scaled_log(1) == pytest.approx(1.0, abs=1e-4)
 
 
+def pooled(scene, row, states):
+    """Mean and maximum of a block, and mean of its question, in float64."""
+    start, length = scene.blocks[row]
+    states = states.double().numpy()
+    block, question = states[start : start + length], states[scene.questions[scene.samples[row]]]
+    return [block.mean(0), block.max(0), question.mean(0)]
+
+
 @some
 @given(st.integers(0, 999))
-def test_hidden_features_worked_out_with_numpy(seed):
+def test_hidden_and_attended_features_worked_out_with_numpy(seed):
     scene = Scene(seed=seed)
-    features = hidden_features(scene.view).numpy()
-    assert features.shape == (4, 3 * (HIDDEN + HEADS * SIZE))
-    for row, (start, length) in enumerate(scene.blocks):
-        expected = []
-        for states in (scene.hidden.numpy(), scene.context.numpy()):
-            block, question = states[start : start + length], states[scene.questions[scene.samples[row]]]
-            expected += [block.mean(0), block.max(0), question.mean(0)]
-        np.testing.assert_allclose(features[row], np.concatenate(expected), atol=1e-6)
+    hidden, attended = hidden_features(scene.view).numpy(), attended_features(scene.view).numpy()
+    assert hidden.shape == (4, 3 * (HIDDEN + HEADS * SIZE))
+    assert attended.shape == (4, 3 * HEADS * SIZE)
+    for row in range(4):
+        expected = [pooled(scene, row, states) for states in (scene.hidden, scene.context)]
+        np.testing.assert_allclose(hidden[row], np.concatenate(expected[0] + expected[1]), atol=1e-6)
+        np.testing.assert_allclose(attended[row], np.concatenate(expected[1]), atol=1e-6)
 
 
-@pytest.mark.parametrize("features", [tile_features, question_features, hidden_features])
+@pytest.mark.parametrize("length", [1, 2, BLOCK])
+def test_pooled_states_in_bfloat16_are_rounded_once(length):
+    scene = Scene(blocks=((8, length), (35, 8)))
+    view = dataclasses.replace(scene.view, context=scene.context.bfloat16())
+    features = attended_features(view).double().numpy()
+    for row in range(2):
+        expected = np.concatenate(pooled(scene, row, view.context))
+        np.testing.assert_allclose(features[row], expected, rtol=2**-8, atol=2**-16)
+
+
+@pytest.mark.parametrize("features", [hidden_features, attended_features])
+def test_bags_that_were_made_before_give_the_same(features):
+    view = Scene().view
+    places = [[*range(8, 16)], [*range(16, 24)], [24, 25], [*range(35, 43)], [1, 2, 3], [28, 29, 30, 31, 32]]
+    offsets = np.cumsum([0, *(len(part) for part in places[:-1])])
+    bags = Bags(torch.tensor([*itertools.chain(*places)]), torch.from_numpy(offsets))
+    assert torch.equal(features(dataclasses.replace(view, bags=bags)), features(view))
+
+
+@pytest.mark.parametrize("features", [hidden_features, attended_features])
+def test_pooled_states_need_no_attention(features):
+    view = Scene().view
+    assert torch.equal(features(dataclasses.replace(view, attention=None)), features(view))
+
+
+@pytest.mark.parametrize("features", [tile_features, question_features])
+def test_inputs_that_look_at_attention_say_so_when_there_is_none(features):
+    with pytest.raises(ValueError, match="looks at attention"):
+        features(dataclasses.replace(Scene().view, attention=None))
+
+
+@pytest.mark.parametrize("features", ALL)
 def test_features_of_a_block_do_not_depend_on_other_blocks_and_samples(features):
     scene = Scene()
     everything = features(scene.view)
@@ -125,19 +173,10 @@ def test_features_of_a_block_do_not_depend_on_other_blocks_and_samples(features)
     torch.testing.assert_close(features(alone), everything[2:3], atol=1e-6, rtol=1e-6)
 
 
-@pytest.mark.parametrize("features", [tile_features, question_features, hidden_features])
+@pytest.mark.parametrize("features", ALL)
 def test_features_of_a_sample_without_a_question_are_finite(features):
     view = Scene().view
-    lonely = LayerView(
-        view.attention,
-        view.hidden,
-        view.context,
-        view.tokens,
-        view.exists,
-        view.samples,
-        view.question,
-        torch.zeros_like(view.question_exists),
-    )
+    lonely = dataclasses.replace(view, question_exists=torch.zeros_like(view.question_exists))
     assert bool(features(lonely).isfinite().all())
 
 
@@ -146,16 +185,22 @@ def test_gradients_reach_queries_and_keys(features):
     view = Scene().view
     rows = view.attention
     query, key = rows.query.clone().requires_grad_(), rows.key.clone().requires_grad_()
-    seen = LayerView(
-        AttentionRows(query, key, rows.log_sum_exp, rows.scale),
-        view.hidden,
-        view.context,
-        view.tokens,
-        view.exists,
-        view.samples,
-        view.question,
-        view.question_exists,
-    )
-    features(seen).square().sum().backward()
+    attention = AttentionRows(query, key, rows.log_sum_exp, rows.scale)
+    features(dataclasses.replace(view, attention=attention)).square().sum().backward()
     assert float(query.grad.abs().sum()) > 0
     assert float(key.grad.abs().sum()) > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("features", [hidden_features, attended_features])
+def test_gradients_reach_the_tokens_of_blocks_and_questions_alone(features, dtype):
+    scene = Scene()
+    context = scene.context.to(dtype).requires_grad_()
+    hidden = scene.hidden.to(dtype).requires_grad_()
+    view = dataclasses.replace(scene.view, hidden=hidden, context=context)
+    features(view).float().square().sum().backward()
+    places = {place for start, length in scene.blocks for place in range(start, start + length)}
+    places |= {place for question in scene.questions for place in question}
+    for states in (context, hidden) if features is hidden_features else (context,):
+        assert set(states.grad.abs().sum(1).nonzero().flatten().tolist()) == places
+    assert hidden.grad is not None or features is attended_features

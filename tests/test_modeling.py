@@ -8,7 +8,7 @@ from hypothesis import given
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoModelForQuestionAnswering
 
-from blockskim.config import SkimConfig
+from blockskim.config import INPUTS, SkimConfig
 from blockskim.encoders import supported_types
 from blockskim.errors import ConfigError, ModelError
 from blockskim.losses import block_loss
@@ -25,7 +25,6 @@ from tiny_models import (
 )
 
 SIZES = [(4, 30), (2, 41), (6, 12), (3, 0)]
-ALL = ("tiles", "question", "hidden")
 
 
 def same(one, other, batch, **skimming):
@@ -76,7 +75,7 @@ def test_auto_model_for_question_answering_loads_it(tmp_path):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_a_model_loads_in_another_dtype(dtype, tmp_path):
-    model = skim_model("bert", ALL, "context")
+    model = skim_model("bert", INPUTS, "context")
     model.save_pretrained(tmp_path)
     loaded = BlockSkimForQuestionAnswering.from_pretrained(tmp_path, dtype=dtype)
     assert {value.dtype for value in loaded.parameters()} == {dtype}
@@ -93,7 +92,7 @@ def test_a_model_loads_in_another_dtype(dtype, tmp_path):
 
 @every_family
 def test_a_model_in_bfloat16_skims_and_trains(family):
-    model = copy.deepcopy(skim_model(family, ALL, "context")).to(torch.bfloat16)
+    model = copy.deepcopy(skim_model(family, INPUTS, "context")).to(torch.bfloat16)
     batch = make_batch(family, SIZES)
     kept = model.skim(**batch.inputs, thresholds=0.5).start_logits.isfinite()
     assert bool(kept[batch.real & ~batch.context].all())
@@ -397,7 +396,7 @@ def test_labels_of_the_wrong_shape_are_refused():
 @every_alignment
 @pytest.mark.parametrize("left", [False, True])
 def test_padding_blocks_never_enter_the_loss(alignment, left):
-    model = skim_model("bert", ALL, alignment)
+    model = skim_model("bert", INPUTS, alignment)
     losses = []
     for padding in (0, 8, 50):
         batch = make_batch("bert", SIZES, padding=padding, left=left)
@@ -443,7 +442,7 @@ def test_same_seed_and_data_give_the_same_training_losses(inputs):
     assert all(math.isfinite(loss) for loss in first)
 
 
-@pytest.mark.parametrize("inputs", [("tiles",), ("question",), ("hidden",), ALL], ids="+".join)
+@every_input
 def test_training_lowers_both_losses(inputs):
     torch.manual_seed(3)
     model = BlockSkimForQuestionAnswering.from_backbone(

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -8,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from blockskim.attention import AttentionRows
 from blockskim.blocks import token_indices
 from blockskim.config import INPUTS, SkimConfig
-from blockskim.inputs import LayerView, hidden_features, question_features, tile_features
+from blockskim.inputs import LayerView, attended_features, hidden_features, question_features, tile_features
 from blockskim.predictor import (
     LayerWidths,
     PooledPredictor,
@@ -18,7 +19,12 @@ from blockskim.predictor import (
     predictor_flops,
 )
 
-FEATURES = {"tiles": tile_features, "question": question_features, "hidden": hidden_features}
+FEATURES = {
+    "tiles": tile_features,
+    "question": question_features,
+    "hidden": hidden_features,
+    "attended": attended_features,
+}
 
 
 def paper_module(tiles, weights, training):
@@ -164,7 +170,7 @@ def make_view(heads=4, head_dim=8, hidden=20, block_size=16, question=6, blocks=
 WIDTHS = LayerWidths(20, 4, 8)
 
 
-@pytest.mark.parametrize("inputs", [("tiles",), ("question",), ("hidden",), ("hidden", "tiles"), INPUTS])
+@pytest.mark.parametrize("inputs", [("tiles",), ("question",), ("hidden",), ("attended",), ("hidden", "tiles"), INPUTS])
 def test_several_inputs_add_their_logits(inputs):
     torch.manual_seed(0)
     predictor = SkimPredictor(SkimConfig(block_size=16, inputs=inputs), WIDTHS).eval()
@@ -177,8 +183,31 @@ def test_several_inputs_add_their_logits(inputs):
 
 
 def test_predictor_width_is_that_of_the_hidden_layer():
-    predictor = SkimPredictor(SkimConfig(inputs=("question", "hidden"), predictor_width=7), WIDTHS)
-    assert [branch[1].out_features for branch in predictor.branches.values()] == [7, 7]
+    predictor = SkimPredictor(SkimConfig(inputs=("question", "hidden", "attended"), predictor_width=7), WIDTHS)
+    assert [branch[1].out_features for branch in predictor.branches.values()] == [7, 7, 7]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "wants"),
+    [
+        (("tiles",), True),
+        (("question",), True),
+        (("hidden",), False),
+        (("attended",), False),
+        (("attended", "hidden"), False),
+        (("hidden", "question"), True),
+        (INPUTS, True),
+    ],
+)
+def test_predictors_say_whether_they_look_at_attention(inputs, wants):
+    predictor = SkimPredictor(SkimConfig(block_size=16, inputs=inputs), WIDTHS)
+    assert predictor.wants_attention is wants
+    blind = dataclasses.replace(make_view(), attention=None)
+    if wants:
+        with pytest.raises(ValueError, match="attention"):
+            predictor(blind)
+    else:
+        assert torch.equal(predictor(blind), predictor(make_view()))
 
 
 def test_predictor_in_bfloat16():
@@ -198,7 +227,7 @@ def test_keep_probability_is_the_softmax_of_the_second_logit():
 
 
 @pytest.mark.parametrize("block_size", [8, 16, 32, 64])
-@pytest.mark.parametrize("inputs", [("tiles",), ("question",), ("hidden",), INPUTS])
+@pytest.mark.parametrize("inputs", [("tiles",), ("question",), ("hidden",), ("attended",), INPUTS])
 def test_predictor_flops_are_what_the_counter_counts(inputs, block_size):
     config = SkimConfig(block_size=block_size, inputs=inputs, predictor_width=9)
     predictor = SkimPredictor(config, WIDTHS).eval()

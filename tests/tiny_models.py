@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForQuestionAnswering, PreTrainedModel
 
-from blockskim.config import SkimConfig
+from blockskim.config import INPUTS, SkimConfig
+from blockskim.judge import Judge
 from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.predictor import keep_probabilities
 
 # A family is a line: what its config has besides SIZES, and how many separators stand between question and context.
 FAMILIES: dict[str, tuple[dict[str, Any], int]] = {
@@ -30,7 +32,7 @@ SIZES = {
     "max_position_embeddings": 200,
     "initializer_range": 0.15,
 }
-INPUT_SETS = (("tiles",), ("question",), ("hidden",), ("tiles", "question", "hidden"))
+INPUT_SETS = (("tiles",), ("question",), ("hidden",), ("attended",), INPUTS)
 ALIGNMENTS = ("sequence", "context")
 FIRST_ID, SEPARATOR = 5, 4
 START = 3
@@ -180,6 +182,23 @@ def make_batch(family: str, sizes: list[tuple[int, int]], seed: int = 0, padding
 
 
 @contextlib.contextmanager
+def judged_by_modules(model):
+    """Makes ``skim`` call the predictors' own modules, with their hooks, instead of what was made ready of them."""
+
+    def judges(predictors):
+        return {
+            number: Judge(lambda view, module=module: keep_probabilities(module(view)), module.wants_attention)
+            for number, module in predictors.items()
+        }
+
+    model._judges.of = judges
+    try:
+        yield
+    finally:
+        del model._judges.of
+
+
+@contextlib.contextmanager
 def views_of(model):
     """The views that the predictors get while it is open, by layer number."""
     views = {}
@@ -188,7 +207,8 @@ def views_of(model):
         for number, predictor in model.predictors.items()
     ]
     try:
-        yield views
+        with judged_by_modules(model):
+            yield views
     finally:
         for hook in hooks:
             hook.remove()

@@ -7,7 +7,9 @@ special and padding tokens belong to no judged block.
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 IGNORED = -100
@@ -58,18 +60,22 @@ def block_layout(attention_mask: Tensor, context_mask: Tensor, block_size: int, 
             f"attention_mask {tuple(attention_mask.shape)} and context_mask {tuple(context_mask.shape)} "
             "must both have the shape (batch, tokens)"
         )
-    real = attention_mask.bool()
-    context = context_mask.bool() & real
+    # On the host: these are a few dozen steps on small arrays, which cost several times as much as tensors.
+    real = attention_mask.cpu().numpy().astype(bool)
+    context = context_mask.cpu().numpy().astype(bool) & real
     first_real, num_real = _run(real, "attention_mask")
     first_context, num_context = _run(context, "context_mask")
     first, count = (first_real, num_real) if alignment == "sequence" else (first_context, num_context)
-    blocks = max(1, -(-int(count.max()) // block_size)) if count.numel() else 1
-    offsets = torch.arange(blocks, device=real.device) * block_size
+    blocks = max(1, -(-int(count.max()) // block_size)) if count.size else 1
+    offsets = np.arange(blocks) * block_size
     starts = first[:, None] + offsets
-    lengths = (count[:, None] - offsets).clamp(0, block_size)
+    lengths = (count[:, None] - offsets).clip(0, block_size)
     # A block is context alone when it lies inside the run of context tokens.
     inside = (starts >= first_context[:, None]) & (starts + lengths <= (first_context + num_context)[:, None])
-    return BlockLayout(starts, lengths, inside & (lengths > 0), block_size)
+    layout = BlockLayout(
+        torch.from_numpy(starts), torch.from_numpy(lengths), torch.from_numpy(inside & (lengths > 0)), block_size
+    )
+    return layout if attention_mask.device.type == "cpu" else layout.to(attention_mask.device)
 
 
 def relevance_labels(layout: BlockLayout, start_positions: Tensor, end_positions: Tensor) -> Tensor:
@@ -111,7 +117,9 @@ def token_indices(starts: Tensor, lengths: Tensor, block_size: int) -> tuple[Ten
     return torch.where(exists, starts[:, None] + offsets, starts[:, None]), exists
 
 
-def surviving_blocks(probabilities: Tensor, threshold: float, groups: Tensor, num_groups: int) -> Tensor:
+def surviving_blocks(
+    probabilities: NDArray[np.float32], threshold: float, groups: NDArray[np.int64], num_groups: int
+) -> NDArray[np.bool_]:
     """Which blocks pass the threshold; in every group the likeliest survives even when none passes.
 
     Args:
@@ -123,26 +131,27 @@ def surviving_blocks(probabilities: Tensor, threshold: float, groups: Tensor, nu
     Returns:
         True for the blocks that stay. Shape: (blocks,)
     """
-    # Written so that a block without a number (NaN) stays.
-    keep = ~(probabilities < threshold)
-    best = torch.full((num_groups,), -1.0, dtype=probabilities.dtype, device=probabilities.device)
-    best = best.scatter_reduce(0, groups, probabilities, "amax")
-    # Among equals the first survives, so that exactly one block is added.
-    order = torch.arange(len(probabilities), device=groups.device)
-    is_best = probabilities == best[groups]
-    first = torch.full((num_groups,), len(probabilities), dtype=torch.long, device=groups.device)
-    first = first.scatter_reduce(0, groups, torch.where(is_best, order, len(probabilities)), "amin")
-    # Where any block passes, the best one does.
-    return keep | (first[groups] == order)
+    # In the precision of the probabilities, and so that a block without a number (NaN) stays.
+    keep = ~(probabilities < probabilities.dtype.type(threshold))
+    saved = np.zeros(num_groups, dtype=bool)
+    saved[groups[keep]] = True
+    orphans = np.flatnonzero(~saved[groups])
+    if orphans.size:
+        # By group, then from the likeliest down; among equals the first.
+        order = orphans[np.lexsort((orphans, -probabilities[orphans], groups[orphans]))]
+        keep[order[np.unique(groups[order], return_index=True)[1]]] = True
+    return keep
 
 
-def _run(mask: Tensor, name: str) -> tuple[Tensor, Tensor]:
+def _run(mask: NDArray[np.bool_], name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """First index and length of the only run of True in each row; (0, 0) for a row without any."""
     count = mask.sum(-1)
-    first = mask.long().argmax(-1)
-    last = mask.shape[-1] - 1 - mask.flip(-1).long().argmax(-1)
+    if not mask.shape[1]:
+        return count, count
+    first = mask.argmax(-1)
+    last = mask.shape[1] - 1 - mask[:, ::-1].argmax(-1)
     broken = (count > 0) & (last - first + 1 != count)
-    if bool(broken.any()):
-        row = int(broken.long().argmax())
+    if broken.any():
+        row = int(broken.argmax())
         raise ValueError(f"{name} of sample {row} is not one run of ones: {int(count[row])} ones in several runs")
     return first, count

@@ -8,7 +8,7 @@ from typing import Any, Self
 from blockskim.errors import ConfigError
 
 ALIGNMENTS = ("sequence", "context")
-INPUTS = ("tiles", "question", "hidden")
+INPUTS = ("tiles", "question", "hidden", "attended")
 BLOCK_SIZES = (8, 16, 32, 64)
 
 
@@ -22,15 +22,15 @@ class SkimConfig:
             that holds any question or special token is never dropped), ``"context"`` cuts the context alone, so that
             every context token belongs to a block that can be dropped.
         inputs: what a predictor sees, any of ``"tiles"`` (the diagonal attention tiles of the paper), ``"question"``
-            (attention between block and question) and ``"hidden"`` (pooled hidden states). Several are fused by
-            adding their logits.
+            (attention between block and question), ``"hidden"`` (pooled hidden states) and ``"attended"`` (pooled
+            attention output). Several are fused by adding their logits.
         layers: the layers that have a predictor. None: every layer but the last, where a predictor could only
             delete answers.
         thresholds: a block is dropped after a layer's attention when its keep probability is below the layer's
             threshold. A number holds for every layer, a sequence has one number a layer of ``layers``. 0 keeps all.
         skim_factor: weight of the skim loss beside the QA loss (alpha in the paper).
         balance_factor: class weight of relevant blocks in the skim loss (beta in the paper).
-        predictor_width: width of the hidden layer of the ``question`` and ``hidden`` inputs' networks.
+        predictor_width: width of the hidden layer of the networks of all inputs but ``tiles``.
 
     Raises:
         ConfigError: a value is impossible.

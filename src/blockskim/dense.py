@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from blockskim.attention import AttentionRows, Bias, attend_padded
 from blockskim.blocks import BlockLayout, token_indices
 from blockskim.encoders import EncoderAdapter
 from blockskim.inputs import LayerView
+from blockskim.predictor import SkimPredictor
 from blockskim.question import question_tokens
 
 
@@ -32,7 +33,7 @@ class DenseResult:
 def encode_dense(
     encoder: PreTrainedModel,
     adapter: EncoderAdapter,
-    predictors: Mapping[int, nn.Module],
+    predictors: Mapping[int, SkimPredictor],
     input_ids: Tensor,
     attention_mask: Tensor,
     token_type_ids: Tensor | None,
@@ -72,23 +73,24 @@ def encode_dense(
     for number, layer in enumerate(adapter.layers(encoder), start=1):
         query, key, value = adapter.project(layer, hidden)
         dropout = adapter.attention_dropout(layer) if layer.training else 0.0
-        if blocks is not None and number in predictors:
+        rows = None
+        if blocks is not None and number in predictors and predictors[number].wants_attention:
             context, log_sum_exp = attend_padded(query, key, value, adapter.scale(layer), mask, bias, dropout)
-            joined = context.reshape(batch, tokens, -1)
             rows = AttentionRows(
                 query.flatten(0, 1), key.flatten(0, 1), log_sum_exp.flatten(0, 1), adapter.scale(layer), row_bias
             )
-            view = LayerView(rows, hidden.flatten(0, 1), joined.flatten(0, 1), *blocks)
-            logits[number] = predictors[number](view)
         else:
-            joined = _attend(query, key, value, adapter.scale(layer), mask, bias, dropout).reshape(batch, tokens, -1)
+            context = _attend(query, key, value, adapter.scale(layer), mask, bias, dropout)
+        joined = context.reshape(batch, tokens, -1)
+        if blocks is not None and number in predictors:
+            logits[number] = predictors[number](LayerView(rows, hidden.flatten(0, 1), joined.flatten(0, 1), *blocks))
         hidden = adapter.finish(layer, joined, hidden)
     return DenseResult(hidden, logits)
 
 
 def _find_blocks(
     input_ids: Tensor, attention_mask: Tensor, context_mask: Tensor, layout: BlockLayout
-) -> tuple[Tensor, ...]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Flat indices of the tokens of blocks and questions, in the order in which ``LayerView`` takes them."""
     batch, tokens = input_ids.shape
     samples, columns = layout.judged.nonzero(as_tuple=True)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from transformers import PreTrainedTokenizerBase
 
 from blockskim.data.examples import Example
@@ -174,7 +173,7 @@ def score(
 
 def padded_flops(model: BlockSkimForQuestionAnswering, windows: WindowSet) -> int:
     """Arithmetic of the dense model on the same windows, each padded to the longest allowed."""
-    lengths = torch.full((len(windows),), windows.settings.max_length)
+    lengths = np.full(len(windows), windows.settings.max_length)
     return int(dense_flops(model.cost, lengths).sum())
 
 

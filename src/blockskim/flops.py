@@ -7,7 +7,9 @@ and activations are not, neither here nor in the counter.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
 from transformers import PreTrainedModel
 
 from blockskim.encoders import EncoderAdapter
@@ -46,8 +48,8 @@ class LayerUse:
         judging: operations of the layer's predictor.
     """
 
-    left: Tensor
-    judging: Tensor
+    left: NDArray[np.int64]
+    judging: NDArray[np.int64]
 
 
 def linear_flops(linears: Sequence[nn.Linear]) -> int:
@@ -65,19 +67,17 @@ def model_cost(encoder: PreTrainedModel, adapter: EncoderAdapter, head: nn.Linea
     return ModelCost(tuple(layers), linear_flops(adapter.embedding_linears(encoder)), linear_flops([head]))
 
 
-def dense_flops(cost: ModelCost, lengths: Tensor) -> Tensor:
+def dense_flops(cost: ModelCost, lengths: NDArray[np.integer]) -> NDArray[np.int64]:
     """Operations of the plain model, without predictors, on sequences of these lengths.
 
     Padding counts when it is part of the lengths. Shape: (batch,) to (batch,), whole numbers
     """
-    lengths = lengths.long()
-    total = lengths * (cost.embedding + cost.head)
-    for layer in cost.layers:
-        total = total + lengths * (layer.before + layer.after) + lengths**2 * layer.pair
-    return total
+    tokens = lengths.astype(np.int64)
+    each = cost.embedding + cost.head + sum(layer.before + layer.after for layer in cost.layers)
+    return tokens * each + tokens**2 * sum(layer.pair for layer in cost.layers)
 
 
-def skim_flops(cost: ModelCost, uses: Mapping[int, LayerUse], lengths: Tensor) -> Tensor:
+def skim_flops(cost: ModelCost, uses: Mapping[int, LayerUse], lengths: NDArray[np.integer]) -> NDArray[np.int64]:
     """Operations of a skimming run, predictors included.
 
     Args:
@@ -88,12 +88,12 @@ def skim_flops(cost: ModelCost, uses: Mapping[int, LayerUse], lengths: Tensor) -
     Returns:
         Shape: (batch,)
     """
-    tokens = lengths.long()
+    tokens = lengths.astype(np.int64)
     total = tokens * cost.embedding
     for number, layer in enumerate(cost.layers, start=1):
         total = total + tokens * layer.before + tokens**2 * layer.pair
         if number in uses:
-            total = total + uses[number].judging.long()
-            tokens = uses[number].left.long()
+            total = total + uses[number].judging.astype(np.int64)
+            tokens = uses[number].left.astype(np.int64)
         total = total + tokens * layer.after
     return total + tokens * cost.head

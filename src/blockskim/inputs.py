@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from blockskim.attention import take_rows
@@ -22,11 +23,24 @@ class Attention(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Bags:
+    """Sets of tokens of any sizes: first every block, then every sample's question.
+
+    Attributes:
+        tokens: flat indices of the tokens of all sets, one set after the other. Shape: (tokens in sets,)
+        offsets: where each set begins in them. Shape: (blocks + samples,)
+    """
+
+    tokens: Tensor
+    offsets: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class LayerView:
     """A layer just after its attention, and the blocks that are to be judged in it.
 
     Attributes:
-        attention: yields attention probabilities between chosen tokens.
+        attention: yields attention probabilities between chosen tokens; None when no predictor of the layer asks.
         hidden: what entered the layer. Shape: (tokens, hidden)
         context: what attention gave, heads joined, before the output projection. Shape: (tokens, heads * head_dim)
         tokens: flat indices of each block's tokens. Shape: (blocks, block_size)
@@ -34,9 +48,10 @@ class LayerView:
         samples: the sample of each block. Shape: (blocks,)
         question: flat indices of each sample's question tokens. Shape: (samples, question)
         question_exists: False where a question is shorter. Shape: (samples, question)
+        bags: the tokens of blocks and questions once more; made from the above when None.
     """
 
-    attention: Attention
+    attention: Attention | None
     hidden: Tensor
     context: Tensor
     tokens: Tensor
@@ -44,6 +59,7 @@ class LayerView:
     samples: Tensor
     question: Tensor
     question_exists: Tensor
+    bags: Bags | None = None
 
 
 def tile_features(view: LayerView) -> Tensor:
@@ -52,7 +68,7 @@ def tile_features(view: LayerView) -> Tensor:
     The input of the paper. Shape: (blocks, heads, block_size, block_size)
     """
     exists = view.exists[:, :, None] & view.exists[:, None, :]
-    return view.attention.probabilities(view.tokens, view.tokens, exists)
+    return _attention(view).probabilities(view.tokens, view.tokens, exists)
 
 
 def question_features(view: LayerView) -> Tensor:
@@ -65,8 +81,9 @@ def question_features(view: LayerView) -> Tensor:
     question = view.question[view.samples]
     exists = view.question_exists[view.samples]
     both = view.exists[:, :, None] & exists[:, None, :]
-    to_question = view.attention.probabilities(view.tokens, question, both)
-    from_question = view.attention.probabilities(question, view.tokens, both.transpose(1, 2))
+    attention = _attention(view)
+    to_question = attention.probabilities(view.tokens, question, both)
+    from_question = attention.probabilities(question, view.tokens, both.transpose(1, 2))
     features = []
     for entries, rows in ((to_question, view.exists), (from_question, exists)):
         mass = entries.sum(-1)
@@ -84,16 +101,36 @@ def hidden_features(view: LayerView) -> Tensor:
 
     Shape: (blocks, 3 * (hidden + heads * head_dim))
     """
-    features = []
-    asked = view.question_exists[..., None]
-    size = view.exists.sum(1, keepdim=True)
-    missing = view.exists.shape[1] - size
-    for states in (view.hidden, view.context):
-        block = take_rows(states, view.tokens)
-        question = take_rows(states, view.question)
-        # Places beyond a block's end repeat its first token: that leaves the maximum alone, and the sum is put right
-        # without a pass over the masked states.
-        mean = (block.sum(1, dtype=torch.float32) - missing * block[:, 0]) / size
-        question_mean = (question * asked).sum(1, dtype=torch.float32) / asked.sum(1).clamp_min(1)
-        features += [mean, block.amax(1).float(), question_mean[view.samples]]
-    return torch.cat(features, -1)
+    return torch.cat([_pooled(view, view.hidden), _pooled(view, view.context)], -1)
+
+
+def attended_features(view: LayerView) -> Tensor:
+    """Pooled attention output alone: a block's mean and maximum, its question's mean.
+
+    It holds what tokens found out about each other in this layer, and costs the least of all inputs.
+    Shape: (blocks, 3 * heads * head_dim)
+    """
+    return _pooled(view, view.context)
+
+
+def _pooled(view: LayerView, states: Tensor) -> Tensor:
+    """Mean and maximum over each block, and mean over its question. Shapes: (tokens, width) to (blocks, 3 * width)."""
+    bags = view.bags or _bags(view)
+    # One operation for sets of all sizes; a set without a token has a mean of 0.
+    means = F.embedding_bag(bags.tokens, states, bags.offsets, mode="mean")
+    blocks = len(view.tokens)
+    # Places beyond a block's end repeat its first token, which leaves the maximum alone.
+    largest = take_rows(states, view.tokens).amax(1)
+    return torch.cat([means[:blocks], largest, means[blocks:].index_select(0, view.samples)], -1)
+
+
+def _bags(view: LayerView) -> Bags:
+    sizes = torch.cat([view.exists.sum(1), view.question_exists.sum(1)])
+    tokens = torch.cat([view.tokens[view.exists], view.question[view.question_exists]])
+    return Bags(tokens, sizes.cumsum(0) - sizes)
+
+
+def _attention(view: LayerView) -> Attention:
+    if view.attention is None:
+        raise ValueError("this input looks at attention probabilities, but the layer's view has none")
+    return view.attention

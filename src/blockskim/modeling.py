@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
@@ -24,10 +26,12 @@ from blockskim.dense import encode_dense
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
 from blockskim.flops import LayerUse, ModelCost, dense_flops, model_cost, skim_flops
+from blockskim.judge import Judges
 from blockskim.losses import block_loss, span_loss
 from blockskim.model_config import BlockSkimConfig
 from blockskim.predictor import SkimPredictor, predictor_flops
 from blockskim.ragged import RaggedResult, encode_ragged
+from blockskim.ready import ReadyLayers
 from blockskim.trace import SkimTrace
 
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
@@ -110,6 +114,8 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
             }
         )
         self._cost = model_cost(self.encoder, self.adapter, self.qa_outputs)
+        self._ready = ReadyLayers()
+        self._judges = Judges()
         self.post_init()
 
     @property
@@ -141,6 +147,30 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
     def thresholds(self) -> tuple[float, ...]:
         """The config's threshold of each layer that has a predictor."""
         return layer_thresholds(self._skim_config.thresholds, self.skim_layers)
+
+    def train(self, mode: bool = True) -> Self:
+        """Go into training mode, or out of it; in training, what was made ready for inference is only in the way."""
+        if mode:
+            self._forget()
+        return super().train(mode)
+
+    def _forget(self) -> None:
+        """Free what was made ready for inference."""
+        self._ready.clear()
+        self._judges.clear()
+
+    def prepare(self) -> int:
+        """Make the layers ready for inference now; otherwise the first call of ``skim`` does.
+
+        Kernels want weights in a layout of their own. That is a second copy of those of the encoder's layers, which
+        ``train()`` and a forward pass with gradients free. It is made anew when weights change, but not when they do
+        so through ``.data``, of which PyTorch keeps no account; ``train()`` helps there, too.
+
+        Returns:
+            Its size in bytes.
+        """
+        self._ready.of(self.encoder, self.adapter)
+        return self._ready.num_bytes
 
     @property
     def cost(self) -> ModelCost:
@@ -250,6 +280,9 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         Returns:
             Losses as far as there are labels, and logits.
         """
+        if torch.is_grad_enabled():
+            # Weights are about to change, and fused optimizers leave no trace of it.
+            self._forget()
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         # Predictors that nothing is to be learned about need not be asked, and need no attention matrix.
@@ -282,7 +315,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
             output.loss = torch.stack(parts).sum()
         return output
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def skim(
         self,
         input_ids: Tensor,
@@ -328,11 +361,12 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
             attention_mask = torch.ones_like(input_ids)
         if documents is None:
             documents = torch.arange(len(input_ids), device=input_ids.device)
-        layout = self.layout(attention_mask, context_mask)
+        layout = self.layout(attention_mask.cpu(), context_mask.cpu())
         result = encode_ragged(
             self.encoder,
             self.adapter,
-            self._predictors(),
+            self._ready.of(self.encoder, self.adapter),
+            self._judges.of(self._predictors()),
             asked,
             input_ids,
             attention_mask,
@@ -341,13 +375,15 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
             layout,
             documents,
         )
-        logits = self.qa_outputs(result.hidden).float()
+        # In float32, which costs nothing for two outputs: answers are told apart by small differences.
+        head = self.qa_outputs
+        logits = F.linear(result.hidden.float(), head.weight.float(), head.bias.float())
         full = torch.full((input_ids.numel(), 2), -torch.inf, device=logits.device)
         full[result.origins] = logits
         start_logits, end_logits = full.view(*input_ids.shape, 2).unbind(-1)
         return SkimOutput(start_logits=start_logits, end_logits=end_logits, trace=self._trace(layout, result))
 
-    def _predictors(self) -> dict[int, nn.Module]:
+    def _predictors(self) -> dict[int, Any]:
         return {int(number): predictor for number, predictor in self.predictors.items()}
 
     def _judge(
@@ -381,29 +417,24 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         output.skim_labels = labels.masked_fill(~layout.judged, -100)
 
     def _trace(self, layout: BlockLayout, result: RaggedResult) -> SkimTrace:
-        shape = layout.judged.shape
+        shape = (0, *layout.judged.shape)
+        questions = result.questions.tolist()
         layers = self.adapter.layers(self.encoder)
-        kept, probabilities, uses = [], [], {}
+        uses = {}
         for number, record in result.records.items():
-            stayed = torch.zeros(layout.judged.numel(), dtype=torch.bool, device=layout.judged.device)
-            stayed[record.judged[record.kept]] = True
-            likely = torch.full((layout.judged.numel(),), torch.nan, device=layout.judged.device)
-            likely[record.judged] = record.probabilities
-            kept.append(stayed.view(shape))
-            probabilities.append(likely.view(shape))
             widths = self.adapter.widths(layers[number - 1])
-            each = [predictor_flops(self._skim_config, widths, count) for count in result.questions.tolist()]
-            judged = torch.bincount(record.samples, minlength=shape[0])
-            uses[number] = LayerUse(record.left, judged * torch.tensor(each, device=judged.device))
-        empty = torch.zeros((0, *shape), device=layout.judged.device)
+            each = {count: predictor_flops(self._skim_config, widths, count) for count in set(questions)}
+            uses[number] = LayerUse(record.left, record.judged * np.array([each[count] for count in questions]))
+        kept = [record.kept for record in result.records.values()]
+        probabilities = [record.probabilities for record in result.records.values()]
         return SkimTrace(
             layout=layout,
             layers=tuple(result.records),
-            kept=torch.stack(kept) if kept else empty.bool(),
-            probabilities=torch.stack(probabilities) if probabilities else empty,
-            flops=skim_flops(self.cost, uses, result.lengths),
-            dense_flops=dense_flops(self.cost, result.lengths),
-            tokens=result.lengths,
+            kept=torch.from_numpy(np.stack(kept) if kept else np.zeros(shape, dtype=bool)),
+            probabilities=torch.from_numpy(np.stack(probabilities) if kept else np.zeros(shape, dtype=np.float32)),
+            flops=torch.from_numpy(skim_flops(self.cost, uses, result.lengths)),
+            dense_flops=torch.from_numpy(dense_flops(self.cost, result.lengths)),
+            tokens=torch.from_numpy(result.lengths),
         )
 
 

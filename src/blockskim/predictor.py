@@ -7,7 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from blockskim.config import SkimConfig
-from blockskim.inputs import LayerView, hidden_features, question_features, tile_features
+from blockskim.inputs import (
+    LayerView,
+    attended_features,
+    hidden_features,
+    question_features,
+    tile_features,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +57,16 @@ class SkimPredictor(nn.Module):
         super().__init__()
         self.branches = nn.ModuleDict({name: _SOURCES[name].build(config, widths) for name in config.inputs})
 
+        self.wants_attention = any(_SOURCES[name].wants_attention for name in config.inputs)
+
+    def sources(self) -> list[tuple[Callable[[LayerView], Tensor], nn.Module]]:
+        """The function that makes the features of each branch, and the branch."""
+        return [(_SOURCES[name].features, branch) for name, branch in self.branches.items()]
+
     def forward(self, view: LayerView) -> Tensor:
         """Logits of "irrelevant" and "relevant" for each block of the view. Shape: (blocks, 2)."""
-        return torch.stack(
-            [branch(_cast(_SOURCES[name].features(view), branch)) for name, branch in self.branches.items()]
-        ).sum(0)
+        logits = [branch(_cast(_SOURCES[name].features(view), branch)) for name, branch in self.branches.items()]
+        return logits[0] if len(logits) == 1 else torch.stack(logits).sum(0)
 
 
 def keep_probabilities(logits: Tensor) -> Tensor:
@@ -73,11 +84,12 @@ def predictor_flops(config: SkimConfig, widths: LayerWidths, question_tokens: in
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """An input: its features, the network that reads them, and what both cost a block."""
+    """An input: its features, the network that reads them, what both cost a block, whether it looks at attention."""
 
     features: Callable[[LayerView], Tensor]
     build: Callable[[SkimConfig, LayerWidths], nn.Module]
     flops: Callable[[SkimConfig, LayerWidths, int], int]
+    wants_attention: bool
 
 
 def _cast(features: Tensor, branch: nn.Module) -> Tensor:
@@ -90,6 +102,10 @@ def _question_width(widths: LayerWidths) -> int:
 
 def _hidden_width(widths: LayerWidths) -> int:
     return 3 * (widths.hidden + widths.heads * widths.head_dim)
+
+
+def _attended_width(widths: LayerWidths) -> int:
+    return 3 * widths.heads * widths.head_dim
 
 
 def _pooled_flops(features: int, width: int) -> int:
@@ -112,6 +128,10 @@ def _hidden_flops(config: SkimConfig, widths: LayerWidths, _question_tokens: int
     return _pooled_flops(_hidden_width(widths), config.predictor_width)
 
 
+def _attended_flops(config: SkimConfig, widths: LayerWidths, _question_tokens: int) -> int:
+    return _pooled_flops(_attended_width(widths), config.predictor_width)
+
+
 def _build_tiles(config: SkimConfig, widths: LayerWidths) -> nn.Module:
     return TilePredictor(widths.heads, config.block_size)
 
@@ -125,8 +145,13 @@ def _build_hidden(config: SkimConfig, widths: LayerWidths) -> nn.Module:
     return PooledPredictor(_hidden_width(widths), config.predictor_width, normalize=True)
 
 
+def _build_attended(config: SkimConfig, widths: LayerWidths) -> nn.Module:
+    return PooledPredictor(_attended_width(widths), config.predictor_width, normalize=True)
+
+
 _SOURCES = {
-    "tiles": _Source(tile_features, _build_tiles, _tile_flops),
-    "question": _Source(question_features, _build_question, _question_flops),
-    "hidden": _Source(hidden_features, _build_hidden, _hidden_flops),
+    "tiles": _Source(tile_features, _build_tiles, _tile_flops, True),
+    "question": _Source(question_features, _build_question, _question_flops, True),
+    "hidden": _Source(hidden_features, _build_hidden, _hidden_flops, False),
+    "attended": _Source(attended_features, _build_attended, _attended_flops, False),
 }

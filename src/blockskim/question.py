@@ -1,5 +1,6 @@
 """Which tokens of an input are the question."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,15 +21,19 @@ def question_tokens(input_ids: Tensor, attention_mask: Tensor, context_mask: Ten
         Indices in the sample, Shape: (batch, question), and a mask that is True where the sample's question has that
         many tokens, Shape: (batch, question).
     """
-    real = attention_mask.bool()
-    context = context_mask.bool() & real
-    places = torch.arange(input_ids.shape[1], device=input_ids.device)
-    first_context = torch.where(context, places, input_ids.shape[1]).amin(-1, keepdim=True)
-    first_real = torch.where(real, places, input_ids.shape[1]).amin(-1, keepdim=True)
-    separator = input_ids.gather(1, (first_context - 1).clamp_min(0))
-    question = real & (places < first_context) & (places > first_real) & (input_ids != separator)
-    question = torch.where(question.any(-1, keepdim=True), question, real & ~context)
-    width = max(1, int(question.sum(-1).max()))
+    # On the host, as `block_layout` does.
+    real = attention_mask.cpu().numpy().astype(bool)
+    context = context_mask.cpu().numpy().astype(bool) & real
+    ids = input_ids.cpu().numpy()
+    width = ids.shape[1]
+    places = np.arange(width)
+    first_context = np.where(context, places, width).min(-1, keepdims=True, initial=width)
+    first_real = np.where(real, places, width).min(-1, keepdims=True, initial=width)
+    separator = np.take_along_axis(ids, (first_context - 1).clip(0), 1)
+    question = real & (places < first_context) & (places > first_real) & (ids != separator)
+    question = np.where(question.any(-1, keepdims=True), question, real & ~context)
+    longest = max(1, int(question.sum(-1).max(initial=0)))
     # A stable sort brings the question's tokens to the front in their order.
-    order = (~question).to(torch.uint8).argsort(dim=-1, stable=True)[:, :width]
-    return order, question.gather(1, order)
+    order = np.argsort(~question, axis=-1, kind="stable")[:, :longest]
+    exists = np.take_along_axis(question, order, 1)
+    return torch.from_numpy(order).to(input_ids.device), torch.from_numpy(exists).to(input_ids.device)

@@ -1,18 +1,33 @@
-"""The skimming forward pass: packed tokens, blocks dropped right after attention, each sample keeping its own."""
+"""The skimming forward pass: packed tokens, blocks dropped right after attention, each sample keeping its own.
 
-from collections.abc import Mapping, Sequence
+Which tokens are where is kept in NumPy arrays on the host: that is many steps on few numbers. Only hidden states and
+what predictors look at are tensors.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from blockskim.attention import AttentionRows, Bias, attend_packed
-from blockskim.blocks import BlockLayout, surviving_blocks, token_indices
+from blockskim.attention import AttentionRows, Bias
+from blockskim.blocks import BlockLayout, surviving_blocks
 from blockskim.encoders import EncoderAdapter
-from blockskim.inputs import LayerView
-from blockskim.predictor import keep_probabilities
+from blockskim.inputs import Bags, LayerView
+from blockskim.judge import Judge
+from blockskim.packed_attention import attend_packed, padded_rows
 from blockskim.question import question_tokens
+from blockskim.ready import ReadyLayer
+
+GROUP_BYTES = 16 * 2**20
+"""How large query, key and value of the samples may be that run together on a CPU. Above that, memory comes fresh from
+the system in every step, which costs as much as the arithmetic saved."""
+
+GROUP_TOKENS = 1024
+"""Tokens that run together even if they are larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,18 +35,16 @@ class LayerRecord:
     """What a predictor did in one layer.
 
     Attributes:
-        judged: the blocks it judged, as indices into the layout's flattened blocks. Shape: (judged,)
-        probabilities: their keep probabilities. Shape: (judged,)
-        kept: which of them stayed. Shape: (judged,)
-        samples: the sample of each. Shape: (judged,)
+        kept: which judged blocks were there after it. Shape: (batch, blocks)
+        probabilities: keep probability of each block that was judged, NaN for others. Shape: (batch, blocks)
+        judged: how many blocks of each sample it judged. Shape: (batch,)
         left: tokens of each sample after the layer. Shape: (batch,)
     """
 
-    judged: Tensor
-    probabilities: Tensor
-    kept: Tensor
-    samples: Tensor
-    left: Tensor
+    kept: NDArray[np.bool_]
+    probabilities: NDArray[np.float32]
+    judged: NDArray[np.int64]
+    left: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,42 +55,49 @@ class RaggedResult:
         hidden: states leaving the last layer. Shape: (survivors, hidden)
         origins: where each survivor stood, as an index into the flattened input. Shape: (survivors,)
         lengths: real tokens of each sample before skimming. Shape: (batch,)
-        questions: question tokens of each sample, as far as predictors compared blocks with them. Shape: (batch,)
+        questions: question tokens of each sample. Shape: (batch,)
         records: by layer number, of the layers in which a predictor was asked.
     """
 
     hidden: Tensor
     origins: Tensor
-    lengths: Tensor
-    questions: Tensor
+    lengths: NDArray[np.int64]
+    questions: NDArray[np.int64]
     records: Mapping[int, LayerRecord]
 
 
-@dataclass(frozen=True, slots=True)
-class _Tokens:
-    """Packed tokens on their way through the layers. Shapes: (tokens,) but where said."""
+@dataclass(slots=True)
+class _Packing:
+    """Which tokens, blocks and questions of a group of samples are still there, and where.
 
-    hidden: Tensor  # (tokens, hidden)
-    positions: Tensor
-    origins: Tensor
-    samples: Tensor
-    blocks: Tensor  # index into _Blocks, -1 for tokens that can't be dropped
+    Attributes:
+        counts: tokens of each sample. Shape: (samples,)
+        origins: of each token, as an index into the flattened input. Shape: (tokens,)
+        positions: of each token in its sample, as it was before skimming. Shape: (tokens,)
+        starts: packed index of the first token of each judged block. Shape: (blocks,)
+        lengths: its tokens. Shape: (blocks,)
+        samples: its sample in the group. Shape: (blocks,)
+        places: its index in the flattened layout. Shape: (blocks,)
+        question: packed indices of each sample's question tokens. Shape: (samples, question)
+        question_exists: False where a question is shorter. Shape: (samples, question)
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class _Blocks:
-    """Judged blocks that are still there. Shapes: (blocks,)."""
-
-    starts: Tensor  # packed index of the first token
-    lengths: Tensor
-    samples: Tensor
-    indices: Tensor  # into the layout's flattened blocks
+    counts: NDArray[np.int64]
+    origins: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    samples: NDArray[np.int64]
+    places: NDArray[np.int64]
+    question: NDArray[np.int64]
+    question_exists: NDArray[np.bool_]
 
 
 def encode_ragged(
     encoder: PreTrainedModel,
     adapter: EncoderAdapter,
-    predictors: Mapping[int, nn.Module],
+    layers: Sequence[ReadyLayer],
+    judges: Mapping[int, Judge],
     thresholds: Mapping[int, float],
     input_ids: Tensor,
     attention_mask: Tensor,
@@ -91,7 +111,8 @@ def encode_ragged(
     Args:
         encoder: the transformers encoder, in evaluation mode.
         adapter: of its family.
-        predictors: by layer number; those without a threshold are not asked.
+        layers: the encoder's layers, made ready.
+        judges: predictors by layer number; those without a threshold are not asked.
         thresholds: by layer number; blocks with a lower keep probability are dropped after the layer's attention.
         input_ids: Shape: (batch, tokens)
         attention_mask: 1 on real tokens. Shape: (batch, tokens)
@@ -105,120 +126,274 @@ def encode_ragged(
     Returns:
         The survivors of the last layer.
     """
-    mask = attention_mask.bool()
-    tokens, blocks = _pack(input_ids, mask, layout)
-    tokens = _embed(encoder, adapter, tokens, input_ids, token_type_ids)
-    lengths = mask.sum(-1)
-    question, question_exists = _packed_question(input_ids, mask, context_mask, lengths)
-    questions = question_exists.sum(-1)
-    counts = lengths.tolist()
-    num_documents = int(documents.max()) + 1 if len(documents) else 0
-    biases, row_bias = _biases(encoder, adapter, tokens.positions, counts)
-    records: dict[int, LayerRecord] = {}
-    for number, layer in enumerate(adapter.layers(encoder), start=1):
-        query, key, value = adapter.project(layer, tokens.hidden)
-        context, log_sum_exp = attend_packed(query, key, value, adapter.scale(layer), counts, biases)
-        context = context.flatten(1)
-        if number in thresholds and len(blocks.starts):
-            rows = AttentionRows(query, key, log_sum_exp, adapter.scale(layer), row_bias)
-            indices, exists = token_indices(blocks.starts, blocks.lengths, layout.block_size)
-            view = LayerView(rows, tokens.hidden, context, indices, exists, blocks.samples, question, question_exists)
-            probabilities = keep_probabilities(predictors[number](view))
-            kept = surviving_blocks(probabilities, thresholds[number], documents[blocks.samples], num_documents)
-            left = torch.tensor(counts, device=lengths.device)
-            if not bool(kept.all()):
-                stays = _staying_tokens(tokens, blocks, kept, len(counts))
-                places = stays.cumsum(0) - 1
-                chosen = stays.nonzero(as_tuple=True)[0]
-                context = context.index_select(0, chosen)
-                before = blocks
-                tokens, blocks = _select(tokens, before, kept, chosen, places)
-                question = places[question].clamp_min(0)
-                left = torch.bincount(tokens.samples, minlength=len(counts))
-                counts = left.tolist()
-                biases, row_bias = _biases(encoder, adapter, tokens.positions, counts)
-                records[number] = LayerRecord(before.indices, probabilities, kept, before.samples, left)
+    real = attention_mask.cpu().numpy().astype(bool)
+    groups_of = documents.cpu().numpy()
+    question, question_exists = (
+        part.cpu().numpy() for part in question_tokens(input_ids, attention_mask, context_mask)
+    )
+    lengths = real.sum(-1)
+    judged, starts, sizes = (part.cpu().numpy() for part in (layout.judged, layout.starts, layout.lengths))
+    recorder = _Recorder(thresholds, judged, lengths)
+    hidden, origins = [], []
+    for group in _groups(lengths, groups_of, _group_tokens(adapter, encoder, input_ids.device)):
+        packing = _pack(group, real, judged, starts, sizes, question, question_exists)
+        survivors = _encode_group(
+            encoder,
+            adapter,
+            layers,
+            judges,
+            thresholds,
+            packing,
+            (input_ids, token_type_ids),
+            layout.block_size,
+            groups_of[group],
+            group,
+            recorder,
+        )
+        hidden.append(survivors[: len(packing.origins)])
+        origins.append(torch.from_numpy(packing.origins))
+    if not hidden:
+        hidden.append(torch.empty((0, adapter.widths(adapter.layers(encoder)[0]).hidden), dtype=encoder.dtype))
+        origins.append(torch.empty(0, dtype=torch.long))
+    return RaggedResult(
+        hidden[0] if len(hidden) == 1 else torch.cat(hidden),
+        (origins[0] if len(origins) == 1 else torch.cat(origins)).to(input_ids.device),
+        lengths,
+        question_exists.sum(-1),
+        recorder.records(),
+    )
+
+
+class _Recorder:
+    """Notes what predictors do, group by group."""
+
+    def __init__(self, thresholds: Mapping[int, float], judged: NDArray[np.bool_], lengths: NDArray[np.int64]) -> None:
+        self._blank = np.full(judged.shape, np.nan, dtype=np.float32)
+        self._lengths = lengths
+        self._kept = judged
+        self._thresholds = thresholds
+        self._records: dict[int, LayerRecord] = {}
+
+    def note(
+        self,
+        number: int,
+        group: NDArray[np.int64],
+        packing: _Packing,
+        probabilities: NDArray[np.float32],
+        kept: NDArray[np.bool_],
+        left: NDArray[np.int64],
+    ) -> None:
+        """A layer judged the blocks of a group of samples."""
+        if number not in self._records:
+            self._records[number] = LayerRecord(
+                np.zeros_like(self._kept), self._blank.copy(), np.zeros_like(self._lengths), self._lengths.copy()
+            )
+        record = self._records[number]
+        record.kept.reshape(-1)[packing.places] = kept
+        record.probabilities.reshape(-1)[packing.places] = probabilities
+        record.judged[group] = np.bincount(packing.samples, minlength=len(group))
+        record.left[group] = left
+
+    def records(self) -> dict[int, LayerRecord]:
+        """By layer, of the layers in which any group had blocks to judge."""
+        return dict(sorted(self._records.items()))
+
+
+def _group_tokens(adapter: EncoderAdapter, encoder: PreTrainedModel, device: torch.device) -> int:
+    """How many tokens are to run together."""
+    if device.type != "cpu":
+        return np.iinfo(np.int64).max
+    widths = adapter.widths(adapter.layers(encoder)[0])
+    return max(GROUP_TOKENS, GROUP_BYTES // (3 * widths.heads * widths.head_dim * encoder.dtype.itemsize))
+
+
+def _groups(lengths: NDArray[np.int64], documents: NDArray[np.int64], tokens: int) -> Iterator[NDArray[np.int64]]:
+    """Split a batch into groups of samples that run together: whole documents, at most so many tokens if possible."""
+    if lengths.sum() <= tokens:
+        if len(lengths):
+            yield np.arange(len(lengths))
+        return
+    order = np.argsort(documents, kind="stable")
+    bounds = np.flatnonzero(np.diff(documents[order])) + 1
+    group: list[int] = []
+    held = 0
+    for part in np.split(order, bounds):
+        size = int(lengths[part].sum())
+        if group and held + size > tokens:
+            yield np.array(group)
+            group, held = [], 0
+        group += part.tolist()
+        held += size
+    yield np.array(group)
+
+
+def _pack(
+    group: NDArray[np.int64],
+    real: NDArray[np.bool_],
+    judged: NDArray[np.bool_],
+    starts: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    question: NDArray[np.int64],
+    question_exists: NDArray[np.bool_],
+) -> _Packing:
+    """Lay the real tokens of some samples side by side and find their judged blocks and questions among them."""
+    mask = real[group]
+    width = mask.shape[1]
+    rows, columns = mask.nonzero()
+    counts = mask.sum(-1)
+    first_packed = counts.cumsum() - counts
+    # Real tokens are one run, so a token's place is a shift of its column.
+    shift = first_packed - mask.argmax(-1)
+    samples, blocks = judged[group].nonzero()
+    chosen = group[samples]
+    asked, exists = question[group], question_exists[group]
+    return _Packing(
+        counts,
+        group[rows] * width + columns,
+        np.arange(len(rows)) - first_packed[rows],
+        starts[chosen, blocks] + shift[samples],
+        sizes[chosen, blocks],
+        samples,
+        chosen * judged.shape[1] + blocks,
+        # Entries that don't exist may lie beyond the end; any valid index does for them.
+        np.where(exists, asked + shift[:, None], 0),
+        exists,
+    )
+
+
+def _encode_group(
+    encoder: PreTrainedModel,
+    adapter: EncoderAdapter,
+    layers: Sequence[ReadyLayer],
+    judges: Mapping[int, Judge],
+    thresholds: Mapping[int, float],
+    packing: _Packing,
+    inputs: tuple[Tensor, Tensor | None],
+    block_size: int,
+    documents: NDArray[np.int64],
+    group: NDArray[np.int64],
+    recorder: _Recorder,
+) -> Tensor:
+    """Run the layers on a group of samples; ``packing`` is brought up to date. Shape: (at least survivors, hidden)."""
+    device = inputs[0].device
+    lengths = packing.counts.tolist()
+    hidden = _embed(encoder, adapter, packing, inputs, padded_rows(lengths))
+    biases, row_bias = _biases(encoder, adapter, packing, device)
+    _, documents = np.unique(documents, return_inverse=True)
+    num_documents = int(documents.max()) + 1
+    for number, layer in enumerate(layers, start=1):
+        asked = number in thresholds and len(packing.starts) > 0
+        wants_rows = asked and judges[number].wants_attention
+        query, key, value = layer.project(hidden)
+        attended, log_sum_exp = attend_packed(query, key, value, layer.scale, lengths, biases, wants_rows)
+        context = attended.flatten(1)
+        if asked:
+            rows = None
+            if log_sum_exp is not None:
+                rows = AttentionRows(query, key, log_sum_exp, layer.scale, row_bias)
+            view = _view(packing, rows, hidden, context, block_size)
+            probabilities = judges[number].probabilities(view).cpu().numpy()
+            kept = surviving_blocks(probabilities, thresholds[number], documents[packing.samples], num_documents)
+            if kept.all():
+                recorder.note(number, group, packing, probabilities, kept, packing.counts)
             else:
-                records[number] = LayerRecord(blocks.indices, probabilities, kept, blocks.samples, left)
-        tokens = _with_hidden(tokens, adapter.finish(layer, context, tokens.hidden))
-    return RaggedResult(tokens.hidden, tokens.origins, lengths, questions, records)
-
-
-def _pack(input_ids: Tensor, mask: Tensor, layout: BlockLayout) -> tuple[_Tokens, _Blocks]:
-    """Lay the real tokens of all samples side by side and find the judged blocks among them."""
-    width = input_ids.shape[1]
-    origins = mask.flatten().nonzero(as_tuple=True)[0]
-    samples = origins // width
-    places = mask.flatten().long().cumsum(0) - 1
-    positions = (mask.long().cumsum(-1) - 1).flatten()[origins]
-    block_samples, columns = layout.judged.nonzero(as_tuple=True)
-    starts = places[layout.starts[block_samples, columns] + block_samples * width]
-    lengths = layout.lengths[block_samples, columns]
-    indices, exists = token_indices(starts, lengths, layout.block_size)
-    blocks = torch.full_like(origins, -1)
-    numbers = torch.arange(len(starts), device=origins.device)[:, None].expand_as(indices)
-    blocks[indices[exists]] = numbers[exists]
-    flat = block_samples * layout.judged.shape[1] + columns
-    empty = origins.new_empty((0, 0), dtype=torch.float32)
-    return _Tokens(empty, positions, origins, samples, blocks), _Blocks(starts, lengths, block_samples, flat)
+                stays, left = _staying_tokens(packing, kept)
+                recorder.note(number, group, packing, probabilities, kept, left)
+                chosen = stays.nonzero()[0]
+                _drop(packing, kept, stays, left, chosen)
+                lengths = left.tolist()
+                # Rows of no meaning fill up what kernels read on behind the end; any finite ones do.
+                filled = np.zeros(padded_rows(lengths), dtype=np.int64)
+                filled[: len(chosen)] = chosen
+                index = torch.from_numpy(filled).to(device)
+                hidden, context = hidden.index_select(0, index), context.index_select(0, index)
+                if number < len(layers):
+                    biases, row_bias = _biases(encoder, adapter, packing, device)
+        hidden = layer.finish(context, hidden)
+    return hidden
 
 
 def _embed(
-    encoder: PreTrainedModel, adapter: EncoderAdapter, tokens: _Tokens, input_ids: Tensor, types: Tensor | None
-) -> _Tokens:
-    packed_types = None if types is None else types.flatten()[tokens.origins][None]
-    packed_ids = input_ids.flatten()[tokens.origins][None]
-    return _with_hidden(tokens, adapter.embed(encoder, packed_ids, packed_types, tokens.positions[None])[0])
+    encoder: PreTrainedModel,
+    adapter: EncoderAdapter,
+    packing: _Packing,
+    inputs: tuple[Tensor, Tensor | None],
+    rows: int,
+) -> Tensor:
+    """Embeddings of the packed tokens; rows of no meaning at the end repeat the first one. Shape: (rows, hidden)."""
+    device = inputs[0].device
+    fill = rows - len(packing.origins)
+    origins = torch.from_numpy(np.pad(packing.origins, (0, fill), mode="edge")).to(device)
+    positions = torch.from_numpy(np.pad(packing.positions, (0, fill))).to(device)
+    ids, types = (None if part is None else part.reshape(-1).index_select(0, origins)[None] for part in inputs)
+    assert ids is not None
+    return adapter.embed(encoder, ids, types, positions[None])[0]
 
 
-def _with_hidden(tokens: _Tokens, hidden: Tensor) -> _Tokens:
-    return _Tokens(hidden, tokens.positions, tokens.origins, tokens.samples, tokens.blocks)
-
-
-def _packed_question(input_ids: Tensor, mask: Tensor, context_mask: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Question tokens as packed indices. Shapes: (batch, question), (batch, question)."""
-    question, exists = question_tokens(input_ids, mask, context_mask)
-    first_real = mask.long().argmax(-1)
-    first_packed = lengths.cumsum(0) - lengths
-    packed = (question - first_real[:, None]).clamp_min(0) + first_packed[:, None]
-    # Entries that don't exist may lie beyond the end; any valid index does for them.
-    return torch.where(exists, packed, 0), exists
-
-
-def _staying_tokens(tokens: _Tokens, blocks: _Blocks, kept: Tensor, batch: int) -> Tensor:
-    """True for tokens outside of dropped blocks and of samples that lost all their blocks. Shape: (tokens,)."""
-    stays = torch.where(tokens.blocks >= 0, kept[tokens.blocks.clamp_min(0)], True)
-    had = torch.zeros(batch, dtype=torch.bool, device=kept.device)
-    had[blocks.samples] = True
-    has = torch.zeros_like(had)
-    has[blocks.samples[kept]] = True
-    return stays & ~(had & ~has)[tokens.samples]
-
-
-def _select(tokens: _Tokens, blocks: _Blocks, kept: Tensor, chosen: Tensor, places: Tensor) -> tuple[_Tokens, _Blocks]:
-    """What stays, with all packed indices brought up to date."""
-    numbers = kept.long().cumsum(0) - 1
-    old = tokens.blocks[chosen]
-    remaining = _Tokens(
-        tokens.hidden.index_select(0, chosen),
-        tokens.positions[chosen],
-        tokens.origins[chosen],
-        tokens.samples[chosen],
-        torch.where(old >= 0, numbers[old.clamp_min(0)], -1),
+def _view(packing: _Packing, rows: AttentionRows | None, hidden: Tensor, context: Tensor, block_size: int) -> LayerView:
+    offsets = np.arange(block_size)
+    exists = offsets < packing.lengths[:, None]
+    tokens = np.where(exists, packing.starts[:, None] + offsets, packing.starts[:, None])
+    in_bags = np.concatenate([tokens[exists], packing.question[packing.question_exists]])
+    sizes = np.concatenate([packing.lengths, packing.question_exists.sum(1)])
+    places = (tokens, exists, packing.samples, packing.question, packing.question_exists)
+    bags = (in_bags, sizes.cumsum() - sizes)
+    first, second, third, fourth, fifth, bagged, bag_offsets = (
+        torch.from_numpy(part).to(hidden.device) for part in (*places, *bags)
     )
-    survivors = _Blocks(places[blocks.starts[kept]], blocks.lengths[kept], blocks.samples[kept], blocks.indices[kept])
-    return remaining, survivors
+    return LayerView(rows, hidden, context, first, second, third, fourth, fifth, Bags(bagged, bag_offsets))
+
+
+def _staying_tokens(packing: _Packing, kept: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """True for tokens outside of dropped blocks and of samples that lost all their blocks, and how many of each sample.
+
+    Shapes: (tokens,), (samples,)
+    """
+    dropped = ~kept
+    steps = np.zeros(len(packing.origins) + 1, dtype=np.int8)
+    steps[packing.starts[dropped]] += 1
+    steps[packing.starts[dropped] + packing.lengths[dropped]] -= 1
+    stays = steps[:-1].cumsum(dtype=np.int8) == 0
+    left = packing.counts.copy()
+    np.subtract.at(left, packing.samples[dropped], packing.lengths[dropped])
+    has = np.ones(len(left), dtype=bool)
+    has[packing.samples] = False
+    has[packing.samples[kept]] = True
+    if not has.all():
+        stays &= np.repeat(has, packing.counts)
+        left[~has] = 0
+    return stays, left
+
+
+def _drop(
+    packing: _Packing,
+    kept: NDArray[np.bool_],
+    stays: NDArray[np.bool_],
+    left: NDArray[np.int64],
+    chosen: NDArray[np.int64],
+) -> None:
+    """Take what does not stay out of the packing."""
+    places = stays.cumsum() - 1
+    packing.counts = left
+    packing.origins = packing.origins[chosen]
+    packing.positions = packing.positions[chosen]
+    packing.starts = places[packing.starts[kept]]
+    packing.lengths = packing.lengths[kept]
+    packing.samples = packing.samples[kept]
+    packing.places = packing.places[kept]
+    packing.question = places[packing.question].clip(0)
 
 
 def _biases(
-    encoder: PreTrainedModel, adapter: EncoderAdapter, positions: Tensor, counts: Sequence[int]
+    encoder: PreTrainedModel, adapter: EncoderAdapter, packing: _Packing, device: torch.device
 ) -> tuple[list[Tensor] | None, Bias | None]:
     """Position biases of each sequence, and between any packed tokens, for families that have them."""
     position_bias = adapter.position_bias
     if position_bias is None:
         return None, None
+    positions = torch.from_numpy(packing.positions).to(device)
 
     def between(rows: Tensor, columns: Tensor) -> Tensor:
         return position_bias(encoder, positions[rows], positions[columns])
 
-    return [position_bias(encoder, part, part) for part in positions.split(list(counts))], between
+    return [position_bias(encoder, part, part) for part in positions.split(packing.counts.tolist())], between

@@ -34,6 +34,16 @@ def test_a_copy_of_the_model_gets_the_thresholds(call, model, data, tmp_path):
     assert again["flops_speedup"] == pytest.approx(values["chosen"]["flops_speedup"])
 
 
+def test_layers_that_cost_more_than_they_save_are_not_asked(call, model, data, tmp_path):
+    wish = ("--max-f1-drop", 100, "--json", "--dtype", "float32")
+    code, out, _ = call(*arguments(data, model, tmp_path / "dear", *wish, "--overhead", 1))
+    assert code == 0
+    assert not any(json.loads(out)["chosen"]["thresholds"])
+    code, out, _ = call(*arguments(data, model, tmp_path / "free", *wish, "--overhead", 0))
+    assert any(json.loads(out)["chosen"]["thresholds"])
+    assert call(*arguments(data, model, tmp_path / "never", *wish, "--overhead", 2))[0] == 2
+
+
 def test_half_stores_float16(call, model, data, tmp_path):
     assert call(*arguments(data, model, tmp_path / "half", "--max-f1-drop", 100, "--half", "--quiet"))[0] == 0
     weights = load_file(tmp_path / "half" / "model.safetensors")

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from blockskim.config import INPUTS
 from blockskim.profiling.aligned import aligned_flops, skim_aligned
 from strategies import every_alignment, every_family, every_input
 from tiny_models import dense_model, make_batch, skim_model
@@ -16,7 +17,7 @@ def asked(model, threshold):
 @pytest.mark.parametrize("threshold", [0.0, 1e-30])
 def test_with_nothing_dropped_the_logits_are_those_of_the_dense_model(family, threshold):
     batch = make_batch(family, SIZES, padding=3)
-    model = skim_model(family, ("tiles", "question", "hidden"))
+    model = skim_model(family, INPUTS)
     expected = dense_model(family)(**batch.without_context())
     found = skim_aligned(model, asked(model, threshold), **batch.inputs)
     real = batch.real

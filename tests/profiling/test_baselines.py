@@ -30,8 +30,11 @@ def result_of(contender, made):
     return [part[:, :width][made.real] for part in logits], contender.work(inputs)
 
 
+NAMES = ("dense-eager", "dense-sdpa", "dense-eager-64", "dense-sdpa-64", "packed", "packed-float32", "aligned")
+
+
 @every_family
-@pytest.mark.parametrize("name", ["dense-eager", "dense-sdpa", "dense-eager-64", "dense-sdpa-64", "packed", "aligned"])
+@pytest.mark.parametrize("name", NAMES)
 def test_with_nothing_to_drop_every_baseline_gives_the_dense_logits(family, name):
     if family == "mpnet" and "sdpa" in name:
         pytest.skip("transformers has no fused attention for it")
@@ -41,9 +44,9 @@ def test_with_nothing_to_drop_every_baseline_gives_the_dense_logits(family, name
     (start, end), work = result_of(make_baseline(name, model, model, 0.0), made)
     torch.testing.assert_close(start, expected.start_logits[made.real], atol=1e-5, rtol=0)
     torch.testing.assert_close(end, expected.end_logits[made.real], atol=1e-5, rtol=0)
-    lengths = made.real.sum(-1)
+    lengths = made.real.sum(-1).numpy()
     width = 64 if name.endswith("64") else made.real.shape[1]
-    computed = lengths if name == "packed" else torch.full_like(lengths, width)
+    computed = lengths if name.startswith("packed") else np.full_like(lengths, width)
     assert work.tokens == int(computed.sum())
     assert work.flops == int(dense_flops(model.cost, computed).sum())
 
@@ -63,6 +66,7 @@ def test_packed_runs_the_model_that_is_measured_and_dense_the_one_in_float32():
     model = skim_model("bert")
     own = copy.deepcopy(model).bfloat16()
     assert make_baseline("packed", model, own).dtype == "bfloat16"
+    assert make_baseline("packed-float32", model, own).dtype == "float32"
     assert make_baseline("dense-sdpa", model, own).dtype == "float32"
     assert make_baseline("aligned", model, own).dtype == "float32"
 
@@ -91,7 +95,9 @@ def test_attention_that_transformers_lacks_is_refused():
         make_baseline("dense-sdpa", model, model)
 
 
-@pytest.mark.parametrize("name", ["dense", "dense-384", "packed-384", "aligned-16", "dense-sdpa-0", "", "Packed"])
+@pytest.mark.parametrize(
+    "name", ["dense", "dense-384", "packed-384", "packed-float32-384", "aligned-16", "dense-sdpa-0", "", "Packed"]
+)
 def test_unknown_baselines_are_refused(name):
     with pytest.raises(ConfigError, match=r"no baseline .*dense-eager"):
         parse_baseline(name)

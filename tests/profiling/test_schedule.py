@@ -31,7 +31,7 @@ def batch_of(workload, batch_size):
 
 
 @pytest.mark.parametrize("alignment", ["sequence", "context"])
-@pytest.mark.parametrize("inputs", [("tiles",), ("question", "hidden")])
+@pytest.mark.parametrize("inputs", [("tiles",), ("question", "hidden"), ("attended",)])
 def test_every_sample_keeps_just_what_is_scheduled(inputs, alignment):
     model, workload = scheduled({1: 0.5, 2: 0.25}, inputs=inputs, alignment=alignment)
     blocks = workload.blocks

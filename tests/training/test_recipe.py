@@ -7,7 +7,7 @@ from blockskim.errors import ConfigError
 from blockskim.training.recipe import Recipe, shipped_recipes
 
 
-@pytest.mark.parametrize("name", ["default", "paper-squad"])
+@pytest.mark.parametrize("name", ["default", "paper-squad", "predictors"])
 def test_shipped_recipes_load_and_round_trip(name):
     recipe = Recipe.load(name)
     assert name in shipped_recipes()
@@ -23,6 +23,13 @@ def test_the_paper_recipe_has_the_settings_of_the_paper():
     assert recipe.skim.alignment == "sequence"
 
 
+def test_only_the_predictors_recipe_trains_predictors_alone():
+    assert [name for name in shipped_recipes() if Recipe.load(name).predictors_only] == ["predictors"]
+    recipe = Recipe.load("predictors")
+    assert recipe.skim.inputs == ("attended",)
+    assert recipe.skim.alignment == "context"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -33,6 +40,9 @@ def test_the_paper_recipe_has_the_settings_of_the_paper():
         ("learning_rate: -1", "learning_rate is -1"),
         ("hidden_dropout: 1.5", "hidden_dropout is 1.5"),
         ("precision: half", "precision is 'half'"),
+        ("predictors_only: 1", "predictors_only is 1; it must be true or false"),
+        ("predictors_only: 'yes'", "predictors_only is 'yes'"),
+        ("predictors_only: null", "predictors_only is None"),
         ("skim: {block_size: 7}", "block_size is 7"),
         ("skim: {blocks: 7}", "unknown skim setting 'blocks'"),
         ("skim: 7", "skim is 7"),
@@ -50,7 +60,7 @@ def test_what_is_wrong_in_a_file_is_named(tmp_path, text, message):
 
 
 def test_a_missing_recipe_names_those_that_ship():
-    with pytest.raises(ConfigError, match="default, paper-squad"):
+    with pytest.raises(ConfigError, match="default, paper-squad, predictors"):
         Recipe.load("none-such")
 
 

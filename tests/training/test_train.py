@@ -11,7 +11,7 @@ from transformers import AutoModelForQuestionAnswering, TrainerCallback
 from blockskim.data.examples import Answer, Example
 from blockskim.data.windows import make_windows
 from blockskim.errors import BlockSkimError, ConfigError, DataError
-from blockskim.evaluation import evaluate
+from blockskim.evaluation import evaluate, evaluate_windows
 from blockskim.modeling import BlockSkimForQuestionAnswering
 from blockskim.training import train as training
 from blockskim.training.calibration import calibrate
@@ -150,6 +150,66 @@ def test_a_block_skim_model_can_be_trained_on(trained, tmp_path):
         training.train(output, examples(40, 3), [], tmp_path / "other", other, device="cpu")
 
 
+PREDICTORS_ONLY = RECIPE.replace(
+    predictors_only=True, epochs=2, eval_steps=0, skim={"block_size": 16, "inputs": ["attended", "question"]}
+)
+
+
+def frozen(weights):
+    """The weights that training predictors alone leaves as they are."""
+    return {name: value for name, value in weights.items() if name.startswith(("encoder.", "qa_outputs."))}
+
+
+def same_weights(found, expected):
+    assert list(found) == list(expected) != []
+    for name, value in found.items():
+        assert torch.equal(value, expected[name]), name
+
+
+def test_predictors_alone_are_trained_on_a_block_skim_model_with_others(trained, tmp_path, monkeypatch):
+    source, _ = trained
+    output = tmp_path / "predictors"
+    start, begun = training._start, []
+
+    def starting(*arguments):
+        model = start(*arguments)
+        begun.append({name: value.clone() for name, value in model.state_dict().items()})
+        return model
+
+    monkeypatch.setattr(training, "_start", starting)
+    lines = []
+    model = training.train(
+        source, examples(160, 6), examples(30, 7), output, PREDICTORS_ONLY, device="cpu", report=lines.append
+    )
+    before, after = (load_file(folder / "model.safetensors") for folder in (source, output))
+    same_weights(frozen(after), frozen(before))
+    same_weights(frozen(model.state_dict()), frozen(before))
+    learned = [name for name in after if name not in frozen(after)]
+    assert all(name.startswith("predictors.") for name in learned)
+    assert {name.split(".")[3] for name in learned} == {"attended", "question"}
+    assert all(not torch.equal(after[name], begun[0][name]) for name in learned)
+    assert lines[-1]["auc_1"] > 0.9
+    loaded = BlockSkimForQuestionAnswering.from_pretrained(output).eval()
+    assert loaded.skim_config == PREDICTORS_ONLY.skim
+    # What it answers without skimming is what it answered before.
+    windows = make_windows(examples(20, 8), word_piece(), RECIPE.windows)
+    original = BlockSkimForQuestionAnswering.from_pretrained(source).eval()
+    answers = [evaluate_windows(one, windows, 8, 0.0).answers for one in (loaded, original, model)]
+    assert answers[0] == answers[1] == answers[2]
+
+
+def test_predictors_alone_are_trained_on_a_model_that_answers(tmp_path):
+    tokenizer = word_piece()
+    dense = new_dense_model("bert", vocab_size=len(tokenizer), initializer_range=0.05)
+    dense.save_pretrained(tmp_path / "dense")
+    tokenizer.save_pretrained(tmp_path / "dense")
+    recipe = PREDICTORS_ONLY.replace(epochs=0.5)
+    training.train(tmp_path / "dense", examples(40, 0), [], tmp_path / "skimming", recipe, device="cpu")
+    after = load_file(tmp_path / "skimming" / "model.safetensors")
+    before = {name.replace("bert.", "encoder.", 1): value for name, value in dense.state_dict().items()}
+    same_weights(dict(sorted(frozen(after).items())), dict(sorted(before.items())))
+
+
 def test_nothing_is_overwritten_and_nothing_is_resumed_from_nowhere(trained, base, tmp_path):
     output, _ = trained
     with pytest.raises(BlockSkimError, match="--resume"):
@@ -181,6 +241,21 @@ def test_calibration_finds_a_cheaper_point_within_the_wish_twice_the_same(traine
     assert figures["flops_speedup"] == pytest.approx(first.chosen.flops_speedup)
     assert first.chosen.at_stake <= 1.0
     assert all(point.flops_speedup > 1 for point in first.front)
+
+
+def test_layers_that_save_less_than_asking_them_costs_are_not_asked(trained):
+    output, _ = trained
+    model = BlockSkimForQuestionAnswering.from_pretrained(output).eval()
+    windows = make_windows(examples(40, 5), word_piece(), RECIPE.windows)
+    free, dear = (calibrate(model, windows, max_f1_drop=1.0, overhead=overhead) for overhead in (0.0, 1.0))
+    assert free.chosen.flops_speedup > 1.05
+    assert dear.satisfied
+    assert dear.chosen == dear.dense
+    assert dear.front == ()
+    # Where the second layer saves a little more than the first alone, it is asked only when that costs nothing.
+    between = calibrate(model, windows, max_f1_drop=1.0, overhead=0.02)
+    asked = [sum(threshold > 0 for threshold in result.chosen.thresholds) for result in (free, between, dear)]
+    assert asked == sorted(asked, reverse=True)
 
 
 def test_a_wish_that_no_point_satisfies_gives_the_nearest(trained):

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -52,8 +53,8 @@ def make_baseline(
         ConfigError: there is no such baseline, or it is not possible with this model or this installation.
     """
     kind, pad_to = parse_baseline(name)
-    if kind == "packed":
-        return skim_contender(name, own, 0.0, trained)
+    if kind in ("packed", "packed-float32"):
+        return skim_contender(name, own if kind == "packed" else model, 0.0, trained)
     if kind == "aligned":
         return aligned_contender(name, model, thresholds, trained)
     if kind == "bert-base":
@@ -116,7 +117,7 @@ def _dense_work(dense: PreTrainedModel) -> Callable[[Inputs], Work]:
 
     def work(inputs: Inputs) -> Work:
         batch, tokens = inputs["input_ids"].shape
-        return Work(int(dense_flops(cost, torch.full((batch,), tokens)).sum()), batch * tokens)
+        return Work(int(dense_flops(cost, np.full(batch, tokens)).sum()), batch * tokens)
 
     return work
 

@@ -86,7 +86,7 @@ class Contender:
         prepare: a batch to the arguments of ``run``; not timed.
         run: arguments to logits; timed.
         work: what ``run`` computes on arguments; may run the model.
-        weight_bytes: size of its weights.
+        weight_bytes: size of its weights, copies of them in another layout included.
         layers: number of layers of a model that skims, 0 for one that doesn't.
         trained: False when its answers mean nothing, so that there is no use in scoring them.
         memory_seen: whether PyTorch sees the memory that it takes.
@@ -135,7 +135,7 @@ def skim_contender(
         prepare,
         run,
         work,
-        weight_bytes(model),
+        weight_bytes(model) + model.prepare(),
         layers=len(model.cost.layers),
         trained=trained,
         over_windows=over_windows,

@@ -12,12 +12,13 @@ BASELINES = {
     "dense-eager": "transformers' model with the same weights, eager attention, padded to the longest of the batch",
     "dense-sdpa": "the same with fused attention",
     "packed": "the same forward pass with nothing dropped: no padding, no skimming",
+    "packed-float32": "the same in float32, whatever skimming computes in",
     "aligned": "the batch-aligned scheme of the code that was released with the paper",
     "onnx-fp32": "the dense model in ONNX Runtime",
     "onnx-int8": "the same with weights quantised to int8",
     "bert-base": "a dense model of BERT-base's size with random weights, fused attention",
 }
-"""All but "packed" and "aligned" may be followed by ``-N``: input padded to N tokens."""
+"""All but the packed ones and "aligned" may be followed by ``-N``: input padded to N tokens."""
 
 # Layers, hidden size, attention heads, width of the feed-forward part.
 SHAPES: dict[str, tuple[int, int, int, int]] = {
@@ -31,7 +32,7 @@ SHAPES: dict[str, tuple[int, int, int, int]] = {
     "bert-large": (24, 1024, 16, 4096),
 }
 
-_NEVER_PADDED = ("packed", "aligned")
+_NEVER_PADDED = ("packed", "packed-float32", "aligned")
 _ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
 

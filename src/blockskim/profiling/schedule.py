@@ -5,6 +5,7 @@ replaced: each sample keeps a random choice of its blocks, of exactly the number
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from blockskim.errors import ConfigError
 from blockskim.inputs import LayerView
 from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.predictor import SkimPredictor
 from blockskim.profiling.keep import kept_blocks, share_after
 
 THRESHOLD = 0.5
@@ -28,7 +30,7 @@ class ScheduledPredictor(nn.Module):
     Which blocks stay is chosen at random among those that are still there, by seed, sample and number of blocks.
     """
 
-    def __init__(self, predictor: nn.Module, share: float, blocks: int, keep_full: int, seed: int) -> None:
+    def __init__(self, predictor: SkimPredictor, share: float, blocks: int, keep_full: int, seed: int) -> None:
         """Schedule one layer.
 
         Args:
@@ -40,6 +42,7 @@ class ScheduledPredictor(nn.Module):
         """
         super().__init__()
         self.predictor = predictor
+        self.wants_attention = predictor.wants_attention
         self.count = kept_blocks(share, blocks)
         self.keep_full = keep_full
         self.seed = seed
@@ -87,7 +90,7 @@ def install_schedule(
                 f"layers with one are {', '.join(map(str, model.skim_layers))}"
             )
     for layer in model.skim_layers:
-        predictor = model.predictors[str(layer)]
+        predictor: Any = model.predictors[str(layer)]
         if isinstance(predictor, ScheduledPredictor):
             predictor = predictor.predictor
         model.predictors[str(layer)] = ScheduledPredictor(

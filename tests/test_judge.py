@@ -1,0 +1,216 @@
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from blockskim import judge
+from blockskim.config import INPUTS
+from blockskim.judge import Judges, make_judge
+from blockskim.predictor import keep_probabilities
+from strategies import every_alignment, every_family, every_input
+from tiny_models import make_batch, new_skim_model, skim_model, views_of
+
+BATCH = make_batch("bert", [(4, 60), (2, 41), (6, 12), (3, 0)])
+
+
+def close(found, expected, atol=1e-5):
+    torch.testing.assert_close(found, expected, atol=atol, rtol=0)
+
+
+def skim_views(model, batch=BATCH):
+    with views_of(model) as views:
+        model.skim(**batch.inputs, thresholds=0.0, judge_all=True)
+    return views
+
+
+def by_modules(model, views):
+    """What the predictors' own modules say to views, by layer number."""
+    with torch.no_grad():
+        return {number: keep_probabilities(model.predictors[str(number)](view)) for number, view in views.items()}
+
+
+@every_family
+@every_input
+@every_alignment
+def test_judges_say_what_predictors_say(family, inputs, alignment):
+    model = skim_model(family, inputs, alignment)
+    views = skim_views(model, make_batch(family, BATCH.sizes))
+    expected = by_modules(model, views)
+    with torch.inference_mode():
+        judges = Judges().of(model._predictors())
+        assert list(judges) == [1, 2]
+        for number, view in views.items():
+            found = judges[number].probabilities(view)
+            assert (found.dtype, found.shape) == (torch.float32, (len(view.tokens),))
+            close(found, expected[number])
+            assert judges[number].wants_attention is model.predictors[str(number)].wants_attention
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 7, 8, 9, 16])
+@every_input
+def test_any_number_of_blocks_is_judged_each_by_itself(inputs, blocks):
+    model = skim_model("bert", inputs, "context")
+    whole, part = (skim_views(model, make_batch("bert", [(4, 8 * count)]))[1] for count in (16, blocks))
+    with torch.inference_mode():
+        found = make_judge(model.predictors["1"]).probabilities(part)
+        assert len(found) == blocks
+        assert len(make_judge(model.predictors["1"]).probabilities(whole)) == 16
+    close(found, by_modules(model, {1: part})[1])
+
+
+@every_input
+def test_predictors_in_bfloat16_judge_close_to_float32(inputs):
+    rounded = copy.deepcopy(skim_model("bert", inputs, "context")).bfloat16()
+    views = skim_views(rounded)
+    exact = copy.deepcopy(rounded).float()
+    with torch.inference_mode():
+        for number, judges in Judges().of(rounded._predictors()).items():
+            found = judges.probabilities(views[number])
+            assert found.dtype == torch.float32
+            expected = keep_probabilities(exact.predictors[str(number)](views[number]))
+            # Pooled features are worked on in float32. Tiles are not: their network rounds four times to 8 bits, and
+            # logits of up to 4 become probabilities.
+            close(found, expected, atol=0.03 if "tiles" in inputs else 1e-5)
+
+
+def test_networks_over_tiles_get_blocks_in_multiples(monkeypatch):
+    model = new_skim_model("bert", ("tiles",), "context")
+    shapes = []
+    model.predictors["1"].branches["tiles"].register_forward_pre_hook(lambda _, args: shapes.append(len(args[0])))
+    views = skim_views(model)
+    expected = by_modules(model, views)[1]
+    shapes.clear()
+    for multiple, filled in ((1, 16), (5, 20), (8, 16), (32, 32)):
+        monkeypatch.setattr(judge, "BLOCKS", multiple)
+        with torch.inference_mode():
+            close(make_judge(model.predictors["1"]).probabilities(views[1]), expected)
+        assert len(expected) == 16
+        assert shapes.pop() == filled
+
+
+class Everything(nn.Module):
+    """Keeps every block."""
+
+    def forward(self, view):
+        return torch.tensor([[-100.0, 100.0]]).expand(len(view.tokens), 2)
+
+
+class EverythingUnseen(Everything):
+    """And needs no attention for it."""
+
+    wants_attention = False
+
+
+def test_other_modules_are_called_as_they_are():
+    view = skim_views(skim_model("bert", ("hidden",), "context"))[1]
+    found = make_judge(Everything())
+    assert found.wants_attention
+    assert found.probabilities(view).tolist() == [1.0] * 16
+    assert not make_judge(EverythingUnseen()).wants_attention
+
+
+def test_a_model_skims_with_any_module_as_predictor():
+    model = new_skim_model("bert", ("attended",), "context")
+    assert not bool(model.skim(**BATCH.inputs, thresholds=0.99).trace.kept[0].equal(model.layout(*BATCH.masks).judged))
+    model.predictors["1"], model.predictors["2"] = Everything(), EverythingUnseen()
+    trace = model.skim(**BATCH.inputs, thresholds=0.99).trace
+    assert all(torch.equal(kept, trace.layout.judged) for kept in trace.kept)
+
+
+def test_judges_are_made_once_while_nothing_changes():
+    model = new_skim_model("bert", INPUTS, "context")
+    judges = model._judges.of(model._predictors())
+    first = list(judges.values())
+    model.skim(**BATCH.inputs, thresholds=0.5)
+    again = model._judges.of(model._predictors())
+    assert all(one is other for one, other in zip(first, again.values(), strict=True))
+
+
+def branch_of(model):
+    return next(iter(model.predictors["1"].branches.values()))
+
+
+def change_in_place(model):
+    with torch.no_grad():
+        branch_of(model)[-1].bias[1] += 1.0
+
+
+def step(model):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.3)
+    labels = model.layout(*BATCH.masks).judged.long()
+    model(**BATCH.inputs, skim_labels=labels).loss.backward()
+    optimizer.step()
+
+
+def train_with_a_fused_optimizer(model):
+    # It leaves no trace on the weights.
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.3, fused=True)
+    model.train()
+    for _ in range(2):
+        labels = model.layout(*BATCH.masks).judged.long()
+        model(**BATCH.inputs, skim_labels=labels).loss.backward()
+        optimizer.step()
+    model.eval()
+
+
+def load(model):
+    state = {
+        name: value + 0.2 if name.startswith("predictors") and value.is_floating_point() else value
+        for name, value in model.state_dict().items()
+    }
+    model.load_state_dict(state)
+
+
+def replace_a_weight(model):
+    last = branch_of(model)[-1]
+    last.weight = nn.Parameter(-last.weight.detach())
+
+
+def replace_a_layer(model):
+    branch_of(model)[-1] = nn.Linear(branch_of(model)[-1].in_features, 2)
+
+
+def replace_a_predictor(model):
+    model.predictors["1"] = copy.deepcopy(new_skim_model("bert", tuple(model.predictors["1"].branches)).predictors["2"])
+
+
+@every_input
+@pytest.mark.parametrize(
+    "change",
+    [
+        change_in_place,
+        step,
+        train_with_a_fused_optimizer,
+        load,
+        replace_a_weight,
+        replace_a_layer,
+        replace_a_predictor,
+    ],
+)
+def test_what_changes_in_a_predictor_changes_its_judgement(change, inputs):
+    model = new_skim_model("bert", inputs, "context")
+
+    def judged():
+        return model.skim(**BATCH.inputs, thresholds=0.0, judge_all=True).trace.probabilities.nan_to_num()
+
+    before = judged()
+    change(model)
+    after = judged()
+    with torch.no_grad():
+        dense = model(**BATCH.inputs).skim_logits.softmax(-1)[..., 1].transpose(0, 1)
+    close(after, dense.nan_to_num(), atol=1e-4)
+    assert float((after - before).abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_copies_of_a_model_judge_for_themselves(duplicate):
+    model = new_skim_model("bert", INPUTS, "context")
+    before = model.skim(**BATCH.inputs, thresholds=0.5).trace
+    other = duplicate(model)
+    assert torch.equal(other.skim(**BATCH.inputs, thresholds=0.5).trace.kept, before.kept)
+    change_in_place(other)
+    probabilities = [one.skim(**BATCH.inputs, thresholds=0.5).trace.probabilities[0] for one in (model, other)]
+    assert torch.equal(probabilities[0].nan_to_num(), before.probabilities[0].nan_to_num())
+    assert not torch.equal(probabilities[1].nan_to_num(), before.probabilities[0].nan_to_num())
