@@ -29,6 +29,16 @@ def calibrate(
         float | None,
         typer.Option("--target-speedup", min=1.0, metavar="X", help="Arithmetic to save: dense over spent, unpadded."),
     ] = None,
+    overhead: Annotated[
+        float,
+        typer.Option(
+            "--overhead",
+            min=0.0,
+            max=1.0,
+            metavar="X",
+            help="What asking one layer's predictor costs beyond its arithmetic, as a share of a dense run.",
+        ),
+    ] = 0.02,
     half: Annotated[bool, typer.Option("--half", help="Store the weights in float16, at half the size.")] = False,
     format: options.DataFormat = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="The first N examples only.")] = None,
@@ -83,6 +93,7 @@ def calibrate(
             target_speedup,
             batch_size,
             max_answer_len,
+            overhead=overhead,
             progress=None if quiet else tell,
         )
     save_calibrated(loaded.name, loaded.tokenizer, result, output, half)

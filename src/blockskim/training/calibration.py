@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -33,6 +34,11 @@ from blockskim.predictor import predictor_flops
 
 LOSSES = (0.0, *np.geomspace(5e-4, 0.3, 60).tolist())
 """Shares of the blocks at stake that a layer's threshold may drop: the steps of the search."""
+
+
+OVERHEAD = 0.02
+"""What asking the predictor of one layer costs beyond its arithmetic, as a share of a dense run: about what was
+measured for the shipped model on two cores (docs/performance.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,7 @@ def calibrate(
     max_answer_length: int = 30,
     points: int = 12,
     max_at_stake: float = 10.0,
+    overhead: float = OVERHEAD,
     progress: Callable[[str, int], None] | None = None,
 ) -> Calibration:
     """Choose thresholds for a wish; the model's settings are left as they are.
@@ -112,6 +119,8 @@ def calibrate(
         max_answer_length: most tokens in an answer.
         points: how many points of the front are confirmed by really skimming.
         max_at_stake: points that put more F1 at stake are not considered.
+        overhead: what asking the predictor of one layer costs beyond its arithmetic, as a share of a dense run. Layers
+            that save less than that are not asked.
         progress: told what is done, and the number of windows done.
 
     Raises:
@@ -121,7 +130,7 @@ def calibrate(
     dense, judgements, stakes = _record(model, windows, batch_size, max_answer_length, progress)
     assert dense.f1 is not None
     limit = max_at_stake if max_f1_drop is None else min(max_at_stake, max_f1_drop)
-    path = search(judgements, stakes, model, windows, limit)
+    path = search(judgements, stakes, model, windows, limit, overhead)
     front = []
     for point in spread(path, points, target_speedup):
         result = evaluate_windows(
@@ -189,33 +198,34 @@ def search(
     model: BlockSkimForQuestionAnswering,
     windows: WindowSet,
     max_at_stake: float,
+    overhead: float = OVERHEAD,
 ) -> list[Point]:
     """The front of simulated points, from nothing dropped to ``max_at_stake`` points of F1 at stake."""
-    simulate = simulator(judgements, stakes, model, windows)
+    simulate = simulator(judgements, stakes, model, windows, overhead)
     grid = threshold_grid(judgements, stakes)
     steps = np.zeros(len(judgements.layers), dtype=np.int64)
-    speedup, lost = simulate(grid[np.arange(len(steps)), steps])
-    path = [Point(tuple(grid[np.arange(len(steps)), steps].tolist()), speedup, lost)]
+    now = simulate(grid[np.arange(len(steps)), steps])
+    path = [Point(tuple(grid[np.arange(len(steps)), steps].tolist()), now.flops_speedup, now.at_stake)]
     while True:
-        best: tuple[float, int, int, float, float] | None = None
+        best: tuple[float, int, int, Simulated] | None = None
         for layer in range(len(steps)):
             # Steps that drop nothing more are passed over, so that the search does not stop at them.
             for step in range(steps[layer] + 1, grid.shape[1]):
                 trial = steps.copy()
                 trial[layer] = step
-                faster, worse = simulate(grid[np.arange(len(steps)), trial])
-                if worse > max_at_stake:
+                then = simulate(grid[np.arange(len(steps)), trial])
+                if then.at_stake > max_at_stake:
                     break
-                gain = (np.log(faster) - np.log(speedup)) / max(worse - lost, 1e-6)
+                gain = float(np.log(then.speedup / now.speedup)) / max(then.at_stake - now.at_stake, 1e-6)
                 if best is None or gain > best[0]:
-                    best = (float(gain), layer, step, faster, worse)
-                if worse > lost:
+                    best = (gain, layer, step, then)
+                if then.at_stake > now.at_stake and then.speedup > now.speedup:
                     break
         if best is None or best[0] <= 0:
             return path
-        _, layer, step, speedup, lost = best
+        _, layer, step, now = best
         steps[layer] = step
-        path.append(Point(tuple(grid[np.arange(len(steps)), steps].tolist()), speedup, lost))
+        path.append(Point(tuple(grid[np.arange(len(steps)), steps].tolist()), now.flops_speedup, now.at_stake))
 
 
 def threshold_grid(judgements: Judgements, stakes: Stakes) -> NDArray[np.float64]:
@@ -232,10 +242,28 @@ def threshold_grid(judgements: Judgements, stakes: Stakes) -> NDArray[np.float64
     return grid
 
 
+class Simulated(NamedTuple):
+    """What thresholds do in the simulation.
+
+    Attributes:
+        speedup: over the dense run, what asking predictors costs beyond their arithmetic included.
+        flops_speedup: of the arithmetic alone.
+        at_stake: F1 points of the answers that lose a block.
+    """
+
+    speedup: float
+    flops_speedup: float
+    at_stake: float
+
+
 def simulator(
-    judgements: Judgements, stakes: Stakes, model: BlockSkimForQuestionAnswering, windows: WindowSet
-) -> Callable[[NDArray[np.float64]], tuple[float, float]]:
-    """Make the function that tells speed-up and F1 at stake of thresholds. Shape: (layers,).
+    judgements: Judgements,
+    stakes: Stakes,
+    model: BlockSkimForQuestionAnswering,
+    windows: WindowSet,
+    overhead: float = OVERHEAD,
+) -> Callable[[NDArray[np.float64]], Simulated]:
+    """Make the function that tells what thresholds do. Shape: (layers,).
 
     It takes keep probabilities from the run in which nothing was dropped, so it is near the truth, not the truth.
     """
@@ -246,24 +274,24 @@ def simulator(
     questions = np.diff(windows.questions.bounds)[windows.windows[:, 0]]
     judging = _judging_flops(model, judgements.layers, questions)
     documents = windows.windows[:, 0]
-    tokens = torch.from_numpy(lengths)
-    dense = float(dense_flops(cost, tokens).sum())
+    dense = float(dense_flops(cost, lengths).sum())
 
-    def simulate(thresholds: NDArray[np.float64]) -> tuple[float, float]:
+    def simulate(thresholds: NDArray[np.float64]) -> Simulated:
         alive = np.ones(len(judgements.windows), dtype=bool)
         uses: dict[int, LayerUse] = {}
         for index, layer in enumerate(judgements.layers):
             if thresholds[index] <= 0:
                 continue
-            spent = judging[index] * np.bincount(judgements.windows, alive, count)
+            asked = judging[index] * np.bincount(judgements.windows, alive, count)
             passing = alive & (judgements.probabilities[index] >= thresholds[index])
             alive = _with_best(passing, alive, judgements.probabilities[index], documents[judgements.windows])
             kept = np.bincount(judgements.windows, judgements.tokens * alive, count)
             left = np.where(kept > 0, fixed + kept, np.where(lengths > fixed, 0.0, lengths))
-            uses[layer] = LayerUse(torch.from_numpy(left), torch.from_numpy(spent))
+            uses[layer] = LayerUse(left, asked)
         losing = np.unique(stakes.examples[~alive[stakes.blocks]])
         lost = float(stakes.f1[losing].sum()) / len(stakes.f1)
-        return dense / float(skim_flops(cost, uses, tokens).sum()), lost
+        spent = float(skim_flops(cost, uses, lengths).sum())
+        return Simulated(dense / (spent + overhead * len(uses) * dense), dense / spent, lost)
 
     return simulate
 

@@ -20,6 +20,8 @@ class Recipe:
     Attributes:
         skim: blocks, predictors and the weights of the skim loss.
         windows: how contexts are cut.
+        predictors_only: leave encoder and QA head as they are and train new predictors alone, so that what the model
+            answers without skimming does not change.
         epochs: passes over the data.
         batch_size: windows a step.
         learning_rate: of the encoder, at its peak.
@@ -39,6 +41,7 @@ class Recipe:
 
     skim: SkimConfig = field(default_factory=SkimConfig)
     windows: WindowSettings = field(default_factory=WindowSettings)
+    predictors_only: bool = False
     epochs: float = 2.0
     batch_size: int = 16
     learning_rate: float = 3e-5
@@ -67,6 +70,8 @@ class Recipe:
         for name in ("batch_size", "eval_steps", "eval_examples", "max_answer_length", "seed"):
             if not isinstance(getattr(self, name), int):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be a whole number")
+        if not isinstance(self.predictors_only, bool):
+            raise ConfigError(f"predictors_only is {self.predictors_only!r}; it must be true or false")
         if self.precision not in ("auto", "float32", "bfloat16", "float16"):
             raise ConfigError(f"precision is {self.precision!r}; it must be auto, float32, bfloat16 or float16")
 

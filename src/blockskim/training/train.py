@@ -182,9 +182,15 @@ def _start(base: str | Path, recipe: Recipe) -> BlockSkimForQuestionAnswering:
     """The model to train: new predictors on a checkpoint, or a Block-Skim model with those it has."""
     if is_block_skim(base):
         model = BlockSkimForQuestionAnswering.from_pretrained(base, dtype=torch.float32)
-        model.skim_config = recipe.skim
+        if recipe.predictors_only:
+            model = BlockSkimForQuestionAnswering.from_backbone(model, recipe.skim)
+        else:
+            model.skim_config = recipe.skim
     else:
         model = BlockSkimForQuestionAnswering.from_backbone(base, recipe.skim, dtype=torch.float32)
+    if recipe.predictors_only:
+        model.requires_grad_(False)
+        model.predictors.requires_grad_(True)
     for layer in model.modules():
         if isinstance(layer, torch.nn.Dropout):
             layer.p = recipe.hidden_dropout
