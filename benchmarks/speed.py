@@ -1,0 +1,105 @@
+"""The speed figures of docs/performance.md, measured again on this machine.
+
+    python benchmarks/speed.py --data dev-v1.1.json --output results/speed.json
+
+Each run is a ``blockskim benchmark`` of its own, so that no run meets what another left behind; its command line is
+kept beside its records. Nothing else should run meanwhile. It takes about half an hour on two cores; ``--only`` picks
+runs by name, and runs that the output file holds already are not repeated without ``--again``.
+"""
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+SCHEDULE = "3:0.5,6:0.25,9:0.125"
+RUNS = {
+    "schedule": f"--shape bert-base --length 512 --keep {SCHEDULE} --batch-size 1,16"
+    " --against dense-sdpa,packed,aligned",
+    "needy": "--shape bert-base --length 512 --keep 3:0.25 --keep-full 1 --batch-size 16"
+    " --against dense-sdpa,packed,aligned",
+    "keep-all": "--shape bert-base --length 512 --keep all --batch-size 1,16 --against dense-sdpa,packed",
+    "schedule-bfloat16": f"--shape bert-base --length 512 --keep {SCHEDULE} --batch-size 1,16 --dtype auto"
+    " --against dense-sdpa,packed",
+    "default": "--data {data} --limit 1000 --batch-size 1,32 --dtype auto --against packed --repeats 5",
+    "shares": "--data {data} --limit 128 --batch-size 32 --dtype auto --repeats 3"
+    " --against bert-base-384,dense-sdpa-384,dense-sdpa,packed-float32,packed",
+    "alternatives": "--data {data} --limit 128 --batch-size 1,32 --dtype auto --repeats 3"
+    " --against dense-eager,dense-sdpa,dense-eager-384,aligned{onnx}",
+}
+
+
+def main() -> None:
+    """Run what is asked for, and keep what was measured after each run."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="a SQuAD file to answer")
+    parser.add_argument("--output", type=Path, required=True, help="JSON file that gets the figures")
+    parser.add_argument("--only", nargs="*", choices=RUNS, default=list(RUNS))
+    parser.add_argument("--again", action="store_true", help="repeat runs that the output file holds")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--onnx", action="store_true", help="with ONNX Runtime among the alternatives")
+    chosen = parser.parse_args()
+    results = json.loads(chosen.output.read_text()) if chosen.output.exists() else {}
+    for name in chosen.only:
+        if name in results and not chosen.again:
+            continue
+        onnx = ",onnx-fp32,onnx-int8" if chosen.onnx else ""
+        arguments = RUNS[name].format(data=chosen.data, onnx=onnx).split()
+        command = ["benchmark", *arguments, "--threads", str(chosen.threads)]
+        sys.stderr.write(f"{name}: blockskim {' '.join(command)}\n")
+        done = subprocess.run(
+            [sys.executable, "-m", "blockskim", *command, "--json"], stdout=subprocess.PIPE, check=True, text=True
+        )
+        shown = " ".join(command).replace(str(chosen.data), chosen.data.name)
+        results[name] = {"command": f"blockskim {shown}", **_machine(), "records": json.loads(done.stdout)}
+        for line in summary(results[name]["records"]):
+            sys.stderr.write(f"  {line}\n")
+        chosen.output.parent.mkdir(parents=True, exist_ok=True)
+        temporary = chosen.output.with_suffix(".tmp")
+        temporary.write_text(json.dumps(results, indent=1) + "\n")
+        temporary.replace(chosen.output)
+
+
+def summary(records: list[dict[str, Any]]) -> list[str]:
+    """A line for each batch size and baseline: how many times as fast, and what share of saved arithmetic is time."""
+    lines = []
+    own = [record for record in records if record["name"] == "blockskim"]
+    for record in own:
+        for name, speedup in record["speedup_over"].items():
+            low, high = record["speedup_spread"][name]
+            line = f"batch {record['batch_size']}: {speedup:.2f} ({low:.2f} - {high:.2f}) times as fast as {name}"
+            baseline = next(
+                other for other in records if (other["name"], other["batch_size"]) == (name, record["batch_size"])
+            )
+            promised = 1 - record["flops"] / baseline["flops"]
+            if name == "packed" and promised > 0:
+                line += f"; {(1 - 1 / speedup) / promised:.0%} of the arithmetic saved ({promised:.1%}) is time saved"
+            lines.append(line)
+    return lines
+
+
+def _machine() -> dict[str, Any]:
+    processor = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        models = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
+        processor = f"{models[0]}, {len(models)} cores" if models else processor
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "processor": processor,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+if __name__ == "__main__":
+    main()
