@@ -29,9 +29,9 @@ RUNS = {
     "schedule-bfloat16": f"--shape bert-base --length 512 --keep {SCHEDULE} --batch-size 1,16 --dtype auto"
     " --against dense-sdpa,packed",
     "default": "--data {data} --limit 1000 --batch-size 1,32 --dtype auto --against packed --repeats 5",
-    "shares": "--data {data} --limit 128 --batch-size 32 --dtype auto --repeats 3"
+    "shares": "--data {data} --limit 64 --batch-size 32 --dtype auto --repeats 3"
     " --against bert-base-384,dense-sdpa-384,dense-sdpa,packed-float32,packed",
-    "alternatives": "--data {data} --limit 128 --batch-size 1,32 --dtype auto --repeats 3"
+    "alternatives": "--data {data} --limit 64 --batch-size 1,32 --dtype auto --repeats 3"
     " --against dense-eager,dense-sdpa,dense-eager-384,aligned{onnx}",
 }
 

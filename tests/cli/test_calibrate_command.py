@@ -6,6 +6,8 @@ import torch
 from cli_data import squad
 from safetensors.torch import load_file
 
+from blockskim.training import calibration
+
 
 @pytest.fixture
 def data(tmp_path):
@@ -34,14 +36,24 @@ def test_a_copy_of_the_model_gets_the_thresholds(call, model, data, tmp_path):
     assert again["flops_speedup"] == pytest.approx(values["chosen"]["flops_speedup"])
 
 
-def test_layers_that_cost_more_than_they_save_are_not_asked(call, model, data, tmp_path):
-    wish = ("--max-f1-drop", 100, "--json", "--dtype", "float32")
-    code, out, _ = call(*arguments(data, model, tmp_path / "dear", *wish, "--overhead", 1))
-    assert code == 0
-    assert not any(json.loads(out)["chosen"]["thresholds"])
-    code, out, _ = call(*arguments(data, model, tmp_path / "free", *wish, "--overhead", 0))
-    assert any(json.loads(out)["chosen"]["thresholds"])
-    assert call(*arguments(data, model, tmp_path / "never", *wish, "--overhead", 2))[0] == 2
+def test_the_overhead_of_asking_a_layer_is_passed_on(call, model, data, tmp_path, monkeypatch):
+    asked = []
+    calibrate = calibration.calibrate
+
+    def watching(*given, **settings):
+        asked.append(settings["overhead"])
+        return calibrate(*given, **settings)
+
+    monkeypatch.setattr(calibration, "calibrate", watching)
+    wish = ("--max-f1-drop", 100, "--json")
+    for index, more in enumerate([(), ("--overhead", 1), ("--overhead", 0)]):
+        code, out, _ = call(*arguments(data, model, tmp_path / str(index), *wish, *more))
+        assert code == 0
+        if index == 1:  # nothing saves as much as that
+            assert not any(json.loads(out)["chosen"]["thresholds"])
+    assert asked == [calibration.OVERHEAD, 1.0, 0.0]
+    for impossible in (-0.1, 1.1):
+        assert call(*arguments(data, model, tmp_path / "never", *wish, "--overhead", impossible))[0] == 2
 
 
 def test_half_stores_float16(call, model, data, tmp_path):
