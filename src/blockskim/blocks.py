@@ -1,4 +1,4 @@
-"""Blocks of tokens as pure tensor functions: layout, labels, tokens of a block, what survives.
+"""Blocks of tokens as pure functions: layout, labels, tokens of a block, what survives.
 
 Nothing here knows a model. A *block* is a run of ``block_size`` tokens (the last may be shorter). Only blocks that hold
 context and nothing else are *judged*: they have a relevance label, enter the skim loss and can be dropped. Question,
