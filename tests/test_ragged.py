@@ -483,6 +483,18 @@ def test_a_sample_without_context_runs_to_the_end():
     assert torch.equal(only.trace.flops, only.trace.dense_flops)
 
 
+@every_family
+def test_a_batch_without_samples_or_tokens_gives_nothing(family):
+    model, batch = skim_model(family, INPUTS, "context"), make_batch(family, SIZES)
+    nothing = model.skim(**batch.rows([]), thresholds=0.5)
+    assert nothing.start_logits.shape == nothing.end_logits.shape == (0, batch.real.shape[1])
+    assert nothing.trace.flops.tolist() == []
+    masked = {name: torch.zeros_like(value) if "mask" in name else value for name, value in batch.inputs.items()}
+    padding = model.skim(**masked, thresholds=0.5)
+    assert not bool(kept_tokens(padding).any())
+    assert padding.trace.flops.tolist() == [0] * len(SIZES)
+
+
 def test_layers_with_threshold_0_are_not_asked():
     model = skim_model("bert")
     batch = make_batch("bert", SIZES)

@@ -83,14 +83,15 @@ def can_pack(weight: Tensor) -> bool:
 
 
 def activation_of(module: Callable[[Tensor], Tensor]) -> Activation:
-    """The activation that a model's module or function is, known by its name."""
-    name = type(module).__name__ if isinstance(module, nn.Module) else getattr(module, "__name__", "")
+    """The activation that a model's module is, if it is one of PyTorch's or transformers' own."""
+    kind = type(module)
+    name = kind.__name__ if kind.__module__ == "transformers.activations" else ""
     exact = name == "GELUActivation" and getattr(module, "act", None) is F.gelu
-    if exact or (name == "GELU" and getattr(module, "approximate", None) == "none"):
+    if exact or (kind is nn.GELU and getattr(module, "approximate", None) == "none"):
         return Activation(module, ("gelu", "none"))
-    if name == "GELUTanh" or (name == "GELU" and getattr(module, "approximate", None) == "tanh"):
+    if name == "GELUTanh" or (kind is nn.GELU and getattr(module, "approximate", None) == "tanh"):
         return Activation(module, ("gelu", "tanh"))
-    if name == "ReLU":
+    if kind is nn.ReLU:
         return Activation(module, ("relu", ""))
     return Activation(module)
 

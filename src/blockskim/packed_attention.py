@@ -114,7 +114,9 @@ class _Run:
 
 def _attend_one(run: _Run, first: int, length: int, bias: Tensor | None) -> None:
     """One sequence, the fastest way for it."""
-    if length * run.query.shape[2] <= SHORT or (run.query.dtype == torch.float32 and length < LONG):
+    if run.query.dtype == torch.float64:
+        _attend_fused(run, slice(first, first + length), bias)
+    elif length * run.query.shape[2] <= SHORT or (run.query.dtype == torch.float32 and length < LONG):
         _attend_by_products(run, first, length, bias, torch.float32)
     elif run.query.dtype == torch.bfloat16 and has_fast_products():
         _attend_by_products(run, first, length, bias, torch.bfloat16)

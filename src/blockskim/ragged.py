@@ -153,7 +153,8 @@ def encode_ragged(
         hidden.append(survivors[: len(packing.origins)])
         origins.append(torch.from_numpy(packing.origins))
     if not hidden:
-        hidden.append(torch.empty((0, adapter.widths(adapter.layers(encoder)[0]).hidden), dtype=encoder.dtype))
+        width = adapter.widths(adapter.layers(encoder)[0]).hidden
+        hidden.append(torch.empty((0, width), dtype=encoder.dtype, device=input_ids.device))
         origins.append(torch.empty(0, dtype=torch.long))
     return RaggedResult(
         hidden[0] if len(hidden) == 1 else torch.cat(hidden),
