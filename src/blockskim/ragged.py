@@ -133,7 +133,7 @@ def encode_ragged(
     )
     lengths = real.sum(-1)
     judged, starts, sizes = (part.cpu().numpy() for part in (layout.judged, layout.starts, layout.lengths))
-    recorder = _Recorder(thresholds, judged, lengths)
+    recorder = _Recorder(judged, lengths)
     hidden, origins = [], []
     for group in _groups(lengths, groups_of, _group_tokens(adapter, encoder, input_ids.device)):
         packing = _pack(group, real, judged, starts, sizes, question, question_exists)
@@ -168,11 +168,10 @@ def encode_ragged(
 class _Recorder:
     """Notes what predictors do, group by group."""
 
-    def __init__(self, thresholds: Mapping[int, float], judged: NDArray[np.bool_], lengths: NDArray[np.int64]) -> None:
+    def __init__(self, judged: NDArray[np.bool_], lengths: NDArray[np.int64]) -> None:
         self._blank = np.full(judged.shape, np.nan, dtype=np.float32)
         self._lengths = lengths
         self._kept = judged
-        self._thresholds = thresholds
         self._records: dict[int, LayerRecord] = {}
 
     def note(

@@ -1,6 +1,6 @@
 """Encoder layers made ready for inference: packed weights, one projection for query, key and value, work in chunks.
 
-What follows attention works token by token, so it is done for some hundred tokens at a time: the widest intermediate
+What follows attention works token by token, so it is done for about a thousand tokens at a time: the widest intermediate
 result then stays in the processor's cache, and in memory that the C library keeps at hand instead of asking the system
 for fresh pages.
 """
@@ -93,7 +93,7 @@ def _plain_parts(adapter: EncoderAdapter, layer: nn.Module) -> PostNormParts | N
         type(norm) is nn.LayerNorm for norm in norms
     )
     # Pruned weights are made anew by a hook. Those on whole layers are transformers' own, for looking on.
-    modules = (*parts.linears, parts.attention_norm, parts.output_norm)
+    modules = (*parts.linears, *norms)
     plain &= not any(module._forward_hooks or module._forward_pre_hooks for module in modules)
     biased = {linear.bias is not None for linear in (parts.query, parts.key, parts.value)}
     return parts if plain and len(biased) == 1 else None
