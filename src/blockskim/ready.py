@@ -1,8 +1,8 @@
 """Encoder layers made ready for inference: packed weights, one projection for query, key and value, work in chunks.
 
-What follows attention works token by token, so it is done for about a thousand tokens at a time: the widest intermediate
-result then stays in the processor's cache, and in memory that the C library keeps at hand instead of asking the system
-for fresh pages.
+What follows attention works token by token, so it is done for about a thousand tokens at a time: the widest result on
+the way then stays in the cache of the processor, and in memory that the C library keeps at hand instead of asking the
+system for fresh pages.
 """
 
 from collections.abc import Callable, Sequence
