@@ -57,6 +57,7 @@ class Scene:
             torch.tensor(self.samples),
             question,
             torch.arange(width) < torch.tensor(questions)[:, None],
+            torch.arange(len(blocks)),
         )
 
 
@@ -169,6 +170,7 @@ def test_features_of_a_block_do_not_depend_on_other_blocks_and_samples(features)
         torch.tensor([0]),
         view.question[:1, :3],
         view.question_exists[:1, :3],
+        view.places[2:3],
     )
     torch.testing.assert_close(features(alone), everything[2:3], atol=1e-6, rtol=1e-6)
 

@@ -8,6 +8,7 @@ from torch import nn
 from blockskim import judge
 from blockskim.config import INPUTS
 from blockskim.judge import Judges, make_judge
+from blockskim.match import MatchPredictor
 from blockskim.predictor import keep_probabilities
 from strategies import every_alignment, every_family, every_input
 from tiny_models import make_batch, new_skim_model, skim_model, views_of
@@ -128,13 +129,18 @@ def test_judges_are_made_once_while_nothing_changes():
     assert all(one is other for one, other in zip(first, again.values(), strict=True))
 
 
+def last_of(model):
+    branch = branch_of(model)
+    return branch.decide if isinstance(branch, MatchPredictor) else branch[-1]
+
+
 def branch_of(model):
     return next(iter(model.predictors["1"].branches.values()))
 
 
 def change_in_place(model):
     with torch.no_grad():
-        branch_of(model)[-1].bias[1] += 1.0
+        last_of(model).bias[1] += 1.0
 
 
 def step(model):
@@ -164,12 +170,17 @@ def load(model):
 
 
 def replace_a_weight(model):
-    last = branch_of(model)[-1]
+    last = last_of(model)
     last.weight = nn.Parameter(-last.weight.detach())
 
 
 def replace_a_layer(model):
-    branch_of(model)[-1] = nn.Linear(branch_of(model)[-1].in_features, 2)
+    new = nn.Linear(last_of(model).in_features, 2)
+    branch = branch_of(model)
+    if isinstance(branch, MatchPredictor):
+        branch.decide = new
+    else:
+        branch[-1] = new
 
 
 def replace_a_predictor(model):

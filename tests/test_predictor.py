@@ -16,7 +16,8 @@ from blockskim.predictor import (
     SkimPredictor,
     TilePredictor,
     keep_probabilities,
-    predictor_flops,
+    predictor_cost,
+    whole_view,
 )
 
 FEATURES = {
@@ -24,6 +25,7 @@ FEATURES = {
     "question": question_features,
     "hidden": hidden_features,
     "attended": attended_features,
+    "match": whole_view,
 }
 
 
@@ -164,13 +166,16 @@ def make_view(heads=4, head_dim=8, hidden=20, block_size=16, question=6, blocks=
         torch.zeros(blocks, dtype=torch.long),
         torch.arange(1, question + 1)[None],
         torch.ones(1, question, dtype=torch.bool),
+        torch.arange(blocks),
     )
 
 
 WIDTHS = LayerWidths(20, 4, 8)
 
 
-@pytest.mark.parametrize("inputs", [("tiles",), ("question",), ("hidden",), ("attended",), ("hidden", "tiles"), INPUTS])
+@pytest.mark.parametrize(
+    "inputs", [("tiles",), ("question",), ("hidden",), ("attended",), ("match",), ("hidden", "tiles"), INPUTS]
+)
 def test_several_inputs_add_their_logits(inputs):
     torch.manual_seed(0)
     predictor = SkimPredictor(SkimConfig(block_size=16, inputs=inputs), WIDTHS).eval()
@@ -194,6 +199,7 @@ def test_predictor_width_is_that_of_the_hidden_layer():
         (("question",), True),
         (("hidden",), False),
         (("attended",), False),
+        (("match",), False),
         (("attended", "hidden"), False),
         (("hidden", "question"), True),
         (INPUTS, True),
@@ -227,7 +233,7 @@ def test_keep_probability_is_the_softmax_of_the_second_logit():
 
 
 @pytest.mark.parametrize("block_size", [8, 16, 32, 64])
-@pytest.mark.parametrize("inputs", [("tiles",), ("question",), ("hidden",), ("attended",), INPUTS])
+@pytest.mark.parametrize("inputs", [("tiles",), ("question",), ("hidden",), ("attended",), ("match",), INPUTS])
 def test_predictor_flops_are_what_the_counter_counts(inputs, block_size):
     config = SkimConfig(block_size=block_size, inputs=inputs, predictor_width=9)
     predictor = SkimPredictor(config, WIDTHS).eval()
@@ -235,10 +241,10 @@ def test_predictor_flops_are_what_the_counter_counts(inputs, block_size):
         view = make_view(block_size=block_size, question=question, blocks=blocks)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             predictor(view)
-        assert counter.get_total_flops() == blocks * predictor_flops(config, WIDTHS, question)
+        assert counter.get_total_flops() == predictor_cost(config, WIDTHS, question).of(blocks)
 
 
 def test_predictor_costs_less_than_a_hundredth_of_a_layer():
     widths, tokens = LayerWidths(768, 12, 64), 512
     layer = 2 * tokens * (4 * 768**2 + 2 * 768 * 3072) + 4 * tokens**2 * 768
-    assert predictor_flops(SkimConfig.paper(), widths, 12) * tokens / 32 < layer / 100
+    assert predictor_cost(SkimConfig.paper(), widths, 12).of(tokens // 32) < layer / 100

@@ -48,6 +48,8 @@ class LayerView:
         samples: the sample of each block. Shape: (blocks,)
         question: flat indices of each sample's question tokens. Shape: (samples, question)
         question_exists: False where a question is shorter. Shape: (samples, question)
+        places: the number of each block among the blocks of its sample before any was dropped; blocks come by sample,
+            then by number. Shape: (blocks,)
         bags: the tokens of blocks and questions once more; made from the above when None.
     """
 
@@ -59,6 +61,7 @@ class LayerView:
     samples: Tensor
     question: Tensor
     question_exists: Tensor
+    places: Tensor
     bags: Bags | None = None
 
 
@@ -115,7 +118,7 @@ def attended_features(view: LayerView) -> Tensor:
 
 def _pooled(view: LayerView, states: Tensor) -> Tensor:
     """Mean and maximum over each block, and mean over its question. Shapes: (tokens, width) to (blocks, 3 * width)."""
-    bags = view.bags or _bags(view)
+    bags = bags_of(view)
     # One operation for sets of all sizes; a set without a token has a mean of 0.
     means = F.embedding_bag(bags.tokens, states, bags.offsets, mode="mean")
     blocks = len(view.tokens)
@@ -124,7 +127,10 @@ def _pooled(view: LayerView, states: Tensor) -> Tensor:
     return torch.cat([means[:blocks], largest, means[blocks:].index_select(0, view.samples)], -1)
 
 
-def _bags(view: LayerView) -> Bags:
+def bags_of(view: LayerView) -> Bags:
+    """The tokens of a view's blocks and questions as sets."""
+    if view.bags is not None:
+        return view.bags
     sizes = torch.cat([view.exists.sum(1), view.question_exists.sum(1)])
     tokens = torch.cat([view.tokens[view.exists], view.question[view.question_exists]])
     return Bags(tokens, sizes.cumsum(0) - sizes)

@@ -7,12 +7,14 @@ arithmetic counts, and float32 has neither conversions nor kernels that are made
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import is_
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from blockskim.inputs import LayerView
+from blockskim.match import MatchPredictor, match_margin
 from blockskim.predictor import PooledPredictor, SkimPredictor, keep_probabilities
 from blockskim.watch import Watch, watch
 
@@ -69,16 +71,20 @@ def make_judge(predictor: nn.Module) -> Judge:
     if not isinstance(predictor, SkimPredictor):
         wants_attention = bool(getattr(predictor, "wants_attention", True))
         return Judge(lambda view: keep_probabilities(predictor(view)), wants_attention)
-    sources = [
-        (features, _pooled_margin(branch) if isinstance(branch, PooledPredictor) else _margin(branch))
-        for features, branch in predictor.sources()
-    ]
+    sources = [(features, _margin_of(branch)) for features, branch in predictor.sources()]
 
     def probabilities(view: LayerView) -> Tensor:
         margins = [margin(features(view)) for features, margin in sources]
         return torch.sigmoid(margins[0] if len(margins) == 1 else torch.stack(margins).sum(0))
 
     return Judge(probabilities, predictor.wants_attention)
+
+
+def _margin_of(branch: nn.Module) -> Callable[[Any], Tensor]:
+    """From what a branch takes to "relevant" minus "irrelevant" of each block."""
+    if isinstance(branch, PooledPredictor):
+        return _pooled_margin(branch)
+    return match_margin(branch) if isinstance(branch, MatchPredictor) else _margin(branch)
 
 
 def _pooled_margin(branch: PooledPredictor) -> Callable[[Tensor], Tensor]:

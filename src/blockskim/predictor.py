@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from blockskim.inputs import (
     question_features,
     tile_features,
 )
+from blockskim.match import ROUNDS, MatchPredictor
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class SkimPredictor(nn.Module):
 
         self.wants_attention = any(_SOURCES[name].wants_attention for name in config.inputs)
 
-    def sources(self) -> list[tuple[Callable[[LayerView], Tensor], nn.Module]]:
+    def sources(self) -> list[tuple[Callable[[LayerView], Any], nn.Module]]:
         """The function that makes the features of each branch, and the branch."""
         return [(_SOURCES[name].features, branch) for name, branch in self.branches.items()]
 
@@ -74,26 +76,48 @@ def keep_probabilities(logits: Tensor) -> Tensor:
     return (logits[..., 1].float() - logits[..., 0].float()).sigmoid()
 
 
-def predictor_flops(config: SkimConfig, widths: LayerWidths, question_tokens: int) -> int:
-    """Floating-point operations (2 a multiply-add) of judging one block, its question having ``question_tokens``.
+class JudgingCost(NamedTuple):
+    """Floating-point operations (2 a multiply-add) of a predictor.
+
+    Attributes:
+        block: of judging one block.
+        sample: once for every sample that has blocks to judge.
+    """
+
+    block: int
+    sample: int
+
+    def of(self, blocks: Any) -> Any:
+        """Operations of judging so many blocks of one sample; an array of numbers gives an array."""
+        return blocks * self.block + (blocks > 0) * self.sample
+
+
+def predictor_cost(config: SkimConfig, widths: LayerWidths, question_tokens: int) -> JudgingCost:
+    """What judging the blocks of a sample costs whose question has ``question_tokens``.
 
     Counted are matrix products and convolutions, as PyTorch's counter does; products of queries and keys included.
     """
-    return sum(_SOURCES[name].flops(config, widths, question_tokens) for name in config.inputs)
+    costs = [_SOURCES[name].cost(config, widths, question_tokens) for name in config.inputs]
+    return JudgingCost(sum(cost.block for cost in costs), sum(cost.sample for cost in costs))
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
     """An input: its features, the network that reads them, what both cost a block, whether it looks at attention."""
 
-    features: Callable[[LayerView], Tensor]
+    features: Callable[[LayerView], Any]
     build: Callable[[SkimConfig, LayerWidths], nn.Module]
-    flops: Callable[[SkimConfig, LayerWidths, int], int]
+    cost: Callable[[SkimConfig, LayerWidths, int], JudgingCost]
     wants_attention: bool
 
 
-def _cast(features: Tensor, branch: nn.Module) -> Tensor:
-    return features.to(next(branch.parameters()).dtype)
+def whole_view(view: LayerView) -> LayerView:
+    """The view itself, for a network that pools in a space that it learns."""
+    return view
+
+
+def _cast(features: Any, branch: nn.Module) -> Any:
+    return features.to(next(branch.parameters()).dtype) if isinstance(features, Tensor) else features
 
 
 def _question_width(widths: LayerWidths) -> int:
@@ -108,28 +132,35 @@ def _attended_width(widths: LayerWidths) -> int:
     return 3 * widths.heads * widths.head_dim
 
 
-def _pooled_flops(features: int, width: int) -> int:
+def _pooled_cost(features: int, width: int) -> int:
     return 2 * (features * width + width * 2)
 
 
-def _tile_flops(config: SkimConfig, widths: LayerWidths, _question_tokens: int) -> int:
+def _tile_cost(config: SkimConfig, widths: LayerWidths, _question_tokens: int) -> JudgingCost:
     size, heads = config.block_size, widths.heads
     scores = heads * widths.head_dim * size**2
     convolutions = heads**2 * 9 * (size**2 + (size // 2) ** 2)
-    return 2 * (scores + convolutions + heads * (size // 4) ** 2 * 2)
+    return JudgingCost(2 * (scores + convolutions + heads * (size // 4) ** 2 * 2), 0)
 
 
-def _question_flops(config: SkimConfig, widths: LayerWidths, question_tokens: int) -> int:
+def _question_cost(config: SkimConfig, widths: LayerWidths, question_tokens: int) -> JudgingCost:
     scores = 2 * 2 * widths.heads * widths.head_dim * config.block_size * question_tokens
-    return scores + _pooled_flops(_question_width(widths), config.predictor_width)
+    return JudgingCost(scores + _pooled_cost(_question_width(widths), config.predictor_width), 0)
 
 
-def _hidden_flops(config: SkimConfig, widths: LayerWidths, _question_tokens: int) -> int:
-    return _pooled_flops(_hidden_width(widths), config.predictor_width)
+def _hidden_cost(config: SkimConfig, widths: LayerWidths, _question_tokens: int) -> JudgingCost:
+    return JudgingCost(_pooled_cost(_hidden_width(widths), config.predictor_width), 0)
 
 
-def _attended_flops(config: SkimConfig, widths: LayerWidths, _question_tokens: int) -> int:
-    return _pooled_flops(_attended_width(widths), config.predictor_width)
+def _attended_cost(config: SkimConfig, widths: LayerWidths, _question_tokens: int) -> JudgingCost:
+    return JudgingCost(_pooled_cost(_attended_width(widths), config.predictor_width), 0)
+
+
+def _match_cost(config: SkimConfig, widths: LayerWidths, question_tokens: int) -> JudgingCost:
+    size, width = config.block_size, config.predictor_width
+    token = widths.heads * widths.head_dim * width
+    judged = (3 * width + 3) * width + ROUNDS * 5 * width * width + 2 * width
+    return JudgingCost(2 * (size * token + size * question_tokens * width + judged), 2 * question_tokens * token)
 
 
 def _build_tiles(config: SkimConfig, widths: LayerWidths) -> nn.Module:
@@ -149,9 +180,14 @@ def _build_attended(config: SkimConfig, widths: LayerWidths) -> nn.Module:
     return PooledPredictor(_attended_width(widths), config.predictor_width, normalize=True)
 
 
+def _build_match(config: SkimConfig, widths: LayerWidths) -> nn.Module:
+    return MatchPredictor(widths.heads * widths.head_dim, config.predictor_width)
+
+
 _SOURCES = {
-    "tiles": _Source(tile_features, _build_tiles, _tile_flops, True),
-    "question": _Source(question_features, _build_question, _question_flops, True),
-    "hidden": _Source(hidden_features, _build_hidden, _hidden_flops, False),
-    "attended": _Source(attended_features, _build_attended, _attended_flops, False),
+    "tiles": _Source(tile_features, _build_tiles, _tile_cost, True),
+    "question": _Source(question_features, _build_question, _question_cost, True),
+    "hidden": _Source(hidden_features, _build_hidden, _hidden_cost, False),
+    "attended": _Source(attended_features, _build_attended, _attended_cost, False),
+    "match": _Source(whole_view, _build_match, _match_cost, False),
 }

@@ -78,6 +78,7 @@ class _Packing:
         lengths: its tokens. Shape: (blocks,)
         samples: its sample in the group. Shape: (blocks,)
         places: its index in the flattened layout. Shape: (blocks,)
+        numbers: its number among the blocks of its sample. Shape: (blocks,)
         question: packed indices of each sample's question tokens. Shape: (samples, question)
         question_exists: False where a question is shorter. Shape: (samples, question)
     """
@@ -89,6 +90,7 @@ class _Packing:
     lengths: NDArray[np.int64]
     samples: NDArray[np.int64]
     places: NDArray[np.int64]
+    numbers: NDArray[np.int64]
     question: NDArray[np.int64]
     question_exists: NDArray[np.bool_]
 
@@ -255,6 +257,7 @@ def _pack(
         sizes[chosen, blocks],
         samples,
         chosen * judged.shape[1] + blocks,
+        blocks,
         # Entries that don't exist may lie beyond the end; any valid index does for them.
         np.where(exists, asked + shift[:, None], 0),
         exists,
@@ -336,12 +339,12 @@ def _view(packing: _Packing, rows: AttentionRows | None, hidden: Tensor, context
     tokens = np.where(exists, packing.starts[:, None] + offsets, packing.starts[:, None])
     in_bags = np.concatenate([tokens[exists], packing.question[packing.question_exists]])
     sizes = np.concatenate([packing.lengths, packing.question_exists.sum(1)])
-    places = (tokens, exists, packing.samples, packing.question, packing.question_exists)
+    places = (tokens, exists, packing.samples, packing.question, packing.question_exists, packing.numbers)
     bags = (in_bags, sizes.cumsum() - sizes)
-    first, second, third, fourth, fifth, bagged, bag_offsets = (
+    first, second, third, fourth, fifth, sixth, bagged, bag_offsets = (
         torch.from_numpy(part).to(hidden.device) for part in (*places, *bags)
     )
-    return LayerView(rows, hidden, context, first, second, third, fourth, fifth, Bags(bagged, bag_offsets))
+    return LayerView(rows, hidden, context, first, second, third, fourth, fifth, sixth, Bags(bagged, bag_offsets))
 
 
 def _staying_tokens(packing: _Packing, kept: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
@@ -381,6 +384,7 @@ def _drop(
     packing.lengths = packing.lengths[kept]
     packing.samples = packing.samples[kept]
     packing.places = packing.places[kept]
+    packing.numbers = packing.numbers[kept]
     packing.question = places[packing.question].clip(0)
 
 

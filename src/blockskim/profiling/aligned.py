@@ -17,7 +17,7 @@ from blockskim.blocks import token_indices
 from blockskim.flops import LayerCost
 from blockskim.inputs import Attention, LayerView
 from blockskim.modeling import BlockSkimForQuestionAnswering
-from blockskim.predictor import keep_probabilities, predictor_flops
+from blockskim.predictor import keep_probabilities, predictor_cost
 from blockskim.question import question_tokens
 
 
@@ -170,7 +170,7 @@ def aligned_flops(model: BlockSkimForQuestionAnswering, result: AlignedResult) -
         if number in result.judged:
             widths = model.adapter.widths(layers[number - 1])
             blocks = zip(result.judged[number].tolist(), result.questions.tolist(), strict=True)
-            total += sum(count * predictor_flops(model.skim_config, widths, asked) for count, asked in blocks)
+            total += sum(predictor_cost(model.skim_config, widths, asked).of(count) for count, asked in blocks)
     return total
 
 
@@ -206,7 +206,7 @@ def _view(
 ) -> LayerView:
     """The layer as predictors see it, tokens named by flat indices into (batch, tokens)."""
     width = batch.mask.shape[1]
-    samples = batch.alive.nonzero(as_tuple=True)[0]
+    samples, numbers = batch.alive.nonzero(as_tuple=True)
     first = torch.arange(len(batch.mask), device=batch.mask.device) * width
     indices, exists = token_indices(batch.starts[batch.alive] + first[samples], lengths[batch.alive], block_size)
     return LayerView(
@@ -218,6 +218,7 @@ def _view(
         samples,
         batch.question + first[:, None],
         question_exists,
+        numbers,
     )
 
 

@@ -1,0 +1,201 @@
+"""The match predictor: block tokens compared with question tokens, and blocks with each other.
+
+Late interaction as retrieval knows it (Khattab and Zaharia, 2020), on what attention gave, in a learned space of few
+dimensions. That alone says how well a block fits the question, not whether another one fits better, or whether the
+sentence that fits goes on in the next block. So blocks then see their neighbours and a summary of all blocks of their
+window, twice.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from blockskim.attention import take_rows
+from blockskim.inputs import LayerView, bags_of
+
+ROUNDS = 2
+"""How often blocks look at each other."""
+
+NOTHING = -1e2
+"""Similarity with a token that is not there; finite, and far below what is."""
+
+
+class MatchPredictor(nn.Module):
+    """Maps a layer's view to logits (blocks, 2)."""
+
+    def __init__(self, features: int, width: int) -> None:
+        """Make the network for attention output of ``features`` and comparisons in ``width`` dimensions."""
+        super().__init__()
+        self.norm = nn.LayerNorm(features)
+        self.block = nn.Linear(features, width)
+        self.question = nn.Linear(features, width)
+        self.join = nn.Linear(3 * width + 3, width)
+        self.rounds = nn.ModuleList(nn.Linear(5 * width, width) for _ in range(ROUNDS))
+        self.decide = nn.Linear(width, 2)
+        for module in self.modules():
+            # Tells transformers to leave PyTorch's weights. Its own are so small that next to nothing gets through
+            # five layers in a row, and learning takes several times as long.
+            module._is_hf_initialized = True  # type: ignore[assignment]
+
+    def forward(self, view: LayerView) -> Tensor:
+        """Logits of "irrelevant" and "relevant" for each block of the view. Shape: (blocks, 2)."""
+        states = F.relu(self.join(self._compared(view)))
+        around = _around(view)
+        for mix in self.rounds:
+            states = states + F.relu(mix(_with_others(states, around)))
+        logits: Tensor = self.decide(states)
+        return logits
+
+    def _compared(self, view: LayerView) -> Tensor:
+        """What each block has for itself, and how it fits the question. Shape: (blocks, 3 * width + 3)."""
+        dtype = self.block.weight.dtype
+        own = self.block(self.norm(take_rows(view.context, view.tokens).to(dtype)))
+        asked = self.question(self.norm(take_rows(view.context, view.question).to(dtype)))
+        exists, asked_exists = view.exists[..., None], view.question_exists[view.samples]
+        counts = view.exists.sum(1, keepdim=True)
+        asked_counts = view.question_exists.sum(1, keepdim=True).clamp_min(1)
+        similar = (own @ asked[view.samples].transpose(1, 2)) * own.shape[-1] ** -0.5
+        similar = similar.masked_fill(~(exists & asked_exists[:, None]), NOTHING)
+        by_question, by_block = similar.amax(1), similar.amax(2)
+        fits = (
+            (by_question * asked_exists).sum(1, keepdim=True) / asked_counts[view.samples],
+            by_question.amax(1, keepdim=True),
+            (by_block * view.exists).sum(1, keepdim=True) / counts,
+        )
+        # After the rectifier nothing is below 0, so 0 stands for a token that is not there in the maximum, too.
+        own, asked = F.relu(own) * exists, F.relu(asked) * view.question_exists[..., None]
+        pooled = (own.sum(1) / counts, own.amax(1), (asked.sum(1) / asked_counts)[view.samples])
+        return torch.cat([*pooled, *fits], -1)
+
+
+class _Around(NamedTuple):
+    """Who stands around each block.
+
+    Attributes:
+        samples: the sample of each block. Shape: (blocks,)
+        counts: blocks of each sample, at least 1. Shape: (samples, 1)
+        adjoining: True where a block and the next of the view follow each other in the input. Shape: (blocks - 1, 1)
+    """
+
+    samples: Tensor
+    counts: Tensor
+    adjoining: Tensor
+
+
+def _around(view: LayerView) -> _Around:
+    samples = view.samples
+    counts = torch.bincount(samples, minlength=len(view.question)).clamp_min(1)[:, None]
+    adjoining = (samples[1:] == samples[:-1]) & (view.places[1:] - view.places[:-1] == 1)
+    return _Around(samples, counts, adjoining[:, None])
+
+
+def _with_others(states: Tensor, around: _Around) -> Tensor:
+    """Each block's state, its neighbours' (0 where there is none), maximum and mean of its sample's blocks.
+
+    Shape: (blocks, width) to (blocks, 5 * width)
+    """
+    before = F.pad(states[:-1] * around.adjoining, (0, 0, 1, 0))
+    after = F.pad(states[1:] * around.adjoining, (0, 0, 0, 1))
+    return torch.cat([states, before, after, _summary(states, around)], -1)
+
+
+def _summary(states: Tensor, around: _Around) -> Tensor:
+    """Maximum and mean of the states of each block's sample. Shape: (blocks, width) to (blocks, 2 * width)."""
+    index = around.samples[:, None].expand_as(states)
+    blank = states.new_zeros(len(around.counts), states.shape[1])
+    # States are not negative, so 0 takes no part in the maximum.
+    largest = blank.scatter_reduce(0, index, states, "amax")
+    mean = blank.index_add(0, around.samples, states) / around.counts
+    return torch.cat([largest, mean.to(states.dtype)], -1)[around.samples]
+
+
+def match_margin(network: MatchPredictor) -> Callable[[LayerView], Tensor]:
+    """The same network for inference, in float32 and in half as many operations: calls cost more than arithmetic.
+
+    Returns:
+        A function from a view to "relevant" minus "irrelevant" of each block. Shape: (blocks,)
+    """
+    width = network.block.out_features
+    scale = width**-0.5
+    # Both projections in one, with the affine part of the norm and the scale of similarities in their weights.
+    both = torch.cat([_float(network.block.weight), _float(network.question.weight) * scale])
+    shift = torch.cat([_float(network.block.bias), _float(network.question.bias) * scale])
+    shift = shift + both @ _float(network.norm.bias)
+    both = (both * _float(network.norm.weight)).t().contiguous()
+    epsilon = network.norm.eps
+    join, join_bias = (
+        _float(network.join.weight).t().clone(memory_format=torch.contiguous_format),
+        _float(network.join.bias),
+    )
+    # The mean of the question comes scaled.
+    join[2 * width : 3 * width] /= scale
+    rounds = [(_float(mix.weight).t().contiguous(), _float(mix.bias)) for mix in network.rounds]
+    decide = _float(network.decide.weight)
+    difference, offset = decide[1] - decide[0], float(_float(network.decide.bias).diff())
+
+    def compared(view: LayerView) -> Tensor:
+        states = F.layer_norm(view.context.float(), view.context.shape[1:], eps=epsilon)
+        projected = torch.addmm(shift, states, both)
+        blocks, samples = len(view.tokens), len(view.question)
+        own = take_rows(projected[:, :width], view.tokens)
+        asked = take_rows(projected[:, width:], view.question)
+        bags = bags_of(view)
+        means = F.embedding_bag(bags.tokens, projected.relu(), bags.offsets, mode="mean")
+        shares = view.exists / view.exists.sum(1, keepdim=True)
+        asked_shares = view.question_exists / view.question_exists.sum(1, keepdim=True).clamp_min(1)
+        # Places beyond a block's end repeat its first token, which leaves maxima alone.
+        if samples == 1 and bool(view.question_exists.all()):
+            similar = (own.view(-1, width) @ asked[0].t()).view(blocks, -1, asked.shape[1])
+            asked_means = means[blocks:, width:].expand(blocks, -1)
+        else:
+            nothing = torch.where(view.question_exists, 0.0, NOTHING)[:, None].index_select(0, view.samples)
+            similar = torch.baddbmm(nothing, own, asked.index_select(0, view.samples).transpose(1, 2))
+            asked_means = means[blocks:, width:].index_select(0, view.samples)
+            asked_shares = asked_shares.index_select(0, view.samples)
+        by_question, by_block = similar.amax(1), similar.amax(2)
+        fits = (
+            (by_question * asked_shares).sum(1, keepdim=True),
+            by_question.amax(1, keepdim=True),
+            (by_block * shares).sum(1, keepdim=True),
+        )
+        return torch.cat([means[:blocks, :width], own.amax(1).relu_(), asked_means, *fits], 1)
+
+    def margin(view: LayerView) -> Tensor:
+        states = torch.addmm(join_bias, compared(view), join).relu_()
+        beside = _beside(view)
+        around = None if len(view.question) == 1 else _around(view)
+        for weight, bias in rounds:
+            neighbours = F.pad(states, (0, 0, 0, 1)).index_select(0, beside).view(len(states), -1)
+            if around is None:
+                everywhere = torch.cat([states.amax(0), states.mean(0)]).expand(len(states), -1)
+            else:
+                everywhere = _summary(states, around)
+            states = states + torch.addmm(bias, torch.cat([states, neighbours, everywhere], 1), weight).relu_()
+        return torch.mv(states, difference).add_(offset)
+
+    return margin
+
+
+def _beside(view: LayerView) -> Tensor:
+    """Indices of the blocks before and after each block, in turns, the number of blocks for none.
+
+    Shape: (2 * blocks,)
+    """
+    # On the host, where few numbers cost least.
+    samples, places = view.samples.cpu().numpy(), view.places.cpu().numpy()
+    blocks = len(samples)
+    indices = np.arange(blocks)
+    adjoining = (samples[1:] == samples[:-1]) & (places[1:] - places[:-1] == 1)
+    beside = np.full((blocks, 2), blocks)
+    beside[1:, 0] = np.where(adjoining, indices[:-1], blocks)
+    beside[:-1, 1] = np.where(adjoining, indices[1:], blocks)
+    return torch.from_numpy(beside.reshape(-1)).to(view.samples.device)
+
+
+def _float(value: Tensor | nn.Module) -> Tensor:
+    assert isinstance(value, Tensor)
+    return value.detach().float()
