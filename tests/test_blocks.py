@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blockskim.blocks import IGNORED, block_layout, relevance_labels, surviving_blocks, token_indices
+from blockskim.blocks import IGNORED, block_layout, relevance_labels, soften_labels, surviving_blocks, token_indices
 
 ALIGNMENTS = ["sequence", "context"]
 
@@ -246,3 +246,12 @@ def test_survivors_do_not_depend_on_the_order_of_groups():
 
 def test_no_blocks_no_survivors():
     assert surviving_blocks(np.zeros(0, dtype=np.float32), 0.5, np.zeros(0, dtype=np.int64), 0).shape == (0,)
+
+
+def test_blocks_beside_a_relevant_one_get_a_share():
+    labels = torch.tensor([[0, 0, 1, 0, 0, -100], [1, 1, 0, -100, 0, 0], [0, 0, 0, 0, 0, 1]])
+    expected = torch.tensor(
+        [[0, 0.25, 1, 0.25, 0, -100], [1, 1, 0.25, -100, 0, 0], [0, 0, 0, 0, 0.25, 1]], dtype=torch.float32
+    )
+    assert torch.equal(soften_labels(labels, 0.25), expected)
+    assert torch.equal(soften_labels(labels, 0.0), labels.float())

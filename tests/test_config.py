@@ -10,6 +10,7 @@ from blockskim.config import (
     INPUTS,
     SkimConfig,
     check_threshold,
+    layer_factors,
     layer_thresholds,
     setting_names,
 )
@@ -30,7 +31,9 @@ def configs(draw):
         inputs=tuple(draw(st.lists(st.sampled_from(INPUTS), min_size=1, unique=True))),
         layers=layers,
         thresholds=draw(one | st.lists(one, **size)),
-        skim_factor=draw(st.floats(0, 1e6)),
+        skim_factor=draw(st.floats(0, 1e6) | st.lists(st.floats(0, 1e6), **size)),
+        neighbor_relevance=draw(st.floats(0, 1)),
+        teaching_factor=draw(st.floats(0, 1e6)),
         balance_factor=draw(st.floats(1e-6, 1e6)),
         predictor_width=draw(st.integers(1, 4096)),
     )
@@ -121,6 +124,15 @@ def test_config_errors_are_value_errors_that_users_can_put_right():
         ("skim_factor", INFINITE, "inf"),
         ("skim_factor", "0.1", r"'0\.1'"),
         ("skim_factor", None, "None"),
+        ("skim_factor", (0.1, -0.2), r"-0\.2"),
+        ("skim_factor", (0.1, "1"), "'1'"),
+        ("neighbor_relevance", -0.1, r"-0\.1"),
+        ("neighbor_relevance", 1.5, r"1\.5"),
+        ("neighbor_relevance", NAN, "nan"),
+        ("neighbor_relevance", "0.5", r"'0\.5'"),
+        ("teaching_factor", -1, "-1"),
+        ("teaching_factor", INFINITE, "inf"),
+        ("teaching_factor", None, "None"),
         ("balance_factor", 0, "0"),
         ("balance_factor", -20, "-20"),
         ("balance_factor", INFINITE, "inf"),
@@ -198,3 +210,12 @@ def test_no_predictor_on_the_last_layer(layers):
 def test_a_model_of_one_layer_has_nothing_to_skim(num_layers):
     with pytest.raises(ConfigError, match=f"{num_layers} layer"):
         SkimConfig().resolve_layers(num_layers)
+
+
+def test_a_skim_factor_for_all_layers_or_one_each():
+    assert layer_factors(0.1, (1, 2, 5)) == (0.1, 0.1, 0.1)
+    assert layer_factors((1, 0.5, 0), (1, 2, 5)) == (1.0, 0.5, 0.0)
+    with pytest.raises(ConfigError, match=r"2 skim_factor for 3 layers.*1, 2, 5"):
+        layer_factors((1, 0.5), (1, 2, 5))
+    with pytest.raises(ConfigError, match="skim_factor"):
+        SkimConfig(layers=(1, 2), skim_factor=(0.1,))

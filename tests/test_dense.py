@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blockskim.inputs import tile_features
-from strategies import batches, every_alignment, every_family, every_input, few, seeds
+from strategies import batches, every_alignment, every_family, every_input, few, seeds, thresholds
 from tiny_models import FAMILIES, dense_model, make_batch, new_dense_model, new_skim_model, skim_model, views_of
 
 SIZES = [(4, 30), (2, 41), (6, 12), (3, 0)]
@@ -248,3 +248,53 @@ def test_gradients_of_the_qa_loss_are_those_of_transformers(family):
             assert theirs[name].grad is None, name
             continue
         torch.testing.assert_close(value.grad, theirs[name].grad, atol=1e-4, rtol=1e-3, msg=name)
+
+
+@every_family
+@every_input
+@every_alignment
+@few
+@given(batches, seeds, thresholds, st.integers(0, 9))
+def test_dropping_in_training_gives_what_skimming_gives(family, inputs, alignment, sizes, seed, values, padding):
+    batch = make_batch(family, sizes, seed, padding)
+    model = skim_model(family, inputs, alignment)
+    found = model(**batch.inputs, thresholds=values)
+    expected = model.skim(**batch.inputs, thresholds=values)
+    close(found.start_logits[batch.real], expected.start_logits[batch.real])
+    close(found.end_logits[batch.real], expected.end_logits[batch.real])
+    for index, number in enumerate(model.skim_layers):
+        if number in expected.trace.layers:
+            logits = found.skim_logits[:, index]
+            opinions = expected.trace.probabilities[expected.trace.layers.index(number)]
+            close((logits[..., 1] - logits[..., 0]).sigmoid().nan_to_num(-1), opinions.nan_to_num(-1), 1e-4)
+
+
+def test_training_drops_no_block_with_an_answer_and_learns_on_what_is_left():
+    model = new_skim_model("bert", ("match",), "context")
+    batch = make_batch("bert", [(4, 40), (2, 41)])
+    answers = torch.tensor([[8, 30], [5, -1]])
+    output = model(**batch.inputs, start_positions=answers, end_positions=answers, thresholds=1.0)
+    relevant = output.skim_labels == 1
+    assert relevant.sum() == 3
+    dropped = output.start_logits.isinf() & batch.real
+    assert bool(dropped.any())
+    layout = model.layout(*batch.masks)
+    for row, block in layout.judged.nonzero().tolist():
+        tokens = slice(int(layout.starts[row, block]), int(layout.starts[row, block] + layout.lengths[row, block]))
+        assert bool(dropped[row, tokens].all()) != bool(relevant[row, block])
+    # The second predictor judges what the first left over.
+    judged = ~output.skim_logits.isnan().any(-1)
+    assert torch.equal(judged[:, 0], layout.judged)
+    assert torch.equal(judged[:, 1], relevant)
+    output.loss.backward()
+    assert bool(output.loss.isfinite())
+    assert all(bool(value.grad.isfinite().all()) for value in model.parameters() if value.grad is not None)
+
+
+def test_bfloat16_on_a_cpu_attends_alike_with_and_without_gradients():
+    model = new_skim_model("bert", ("hidden",)).to(torch.bfloat16)
+    batch = make_batch("bert", SIZES, padding=3)
+    with torch.no_grad():
+        expected = model(**batch.inputs).start_logits
+    found = model(**batch.inputs).start_logits
+    torch.testing.assert_close(found[batch.real], expected[batch.real], atol=0.1, rtol=0.1)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from blockskim.losses import block_loss, span_loss
+from blockskim.losses import block_loss, span_loss, teaching_loss
 
 
 def logits_of(*shape, seed=0):
@@ -88,3 +88,29 @@ def test_padding_never_enters_the_span_loss():
     found.backward()
     assert not filled[0].grad[:, 6:].any()
     assert bool(filled[0].grad.isfinite().all())
+
+
+def test_a_share_of_relevance_counts_as_that_much_of_a_relevant_and_an_irrelevant_block():
+    logits = torch.tensor([[0.3, -0.2], [1.0, 2.0]])
+    costs = -logits.log_softmax(-1)
+    expected = (0.75 * costs[0, 0] + 20 * 0.25 * costs[0, 1] + costs[1, 0]) / (0.75 + 20 * 0.25 + 1)
+    torch.testing.assert_close(block_loss(logits, torch.tensor([0.25, 0.0]), 20.0), expected)
+
+
+@given(st.integers(1, 9), st.integers(0, 99))
+def test_teaching_is_the_cross_entropy_with_the_teachers_opinion(blocks, seed):
+    pupil, teacher = logits_of(blocks, 2, seed=seed), logits_of(blocks, 2, seed=seed + 100)
+    loss = teaching_loss(pupil, teacher)
+    shares = teacher.detach().softmax(-1)
+    torch.testing.assert_close(loss, -(shares * pupil.log_softmax(-1)).sum(-1).mean())
+    loss.backward()
+    assert teacher.grad is None
+    # The pupil is drawn to the teacher, and stays where it agrees.
+    torch.testing.assert_close(pupil.grad, (pupil.detach().softmax(-1) - shares) / blocks)
+
+
+def test_teaching_about_no_block_is_0_with_a_gradient():
+    pupil = logits_of(0, 2)
+    loss = teaching_loss(pupil, torch.zeros(0, 2))
+    loss.backward()
+    assert loss.item() == 0.0

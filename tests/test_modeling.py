@@ -8,10 +8,11 @@ from hypothesis import given
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoModelForQuestionAnswering
 
+from blockskim.blocks import soften_labels
 from blockskim.config import INPUTS, SkimConfig
 from blockskim.encoders import supported_types
 from blockskim.errors import ConfigError, ModelError
-from blockskim.losses import block_loss
+from blockskim.losses import block_loss, teaching_loss
 from blockskim.model_config import BlockSkimConfig
 from blockskim.modeling import BlockSkimForQuestionAnswering, check_loadable
 from strategies import every_alignment, every_family, every_input, few, seeds
@@ -373,6 +374,43 @@ def test_loss_weights_can_change_at_any_time():
     after = outputs()
     assert not torch.allclose(after.skim_loss, before.skim_loss)
     torch.testing.assert_close(after.loss, after.qa_loss + 0.5 * after.skim_loss)
+
+
+def test_a_skim_factor_a_layer_weighs_each_layers_part():
+    model = new_skim_model("bert", alignment="context")
+    batch = make_batch("bert", SIZES)
+    positions = torch.tensor([8, 9, 10, 0])
+    model.skim_config = model.skim_config.replace(skim_factor=(0.5, 2.0), neighbor_relevance=0.3)
+    output = model(**batch.inputs, start_positions=positions, end_positions=positions)
+    labels = soften_labels(output.skim_labels, 0.3).flatten()
+    parts = [block_loss(output.skim_logits[:, layer].flatten(0, 1), labels, 20.0) for layer in range(2)]
+    torch.testing.assert_close(output.skim_loss, parts[0] + parts[1])
+    torch.testing.assert_close(output.loss, output.qa_loss + 0.5 * parts[0] + 2.0 * parts[1])
+    with pytest.raises(ConfigError, match="3 skim_factor for 2 layers"):
+        model.skim_config = model.skim_config.replace(skim_factor=(0.5, 2.0, 1.0))
+
+
+@pytest.mark.parametrize("thresholds", [None, 0.6])
+def test_the_last_predictor_teaches_those_before_it(thresholds):
+    model = new_skim_model("bert", ("attended",), "context")
+    model.skim_config = model.skim_config.replace(teaching_factor=0.7, skim_factor=0.0)
+    batch = make_batch("bert", SIZES)
+    positions = torch.tensor([8, 9, 10, 0])
+    output = model(**batch.inputs, start_positions=positions, end_positions=positions, thresholds=thresholds)
+    seen = ~output.skim_logits[:, 1].isnan().any(-1)
+    expected = teaching_loss(output.skim_logits[:, 0][seen], output.skim_logits[:, 1][seen])
+    torch.testing.assert_close(output.teaching_loss, expected)
+    torch.testing.assert_close(output.loss, output.qa_loss + 0.7 * expected)
+    output.teaching_loss.backward()
+    first, last = model.predictors.values()
+    assert all(bool(value.grad.any()) for value in first.parameters())
+    assert all(value.grad is None for value in last.parameters())
+
+
+def test_dropping_in_the_dense_pass_needs_the_context():
+    batch = make_batch("bert", SIZES)
+    with pytest.raises(ModelError, match="context_mask"):
+        skim_model("bert")(**batch.without_context(), thresholds=0.5)
 
 
 def test_given_labels_are_used_and_those_of_blocks_that_are_not_judged_ignored():

@@ -32,7 +32,7 @@ SIZES = {
     "max_position_embeddings": 200,
     "initializer_range": 0.15,
 }
-INPUT_SETS = (("tiles",), ("question",), ("hidden",), ("attended",), INPUTS)
+INPUT_SETS = (("tiles",), ("question",), ("hidden",), ("attended",), ("match",), INPUTS)
 ALIGNMENTS = ("sequence", "context")
 FIRST_ID, SEPARATOR = 5, 4
 START = 3
@@ -116,6 +116,7 @@ def new_skim_model(
     """A Block-Skim model around ``dense_model(family)`` that a test may change."""
     dense = dense_model(family)
     torch.manual_seed(1)  # after the dense model: making it seeds, too
+    settings.setdefault("skim_factor", 0.1)
     config = SkimConfig(block_size=block_size, alignment=alignment, inputs=inputs, predictor_width=8, **settings)
     model = BlockSkimForQuestionAnswering.from_backbone(dense, config)
     spread_opinions(model, family)
@@ -141,7 +142,7 @@ def spread_opinions(model: BlockSkimForQuestionAnswering, family: str) -> None:
         for predictor, found in zip(model.predictors.values(), differences, strict=True):
             opinions = found[~found.isnan()]
             factor = 4.0 / float((opinions - opinions.mean()).abs().max())
-            outputs = [branch[-1] for branch in predictor.branches.values()]
+            outputs = [getattr(branch, "decide", None) or branch[-1] for branch in predictor.branches.values()]
             for output in outputs:
                 output.weight.mul_(factor)
                 output.bias.mul_(factor)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -98,6 +99,21 @@ def relevance_labels(layout: BlockLayout, start_positions: Tensor, end_positions
     last = first + layout.lengths[:, :, None] - 1
     overlaps = (starts >= 0) & (starts <= ends) & (starts <= last) & (ends >= first)
     return overlaps.any(-1).long().masked_fill(~layout.judged, IGNORED)
+
+
+def soften_labels(labels: Tensor, neighbor_relevance: float) -> Tensor:
+    """Give irrelevant blocks beside a relevant one a share of relevance.
+
+    Args:
+        labels: 1 relevant, 0 irrelevant, negative not judged, in the order of the input. Shape: (batch, blocks)
+        neighbor_relevance: that share, from 0 to 1.
+
+    Returns:
+        Float labels. Shape: (batch, blocks)
+    """
+    relevant = F.pad(labels == 1, (1, 1))
+    beside = (relevant[:, :-2] | relevant[:, 2:]) & (labels == 0)
+    return torch.where(beside, neighbor_relevance, labels.float())
 
 
 def token_indices(starts: Tensor, lengths: Tensor, block_size: int) -> tuple[Tensor, Tensor]:

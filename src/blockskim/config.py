@@ -8,7 +8,7 @@ from typing import Any, Self
 from blockskim.errors import ConfigError
 
 ALIGNMENTS = ("sequence", "context")
-INPUTS = ("tiles", "question", "hidden", "attended")
+INPUTS = ("tiles", "question", "hidden", "attended", "match")
 BLOCK_SIZES = (8, 16, 32, 64)
 
 
@@ -22,27 +22,35 @@ class SkimConfig:
             that holds any question or special token is never dropped), ``"context"`` cuts the context alone, so that
             every context token belongs to a block that can be dropped.
         inputs: what a predictor sees, any of ``"tiles"`` (the diagonal attention tiles of the paper), ``"question"``
-            (attention between block and question), ``"hidden"`` (pooled hidden states) and ``"attended"`` (pooled
-            attention output). Several are fused by adding their logits.
+            (attention between block and question), ``"hidden"`` (pooled hidden states), ``"attended"`` (pooled
+            attention output) and ``"match"`` (attention output of block and question compared token by token, each
+            block beside the others of its window). Several are fused by adding their logits.
         layers: the layers that have a predictor. None: every layer but the last, where a predictor could only
             delete answers.
         thresholds: a block is dropped after a layer's attention when its keep probability is below the layer's
             threshold. A number holds for every layer, a sequence has one number a layer of ``layers``. 0 keeps all.
-        skim_factor: weight of the skim loss beside the QA loss (alpha in the paper).
+        skim_factor: weight of the skim loss beside the QA loss (alpha in the paper); a number for every layer, or one
+            a layer of ``layers``.
         balance_factor: class weight of relevant blocks in the skim loss (beta in the paper).
+        neighbor_relevance: how relevant blocks right before and after a relevant one count in the skim loss, from 0
+            (the paper) to 1.
+        teaching_factor: weight of a loss that draws the keep probabilities of all layers to those of the last one with
+            a predictor, which knows most. 0 in the paper.
         predictor_width: width of the hidden layer of the networks of all inputs but ``tiles``.
 
     Raises:
         ConfigError: a value is impossible.
     """
 
-    block_size: int = 32
+    block_size: int = 16
     alignment: str = "context"
-    inputs: tuple[str, ...] = ("question", "hidden")
+    inputs: tuple[str, ...] = ("match",)
     layers: tuple[int, ...] | None = None
     thresholds: float | tuple[float, ...] = 0.0
-    skim_factor: float = 0.1
+    skim_factor: float | tuple[float, ...] = 0.3
     balance_factor: float = 20.0
+    neighbor_relevance: float = 0.0
+    teaching_factor: float = 0.0
     predictor_width: int = 64
 
     def __post_init__(self) -> None:
@@ -52,6 +60,8 @@ class SkimConfig:
             self.layers = tuple(_whole("layers", layer) for layer in _items("layers", self.layers))
         if not isinstance(self.thresholds, int | float):
             self.thresholds = tuple(_number("thresholds", value) for value in _items("thresholds", self.thresholds))
+        if not isinstance(self.skim_factor, int | float):
+            self.skim_factor = tuple(_number("skim_factor", value) for value in _items("skim_factor", self.skim_factor))
         self.check()
 
     def check(self) -> None:
@@ -74,16 +84,22 @@ class SkimConfig:
                 raise ConfigError(f"layers is {list(self.layers)}; it must rise and name each layer once")
         for threshold in [self.thresholds] if isinstance(self.thresholds, int | float) else self.thresholds:
             check_threshold(threshold)
-        for name in ("skim_factor", "balance_factor"):
-            value = _number(name, getattr(self, name))
+        factors = (self.skim_factor,) if isinstance(self.skim_factor, int | float) else self.skim_factor
+        named = [("skim_factor", factor) for factor in factors]
+        for name, given in (*named, *((name, getattr(self, name)) for name in ("balance_factor", "teaching_factor"))):
+            value = _number(name, given)
             if not (math.isfinite(value) and value >= 0):
                 raise ConfigError(f"{name} is {value}; it must be a finite number of at least 0")
+        if not 0 <= _number("neighbor_relevance", self.neighbor_relevance) <= 1:
+            raise ConfigError(f"neighbor_relevance is {self.neighbor_relevance}; it must be from 0 to 1")
         if self.balance_factor == 0:
             raise ConfigError("balance_factor is 0; relevant blocks must have some weight")
         if _whole("predictor_width", self.predictor_width) < 1:
             raise ConfigError(f"predictor_width is {self.predictor_width}; it must be at least 1")
-        if not isinstance(self.thresholds, int | float) and self.layers is not None:
-            _check_count(self.thresholds, self.layers)
+        if self.layers is not None:
+            for name in ("thresholds", "skim_factor"):
+                if not isinstance(getattr(self, name), int | float):
+                    _check_count(name, getattr(self, name), self.layers)
 
     @classmethod
     def paper(cls, **changes: Any) -> Self:
@@ -91,7 +107,7 @@ class SkimConfig:
 
         (Every layer but the last, where one could only delete answers.) Keyword arguments replace single values.
         """
-        return cls(**{"block_size": 32, "alignment": "sequence", "inputs": ("tiles",), **changes})
+        return cls(**{"block_size": 32, "alignment": "sequence", "inputs": ("tiles",), "skim_factor": 0.1, **changes})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -156,14 +172,26 @@ def layer_thresholds(thresholds: float | Sequence[float], layers: Sequence[int])
     """
     if isinstance(thresholds, int | float):
         return (check_threshold(thresholds),) * len(layers)
-    _check_count(thresholds, layers)
+    _check_count("thresholds", thresholds, layers)
     return tuple(check_threshold(value) for value in thresholds)
 
 
-def _check_count(thresholds: Sequence[float], layers: Sequence[int]) -> None:
-    if len(thresholds) != len(layers):
+def layer_factors(factors: float | Sequence[float], layers: Sequence[int]) -> tuple[float, ...]:
+    """One skim factor a predictor layer, from a number for all of them or a sequence with one each.
+
+    Raises:
+        ConfigError: there are more or fewer than layers.
+    """
+    if isinstance(factors, int | float):
+        return (float(factors),) * len(layers)
+    _check_count("skim_factor", factors, layers)
+    return tuple(float(factor) for factor in factors)
+
+
+def _check_count(name: str, values: Sequence[float], layers: Sequence[int]) -> None:
+    if len(values) != len(layers):
         raise ConfigError(
-            f"{len(thresholds)} thresholds for {len(layers)} layers with a predictor "
+            f"{len(values)} {name} for {len(layers)} layers with a predictor "
             f"({_listing(layers)}); give one number for all or one a layer"
         )
 

@@ -1,18 +1,23 @@
-"""The dense forward pass: nothing is dropped, every predictor judges every block. Differentiable, for training."""
+"""The dense forward pass: every layer runs on every token. Differentiable, for training.
+
+Every predictor judges every block, unless the pass is told to drop blocks as inference does. What is dropped is then
+hidden from the layers that follow and has no part in the result, which is the same as if it were not there.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from blockskim.attention import AttentionRows, Bias, attend_padded
-from blockskim.blocks import BlockLayout, token_indices
+from blockskim.blocks import BlockLayout, surviving_blocks, token_indices
 from blockskim.encoders import EncoderAdapter
 from blockskim.inputs import LayerView
-from blockskim.predictor import SkimPredictor
+from blockskim.predictor import SkimPredictor, keep_probabilities
 from blockskim.question import question_tokens
 
 
@@ -22,12 +27,31 @@ class DenseResult:
 
     Attributes:
         hidden: Shape: (batch, tokens, hidden)
-        skim_logits: logits of each layer's predictor for the judged blocks, in the order of ``layout.judged``'s True
-            entries; by layer number. Shape: (judged, 2) each
+        skim_logits: logits of each layer's predictor for the blocks that were there, in the order of the True entries
+            of ``present``; by layer number. Shape: (blocks, 2) each
+        present: which of the judged blocks, in the order of ``layout.judged``'s True entries, each layer's predictor
+            saw; by layer number. Shape: (judged,) each
+        mask: True on real tokens that were not dropped. Shape: (batch, tokens)
     """
 
     hidden: Tensor
     skim_logits: Mapping[int, Tensor]
+    present: Mapping[int, Tensor]
+    mask: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Dropping:
+    """What a training pass is to drop.
+
+    Attributes:
+        thresholds: by layer number; blocks with a lower keep probability are dropped after the layer's attention.
+        protected: judged blocks that stay whatever their predictors say, in the order of ``layout.judged``'s True
+            entries. Shape: (judged,)
+    """
+
+    thresholds: Mapping[int, float]
+    protected: Tensor
 
 
 def encode_dense(
@@ -39,6 +63,7 @@ def encode_dense(
     token_type_ids: Tensor | None,
     context_mask: Tensor | None,
     layout: BlockLayout | None,
+    dropping: Dropping | None = None,
 ) -> DenseResult:
     """Run all layers on all tokens of a padded batch.
 
@@ -51,6 +76,7 @@ def encode_dense(
         token_type_ids: Shape: (batch, tokens)
         context_mask: 1 on context tokens; needed with a layout. Shape: (batch, tokens)
         layout: the blocks to judge; None to judge none.
+        dropping: what to drop; None for nothing.
 
     Returns:
         Hidden states and predictor logits.
@@ -69,7 +95,8 @@ def encode_dense(
     blocks = None
     if layout is not None and context_mask is not None and bool(layout.judged.any()):
         blocks = _find_blocks(input_ids, attention_mask, context_mask, layout)
-    logits = {}
+    logits: dict[int, Tensor] = {}
+    present: dict[int, Tensor] = {}
     for number, layer in enumerate(adapter.layers(encoder), start=1):
         query, key, value = adapter.project(layer, hidden)
         dropout = adapter.attention_dropout(layer) if layer.training else 0.0
@@ -83,22 +110,79 @@ def encode_dense(
             context = _attend(query, key, value, adapter.scale(layer), mask, bias, dropout)
         joined = context.reshape(batch, tokens, -1)
         if blocks is not None and number in predictors:
-            logits[number] = predictors[number](LayerView(rows, hidden.flatten(0, 1), joined.flatten(0, 1), *blocks))
+            present[number] = blocks.present
+            logits[number] = predictors[number](_view(rows, hidden.flatten(0, 1), joined.flatten(0, 1), blocks))
+            if dropping is not None and dropping.thresholds.get(number, 0.0) > 0:
+                dropped = _dropped(logits[number], dropping.thresholds[number], dropping.protected, blocks)
+                mask = mask & ~_tokens_of(blocks, dropped, batch * tokens).view(batch, tokens)
+                blocks = replace(blocks, present=blocks.present & ~dropped)
         hidden = adapter.finish(layer, joined, hidden)
-    return DenseResult(hidden, logits)
+    return DenseResult(hidden, logits, present, mask)
 
 
-def _find_blocks(
-    input_ids: Tensor, attention_mask: Tensor, context_mask: Tensor, layout: BlockLayout
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Flat indices of the tokens of blocks and questions, in the order in which ``LayerView`` takes them."""
+@dataclass(frozen=True, slots=True)
+class _Blocks:
+    """The judged blocks and the questions of a batch, tokens as flat indices; names as in ``LayerView``.
+
+    Attributes:
+        present: which of the blocks were not dropped so far. Shape: (judged,)
+    """
+
+    tokens: Tensor
+    exists: Tensor
+    samples: Tensor
+    question: Tensor
+    question_exists: Tensor
+    places: Tensor
+    present: Tensor
+
+
+def _find_blocks(input_ids: Tensor, attention_mask: Tensor, context_mask: Tensor, layout: BlockLayout) -> _Blocks:
     batch, tokens = input_ids.shape
     samples, columns = layout.judged.nonzero(as_tuple=True)
     starts = layout.starts[samples, columns] + samples * tokens
     indices, exists = token_indices(starts, layout.lengths[samples, columns], layout.block_size)
     question, question_exists = question_tokens(input_ids, attention_mask, context_mask)
     question = question + torch.arange(batch, device=question.device)[:, None] * tokens
-    return indices, exists, samples, question, question_exists
+    return _Blocks(
+        indices, exists, samples, question, question_exists, columns, torch.ones_like(samples, dtype=torch.bool)
+    )
+
+
+def _view(rows: AttentionRows | None, hidden: Tensor, context: Tensor, blocks: _Blocks) -> LayerView:
+    """A layer as its predictor sees it: with the blocks that are still there."""
+    there = blocks.present
+    return LayerView(
+        rows,
+        hidden,
+        context,
+        blocks.tokens[there],
+        blocks.exists[there],
+        blocks.samples[there],
+        blocks.question,
+        blocks.question_exists,
+        blocks.places[there],
+    )
+
+
+def _dropped(logits: Tensor, threshold: float, protected: Tensor, blocks: _Blocks) -> Tensor:
+    """Judged blocks that a layer drops; the likeliest of a sample stays even when none passes. Shape: (judged,)."""
+    probabilities = keep_probabilities(logits.detach()).cpu().numpy()
+    there = blocks.present
+    samples = blocks.samples[there].cpu().numpy()
+    # Protected blocks are sure to pass, so that they are what survives where nothing else does.
+    probabilities = np.where(protected[there].cpu().numpy(), np.float32(1.0), probabilities)
+    kept = surviving_blocks(probabilities, threshold, samples, len(blocks.question))
+    dropped = torch.zeros_like(there)
+    dropped[there] = torch.from_numpy(~kept).to(there.device)
+    return dropped
+
+
+def _tokens_of(blocks: _Blocks, chosen: Tensor, count: int) -> Tensor:
+    """True for the tokens of some blocks. Shape: (count,)."""
+    marked = torch.zeros(count, dtype=torch.bool, device=chosen.device)
+    marked[blocks.tokens[chosen][blocks.exists[chosen]]] = True
+    return marked
 
 
 def _row_bias(encoder: PreTrainedModel, adapter: EncoderAdapter, tokens: int) -> Bias:
@@ -112,7 +196,10 @@ def _row_bias(encoder: PreTrainedModel, adapter: EncoderAdapter, tokens: int) ->
 def _attend(
     query: Tensor, key: Tensor, value: Tensor, scale: float, mask: Tensor, bias: Tensor | None, dropout: float
 ) -> Tensor:
-    """Fused attention where no predictor looks. Shapes as in ``attend_padded``."""
+    """Attention where no predictor looks. Shapes as in ``attend_padded``."""
+    if torch.is_grad_enabled() and query.device.type == "cpu" and query.dtype == torch.bfloat16:
+        # The backward pass of the CPU's fused attention takes over twice as long as that of plain products.
+        return attend_padded(query, key, value, scale, mask, bias, dropout)[0]
     scores_mask = mask[:, None, None, :]
     if bias is not None:
         scores_mask = bias.to(query.dtype).masked_fill(~scores_mask, torch.finfo(query.dtype).min)

@@ -39,13 +39,31 @@ def block_loss(logits: Tensor, labels: Tensor, balance_factor: float) -> Tensor:
 
     Args:
         logits: Shape: (blocks, 2)
-        labels: 1 relevant, 0 not, -100 left out. Shape: (blocks,)
+        labels: 1 relevant, 0 not, anything between for a share of both, negative for left out. Shape: (blocks,)
         balance_factor: weight of relevant blocks; irrelevant ones weigh 1.
 
     Returns:
         A scalar in float32; 0 when no block is judged.
     """
-    if not bool((labels >= 0).any()):
+    judged = labels >= 0
+    if not bool(judged.any()):
         return logits.sum() * 0.0
-    weight = torch.tensor([1.0, balance_factor], device=logits.device)
-    return F.cross_entropy(logits.float(), labels, weight=weight)
+    share = labels[judged].float()
+    losses = -F.log_softmax(logits[judged].float(), -1)
+    irrelevant, relevant = 1 - share, balance_factor * share
+    return (irrelevant * losses[:, 0] + relevant * losses[:, 1]).sum() / (irrelevant + relevant).sum()
+
+
+def teaching_loss(logits: Tensor, teacher: Tensor) -> Tensor:
+    """Mean cross entropy between one predictor's opinion and that of a later one, which learns nothing from it.
+
+    Args:
+        logits: of the earlier predictor. Shape: (blocks, 2)
+        teacher: logits of the later one for the same blocks. Shape: (blocks, 2)
+
+    Returns:
+        A scalar in float32; 0 when there is no block.
+    """
+    if not len(logits):
+        return logits.sum() * 0.0
+    return F.cross_entropy(logits.float(), teacher.detach().float().softmax(-1))

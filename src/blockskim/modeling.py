@@ -20,16 +20,16 @@ from transformers import (
 )
 from transformers.utils.generic import ModelOutput
 
-from blockskim.blocks import BlockLayout, block_layout, relevance_labels
-from blockskim.config import SkimConfig, layer_thresholds
-from blockskim.dense import encode_dense
+from blockskim.blocks import BlockLayout, block_layout, relevance_labels, soften_labels
+from blockskim.config import SkimConfig, layer_factors, layer_thresholds
+from blockskim.dense import DenseResult, Dropping, encode_dense
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
 from blockskim.flops import LayerUse, ModelCost, dense_flops, model_cost, skim_flops
 from blockskim.judge import Judges
-from blockskim.losses import block_loss, span_loss
+from blockskim.losses import block_loss, span_loss, teaching_loss
 from blockskim.model_config import BlockSkimConfig
-from blockskim.predictor import SkimPredictor, predictor_flops
+from blockskim.predictor import SkimPredictor, predictor_cost
 from blockskim.ragged import RaggedResult, encode_ragged
 from blockskim.ready import ReadyLayers
 from blockskim.trace import SkimTrace
@@ -46,11 +46,14 @@ class BlockSkimOutput(ModelOutput):
     """What the dense forward pass returns.
 
     Attributes:
-        loss: ``qa_loss + skim_factor * skim_loss``, as far as there are labels.
+        loss: ``qa_loss + skim_factor * skim_loss + teaching_factor * teaching_loss``, as far as there are labels; with
+            a skim factor a layer, each layer's part of the skim loss has its own.
         qa_loss: cross entropy of the answer span.
         skim_loss: sum over layers of the cross entropy of block relevance.
-        start_logits: Shape: (batch, tokens)
-        end_logits: Shape: (batch, tokens)
+        teaching_loss: sum over all layers but the last with a predictor of the cross entropy with that one's opinion;
+            None when it has no weight.
+        start_logits: -inf where a token was dropped. Shape: (batch, tokens)
+        end_logits: likewise. Shape: (batch, tokens)
         skim_logits: logits of "irrelevant" and "relevant" from each predictor, NaN for blocks that are not judged.
             Shape: (batch, layers with a predictor, blocks, 2)
         skim_labels: the labels that the skim loss compared with. Shape: (batch, blocks)
@@ -59,6 +62,7 @@ class BlockSkimOutput(ModelOutput):
     loss: Tensor | None = None
     qa_loss: Tensor | None = None
     skim_loss: Tensor | None = None
+    teaching_loss: Tensor | None = None
     start_logits: Tensor | None = None
     end_logits: Tensor | None = None
     skim_logits: Tensor | None = None
@@ -106,6 +110,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         layers = self.adapter.layers(self.encoder)
         numbers = self._skim_config.resolve_layers(len(layers))
         layer_thresholds(self._skim_config.thresholds, numbers)
+        layer_factors(self._skim_config.skim_factor, numbers)
         self.qa_outputs = nn.Linear(encoder_config.hidden_size, 2)
         self.predictors = nn.ModuleDict(
             {
@@ -125,18 +130,23 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
 
     @skim_config.setter
     def skim_config(self, value: SkimConfig) -> None:
-        built = ("block_size", "alignment", "inputs", "predictor_width")
-        changed = [name for name in built if getattr(value, name) != getattr(self._skim_config, name)]
-        numbers = value.resolve_layers(len(self.adapter.layers(self.encoder)))
-        if numbers != self.skim_layers:
-            changed.append("layers")
+        changed = self.built_otherwise(value)
         if changed:
             raise ModelError(
                 f"{changed[0]} can't change from {getattr(self._skim_config, changed[0])!r} to "
                 f"{getattr(value, changed[0])!r}: the predictors were built for it; make a new model with from_backbone"
             )
-        layer_thresholds(value.thresholds, numbers)
+        layer_thresholds(value.thresholds, self.skim_layers)
+        layer_factors(value.skim_factor, self.skim_layers)
         self._skim_config = value
+
+    def built_otherwise(self, value: SkimConfig) -> list[str]:
+        """Names of the settings that call for other predictors than the model has; none if it can take the settings."""
+        built = ("block_size", "alignment", "inputs", "predictor_width")
+        changed = [name for name in built if getattr(value, name) != getattr(self._skim_config, name)]
+        if value.resolve_layers(len(self.adapter.layers(self.encoder))) != self.skim_layers:
+            changed.append("layers")
+        return changed
 
     @property
     def skim_layers(self) -> tuple[int, ...]:
@@ -261,6 +271,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         start_positions: Tensor | None = None,
         end_positions: Tensor | None = None,
         skim_labels: Tensor | None = None,
+        thresholds: float | Sequence[float] | None = None,
         return_dict: bool | None = None,
     ) -> BlockSkimOutput:
         """Run all layers on all tokens and let every predictor judge every block.
@@ -275,19 +286,30 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
             end_positions: last token, inclusive. Same shape.
             skim_labels: 1 relevant, 0 irrelevant, -100 not judged; made from the positions when None.
                 Shape: (batch, blocks)
+            thresholds: drop blocks as inference does, but none that is relevant: a number for all layers, or a sequence
+                with one a layer. None: drop nothing.
             return_dict: accepted for the sake of transformers' Trainer; the result always has names.
 
         Returns:
             Losses as far as there are labels, and logits.
+
+        Raises:
+            ModelError: skim_labels are not those of the batch, or there are thresholds without a context_mask.
+            ConfigError: a threshold is impossible.
         """
         if torch.is_grad_enabled():
             # Weights are about to change, and fused optimizers leave no trace of it.
             self._forget()
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
+        if thresholds is not None and context_mask is None:
+            raise ModelError("thresholds need context_mask, 1 on context tokens, to know what may be dropped")
         # Predictors that nothing is to be learned about need not be asked, and need no attention matrix.
-        idle = self.training and self._skim_config.skim_factor == 0
+        config = self._skim_config
+        factors = layer_factors(config.skim_factor, self.skim_layers)
+        idle = self.training and thresholds is None and not any(factors) and not config.teaching_factor
         layout = None if context_mask is None or idle else self.layout(attention_mask, context_mask)
+        labels = None if layout is None else _labels(layout, config, skim_labels, start_positions, end_positions)
         result = encode_dense(
             self.encoder,
             self.adapter,
@@ -297,21 +319,24 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
             token_type_ids,
             context_mask,
             layout,
+            None if layout is None or thresholds is None else self._dropping(layout, labels, thresholds),
         )
         start_logits, end_logits = self.qa_outputs(result.hidden).unbind(-1)
+        if thresholds is not None:
+            gone = attention_mask.bool() & ~result.mask
+            start_logits, end_logits = (part.masked_fill(gone, -torch.inf) for part in (start_logits, end_logits))
         output = BlockSkimOutput(start_logits=start_logits, end_logits=end_logits)
+        parts = []
         if start_positions is not None and end_positions is not None:
             starts, ends = (
                 positions.reshape(len(positions), -1)[:, 0].clamp_min(-1)
                 for positions in (start_positions, end_positions)
             )
-            output.qa_loss = span_loss(start_logits, end_logits, attention_mask.bool(), starts, ends)
+            output.qa_loss = span_loss(start_logits, end_logits, result.mask, starts, ends)
+            parts.append(output.qa_loss)
         if layout is not None:
-            self._judge(output, layout, result.skim_logits, skim_labels, start_positions, end_positions)
-        if output.qa_loss is not None or output.skim_loss is not None:
-            parts = [] if output.qa_loss is None else [output.qa_loss]
-            if output.skim_loss is not None:
-                parts.append(self._skim_config.skim_factor * output.skim_loss)
+            parts += self._judge(output, layout, result, labels, factors)
+        if parts:
             output.loss = torch.stack(parts).sum()
         return output
 
@@ -386,35 +411,57 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
     def _predictors(self) -> dict[int, Any]:
         return {int(number): predictor for number, predictor in self.predictors.items()}
 
+    def _dropping(self, layout: BlockLayout, labels: Tensor | None, thresholds: float | Sequence[float]) -> Dropping:
+        values = layer_thresholds(thresholds, self.skim_layers)
+        protected = torch.zeros_like(layout.judged) if labels is None else labels == 1
+        return Dropping(dict(zip(self.skim_layers, values, strict=True)), protected[layout.judged])
+
     def _judge(
         self,
         output: BlockSkimOutput,
         layout: BlockLayout,
-        logits: Any,
+        result: DenseResult,
         labels: Tensor | None,
-        start_positions: Tensor | None,
-        end_positions: Tensor | None,
-    ) -> None:
-        """Fill in the predictors' logits and, with labels, the skim loss."""
+        factors: Sequence[float],
+    ) -> list[Tensor]:
+        """Fill in the predictors' logits and, with labels, the skim loss; returns what of it is part of the loss."""
         shape = (layout.judged.shape[0], len(self.skim_layers), layout.judged.shape[1], 2)
         full = torch.full(shape, torch.nan, device=layout.judged.device)
         for index, number in enumerate(self.skim_layers):
-            if number in logits:
-                full[:, index][layout.judged] = logits[number].detach().float()
+            if number in result.skim_logits:
+                opinions = full.new_full((len(result.present[number]), 2), torch.nan)
+                opinions[result.present[number]] = result.skim_logits[number].detach().float()
+                full[:, index][layout.judged] = opinions
         output.skim_logits = full
-        if labels is None and start_positions is not None and end_positions is not None:
-            labels = relevance_labels(layout, start_positions, end_positions)
         if labels is None:
-            return
-        if labels.shape != layout.judged.shape:
-            raise ModelError(
-                f"skim_labels has the shape {tuple(labels.shape)}, but this batch has {tuple(layout.judged.shape)} "
-                f"blocks of {layout.block_size} tokens ({self._skim_config.alignment} alignment)"
-            )
-        judged = labels[layout.judged]
-        losses = [block_loss(part, judged, self._skim_config.balance_factor) for part in logits.values()]
-        output.skim_loss = torch.stack(losses).sum() if losses else full.new_zeros(())
-        output.skim_labels = labels.masked_fill(~layout.judged, -100)
+            return []
+        output.skim_labels = labels
+        config = self._skim_config
+        targets = soften_labels(labels, config.neighbor_relevance)[layout.judged]
+        losses = {
+            number: block_loss(part, targets[result.present[number]], config.balance_factor)
+            for number, part in result.skim_logits.items()
+        }
+        output.skim_loss = torch.stack(list(losses.values())).sum() if losses else full.new_zeros(())
+        weights = dict(zip(self.skim_layers, factors, strict=True))
+        parts = [weights[number] * loss for number, loss in losses.items()]
+        if config.teaching_factor:
+            output.teaching_loss = self._teach(result, full)
+            parts.append(config.teaching_factor * output.teaching_loss)
+        return parts
+
+    def _teach(self, result: DenseResult, blank: Tensor) -> Tensor:
+        """The last predictor's opinions of the blocks that it saw, taught to all before it."""
+        if len(result.skim_logits) < 2:
+            return blank.new_zeros(())
+        *pupils, last = sorted(result.skim_logits)
+        seen = result.present[last]
+        return torch.stack(
+            [
+                teaching_loss(result.skim_logits[number][seen[result.present[number]]], result.skim_logits[last])
+                for number in pupils
+            ]
+        ).sum()
 
     def _trace(self, layout: BlockLayout, result: RaggedResult) -> SkimTrace:
         shape = (0, *layout.judged.shape)
@@ -423,8 +470,9 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         uses = {}
         for number, record in result.records.items():
             widths = self.adapter.widths(layers[number - 1])
-            each = {count: predictor_flops(self._skim_config, widths, count) for count in set(questions)}
-            uses[number] = LayerUse(record.left, record.judged * np.array([each[count] for count in questions]))
+            each = {count: predictor_cost(self._skim_config, widths, count) for count in set(questions)}
+            spent = [each[count].of(blocks) for count, blocks in zip(questions, record.judged.tolist(), strict=True)]
+            uses[number] = LayerUse(record.left, np.array(spent, dtype=np.int64))
         kept = [record.kept for record in result.records.values()]
         probabilities = [record.probabilities for record in result.records.values()]
         return SkimTrace(
@@ -436,6 +484,26 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
             dense_flops=torch.from_numpy(dense_flops(self.cost, result.lengths)),
             tokens=torch.from_numpy(result.lengths),
         )
+
+
+def _labels(
+    layout: BlockLayout,
+    config: SkimConfig,
+    labels: Tensor | None,
+    start_positions: Tensor | None,
+    end_positions: Tensor | None,
+) -> Tensor | None:
+    """The labels of a batch's blocks, given or made from positions; None when there is neither."""
+    if labels is None and start_positions is not None and end_positions is not None:
+        labels = relevance_labels(layout, start_positions, end_positions)
+    if labels is None:
+        return None
+    if labels.shape != layout.judged.shape:
+        raise ModelError(
+            f"skim_labels has the shape {tuple(labels.shape)}, but this batch has {tuple(layout.judged.shape)} "
+            f"blocks of {layout.block_size} tokens ({config.alignment} alignment)"
+        )
+    return labels.masked_fill(~layout.judged, -100)
 
 
 def check_loadable(name_or_path: str | Path) -> None:

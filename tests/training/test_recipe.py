@@ -7,7 +7,7 @@ from blockskim.errors import ConfigError
 from blockskim.training.recipe import Recipe, shipped_recipes
 
 
-@pytest.mark.parametrize("name", ["default", "paper-squad", "predictors"])
+@pytest.mark.parametrize("name", ["default", "paper-squad", "predictors", "qa", "skim"])
 def test_shipped_recipes_load_and_round_trip(name):
     recipe = Recipe.load(name)
     assert name in shipped_recipes()
@@ -26,7 +26,7 @@ def test_the_paper_recipe_has_the_settings_of_the_paper():
 def test_only_the_predictors_recipe_trains_predictors_alone():
     assert [name for name in shipped_recipes() if Recipe.load(name).predictors_only] == ["predictors"]
     recipe = Recipe.load("predictors")
-    assert recipe.skim.inputs == ("attended",)
+    assert recipe.skim.inputs == ("match",)
     assert recipe.skim.alignment == "context"
 
 
@@ -60,7 +60,7 @@ def test_what_is_wrong_in_a_file_is_named(tmp_path, text, message):
 
 
 def test_a_missing_recipe_names_those_that_ship():
-    with pytest.raises(ConfigError, match="default, paper-squad, predictors"):
+    with pytest.raises(ConfigError, match="default, paper-squad, predictors, qa, skim"):
         Recipe.load("none-such")
 
 
@@ -69,3 +69,27 @@ def test_replace_changes_nested_settings_and_checks():
     assert (recipe.epochs, recipe.skim.block_size, recipe.windows.max_length) == (3, 8, 256)
     with pytest.raises(ConfigError, match="unknown setting"):
         Recipe().replace(blocks=3)
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ({"drop_share": 1.5}, r"drop_share is 1\.5"),
+        ({"drop_share": -0.1}, r"drop_share is -0\.1"),
+        ({"drop_thresholds": [0.5]}, r"drop_thresholds is \[0\.5\]"),
+        ({"drop_thresholds": [0.5, 0.1]}, r"drop_thresholds is \[0\.5, 0\.1\]"),
+        ({"drop_thresholds": [0.0, 0.5]}, "drop_thresholds is 0"),
+        ({"drop_thresholds": 0.5}, r"drop_thresholds is 0\.5"),
+        ({"drop_share": 0.5, "predictors_only": True}, "predictors_only"),
+    ],
+)
+def test_impossible_dropping_is_refused(values, shown):
+    with pytest.raises(ConfigError, match=shown):
+        Recipe.from_dict(values)
+
+
+def test_dropping_survives_yaml(tmp_path):
+    recipe = Recipe(drop_share=0.5, drop_thresholds=(0.1, 0.3))
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe.to_dict()), encoding="utf-8")
+    assert Recipe.load(path) == recipe

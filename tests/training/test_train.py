@@ -1,10 +1,13 @@
 """Training end to end on a task that a tiny model learns: the answer is the number among words."""
 
+import io
 import json
+import math
 import random
 
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file
 from transformers import AutoModelForQuestionAnswering, TrainerCallback
 
@@ -145,9 +148,51 @@ def test_a_block_skim_model_can_be_trained_on(trained, tmp_path):
         output, examples(40, 3), [], tmp_path / "more", RECIPE.replace(epochs=1, eval_steps=0), device="cpu"
     )
     assert evaluate(model, word_piece(), examples(30, 4), RECIPE.windows, thresholds=0.0)["f1"] > 90
-    other = RECIPE.replace(skim={"block_size": 16})
-    with pytest.raises(BlockSkimError, match="block_size"):
-        training.train(output, examples(40, 3), [], tmp_path / "other", other, device="cpu")
+
+
+def test_a_block_skim_model_gets_new_predictors_where_others_are_called_for(trained, tmp_path):
+    output, _ = trained
+    other = RECIPE.replace(epochs=1, eval_steps=0, skim={"block_size": 16, "inputs": ["attended"]})
+    console = Console(file=io.StringIO(), width=200)
+    model = training.train(output, examples(40, 3), [], tmp_path / "other", other, device="cpu", console=console)
+    assert "new predictors" in console.file.getvalue()
+    assert "block_size, inputs" in console.file.getvalue()
+    assert model.skim_config == other.skim
+    assert evaluate(model, word_piece(), examples(30, 4), RECIPE.windows, thresholds=0.0)["f1"] > 90
+
+
+def test_training_that_drops_blocks_can_be_interrupted_and_repeated(base, tmp_path):
+    recipe = RECIPE.replace(
+        epochs=1, eval_steps=0, drop_share=0.5, drop_thresholds=[0.2, 0.9], skim={"teaching_factor": 0.2}
+    )
+    weights = []
+    for name in ("one", "two"):
+        model = training.train(base, examples(60, 0), [], tmp_path / name, recipe, device="cpu")
+        weights.append(model.state_dict())
+        log = json.loads((tmp_path / name / "training_log.json").read_text())
+        assert all(math.isfinite(entry["train_loss"]) for entry in log if "train_loss" in entry)
+    same_weights(*weights)
+
+
+def test_thresholds_of_a_step_depend_on_seed_and_step_alone(base, tmp_path, monkeypatch):
+    drawn = []
+    forward = BlockSkimForQuestionAnswering.forward
+
+    def watched(self, *args, thresholds=None, **kwargs):
+        if self.training:
+            drawn.append(thresholds)
+        return forward(self, *args, thresholds=thresholds, **kwargs)
+
+    monkeypatch.setattr(BlockSkimForQuestionAnswering, "forward", watched)
+    recipe = RECIPE.replace(epochs=1, eval_steps=0, drop_share=0.5, drop_thresholds=[0.2, 0.9])
+    training.train(base, examples(120, 0), [], tmp_path / "run", recipe, device="cpu")
+    dropping = [value for value in drawn if value is not None]
+    assert 2 <= len(dropping) <= len(drawn) - 2
+    assert all(0.2 <= value <= 0.9 for value in dropping)
+    assert len(set(dropping)) == len(dropping)
+    first, drawn[:] = list(drawn), []
+    training.train(base, examples(120, 0), [], tmp_path / "again", recipe, device="cpu")
+    assert drawn == first
 
 
 PREDICTORS_ONLY = RECIPE.replace(

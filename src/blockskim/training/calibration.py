@@ -30,7 +30,7 @@ from blockskim.inference import AnswerCollector, ExampleAnswers, WindowBatch, an
 from blockskim.judgements import Judgements, collect_judgements
 from blockskim.metrics.squad import token_f1
 from blockskim.modeling import BlockSkimForQuestionAnswering
-from blockskim.predictor import predictor_flops
+from blockskim.predictor import JudgingCost, predictor_cost
 
 LOSSES = (0.0, *np.geomspace(5e-4, 0.3, 60).tolist())
 """Shares of the blocks at stake that a layer's threshold may drop: the steps of the search."""
@@ -127,7 +127,7 @@ def calibrate(
         ConfigError: not exactly one wish is given, or it is impossible.
     """
     _check_wish(max_f1_drop, target_speedup)
-    dense, judgements, stakes = _record(model, windows, batch_size, max_answer_length, progress)
+    dense, judgements, stakes = record(model, windows, batch_size, max_answer_length, progress)
     assert dense.f1 is not None
     limit = max_at_stake if max_f1_drop is None else min(max_at_stake, max_f1_drop)
     path = search(judgements, stakes, model, windows, limit, overhead)
@@ -156,6 +156,29 @@ def calibrate(
         chosen = max(fast_enough, key=lambda point: (point.f1, point.flops_speedup))
         return Calibration(chosen, True, dense, tuple(front), len(windows.examples))
     return Calibration(front[-1] if front else dense, False, dense, tuple(front), len(windows.examples))
+
+
+def record(
+    model: BlockSkimForQuestionAnswering,
+    windows: WindowSet,
+    batch_size: int,
+    max_answer_length: int,
+    progress: Callable[[str, int], None] | None = None,
+) -> tuple[Point, Judgements, Stakes]:
+    """Run a model with nothing dropped: its scores, what its predictors say, and the blocks of its answers."""
+    collector = AnswerCollector(windows, max_answer_length)
+    batches: list[WindowBatch] = []
+    report = None if progress is None else lambda done: progress("recording", done)
+    for batch in run_windows(model, windows, batch_size, 0.0, judge_all=True, progress=report):
+        collector.add(batch)
+        batches.append(batch)
+    answers = collector.results()
+    texts = answer_texts(windows, answers)
+    scores = score(windows.examples, texts, answers)
+    judgements = collect_judgements(batches, windows)
+    none = (0.0,) * len(judgements.layers)
+    dense = Point(none, 1.0, 0.0, scores["f1"], scores["exact_match"])
+    return dense, judgements, find_stakes(judgements, windows, answers, texts)
 
 
 def save_calibrated(
@@ -272,7 +295,7 @@ def simulator(
     count = len(windows)
     fixed = lengths - np.bincount(judgements.windows, judgements.tokens, count)
     questions = np.diff(windows.questions.bounds)[windows.windows[:, 0]]
-    judging = _judging_flops(model, judgements.layers, questions)
+    judging = _judging_costs(model, judgements.layers, questions)
     documents = windows.windows[:, 0]
     dense = float(dense_flops(cost, lengths).sum())
 
@@ -282,7 +305,7 @@ def simulator(
         for index, layer in enumerate(judgements.layers):
             if thresholds[index] <= 0:
                 continue
-            asked = judging[index] * np.bincount(judgements.windows, alive, count)
+            asked = judging[index].of(np.bincount(judgements.windows, alive, count))
             passing = alive & (judgements.probabilities[index] >= thresholds[index])
             alive = _with_best(passing, alive, judgements.probabilities[index], documents[judgements.windows])
             kept = np.bincount(judgements.windows, judgements.tokens * alive, count)
@@ -307,29 +330,6 @@ def spread(path: Sequence[Point], count: int, target_speedup: float | None) -> l
         wanted = np.concatenate([wanted[wanted < target_speedup][-2:], target_speedup * np.array([1.0, 1.03, 1.06])])
     chosen = sorted({int(np.abs(speedups - value).argmin()) for value in wanted})
     return [skimming[index] for index in chosen]
-
-
-def _record(
-    model: BlockSkimForQuestionAnswering,
-    windows: WindowSet,
-    batch_size: int,
-    max_answer_length: int,
-    progress: Callable[[str, int], None] | None,
-) -> tuple[Point, Judgements, Stakes]:
-    """Scores of the dense run, what its predictors say, and the blocks of its answers."""
-    collector = AnswerCollector(windows, max_answer_length)
-    batches: list[WindowBatch] = []
-    report = None if progress is None else lambda done: progress("recording", done)
-    for batch in run_windows(model, windows, batch_size, 0.0, judge_all=True, progress=report):
-        collector.add(batch)
-        batches.append(batch)
-    answers = collector.results()
-    texts = answer_texts(windows, answers)
-    scores = score(windows.examples, texts, answers)
-    judgements = collect_judgements(batches, windows)
-    none = (0.0,) * len(judgements.layers)
-    dense = Point(none, 1.0, 0.0, scores["f1"], scores["exact_match"])
-    return dense, judgements, find_stakes(judgements, windows, answers, texts)
 
 
 def find_stakes(
@@ -380,17 +380,18 @@ def _check_wish(max_f1_drop: float | None, target_speedup: float | None) -> None
         raise ConfigError(f"the speed-up to reach is {target_speedup}; it must be at least 1")
 
 
-def _judging_flops(
+def _judging_costs(
     model: BlockSkimForQuestionAnswering, layers: Sequence[int], questions: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Arithmetic of judging one block in each layer and window. Shape: (layers, windows)."""
+) -> list[JudgingCost]:
+    """What judging costs in each layer; its parts are arrays of Shape: (windows,)."""
     parts = model.adapter.layers(model.encoder)
-    rows = []
+    costs = []
     for layer in layers:
         widths = model.adapter.widths(parts[layer - 1])
-        by_length = {size: predictor_flops(model.skim_config, widths, size) for size in set(questions.tolist())}
-        rows.append([by_length[size] for size in questions.tolist()])
-    return np.array(rows, dtype=np.float64)
+        by_length = {size: predictor_cost(model.skim_config, widths, size) for size in set(questions.tolist())}
+        block, sample = np.array([by_length[size] for size in questions.tolist()]).T
+        costs.append(JudgingCost(block, sample))
+    return costs
 
 
 def _with_best(

@@ -22,6 +22,9 @@ class Recipe:
         windows: how contexts are cut.
         predictors_only: leave encoder and QA head as they are and train new predictors alone, so that what the model
             answers without skimming does not change.
+        drop_share: share of the steps in which blocks are really dropped, as at inference, but none with an answer.
+        drop_thresholds: lowest and highest threshold of such a step, which is drawn in between on a logarithmic scale
+            and holds for all layers.
         epochs: passes over the data.
         batch_size: windows a step.
         learning_rate: of the encoder, at its peak.
@@ -42,6 +45,8 @@ class Recipe:
     skim: SkimConfig = field(default_factory=SkimConfig)
     windows: WindowSettings = field(default_factory=WindowSettings)
     predictors_only: bool = False
+    drop_share: float = 0.0
+    drop_thresholds: tuple[float, float] = (0.05, 0.5)
     epochs: float = 2.0
     batch_size: int = 16
     learning_rate: float = 3e-5
@@ -65,11 +70,14 @@ class Recipe:
             _check(name, getattr(self, name), 0.0, None, open_low=True)
         for name in ("weight_decay", "eval_steps", "eval_examples", "seed"):
             _check(name, getattr(self, name), 0.0, None)
-        for name in ("warmup", "hidden_dropout", "attention_dropout"):
+        for name in ("warmup", "hidden_dropout", "attention_dropout", "drop_share"):
             _check(name, getattr(self, name), 0.0, 1.0)
         for name in ("batch_size", "eval_steps", "eval_examples", "max_answer_length", "seed"):
             if not isinstance(getattr(self, name), int):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be a whole number")
+        object.__setattr__(self, "drop_thresholds", _range("drop_thresholds", self.drop_thresholds))
+        if self.drop_share and self.predictors_only:
+            raise ConfigError("drop_share is for training the encoder, which predictors_only leaves as it is")
         if not isinstance(self.predictors_only, bool):
             raise ConfigError(f"predictors_only is {self.predictors_only!r}; it must be true or false")
         if self.precision not in ("auto", "float32", "bfloat16", "float16"):
@@ -124,6 +132,7 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Values as JSON and YAML know them."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
+        values["drop_thresholds"] = list(self.drop_thresholds)
         return {**values, "skim": self.skim.to_dict(), "windows": asdict(self.windows)}
 
     def replace(self, **changes: Any) -> Self:
@@ -144,6 +153,15 @@ def _known(what: str, values: Mapping[str, Any], names: list[str]) -> None:
     for name in values:
         if name not in names:
             raise ConfigError(f"unknown {what} {name!r}; known are {', '.join(names)}")
+
+
+def _range(name: str, value: object) -> tuple[float, float]:
+    numbers = list(value) if isinstance(value, list | tuple) else []
+    for number in numbers:
+        _check(name, number, 0.0, 1.0, open_low=True)
+    if len(numbers) != 2 or numbers[0] > numbers[1]:
+        raise ConfigError(f"{name} is {value!r}; it must be two numbers, the lower one first")
+    return float(numbers[0]), float(numbers[1])
 
 
 def _check(name: str, value: object, low: float, high: float | None, open_low: bool = False) -> None:

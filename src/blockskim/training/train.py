@@ -76,7 +76,7 @@ def train(
         _same_recipe(output, recipe)
     set_seed(recipe.seed)
     tokenizer = AutoTokenizer.from_pretrained(base)
-    model = _start(base, recipe)
+    model = _start(base, recipe, console)
     windows = training_windows(train_examples, tokenizer, recipe)
     evaluate = None
     if dev_examples:
@@ -178,11 +178,14 @@ def training_arguments(output: Path, recipe: Recipe, device: str, evaluates: boo
     )
 
 
-def _start(base: str | Path, recipe: Recipe) -> BlockSkimForQuestionAnswering:
+def _start(base: str | Path, recipe: Recipe, console: Console | None) -> BlockSkimForQuestionAnswering:
     """The model to train: new predictors on a checkpoint, or a Block-Skim model with those it has."""
     if is_block_skim(base):
         model = BlockSkimForQuestionAnswering.from_pretrained(base, dtype=torch.float32)
-        if recipe.predictors_only:
+        others = model.built_otherwise(recipe.skim)
+        if others and console is not None:
+            console.print(f"new predictors, since the recipe has another {', '.join(others)}")
+        if recipe.predictors_only or others:
             model = BlockSkimForQuestionAnswering.from_backbone(model, recipe.skim)
         else:
             model.skim_config = recipe.skim

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Sampler
@@ -47,13 +48,24 @@ class SkimTrainer(Trainer):
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The joint loss; its parts are added up for the log."""
-        output = model(**inputs)
-        for name in ("qa_loss", "skim_loss"):
+        output = model(**inputs, **self._dropping())
+        for name in ("qa_loss", "skim_loss", "teaching_loss"):
             part = getattr(output, name)
             if part is not None:
                 self._sums[name] = self._sums.get(name, torch.zeros((), device=part.device)) + part.detach()
         self._steps += 1
         return (output.loss, output) if return_outputs else output.loss
+
+    def _dropping(self) -> dict[str, float]:
+        """The threshold of this step, if it is one in which blocks are dropped.
+
+        It depends on the seed and the number of the step alone, so that a resumed run draws the same.
+        """
+        low, high = self.recipe.drop_thresholds
+        random = np.random.default_rng([self.recipe.seed, 1, self.state.global_step])
+        if random.random() >= self.recipe.drop_share:
+            return {}
+        return {"thresholds": float(np.exp(random.uniform(np.log(low), np.log(high))))}
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, beside the loss, the means of its parts since the last time."""
