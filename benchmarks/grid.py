@@ -3,8 +3,8 @@
     python benchmarks/grid.py benchmarks/grids/relevance.yaml --data DATA --base ENCODER --output runs/relevance
 
 Every arm is trained (an interrupted one goes on where it stopped, a finished one is left alone), calibrated on the
-held-out articles, and really skims at some points of its front. ``--report`` gets everything as JSON, ``--plot`` a
-figure of F1 against FLOPs; the table goes to standard output.
+held-out articles, and really skims at some points of its front. ``--report`` gets everything as JSON, beside what it
+holds of other arms and seeds; ``--plot`` a figure of F1 against FLOPs; the table goes to standard output.
 """
 
 import argparse
@@ -86,6 +86,7 @@ def main() -> int:
         console.print(f"error: {error}", style="red")
         return 1
     if chosen.report:
+        records = merged(chosen.report, records)
         write(chosen.report, records)
     sys.stdout.write(table(records))
     if chosen.plot:
@@ -243,6 +244,13 @@ def speedup_at(points: Sequence[Mapping[str, float]], lost: float) -> float:
         elif before <= lost:
             best = max(best, slow + (fast - slow) * (lost - before) / (after - before))
     return best
+
+
+def merged(report: Path, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records, and those that a report holds of other arms and seeds; in the order of arms and seeds."""
+    stored = json.loads(report.read_text(encoding="utf-8")) if report.is_file() else []
+    known = {(item["arm"], item["seed"]): item for item in [*stored, *records]}
+    return [known[key] for key in sorted(known)]
 
 
 def table(records: Sequence[Mapping[str, Any]]) -> str:

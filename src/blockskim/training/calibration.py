@@ -36,6 +36,9 @@ LOSSES = (0.0, *np.geomspace(5e-4, 0.3, 60).tolist())
 """Shares of the blocks at stake that a layer's threshold may drop: the steps of the search."""
 
 
+REACH = 5.0
+"""Points are searched up to so many times the F1 that may be lost at stake."""
+
 OVERHEAD = 0.02
 """What asking the predictor of one layer costs beyond its arithmetic, as a share of a dense run: about what was
 measured for the shipped model on two cores (docs/performance.md)."""
@@ -67,6 +70,8 @@ class Point:
         f1: when really skimming, in percent; None when not confirmed.
         exact_match: likewise.
         seconds: of the confirming run.
+        error: standard error of the F1 lost against the dense run, in points, paired by example; None when not
+            confirmed.
     """
 
     thresholds: tuple[float, ...]
@@ -75,6 +80,7 @@ class Point:
     f1: float | None = None
     exact_match: float | None = None
     seconds: float | None = None
+    error: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +135,7 @@ def calibrate(
     _check_wish(max_f1_drop, target_speedup)
     dense, judgements, stakes = record(model, windows, batch_size, max_answer_length, progress)
     assert dense.f1 is not None
-    limit = max_at_stake if max_f1_drop is None else min(max_at_stake, max_f1_drop)
+    limit = max_at_stake if max_f1_drop is None else min(max_at_stake, REACH * max_f1_drop)
     path = search(judgements, stakes, model, windows, limit, overhead)
     front = []
     for point in spread(path, points, target_speedup):
@@ -141,13 +147,10 @@ def calibrate(
             max_answer_length,
             progress=None if progress is None else lambda done: progress("confirming", done),
         )
-        front.append(_confirmed(point, result))
+        front.append(_confirmed(point, result, stakes.f1 - example_f1(windows, result.predictions)))
     front.sort(key=lambda point: point.flops_speedup)
     if max_f1_drop is not None:
-        drop = max_f1_drop
-        fitting = [
-            point for point in front if point.f1 is not None and max(point.at_stake, dense.f1 - point.f1) <= drop + 1e-9
-        ]
+        fitting = [point for point in front if _loses_at_most(point, dense.f1, max_f1_drop)]
         chosen = max([dense, *fitting], key=lambda point: point.flops_speedup)
         return Calibration(chosen, True, dense, tuple(front), len(windows.examples))
     assert target_speedup is not None
@@ -342,9 +345,7 @@ def find_stakes(
     for part in np.split(order, bounds):
         by_window[int(judgements.windows[part[0]])] = part
     blocks, examples = [], []
-    worth = np.zeros(len(windows.examples))
-    for number, (example, answer) in enumerate(zip(windows.examples, answers, strict=True)):
-        worth[number] = 100 * max((token_f1(texts[example.id], known) for known in example.references), default=0.0)
+    for number, answer in enumerate(answers):
         if not answer.candidates or answer.candidates[0].window not in by_window:
             continue
         best = answer.candidates[0]
@@ -356,11 +357,30 @@ def find_stakes(
             holding = own[(place >= 0) & (place < judgements.tokens[own])]
             blocks += holding.tolist()
             examples += [number] * len(holding)
-    return Stakes(np.array(blocks, dtype=np.int64), np.array(examples, dtype=np.int64), worth)
+    return Stakes(np.array(blocks, dtype=np.int64), np.array(examples, dtype=np.int64), example_f1(windows, texts))
 
 
-def _confirmed(point: Point, result: Evaluation) -> Point:
+def example_f1(windows: WindowSet, texts: Mapping[str, str]) -> NDArray[np.float64]:
+    """Official F1 of the answer to each example, in percent. Shape: (examples,)."""
+    return np.array(
+        [
+            100 * max((token_f1(texts[example.id], known) for known in example.references), default=0.0)
+            for example in windows.examples
+        ]
+    )
+
+
+def _loses_at_most(point: Point, dense_f1: float, drop: float) -> bool:
+    assert point.f1 is not None and point.error is not None
+    lost = dense_f1 - point.f1
+    return min(max(point.at_stake, lost), lost + point.error) <= drop + 1e-9
+
+
+def _confirmed(point: Point, result: Evaluation, lost: NDArray[np.float64]) -> Point:
+    """A point with what was measured; ``lost`` is the F1 that each example lost. Shape: (examples,)."""
     cost = result.cost
+    # One example says nothing about others: they may lose everything.
+    error = float(lost.std(ddof=1)) / len(lost) ** 0.5 if len(lost) > 1 else 100.0
     return Point(
         point.thresholds,
         cost.dense_flops / cost.flops,
@@ -368,6 +388,7 @@ def _confirmed(point: Point, result: Evaluation) -> Point:
         result.scores["f1"],
         result.scores["exact_match"],
         result.seconds,
+        error,
     )
 
 
