@@ -38,7 +38,7 @@ class MatchPredictor(nn.Module):
         self.decide = nn.Linear(width, 2)
         for module in self.modules():
             # Tells transformers to leave PyTorch's weights. Its own are so small that next to nothing gets through
-            # five layers in a row, and learning takes several times as long.
+            # five layers in a row, and learning begins late.
             module._is_hf_initialized = True  # type: ignore[assignment]
 
     def forward(self, view: LayerView) -> Tensor:
@@ -121,40 +121,39 @@ def match_margin(network: MatchPredictor) -> Callable[[LayerView], Tensor]:
     """
     width = network.block.out_features
     scale = width**-0.5
-    # Both projections in one, with the affine part of the norm and the scale of similarities in their weights.
-    both = torch.cat([_float(network.block.weight), _float(network.question.weight) * scale])
-    shift = torch.cat([_float(network.block.bias), _float(network.question.bias) * scale])
-    shift = shift + both @ _float(network.norm.bias)
-    both = (both * _float(network.norm.weight)).t().contiguous()
+    # The affine part of the norm goes into the weights, and so does the scale of similarities.
+    block, block_bias = _folded(network.norm, network.block, 1.0)
+    question, question_bias = _folded(network.norm, network.question, scale)
     epsilon = network.norm.eps
-    join, join_bias = (
-        _float(network.join.weight).t().clone(memory_format=torch.contiguous_format),
-        _float(network.join.bias),
-    )
-    # The mean of the question comes scaled.
-    join[2 * width : 3 * width] /= scale
+    # With it the mean of the question is scaled; this undoes it.
+    unscale = torch.ones(3 * width + 3, device=block.device)
+    unscale[2 * width : 3 * width] = 1 / scale
+    join, join_bias = (_float(network.join.weight) * unscale).t().contiguous(), _float(network.join.bias)
     rounds = [(_float(mix.weight).t().contiguous(), _float(mix.bias)) for mix in network.rounds]
     decide = _float(network.decide.weight)
     difference, offset = decide[1] - decide[0], float(_float(network.decide.bias).diff())
 
     def compared(view: LayerView) -> Tensor:
         states = F.layer_norm(view.context.float(), view.context.shape[1:], eps=epsilon)
-        projected = torch.addmm(shift, states, both)
         blocks, samples = len(view.tokens), len(view.question)
-        own = take_rows(projected[:, :width], view.tokens)
-        asked = take_rows(projected[:, width:], view.question)
+        # Projecting all tokens and then choosing rows moves far less memory than choosing first.
+        projected = torch.addmm(block_bias, states, block)
+        own = take_rows(projected, view.tokens)
+        asked = torch.addmm(question_bias, states.index_select(0, view.question.view(-1)), question)
+        asked = asked.view(samples, -1, width)
         bags = bags_of(view)
-        means = F.embedding_bag(bags.tokens, projected.relu(), bags.offsets, mode="mean")
+        means = F.embedding_bag(bags.tokens, projected.relu_(), bags.offsets, mode="mean")[:blocks]
         shares = view.exists / view.exists.sum(1, keepdim=True)
         asked_shares = view.question_exists / view.question_exists.sum(1, keepdim=True).clamp_min(1)
+        asked_means = (asked.relu() * asked_shares[..., None]).sum(1)
         # Places beyond a block's end repeat its first token, which leaves maxima alone.
         if samples == 1 and bool(view.question_exists.all()):
             similar = (own.view(-1, width) @ asked[0].t()).view(blocks, -1, asked.shape[1])
-            asked_means = means[blocks:, width:].expand(blocks, -1)
+            asked_means = asked_means.expand(blocks, -1)
         else:
             nothing = torch.where(view.question_exists, 0.0, NOTHING)[:, None].index_select(0, view.samples)
             similar = torch.baddbmm(nothing, own, asked.index_select(0, view.samples).transpose(1, 2))
-            asked_means = means[blocks:, width:].index_select(0, view.samples)
+            asked_means = asked_means.index_select(0, view.samples)
             asked_shares = asked_shares.index_select(0, view.samples)
         by_question, by_block = similar.amax(1), similar.amax(2)
         fits = (
@@ -162,7 +161,7 @@ def match_margin(network: MatchPredictor) -> Callable[[LayerView], Tensor]:
             by_question.amax(1, keepdim=True),
             (by_block * shares).sum(1, keepdim=True),
         )
-        return torch.cat([means[:blocks, :width], own.amax(1).relu_(), asked_means, *fits], 1)
+        return torch.cat([means, own.amax(1).relu_(), asked_means, *fits], 1)
 
     def margin(view: LayerView) -> Tensor:
         states = torch.addmm(join_bias, compared(view), join).relu_()
@@ -178,6 +177,15 @@ def match_margin(network: MatchPredictor) -> Callable[[LayerView], Tensor]:
         return torch.mv(states, difference).add_(offset)
 
     return margin
+
+
+def _folded(norm: nn.LayerNorm, linear: nn.Linear, scale: float) -> tuple[Tensor, Tensor]:
+    """Weight and bias that do to normed rows what a norm's affine part, a linear layer and a factor do.
+
+    Shapes: (features, width), (width,)
+    """
+    weight, bias = _float(linear.weight) * scale, _float(linear.bias) * scale
+    return (weight * _float(norm.weight)).t().contiguous(), bias + weight @ _float(norm.bias)
 
 
 def _beside(view: LayerView) -> Tensor:
