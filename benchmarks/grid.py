@@ -50,14 +50,14 @@ class Grid:
         evaluate: files whose held-out articles are evaluated on.
         hold_out: share of the articles that is held out.
         first_stage: recipe of the stage that all arms go on from; None for none.
-        arms: recipe of each arm, and of how many training questions it takes one.
+        arms: recipe of each arm, and which of the training questions it takes.
     """
 
     train: tuple[str, ...]
     evaluate: tuple[str, ...]
     hold_out: float
     first_stage: Recipe | None
-    arms: Mapping[str, tuple[Recipe, int]]
+    arms: Mapping[str, tuple[Recipe, slice]]
 
 
 def main() -> int:
@@ -105,10 +105,11 @@ def read_grid(path: Path) -> Grid:
     first = values.get("first_stage")
     arms = {}
     for name, arm in values["arms"].items():
-        unknown = sorted(set(arm) - {"every", "recipe"})
+        unknown = sorted(set(arm) - {"every", "first", "recipe"})
         if unknown:
-            raise ConfigError(f"{path}: unknown setting {unknown[0]!r} of arm {name}; known are every, recipe")
-        arms[name] = (base.replace(**arm.get("recipe", {})), int(arm.get("every", 1)))
+            raise ConfigError(f"{path}: unknown setting {unknown[0]!r} of arm {name}; known are every, first, recipe")
+        chosen = slice(int(arm.get("first", 0)), None, int(arm.get("every", 1)))
+        arms[name] = (base.replace(**arm.get("recipe", {})), chosen)
     return Grid(
         tuple(values["train"]),
         tuple(values["evaluate"]),
@@ -132,10 +133,10 @@ def run(
         train_once(base, examples, development, Path(start), grid.first_stage, console)
     records = []
     for name in names:
-        recipe, every = grid.arms[name]
+        recipe, chosen = grid.arms[name]
         for seed in seeds:
             folder = output / name / f"seed-{seed}"
-            part = examples[::every]
+            part = examples[chosen]
             seconds = train_once(start, part, development, folder, recipe.replace(seed=seed), console)
             stored = folder / "front.json"
             if not stored.is_file():
