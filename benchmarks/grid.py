@@ -181,8 +181,9 @@ def train_once(
     )
     if resume:
         return None
-    write(seconds, time.perf_counter() - started)
-    return time.perf_counter() - started
+    taken = time.perf_counter() - started
+    write(seconds, taken)
+    return taken
 
 
 def front(folder: Path, held_out: Sequence[Example]) -> dict[str, Any]:
