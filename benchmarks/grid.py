@@ -41,6 +41,10 @@ MOST_LOST = 0.5
 """Points of F1 that may be lost where arms are compared by one number."""
 
 
+NEEDED = ("train", "evaluate", "hold_out", "recipe", "arms")
+"""What every grid file has to say."""
+
+
 @dataclass(frozen=True, slots=True)
 class Grid:
     """What a grid file says.
@@ -100,7 +104,13 @@ def read_grid(path: Path) -> Grid:
     Raises:
         ConfigError: something in it is wrong.
     """
-    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
+    missing = [name for name in NEEDED if not isinstance(values, Mapping) or not values.get(name)]
+    if missing:
+        raise ConfigError(f"{path} lacks {missing[0]!r}; a grid needs {', '.join(NEEDED)}")
     base = Recipe.from_dict(values["recipe"])
     first = values.get("first_stage")
     arms = {}

@@ -130,6 +130,24 @@ def test_unknown_arms_and_settings_are_refused(grid, place, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "lacks 'train'"),
+        ("train: [", "line 1"),
+        ("- 1", "lacks 'train'"),
+        ("train: [a]\nevaluate: [b]", "'hold_out'"),
+    ],
+)
+def test_a_grid_file_that_is_none_is_refused(grid, tmp_path, text, message):
+    path = tmp_path / "grid.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=message):
+        grid.read_grid(path)
+    with pytest.raises(ConfigError, match="No such file"):
+        grid.read_grid(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
     ("points", "expected"),
     [
         ([], 1.0),
