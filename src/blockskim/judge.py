@@ -1,6 +1,6 @@
 """Skim predictors made ready for inference: from a view of a layer straight to keep probabilities.
 
-Networks over pooled features run in float32 whatever the model does: they are so small that everything but the
+All networks but those over tiles run in float32 whatever the model does: they are so small that everything but the
 arithmetic counts, and float32 has neither conversions nor kernels that are made anew for every number of blocks.
 """
 

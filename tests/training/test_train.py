@@ -161,7 +161,7 @@ def test_a_block_skim_model_gets_new_predictors_where_others_are_called_for(trai
     assert evaluate(model, word_piece(), examples(30, 4), RECIPE.windows, thresholds=0.0)["f1"] > 90
 
 
-def test_training_that_drops_blocks_can_be_interrupted_and_repeated(base, tmp_path):
+def test_training_that_drops_blocks_gives_the_same_weights_again(base, tmp_path):
     recipe = RECIPE.replace(
         epochs=1, eval_steps=0, drop_share=0.5, drop_thresholds=[0.2, 0.9], skim={"teaching_factor": 0.2}
     )
