@@ -123,6 +123,7 @@ def test_spans_of_different_numbers_share_a_batch():
             "input_ids": np.arange(20),
             "context_mask": np.array([0] * 3 + [1] * 16 + [0]),
             "answer_spans": np.array(spans, dtype=np.int64).reshape(-1, 2),
+            "evidence_spans": np.zeros((0, 2), dtype=np.int64),
             "target": np.array(spans[0] if spans else (0, 0)),
         }
 
@@ -131,3 +132,22 @@ def test_spans_of_different_numbers_share_a_batch():
     layout = block_layout(batch["attention_mask"], batch["context_mask"], 8, "context")
     again = relevance_labels(layout, batch["start_positions"], batch["end_positions"])
     assert again.tolist() == [[0, 0], [1, 0], [1, 1]]
+
+
+@pytest.mark.parametrize("label_evidence", [True, False])
+def test_blocks_of_supporting_sentences_are_relevant_if_wanted(label_evidence):
+    words = ["the kite is red .", *["the worm is big ."] * 4, "an owl eat it .", *["who see it ?"] * 9]
+    text = " ".join(words)
+    owl = text.index("an owl")
+    evidence = ((owl, owl + len("an owl eat it .")), (0, 5))
+    windows = make_windows(
+        [Example("e", "who eat it ?", text, (Answer("red", 12),), evidence=evidence)], fixed_tokenizer("wordpiece")
+    )
+    batch = training_collator(SkimConfig(block_size=8), 0, label_evidence)([windows[0]])
+    start = windows.context_start(0)
+    spans = [*windows[0]["answer_spans"], *(windows[0]["evidence_spans"] if label_evidence else [])]
+    wanted = {(place - start) // 8 for low, high in spans for place in range(low, high + 1)}
+    assert set((batch["skim_labels"][0] == 1).nonzero().flatten().tolist()) == wanted
+    assert (len(wanted) > 1) == label_evidence
+    # What is to be answered stays the answer.
+    assert batch["start_positions"].tolist() == [windows[0]["answer_spans"][0, 0]]

@@ -85,7 +85,7 @@ def test_unanswerable_question_of_squad_2(save):
         (document(question(), version="1.1"), "1.1"),
         (document(question()), "1.1"),
         (document(question(), version="1.0"), "1.1"),
-        (document(question(), version="v2.0"), "2.0"),
+        ({"version": "v2.0", **document(question())}, "2.0"),
         (document(question(is_impossible=False)), "2.0"),
         (document(question(), question("q2", [])), "2.0"),
     ],

@@ -4,6 +4,7 @@ import io
 import json
 import math
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -140,6 +141,38 @@ def test_without_a_skim_loss_predictors_are_not_asked_in_training(base, tmp_path
     training.train(base, examples(100, 0), [], tmp_path / "plain", recipe, device="cpu")
     log = json.loads((tmp_path / "plain" / "training_log.json").read_text())
     assert not any("skim_loss" in entry for entry in log)
+
+
+def test_development_data_of_several_files_is_scored_by_file(base, tmp_path):
+    development = [replace(example, source=f"{int(example.id) % 2}.json") for example in examples(20, 1)]
+    # The same id in both files is another question in each.
+    development = [replace(example, id=str(int(example.id) // 2)) for example in development]
+    lines = []
+    training.train(
+        base,
+        examples(40, 0),
+        development,
+        tmp_path / "sets",
+        RECIPE.replace(epochs=1, eval_steps=0),
+        device="cpu",
+        report=lines.append,
+    )
+    values = lines[-1]
+    assert values["f1"] == pytest.approx((values["f1/0.json"] + values["f1/1.json"]) / 2, abs=1e-4)
+    assert {"exact_match/0.json", "exact_match/1.json"} <= set(values)
+
+
+def test_rates_of_encoder_head_and_predictors(base):
+    from blockskim.training.trainer import parameter_groups
+
+    model = BlockSkimForQuestionAnswering.from_backbone(base, RECIPE.skim)
+    recipe = RECIPE.replace(learning_rate=1e-4, head_learning_rate=2e-4, predictor_learning_rate=3e-4)
+    names = {id(parameter): name.split(".")[0] for name, parameter in model.named_parameters()}
+    rates = {"encoder": 1e-4, "qa_outputs": 2e-4, "predictors": 3e-4}
+    for group in parameter_groups(model, recipe):
+        assert {rates[names[id(parameter)]] for parameter in group["params"]} == {group["lr"]}
+    alike = parameter_groups(model, recipe.replace(predictor_learning_rate=None))
+    assert {group["lr"] for group in alike} == {1e-4, 2e-4}
 
 
 def test_a_block_skim_model_can_be_trained_on(trained, tmp_path):

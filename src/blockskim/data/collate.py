@@ -33,21 +33,25 @@ def pad_windows(items: Sequence[dict[str, Any]], pad_id: int) -> dict[str, Tenso
     return batch
 
 
-def training_collator(config: SkimConfig, pad_id: int) -> Collator:
+def training_collator(config: SkimConfig, pad_id: int, label_evidence: bool = True) -> Collator:
     """Make the function that turns windows into a training batch.
 
     Besides the inputs it holds ``start_positions`` and ``end_positions`` of the QA target, Shape: (batch,), and
-    ``skim_labels`` from every annotated answer, Shape: (batch, blocks).
+    ``skim_labels`` from every annotated answer, Shape: (batch, blocks); with ``label_evidence`` blocks of sentences
+    that support the answer are relevant, too, one class with those of answers, as the paper does for HotpotQA.
     """
 
     def collate(items: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
         batch = pad_windows(items, pad_id)
         targets = torch.from_numpy(np.stack([item["target"] for item in items]))
         batch["start_positions"], batch["end_positions"] = targets.unbind(1)
-        answers = max(1, *(len(item["answer_spans"]) for item in items), 1)
-        spans = np.full((len(items), answers, 2), -1, dtype=np.int64)
-        for row, item in zip(spans, items, strict=True):
-            row[: len(item["answer_spans"])] = item["answer_spans"]
+        relevant = [
+            np.concatenate([item["answer_spans"], item["evidence_spans"]]) if label_evidence else item["answer_spans"]
+            for item in items
+        ]
+        spans = np.full((len(items), max(1, *map(len, relevant), 1), 2), -1, dtype=np.int64)
+        for row, values in zip(spans, relevant, strict=True):
+            row[: len(values)] = values
         starts, ends = torch.from_numpy(spans).unbind(-1)
         layout = block_layout(batch["attention_mask"], batch["context_mask"], config.block_size, config.alignment)
         batch["skim_labels"] = relevance_labels(layout, starts, ends)

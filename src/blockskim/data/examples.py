@@ -30,6 +30,7 @@ class Example:
             HotpotQA "yes" stands nowhere in the context; MRQA lists answers apart from detected spans).
         title: title of the article or document, "" when the file has none. Splits are made by it.
         evidence: character spans of sentences that support the answer (HotpotQA), each (start, end).
+        source: name of the file it was read from, "" for none; where several were, scores are told apart by it.
         metadata: whatever else the format's official score needs, as (name, value) pairs; see each reader.
     """
 
@@ -40,6 +41,7 @@ class Example:
     references: tuple[str, ...] = ()
     title: str = ""
     evidence: tuple[tuple[int, int], ...] = ()
+    source: str = ""
     metadata: tuple[tuple[str, object], ...] = ()
 
     @property

@@ -91,20 +91,3 @@ def parse_json(text: str, where: str, line: int = 1) -> object:
         raise DataError(f"{where}: is not JSON: {error.msg} at {at}") from error
     except RecursionError as error:
         raise DataError(f"{where}: is nested too deeply to be question-answering data") from error
-
-
-def load_json(path: Path) -> object:
-    """Reads a file that is one JSON document.
-
-    Args:
-        path: the file to read.
-
-    Returns:
-        What the document holds.
-
-    Raises:
-        DataError: the file can't be read or is not JSON.
-    """
-    with open_text(path) as text:
-        content = text.read()
-    return parse_json(content, str(path))

@@ -14,13 +14,14 @@ make one context of it::
   if there is one, otherwise in any title or sentence.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from blockskim.data.examples import Answer, Example
-from blockskim.data.files import check_file, load_json
-from blockskim.data.records import Tally, checked, new_id, note_spans, report, required
+from blockskim.data.files import check_file
+from blockskim.data.json_stream import stream
+from blockskim.data.records import Tally, checked, new_id, note_example, report, required
 from blockskim.errors import DataError
 
 YES_NO_PREFIX = "yes no"
@@ -34,7 +35,7 @@ class _Layout:
     sentences: tuple[tuple[tuple[int, int], str, int], ...]
 
 
-def read_hotpotqa(path: Path | str) -> Iterator[Example]:
+def read_hotpotqa(path: Path | str, skip_bad: bool = False) -> Iterator[Example]:
     """Reads a native HotpotQA file (distractor or full-wiki setting, with answers), plain or gzip.
 
     A record whose ``_id`` is missing or null gets the id "record-N", N counting from 1. Supporting facts that point at
@@ -46,36 +47,18 @@ def read_hotpotqa(path: Path | str) -> Iterator[Example]:
 
     Args:
         path: the file to read.
+        skip_bad: leave out records with something wrong and count them, instead of stopping there.
 
-    Yields:
-        The questions in the file's order.
+    Returns:
+        An iterator over the questions in the file's order.
 
     Raises:
         DataError: the file is not HotpotQA JSON; the message names the file, the record and what would be right.
     """
-    path = check_file(path)
-    tally = Tally()
-    for number, record in enumerate(_records(path), 1):
-        name, where = _identity(record, path, number, tally)
-        layout = _lay_out(_paragraphs(record, where))
-        facts = _facts(record, where)
-        spans = {(title, index): span for span, title, index in reversed(layout.sentences)}
-        tally.outside += sum(fact not in spans for fact in facts)
-        wanted = set(facts)
-        evidence = tuple(
-            span for span, title, index in layout.sentences if (title, index) in wanted and span[0] < span[1]
-        )
-        metadata: tuple[tuple[str, object], ...] = (
-            ("format", "hotpotqa"),
-            *_kind(record, where),
-            ("supporting_facts", facts),
-            ("sentences", layout.sentences),
-        )
-        yield _example(record, name, layout.context, evidence, metadata, where, tally)
-    report(path, tally)
+    return _read(path, skip_bad, _native_example)
 
 
-def read_hotpotqa_pseudo(path: Path | str) -> Iterator[Example]:
+def read_hotpotqa_pseudo(path: Path | str, skip_bad: bool = False) -> Iterator[Example]:
     """Reads HotpotQA questions over ``paragraphs`` that are marked with ``is_supporting`` as a whole.
 
     Records: ``_id``, ``question``, ``answer``, ``paragraphs`` (each ``text`` and ``is_supporting``), and perhaps
@@ -85,44 +68,69 @@ def read_hotpotqa_pseudo(path: Path | str) -> Iterator[Example]:
 
     Args:
         path: the file to read.
+        skip_bad: leave out records with something wrong and count them, instead of stopping there.
 
-    Yields:
-        The questions in the file's order.
+    Returns:
+        An iterator over the questions in the file's order.
 
     Raises:
         DataError: the file is not such JSON; the message names the file, the record and what would be right.
     """
+    return _read(path, skip_bad, _pseudo_example)
+
+
+def _read(
+    path: Path | str, skip_bad: bool, make: Callable[[dict[str, object], str, str, Tally], Example]
+) -> Iterator[Example]:
+    """Reads records one at a time and makes an example of each, given its id and what error messages start with."""
     path = check_file(path)
-    tally = Tally()
-    for number, record in enumerate(_records(path), 1):
-        name, where = _identity(record, path, number, tally)
-        texts: list[str] = []
-        supporting: set[int] = set()
-        for index, item in enumerate(_some(record, "paragraphs", where)):
-            here = f"{where}: paragraph {index + 1}"
-            paragraph = checked(item, dict, here)
-            texts.append(required(paragraph, "text", str, here))
-            if required(paragraph, "is_supporting", bool, here):
-                supporting.add(index)
-        layout = _lay_out([("", [text]) for text in texts])
-        evidence = tuple(
-            span for index, (span, _, _) in enumerate(layout.sentences) if index in supporting and span[0] < span[1]
-        )
-        metadata = (("format", "hotpotqa-pseudo"), *_kind(record, where))
-        yield _example(record, name, layout.context, evidence, metadata, where, tally)
+    tally = Tally(skip_bad)
+    with tally.forgiving():
+        for number, part in enumerate(stream(path), 1):
+            if not part.is_item and part.value != []:
+                raise DataError(f"{path}: is not a HotpotQA file: a list of records is needed")
+            with tally.forgiving():
+                if part.is_item:
+                    record = checked(part.value, dict, f"{path}: line {part.line}, record {number}")
+                    name, where = _identity(record, f"{path}: line {part.line}, record {number}", number, tally)
+                    yield make(record, name, where, tally)
     report(path, tally)
 
 
-def _records(path: Path) -> Iterator[dict[str, object]]:
-    document = load_json(path)
-    if not isinstance(document, list):
-        raise DataError(f"{path}: is not a HotpotQA file: a list of records is needed")
-    for number, item in enumerate(document, 1):
-        yield checked(item, dict, f"{path}: record {number}")
+def _native_example(record: dict[str, object], name: str, where: str, tally: Tally) -> Example:
+    layout = _lay_out(_paragraphs(record, where))
+    facts = _facts(record, where)
+    spans = {(title, index): span for span, title, index in reversed(layout.sentences)}
+    tally.outside += sum(fact not in spans for fact in facts)
+    wanted = set(facts)
+    evidence = tuple(span for span, title, index in layout.sentences if (title, index) in wanted and span[0] < span[1])
+    metadata: tuple[tuple[str, object], ...] = (
+        ("format", "hotpotqa"),
+        *_kind(record, where),
+        ("supporting_facts", facts),
+        ("sentences", layout.sentences),
+    )
+    return _example(record, name, layout.context, evidence, metadata, where, tally)
 
 
-def _identity(record: dict[str, object], path: Path, number: int, tally: Tally) -> tuple[str, str]:
-    where = f"{path}: record {number}"
+def _pseudo_example(record: dict[str, object], name: str, where: str, tally: Tally) -> Example:
+    texts: list[str] = []
+    supporting: set[int] = set()
+    for index, item in enumerate(_some(record, "paragraphs", where)):
+        here = f"{where}: paragraph {index + 1}"
+        paragraph = checked(item, dict, here)
+        texts.append(required(paragraph, "text", str, here))
+        if required(paragraph, "is_supporting", bool, here):
+            supporting.add(index)
+    layout = _lay_out([("", [text]) for text in texts])
+    evidence = tuple(
+        span for index, (span, _, _) in enumerate(layout.sentences) if index in supporting and span[0] < span[1]
+    )
+    metadata = (("format", "hotpotqa-pseudo"), *_kind(record, where))
+    return _example(record, name, layout.context, evidence, metadata, where, tally)
+
+
+def _identity(record: dict[str, object], where: str, number: int, tally: Tally) -> tuple[str, str]:
     # Collections made from several releases have records whose id is null.
     name = f"record-{number}" if record.get("_id") is None else required(record, "_id", str, where)
     new_id(name, tally, where)
@@ -200,8 +208,7 @@ def _example(
 ) -> Example:
     reference = required(record, "answer", str, where)
     answers = _answers(context, reference.strip(), evidence)
-    note_spans([reference], answers, tally)
-    return Example(
+    example = Example(
         id=name,
         question=required(record, "question", str, where),
         context=context,
@@ -210,6 +217,8 @@ def _example(
         evidence=evidence,
         metadata=metadata,
     )
+    note_example(example, tally)
+    return example
 
 
 def _answers(context: str, text: str, evidence: Sequence[tuple[int, int]]) -> tuple[Answer, ...]:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from blockskim.data.examples import Answer, Example
 from blockskim.data.files import check_file, open_text, parse_json
-from blockskim.data.records import Tally, checked, context_text, new_id, note_spans, place_answer, report, required
+from blockskim.data.records import Tally, checked, context_text, new_id, note_example, place_answer, report, required
 from blockskim.errors import DataError
 
 
-def read_mrqa(path: Path | str) -> Iterator[Example]:
+def read_mrqa(path: Path | str, skip_bad: bool = False) -> Iterator[Example]:
     """Reads an MRQA file, plain or gzip, a line at a time: memory holds one context and the ids so far.
 
     Every span of every detected answer becomes an answer; MRQA counts the last character of a span in, an
@@ -24,6 +24,7 @@ def read_mrqa(path: Path | str) -> Iterator[Example]:
 
     Args:
         path: the file to read.
+        skip_bad: leave out what is wrong and count it, instead of stopping there.
 
     Yields:
         The questions in the file's order.
@@ -32,18 +33,19 @@ def read_mrqa(path: Path | str) -> Iterator[Example]:
         DataError: the file is not MRQA JSON lines; the message names the file, the line and what would be right.
     """
     path = check_file(path)
-    tally = Tally()
+    tally = Tally(skip_bad)
     metadata: tuple[tuple[str, object], ...] = (("format", "mrqa"), ("dataset", ""))
-    with open_text(path) as lines:
+    with tally.forgiving(), open_text(path) as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
-            record = checked(parse_json(line, str(path), line=number), dict, f"{path}: line {number}")
-            if number == 1 and "header" in record:
-                header = required(record, "header", dict, f"{path}: line 1")
-                metadata = (("format", "mrqa"), ("dataset", str(header.get("dataset", ""))))
-                continue
-            yield from _line_examples(record, path, number, metadata, tally)
+            with tally.forgiving():
+                record = checked(parse_json(line.rstrip(), str(path), line=number), dict, f"{path}: line {number}")
+                if number == 1 and "header" in record:
+                    header = required(record, "header", dict, f"{path}: line 1")
+                    metadata = (("format", "mrqa"), ("dataset", str(header.get("dataset", ""))))
+                    continue
+                yield from _line_examples(record, path, number, metadata, tally)
     report(path, tally)
 
 
@@ -55,25 +57,27 @@ def _line_examples(
     name_of_context = record.get("id")
     title = name_of_context if isinstance(name_of_context, str) else ""
     for item in required(record, "qas", list, here):
-        question = checked(item, dict, f"{here}: each of 'qas'")
-        name = new_id(required(question, "qid", str, here), tally, here)
-        where = f"{here}, question {name!r}"
-        texts = required(question, "answers", list, where)
-        references = tuple(checked(text, str, f"{where}: each of 'answers'") for text in texts)
-        answers = tuple(_spans(question, context, where, tally))
-        if answers and not references:
-            # Without this the question would count as unanswerable, which MRQA doesn't know.
-            references = tuple(dict.fromkeys(answer.text for answer in answers))
-        note_spans(references, answers, tally)
-        yield Example(
-            id=name,
-            question=required(question, "question", str, where),
-            context=context,
-            answers=answers,
-            references=references,
-            title=title,
-            metadata=metadata,
-        )
+        with tally.forgiving():
+            question = checked(item, dict, f"{here}: each of 'qas'")
+            name = new_id(required(question, "qid", str, here), tally, here)
+            where = f"{here}, question {name!r}"
+            texts = required(question, "answers", list, where)
+            references = tuple(checked(text, str, f"{where}: each of 'answers'") for text in texts)
+            answers = tuple(_spans(question, context, where, tally))
+            if answers and not references:
+                # Without this the question would count as unanswerable, which MRQA doesn't know.
+                references = tuple(dict.fromkeys(answer.text for answer in answers))
+            example = Example(
+                id=name,
+                question=required(question, "question", str, where),
+                context=context,
+                answers=answers,
+                references=references,
+                title=title,
+                metadata=metadata,
+            )
+            note_example(example, tally)
+            yield example
 
 
 def _spans(question: dict[str, object], context: str, where: str, tally: Tally) -> Iterator[Answer]:

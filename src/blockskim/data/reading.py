@@ -2,7 +2,9 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from blockskim.data.examples import Example
@@ -12,7 +14,7 @@ from blockskim.data.mrqa import read_mrqa
 from blockskim.data.squad import read_squad
 from blockskim.errors import DataError
 
-READERS: dict[str, Callable[[Path], Iterator[Example]]] = {
+READERS: dict[str, Callable[[Path, bool], Iterator[Example]]] = {
     "squad": read_squad,
     "mrqa": read_mrqa,
     "hotpotqa": read_hotpotqa,
@@ -27,15 +29,20 @@ _LAST_LOOK = 1 << 25
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["{}\[\]:]', re.DOTALL)
 
 
-def read_examples(paths: Path | str | Sequence[Path | str], format: str | None = None) -> Iterator[Example]:
+def read_examples(
+    paths: Path | str | Sequence[Path | str], format: str | None = None, skip_bad: bool = False
+) -> Iterator[Example]:
     """Reads question-answering files of any known format, one after the other.
 
     All files are opened and recognised before this returns, so that a wrong one is known at once; their records are
-    read as the iterator goes. Ids are unique within a file, not across files.
+    read as the iterator goes. Ids are unique within a file, not across files; ``source`` is the file's
+    name, with its folders where two have the same.
 
     Args:
         paths: a file or several; plain or gzip.
         format: "squad" (1.1 and 2.0), "mrqa", "hotpotqa" or "hotpotqa-pseudo"; None recognises it for each file.
+        skip_bad: leave out records that are wrong and, behind a place from which nothing can be read, the rest of the
+            file; a warning a file counts them. Without, the first of them is an error.
 
     Returns:
         An iterator over the questions, in the order of the files and within them.
@@ -50,7 +57,12 @@ def read_examples(paths: Path | str | Sequence[Path | str], format: str | None =
     if not files:
         raise DataError("no data file is named; at least one is needed")
     readers = [READERS[format or detect_format(path)] for path in files]
-    return (example for path, reader in zip(files, readers, strict=True) for example in reader(path))
+    names = Counter(path.name for path in files)
+    return (
+        replace(example, source=path.name if names[path.name] == 1 else str(path))
+        for path, reader in zip(files, readers, strict=True)
+        for example in reader(path, skip_bad)
+    )
 
 
 def detect_format(path: Path | str) -> str:

@@ -2,12 +2,13 @@
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from blockskim.data.examples import Answer
+from blockskim.data.examples import Answer, Example
 from blockskim.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -32,18 +33,37 @@ class Tally:
     """What a reader met in one file and reports once, when it has read the file.
 
     Attributes:
+        skip_bad: whether wrong records are left out and counted instead of ending the reading.
         ids: question ids so far.
+        examples: questions read so far.
         repaired: answers moved to the only place where their text occurs.
         skipped: answers left out because their offset does not match and their text is not unique.
         spanless: questions with references but without any span: scored, not trained on.
         outside: supporting facts that point at no sentence of their context.
+        bad: records left out because something is wrong with them.
+        first_bad: what is wrong with the first of them.
     """
 
+    skip_bad: bool = False
     ids: set[str] = field(default_factory=set)
+    examples: int = 0
     repaired: int = 0
     skipped: int = 0
     spanless: int = 0
     outside: int = 0
+    bad: int = 0
+    first_bad: str = ""
+
+    @contextmanager
+    def forgiving(self) -> Iterator[None]:
+        """Read a record; what is wrong with it is counted if wrong ones are to be left out, else it is raised."""
+        try:
+            yield
+        except DataError as error:
+            if not self.skip_bad:
+                raise
+            self.bad += 1
+            self.first_bad = self.first_bad or str(error)
 
 
 def checked(value: object, kind: type[T], where: str) -> T:
@@ -135,15 +155,15 @@ def place_answer(context: str, text: str, start: int, tally: Tally) -> Answer | 
     return None
 
 
-def note_spans(references: Iterable[str], answers: Iterable[Answer], tally: Tally) -> None:
-    """Counts the example in the tally if it has references but no span.
+def note_example(example: Example, tally: Tally) -> None:
+    """Counts an example that was read, and whether it has references but no span.
 
     Args:
-        references: texts that scores compare with.
-        answers: spans in the context.
-        tally: counts the example.
+        example: what a reader made of a record.
+        tally: counts it.
     """
-    if any(True for _ in references) and not any(True for _ in answers):
+    tally.examples += 1
+    if example.references and not example.answers:
         tally.spanless += 1
 
 
@@ -157,9 +177,12 @@ def report(path: Path, tally: Tally) -> None:
     Raises:
         DataError: the file held no question.
     """
-    if not tally.ids:
-        raise DataError(f"{path}: holds no questions")
+    if not tally.examples:
+        more = f"; {tally.bad} wrong {_plural('record', tally.bad)} left out, first: {tally.first_bad}"
+        raise DataError(f"{path}: holds no questions{more if tally.bad else ''}")
     parts = []
+    if tally.bad:
+        parts.append(f"{tally.bad} wrong {_plural('record', tally.bad)} left out, first: {tally.first_bad}")
     if tally.repaired or tally.skipped:
         counts = f"{tally.repaired} {_plural('answer', tally.repaired)} repaired, {tally.skipped} skipped"
         parts.append(f"{counts} (offset does not match the text)")

@@ -8,23 +8,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from blockskim.data.examples import Answer, Example
-from blockskim.data.files import check_file, load_json
-from blockskim.data.records import Tally, checked, context_text, new_id, note_spans, place_answer, report, required
+from blockskim.data.files import check_file
+from blockskim.data.json_stream import stream
+from blockskim.data.records import Tally, checked, context_text, new_id, note_example, place_answer, report, required
 from blockskim.errors import DataError
 
 
-def read_squad(path: Path | str) -> Iterator[Example]:
-    """Reads a SQuAD file, plain or gzip.
+def read_squad(path: Path | str, skip_bad: bool = False) -> Iterator[Example]:
+    """Reads a SQuAD file, plain or gzip, an article at a time: memory holds one article and the ids so far.
 
     A question without answers is unanswerable, as the official 2.0 score sees it. ``plausible_answers`` are wrong
     answers and not read; unknown keys are ignored. An answer whose offset does not match is moved if its text occurs
     exactly once in the context and is no span otherwise; its text stays a reference. One warning a file counts these.
 
-    Metadata: ``format`` is "squad"; ``version`` is "2.0" if the file says so or has unanswerable questions, else "1.1":
-    it tells which official score applies.
+    Metadata: ``format`` is "squad"; ``version`` is "2.0" if the file says so before its articles or the article has
+    questions that may be unanswerable, else "1.1": it tells which official score applies.
 
     Args:
         path: the file to read.
+        skip_bad: leave out what is wrong and count it, instead of stopping there.
 
     Yields:
         The questions in the file's order.
@@ -33,46 +35,61 @@ def read_squad(path: Path | str) -> Iterator[Example]:
         DataError: the file is not SQuAD JSON; the message names the file, the record and what would be right.
     """
     path = check_file(path)
-    document = load_json(path)
-    if not isinstance(document, dict) or not isinstance(document.get("data"), list):
-        raise DataError(f"{path}: is not a SQuAD file: an object with a list 'data' of articles is needed")
-    articles: list[object] = document["data"]
-    metadata = (("format", "squad"), ("version", _version(document, articles)))
-    tally = Tally()
-    for number, item in enumerate(articles, 1):
-        article = checked(item, dict, f"{path}: article {number}")
-        title = required(article, "title", str, f"{path}: article {number}") if "title" in article else ""
-        here = f"{path}: article {number} ({title!r})" if title else f"{path}: article {number}"
-        for index, entry in enumerate(required(article, "paragraphs", list, here), 1):
-            paragraph = checked(entry, dict, f"{here}, paragraph {index}")
-            yield from _paragraph_examples(paragraph, title, path, f"{here}, paragraph {index}", metadata, tally)
+    tally = Tally(skip_bad)
+    version, number, found = "1.1", 0, False
+    with tally.forgiving():
+        for part in stream(path, "data"):
+            if part.key == "version" and str(part.value).lower().removeprefix("v").startswith("2"):
+                version = "2.0"
+            if part.key != "data":
+                continue
+            found = part.is_item or part.value == []
+            if part.is_item:
+                number += 1
+                here = f"{path}: line {part.line}, article {number}"
+                with tally.forgiving():
+                    yield from _article_examples(part.value, here, version, tally)
+        if not found:
+            raise DataError(f"{path}: is not a SQuAD file: an object with a list 'data' of articles is needed")
     report(path, tally)
+
+
+def _article_examples(value: object, here: str, version: str, tally: Tally) -> Iterator[Example]:
+    article = checked(value, dict, here)
+    title = required(article, "title", str, here) if "title" in article else ""
+    here = f"{here} ({title!r})" if title else here
+    metadata = (("format", "squad"), ("version", "2.0" if _has_unanswerable(article) else version))
+    for index, entry in enumerate(required(article, "paragraphs", list, here), 1):
+        with tally.forgiving():
+            paragraph = checked(entry, dict, f"{here}, paragraph {index}")
+            yield from _paragraph_examples(paragraph, title, f"{here}, paragraph {index}", metadata, tally)
 
 
 def _paragraph_examples(
     paragraph: dict[str, object],
     title: str,
-    path: Path,
     here: str,
     metadata: tuple[tuple[str, object], ...],
     tally: Tally,
 ) -> Iterator[Example]:
     context = context_text(required(paragraph, "context", str, here), here)
     for item in required(paragraph, "qas", list, here):
-        question = checked(item, dict, f"{here}: each of 'qas'")
-        name = new_id(required(question, "id", str, here), tally, here)
-        where = f"{path}: question {name!r}"
-        references, answers = _answers(question, context, where, tally)
-        note_spans(references, answers, tally)
-        yield Example(
-            id=name,
-            question=required(question, "question", str, where),
-            context=context,
-            answers=answers,
-            references=references,
-            title=title,
-            metadata=metadata,
-        )
+        with tally.forgiving():
+            question = checked(item, dict, f"{here}: each of 'qas'")
+            name = new_id(required(question, "id", str, here), tally, here)
+            where = f"{here}, question {name!r}"
+            references, answers = _answers(question, context, where, tally)
+            example = Example(
+                id=name,
+                question=required(question, "question", str, where),
+                context=context,
+                answers=answers,
+                references=references,
+                title=title,
+                metadata=metadata,
+            )
+            note_example(example, tally)
+            yield example
 
 
 def _answers(
@@ -94,19 +111,16 @@ def _answers(
     return tuple(references), tuple(answers)
 
 
-def _version(document: dict[str, object], articles: list[object]) -> str:
+def _has_unanswerable(article: dict[str, object]) -> bool:
     # The version string alone is no proof: sets in SQuAD's format number themselves ("1.0" of SQuADShifts). What
     # counts is whether a question may lack answers. Damaged records don't matter here: reading them reports them.
-    if str(document.get("version", "")).lower().removeprefix("v").startswith("2"):
-        return "2.0"
-    for article in articles:
-        for paragraph in _dicts(article, "paragraphs"):
-            for question in _dicts(paragraph, "qas"):
-                if "is_impossible" in question or question.get("answers") == []:
-                    return "2.0"
-    return "1.1"
+    return any(
+        "is_impossible" in question or question.get("answers") == []
+        for paragraph in _dicts(article, "paragraphs")
+        for question in _dicts(paragraph, "qas")
+    )
 
 
-def _dicts(record: object, key: str) -> list[dict[str, object]]:
-    items = record.get(key) if isinstance(record, dict) else None
+def _dicts(record: dict[str, object], key: str) -> list[dict[str, object]]:
+    items = record.get(key)
     return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 Ints = NDArray[np.int32]
 CACHE_VERSION = 1
+_NO_SPANS = np.zeros((0, 2), dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +119,9 @@ class WindowSet(Sequence[dict[str, Any]]):
 
     An item holds ``input_ids``, ``token_type_ids`` (if the tokenizer has types) and ``context_mask`` as arrays of
     Shape: (tokens,), ``answer_spans`` with the first and last token of each annotated answer that lies whole or in
-    part in the window, clipped to it, Shape: (answers, 2), ``target`` with the span that the QA loss is about
-    (first annotated answer that lies whole in the window, else the first token twice), Shape: (2,), and ``index``.
+    part in the window, clipped to it, Shape: (answers, 2), ``evidence_spans`` likewise with the sentences that support
+    the answer, Shape: (sentences, 2), ``target`` with the span that the QA loss is about (first annotated answer that
+    lies whole in the window, else the first token twice), Shape: (2,), and ``index``.
     """
 
     def __init__(
@@ -139,7 +141,15 @@ class WindowSet(Sequence[dict[str, Any]]):
         self.template = template
         self.settings = settings
         self.windows = _cut(questions, contexts, context_of, template, settings)
-        self.answers = [_answer_tokens(example, contexts, context_of[i]) for i, example in enumerate(examples)]
+        self.answers = [
+            _token_spans([(answer.start, answer.end) for answer in example.answers], contexts, context)
+            for example, context in zip(examples, context_of, strict=True)
+        ]
+        self.evidence = {
+            number: _token_spans(example.evidence, contexts, context_of[number])
+            for number, example in enumerate(examples)
+            if example.evidence
+        }
 
     def __len__(self) -> int:
         """Number of windows."""
@@ -163,6 +173,7 @@ class WindowSet(Sequence[dict[str, Any]]):
             types[:first] = template.types[0]
             item["token_type_ids"] = types
         item["answer_spans"] = self.answer_spans(index)
+        item["evidence_spans"] = self.evidence_spans(index)
         spans = self.answers[example]
         whole = spans[(spans[:, 0] >= start) & (spans[:, 1] < end)]
         item["target"] = whole[0] - start + first if len(whole) else np.zeros(2, dtype=np.int64)
@@ -173,8 +184,18 @@ class WindowSet(Sequence[dict[str, Any]]):
 
         Shape: (answers, 2)
         """
-        example, start, end = (int(value) for value in self.windows[index])
-        spans = self.answers[example]
+        return self._inside(index, self.answers[int(self.windows[index, 0])])
+
+    def evidence_spans(self, index: int) -> NDArray[np.int64]:
+        """First and last token, inside the window, of each supporting sentence that it holds in whole or in part.
+
+        Shape: (sentences, 2)
+        """
+        return self._inside(index, self.evidence.get(int(self.windows[index, 0]), _NO_SPANS))
+
+    def _inside(self, index: int, spans: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Spans of the context's tokens that a window holds, clipped to it and in its coordinates."""
+        _, start, end = (int(value) for value in self.windows[index])
         inside = spans[(spans[:, 0] < end) & (spans[:, 1] >= start)]
         return np.clip(inside, start, end - 1) - start + self.context_start(index)
 
@@ -284,10 +305,10 @@ def _cut(
     return np.array(rows, dtype=np.int64).reshape(-1, 3)
 
 
-def _answer_tokens(example: Example, contexts: Texts, context: np.int64) -> NDArray[np.int64]:
-    """First and last context token of each annotated answer. Shape: (answers, 2)."""
+def _token_spans(characters: Sequence[tuple[int, int]], contexts: Texts, context: np.int64) -> NDArray[np.int64]:
+    """First and last context token of each span of characters that has a token. Shape: (spans, 2)."""
     offsets = contexts.offsets_of(int(context))
-    spans = [covering_tokens(offsets, answer.start, answer.end) for answer in example.answers]
+    spans = [covering_tokens(offsets, start, end) for start, end in characters]
     return np.array([span for span in spans if span[0] <= span[1]], dtype=np.int64).reshape(-1, 2)
 
 

@@ -24,7 +24,7 @@ from transformers import PreTrainedTokenizerBase
 
 from blockskim.data.windows import WindowSet, covering_tokens
 from blockskim.errors import ConfigError
-from blockskim.evaluation import Evaluation, evaluate_windows, score
+from blockskim.evaluation import Evaluation, evaluate_windows, mean_scores, scores_by_source
 from blockskim.flops import LayerUse, dense_flops, skim_flops
 from blockskim.inference import AnswerCollector, ExampleAnswers, WindowBatch, answer_texts, run_windows
 from blockskim.judgements import Judgements, collect_judgements
@@ -177,7 +177,7 @@ def record(
         batches.append(batch)
     answers = collector.results()
     texts = answer_texts(windows, answers)
-    scores = score(windows.examples, texts, answers)
+    scores = mean_scores(scores_by_source(windows.examples, answers))
     judgements = collect_judgements(batches, windows)
     none = (0.0,) * len(judgements.layers)
     dense = Point(none, 1.0, 0.0, scores["f1"], scores["exact_match"])

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from blockskim.data.windows import WindowSet
-from blockskim.evaluation import score
-from blockskim.inference import AnswerCollector, WindowBatch, answer_texts, run_windows
+from blockskim.evaluation import mean_scores, scores_by_source
+from blockskim.inference import AnswerCollector, WindowBatch, run_windows
 from blockskim.judgements import collect_judgements
 from blockskim.metrics.skim import area_under_roc, kept_at_recall, precision_recall
 from blockskim.modeling import BlockSkimForQuestionAnswering
@@ -17,7 +17,8 @@ def development_metrics(
 ) -> Callable[[BlockSkimForQuestionAnswering], dict[str, float]]:
     """Make the function that evaluates a model on development windows, with nothing dropped.
 
-    Its result has the official scores and, for each layer N with a predictor, ``precision_N`` and ``recall_N`` at a
+    Its result has the official scores, with several data files those of each, ``f1/NAME`` and ``exact_match/NAME``, and
+    their mean over all questions, and, for each layer N with a predictor, ``precision_N`` and ``recall_N`` at a
     keep probability of 0.5, ``auc_N``, and ``kept98_N``: the share of blocks to keep so that 98 % of those with
     answers stay. ``selection`` is what checkpoints are compared by: F1, and between equals the predictors' mean AUC.
     """
@@ -29,8 +30,11 @@ def development_metrics(
             collector.add(batch)
             batches.append(batch)
         answers = collector.results()
-        scores = score(windows.examples, answer_texts(windows, answers), answers)
-        metrics = {name: scores[name] for name in ("exact_match", "f1")}
+        files = scores_by_source(windows.examples, answers)
+        pooled = mean_scores(files)
+        metrics = {name: pooled[name] for name in ("exact_match", "f1")}
+        if len(files) > 1:
+            metrics |= {f"{name}/{file}": scores[name] for file, scores in files.items() for name in metrics}
         judgements = collect_judgements(batches, windows)
         for layer, probabilities in zip(judgements.layers, judgements.probabilities, strict=True):
             precision, recall, _ = precision_recall(probabilities, judgements.relevant)

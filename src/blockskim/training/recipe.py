@@ -22,13 +22,16 @@ class Recipe:
         windows: how contexts are cut.
         predictors_only: leave encoder and QA head as they are and train new predictors alone, so that what the model
             answers without skimming does not change.
+        label_evidence: whether blocks of sentences that support the answer (HotpotQA) count as relevant, as in the
+            paper, or only those of the answer itself.
         drop_share: share of the steps in which blocks are really dropped, as at inference, but none with an answer.
         drop_thresholds: lowest and highest threshold of such a step, which is drawn in between on a logarithmic scale
             and holds for all layers.
         epochs: passes over the data.
         batch_size: windows a step.
         learning_rate: of the encoder, at its peak.
-        head_learning_rate: of the QA head and the predictors, at its peak.
+        head_learning_rate: of the QA head, at its peak; of the predictors, too, if they have none of their own.
+        predictor_learning_rate: of the predictors, at its peak; None for that of the QA head.
         warmup: share of the steps in which the learning rate rises; it falls linearly after.
         weight_decay: of the optimizer (AdamW).
         max_grad_norm: gradients are clipped to this norm.
@@ -45,12 +48,14 @@ class Recipe:
     skim: SkimConfig = field(default_factory=SkimConfig)
     windows: WindowSettings = field(default_factory=WindowSettings)
     predictors_only: bool = False
+    label_evidence: bool = True
     drop_share: float = 0.0
     drop_thresholds: tuple[float, float] = (0.05, 0.5)
     epochs: float = 2.0
     batch_size: int = 16
     learning_rate: float = 3e-5
     head_learning_rate: float = 1e-3
+    predictor_learning_rate: float | None = None
     warmup: float = 0.06
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
@@ -68,6 +73,8 @@ class Recipe:
         positive = ("epochs", "batch_size", "learning_rate", "head_learning_rate", "max_grad_norm", "max_answer_length")
         for name in positive:
             _check(name, getattr(self, name), 0.0, None, open_low=True)
+        if self.predictor_learning_rate is not None:
+            _check("predictor_learning_rate", self.predictor_learning_rate, 0.0, None, open_low=True)
         for name in ("weight_decay", "eval_steps", "eval_examples", "seed"):
             _check(name, getattr(self, name), 0.0, None)
         for name in ("warmup", "hidden_dropout", "attention_dropout", "drop_share"):
@@ -78,8 +85,9 @@ class Recipe:
         object.__setattr__(self, "drop_thresholds", _range("drop_thresholds", self.drop_thresholds))
         if self.drop_share and self.predictors_only:
             raise ConfigError("drop_share is for training the encoder, which predictors_only leaves as it is")
-        if not isinstance(self.predictors_only, bool):
-            raise ConfigError(f"predictors_only is {self.predictors_only!r}; it must be true or false")
+        for name in ("predictors_only", "label_evidence"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be true or false")
         if self.precision not in ("auto", "float32", "bfloat16", "float16"):
             raise ConfigError(f"precision is {self.precision!r}; it must be auto, float32, bfloat16 or float16")
 

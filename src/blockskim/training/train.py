@@ -94,7 +94,7 @@ def train(
         evaluate,
         model=model,
         args=training_arguments(output, recipe, device, evaluate is not None),
-        data_collator=training_collator(model.skim_config, windows.template.pad_id),
+        data_collator=training_collator(model.skim_config, windows.template.pad_id, recipe.label_evidence),
         processing_class=tokenizer,
         callbacks=callbacks,
     )

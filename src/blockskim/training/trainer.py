@@ -35,7 +35,7 @@ class SkimTrainer(Trainer):
         )
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """AdamW with a learning rate of their own for the QA head and the predictors; no decay on biases and norms."""
+        """AdamW with learning rates of their own for QA head and predictors; no decay on biases and norms."""
         if self.optimizer is None:
             trained = model or self.model
             assert trained is not None
@@ -93,16 +93,16 @@ class SkimTrainer(Trainer):
 
 def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     """Parameters by learning rate and weight decay."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    rates = {
+        "qa_outputs": recipe.head_learning_rate,
+        "predictors": recipe.predictor_learning_rate or recipe.head_learning_rate,
+    }
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            is_new = name.split(".")[0] in ("qa_outputs", "predictors")
-            groups.setdefault((is_new, parameter.ndim > 1), []).append(parameter)
+            rate = rates.get(name.split(".")[0], recipe.learning_rate)
+            groups.setdefault((rate, parameter.ndim > 1), []).append(parameter)
     return [
-        {
-            "params": parameters,
-            "lr": recipe.head_learning_rate if is_new else recipe.learning_rate,
-            "weight_decay": recipe.weight_decay if decays else 0.0,
-        }
-        for (is_new, decays), parameters in groups.items()
+        {"params": parameters, "lr": rate, "weight_decay": recipe.weight_decay if decays else 0.0}
+        for (rate, decays), parameters in groups.items()
     ]

@@ -1,0 +1,107 @@
+import gzip
+import json
+import logging
+
+import pytest
+
+from blockskim.data.reading import read_examples
+from blockskim.errors import DataError
+
+TEXT = "Ada was born in London."
+
+
+def squad(*names, **changes):
+    questions = [
+        {"id": name, "question": "Who?", "answers": [{"text": "Ada", "answer_start": 0}]} | changes.get(name, {})
+        for name in names
+    ]
+    return {"title": names[0], "paragraphs": [{"context": TEXT, "qas": questions}]}
+
+
+def mrqa(name, **changes):
+    answer = {"text": "Ada", "char_spans": [[0, 2]]}
+    question = {"qid": name, "question": "Who?", "answers": ["Ada"], "detected_answers": [answer]}
+    return {"context": TEXT, "qas": [question | changes]}
+
+
+def hotpot(name, **changes):
+    record = {"_id": name, "question": "Who?", "answer": "Ada", "supporting_facts": [["T", 0]]}
+    return record | {"context": [["T", [TEXT]]]} | changes
+
+
+FILES = {
+    "squad": json.dumps(
+        {
+            "data": [
+                squad("a", "b", "c", b={"answers": 7}),
+                {"title": 3, "paragraphs": []},
+                {"title": "x", "paragraphs": [{"qas": []}, squad("d")["paragraphs"][0]]},
+            ]
+        }
+    ),
+    "mrqa": "\n".join(
+        [
+            '{"header": {}}',
+            json.dumps(mrqa("a")),
+            "{oops",
+            json.dumps(mrqa("b", answers=7)),
+            "[]",
+            json.dumps({"context": "", "qas": []}),
+            json.dumps(mrqa("c")),
+            json.dumps(mrqa("d")),
+        ]
+    ),
+    "hotpotqa": json.dumps([hotpot("a"), hotpot("b", answer=7), 7, hotpot("c"), {"_id": "x"}, hotpot("d")]),
+}
+LEFT_OUT = {"squad": 3, "mrqa": 4, "hotpotqa": 3}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_wrong_records_are_left_out_and_counted(tmp_path, caplog, name):
+    path = tmp_path / "data.json"
+    path.write_text(FILES[name])
+    with pytest.raises(DataError, match=r"data\.json"):
+        list(read_examples(path))
+    with caplog.at_level(logging.WARNING):
+        found = list(read_examples(path, skip_bad=True))
+    assert [example.id for example in found] == ["a", *(["c", "d"])]
+    assert f"{LEFT_OUT[name]} wrong records left out, first: " in caplog.text
+    assert {example.source for example in found} == {"data.json"}
+
+
+def test_the_error_names_file_line_and_key(tmp_path):
+    path = tmp_path / "train.jsonl"
+    lines = [json.dumps(mrqa(str(number))) for number in range(20)]
+    path.write_text("\n".join([*lines[:16], lines[16][:-9], *lines[17:]]))
+    with pytest.raises(DataError, match=r"train\.jsonl: is not JSON: .* at line 17, column \d+"):
+        list(read_examples(path))
+    path.write_text(json.dumps([hotpot("a"), {"_id": "b", "context": []}], indent=1))
+    line = path.read_text().split("\n").index(" {", 2) + 1
+    with pytest.raises(DataError, match=rf"train\.jsonl: line {line}, record 2 \('b'\): 'context' is empty"):
+        list(read_examples(path))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_of_a_cut_off_file_what_can_be_read_is_read(tmp_path, caplog, name):
+    text = {
+        "squad": json.dumps({"data": [squad(f"q{number}") for number in range(9000)]}),
+        "mrqa": "\n".join(json.dumps(mrqa(f"q{number}")) for number in range(9000)),
+        "hotpotqa": json.dumps([hotpot(f"q{number}") for number in range(9000)]),
+    }[name]
+    path = tmp_path / "data.gz"
+    whole = gzip.compress(text.encode())
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="damaged or cut-off gzip file"):
+        list(read_examples(path, format=name))
+    with caplog.at_level(logging.WARNING):
+        found = list(read_examples(path, format=name, skip_bad=True))
+    assert 0 < len(found) < 9000
+    assert [example.id for example in found] == [f"q{number}" for number in range(len(found))]
+    assert "1 wrong record left out, first: " in caplog.text
+
+
+def test_a_file_of_nothing_but_wrong_records_is_an_error(tmp_path):
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps([{"_id": "x"}]))
+    with pytest.raises(DataError, match=r"holds no questions; 1 wrong record left out, first: .*record 1"):
+        list(read_examples(path, format="hotpotqa", skip_bad=True))
