@@ -10,7 +10,7 @@ from blockskim.config import SkimConfig
 from blockskim.data.examples import Answer, Example
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.evaluation import evaluate_windows
-from blockskim.inference import AnswerCollector, batches, run_windows
+from blockskim.inference import AnswerCollector, batches, run_windows, whole_examples
 from blockskim.modeling import BlockSkimForQuestionAnswering
 from tiny_models import new_dense_model
 from tiny_tokenizers import fixed_tokenizer
@@ -117,3 +117,16 @@ def test_cost_falls_as_the_threshold_rises(model, windows):
 def test_a_dense_run_asks_no_predictor(model, windows):
     dense = evaluate_windows(model, windows, 16, 0.0).cost
     assert dense.flops == dense.dense_flops
+
+
+@pytest.mark.parametrize("least", [1, 5, 1000])
+@pytest.mark.parametrize("batch_size", [2, 7])
+def test_groups_of_batches_hold_whole_examples(model, windows, least, batch_size):
+    every = list(run_windows(model, windows, batch_size, 0.0))
+    groups = list(whole_examples(every, windows, least))
+    assert [batch for group in groups for batch in group] == every
+    owners = [{int(windows.windows[index, 0]) for batch in group for index in batch.indices} for group in groups]
+    assert sum(map(len, owners)) == len(windows.examples)
+    sizes = [sum(len(batch.indices) for batch in group) for group in groups]
+    assert all(size >= least for size in sizes[:-1])
+    assert len(groups) == 1 or least < len(windows)

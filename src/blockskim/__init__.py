@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from blockskim.pipeline import QuestionAnswerer
     from blockskim.training.calibration import calibrate
     from blockskim.training.train import train
+    from blockskim.transformers_pipeline import register_pipeline
 
 __version__ = "0.1.0"
 
@@ -29,6 +30,7 @@ __all__ = [
     "calibrate",
     "evaluate",
     "read_examples",
+    "register_pipeline",
     "train",
 ]
 
@@ -40,6 +42,7 @@ _HOMES = {
     "calibrate": "blockskim.training.calibration",
     "evaluate": "blockskim.evaluation",
     "read_examples": "blockskim.data.reading",
+    "register_pipeline": "blockskim.transformers_pipeline",
     "train": "blockskim.training.train",
 }
 

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blockskim.data.windows import WindowSet
-from blockskim.evaluation import CostReport, Evaluation, score
-from blockskim.inference import AnswerCollector, Progress, Thresholds, answer_texts, batches, run_windows
+from blockskim.evaluation import CostReport, Evaluation, scored
+from blockskim.inference import AnswerCollector, Progress, Thresholds, batches, run_windows
 from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.supporting_facts import FactCollector
 
 ROUNDS = 5
 
@@ -45,6 +46,7 @@ class _Run:
         self.max_answer_length = max_answer_length
         self.collector = AnswerCollector(windows, max_answer_length)
         self.cost = CostReport()
+        self.facts = FactCollector(windows)
         self.seconds = 0.0
 
     def time(
@@ -58,15 +60,14 @@ class _Run:
             seconds += time.perf_counter() - started
             if keep:
                 self.cost.add(batch, self.windows)
+                self.facts.add(batch)
             progress(len(batch.indices))
             started = time.perf_counter()
         return seconds
 
     def evaluation(self, seconds: float) -> Evaluation:
         """Scores and cost of all that was kept."""
-        answers = self.collector.results()
-        predictions = answer_texts(self.windows, answers)
-        return Evaluation(score(self.windows.examples, predictions, answers), self.cost, seconds, predictions, answers)
+        return scored(self.windows, self.collector.results(), self.cost, seconds, self.facts.results())
 
 
 def compare_with_dense(

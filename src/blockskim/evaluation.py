@@ -1,7 +1,7 @@
 """Official scores of a model on a data file, and what its answers cost."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from blockskim.inference import (
     Thresholds,
     WindowBatch,
     answer_texts,
+    best_text,
     run_windows,
 )
 from blockskim.judgements import answer_labels
@@ -26,6 +27,7 @@ from blockskim.metrics.hotpotqa import score_hotpotqa
 from blockskim.metrics.mrqa import score_mrqa
 from blockskim.metrics.squad import score_squad, score_squad2
 from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.supporting_facts import FACT_THRESHOLD, Fact, FactCollector
 
 
 @dataclass(slots=True)
@@ -106,6 +108,8 @@ class Evaluation:
         seconds: wall clock of tokenised windows to answers; loading, tokenisation and the counting of costs left out.
         predictions: answer text by example id.
         answers: candidates of each example.
+        facts: supporting facts by example id (HotpotQA); None where there are none to tell.
+        files: scores of each data file, where there are several.
     """
 
     scores: dict[str, float]
@@ -113,6 +117,8 @@ class Evaluation:
     seconds: float
     predictions: dict[str, str]
     answers: list[ExampleAnswers]
+    facts: dict[str, tuple[Fact, ...]] | None = None
+    files: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 def evaluate_windows(
@@ -124,6 +130,7 @@ def evaluate_windows(
     judge_all: bool = False,
     n_best: int = 1,
     progress: Progress | None = None,
+    fact_threshold: float = FACT_THRESHOLD,
 ) -> Evaluation:
     """Answer every example of a window set and score the answers.
 
@@ -136,27 +143,72 @@ def evaluate_windows(
         judge_all: ask predictors of layers whose threshold is 0 too.
         n_best: candidates to keep an example.
         progress: told after each batch.
+        fact_threshold: keep probability from which a sentence is taken for a supporting fact (HotpotQA).
     """
     collector = AnswerCollector(windows, max_answer_length, n_best)
+    facts = FactCollector(windows, fact_threshold)
     cost = CostReport()
     seconds, started = 0.0, time.perf_counter()
     for batch in run_windows(model, windows, batch_size, thresholds, judge_all, progress):
         collector.add(batch)
         seconds += time.perf_counter() - started
         cost.add(batch, windows)
+        facts.add(batch)
         started = time.perf_counter()
     answers = collector.results()
     seconds += time.perf_counter() - started
+    return scored(windows, answers, cost, seconds, facts.results())
+
+
+def scored(
+    windows: WindowSet,
+    answers: list[ExampleAnswers],
+    cost: CostReport,
+    seconds: float,
+    facts: dict[str, tuple[Fact, ...]] | None = None,
+) -> Evaluation:
+    """An evaluation of answers that were found."""
+    files = scores_by_source(windows.examples, answers, facts)
+    scores = next(iter(files.values())) if len(files) == 1 else mean_scores(files)
     predictions = answer_texts(windows, answers)
-    return Evaluation(score(windows.examples, predictions, answers), cost, seconds, predictions, answers)
+    return Evaluation(scores, cost, seconds, predictions, answers, facts, files if len(files) > 1 else {})
+
+
+def scores_by_source(
+    examples: Sequence[Example],
+    answers: Sequence[ExampleAnswers],
+    facts: Mapping[str, Sequence[Fact]] | None = None,
+) -> dict[str, dict[str, float]]:
+    """Scores of the examples of each data file, by the official rules of its format; ``total`` is their number."""
+    sources: dict[str, list[int]] = {}
+    for number, example in enumerate(examples):
+        sources.setdefault(example.source, []).append(number)
+    files = {}
+    for source, numbers in sources.items():
+        chosen, found = [examples[number] for number in numbers], [answers[number] for number in numbers]
+        texts = {example.id: best_text(example, answer) for example, answer in zip(chosen, found, strict=True)}
+        files[source] = score(chosen, texts, found, facts)
+    return files
+
+
+def mean_scores(files: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Exact match and F1 over the questions of all files."""
+    total = sum(scores["total"] for scores in files.values())
+    means = {
+        name: sum(scores[name] * scores["total"] for scores in files.values()) / total for name in ("exact_match", "f1")
+    }
+    return {**means, "total": total, "missing": sum(scores["missing"] for scores in files.values())}
 
 
 def score(
-    examples: Sequence[Example], predictions: dict[str, str], answers: Sequence[ExampleAnswers]
+    examples: Sequence[Example],
+    predictions: dict[str, str],
+    answers: Sequence[ExampleAnswers],
+    facts: Mapping[str, Sequence[Fact]] | None = None,
 ) -> dict[str, float]:
     """Scores by the official rules of the format that the examples came in."""
     metadata = dict(examples[0].metadata)
-    if metadata.get("format") == "squad" and metadata.get("version") == "2.0":
+    if ("version", "2.0") in (fact for example in examples for fact in example.metadata):
         # The chance of "no answer" as a number that rises with it; its scale makes no difference to the score.
         null = {
             example.id: result.null_score - (result.candidates[0].score if result.candidates else -np.inf)
@@ -166,7 +218,9 @@ def score(
         return score_squad2(predictions, examples, chances, 0.5)
     if metadata.get("format") == "mrqa":
         return score_mrqa(predictions, examples)
-    if metadata.get("format") in ("hotpotqa", "hotpotqa-pseudo"):
+    if metadata.get("format") == "hotpotqa":
+        return score_hotpotqa(predictions, examples, facts)
+    if metadata.get("format") == "hotpotqa-pseudo":
         return score_hotpotqa(predictions, examples)
     return score_squad(predictions, examples)
 
@@ -184,6 +238,7 @@ def report(model: BlockSkimForQuestionAnswering, windows: WindowSet, result: Eva
     cost = result.cost
     return {
         **result.scores,
+        **({"files": result.files} if result.files else {}),
         "examples": examples,
         "windows": cost.windows,
         "flops_per_example": cost.flops / examples,

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from blockskim.config import layer_thresholds
 from blockskim.data.collate import pad_windows
+from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet
 from blockskim.modeling import BlockSkimForQuestionAnswering, SkimOutput
 from blockskim.spans import best_spans
@@ -143,6 +144,26 @@ def batches(windows: WindowSet, batch_size: int) -> Iterator[NDArray[np.int64]]:
         yield np.array(batch)
 
 
+def whole_examples(
+    batches: Iterable[WindowBatch], windows: WindowSet, least: int = 1024
+) -> Iterator[list[WindowBatch]]:
+    """Batches in groups of at least so many windows, each with all windows of its examples."""
+    group: list[WindowBatch] = []
+    held: set[int] = set()
+    count = 0
+    for batch in batches:
+        examples = set(windows.windows[batch.indices, 0].tolist())
+        if count >= least and not examples & held:
+            yield group
+            group, count = [], 0
+        # Windows of an example run in consecutive batches, so the last batch tells whether it goes on.
+        held = examples
+        group.append(batch)
+        count += len(batch.indices)
+    if group:
+        yield group
+
+
 def _by_layer(model: BlockSkimForQuestionAnswering, thresholds: Thresholds) -> dict[int, float]:
     values = model.thresholds if thresholds is None else layer_thresholds(thresholds, model.skim_layers)
     return dict(zip(model.skim_layers, values, strict=True))
@@ -221,9 +242,10 @@ class AnswerCollector:
 
     def results(self) -> list[ExampleAnswers]:
         """Answers of every example, in the order of the examples."""
-        return [self._result(example) for example in range(len(self.windows.examples))]
+        return [self.result(example) for example in range(len(self.windows.examples))]
 
-    def _result(self, example: int) -> ExampleAnswers:
+    def result(self, example: int) -> ExampleAnswers:
+        """Answers of one example."""
         ranked = sorted(self._candidates[example], key=lambda item: (-item.score, item.start, item.end))
         distinct: dict[tuple[int, int], Candidate] = {}
         for candidate in ranked:
@@ -235,7 +257,9 @@ class AnswerCollector:
 
 def answer_texts(windows: WindowSet, answers: Sequence[ExampleAnswers]) -> dict[str, str]:
     """The best answer of each example by its id; "" where there is none."""
-    return {
-        example.id: answer.candidates[0].text(example.context) if answer.candidates else ""
-        for example, answer in zip(windows.examples, answers, strict=True)
-    }
+    return {example.id: best_text(example, answer) for example, answer in zip(windows.examples, answers, strict=True)}
+
+
+def best_text(example: Example, answer: ExampleAnswers) -> str:
+    """The best answer to an example; "" where there is none."""
+    return answer.candidates[0].text(example.context) if answer.candidates else ""

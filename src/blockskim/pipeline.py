@@ -6,7 +6,8 @@ for where there are so many, none of them twice, nothing cut off without a word,
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
@@ -15,17 +16,17 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from blockskim.answer_trace import AnswerTrace, trace_windows
+from blockskim.answer_trace import AnswerTrace, WindowTrace, trace_windows
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet, WindowSettings, make_windows
 from blockskim.errors import ConfigError, DataError
 from blockskim.inference import (
     AnswerCollector,
     ExampleAnswers,
-    Progress,
     Thresholds,
     WindowBatch,
     run_windows,
+    whole_examples,
 )
 from blockskim.loading import LoadedModel, check_threshold_for, load, position_limit, window_settings
 from blockskim.modeling import BlockSkimForQuestionAnswering
@@ -34,6 +35,9 @@ from blockskim.words import align_to_words, is_blank, trim_blanks
 logger = logging.getLogger(__name__)
 
 DEFAULT_LENGTH = 384
+
+Progress = Callable[[int, int], None]
+"""Called with the number of windows that are done and with that of all."""
 
 
 class FoundAnswer(TypedDict):
@@ -232,7 +236,7 @@ class QuestionAnswerer:
             batch_size: as for a call.
             threshold: as for a call.
             dense: as for a call.
-            progress: told the number of windows after each batch.
+            progress: told after each batch how many windows are done, and of how many.
 
         Returns:
             For each question its answers, each with its ``document``, and what was read.
@@ -319,22 +323,27 @@ class QuestionAnswerer:
         examples = [Example(str(number), question, context) for number, (question, context, _) in enumerate(pairs)]
         windows = make_windows(examples, self.tokenizer, options.windows)
         _check_tokens(windows, names)
-        batches = list(run_windows(self.model, windows, options.batch_size, options.thresholds, progress=progress))
-        reads = _collect(batches, windows, options)
+        reads: dict[int, _Read] = {}
+        parts: dict[int, tuple[WindowTrace, ...]] = {}
+        batches = run_windows(self.model, windows, options.batch_size, options.thresholds)
+        # What a batch computed is let go with its group, so that memory does not grow with the length of the texts.
+        for group in whole_examples(_told(batches, len(windows), progress), windows):
+            reads |= _collect(group, windows, options)
+            if trace:
+                parts |= trace_windows(group, windows)
+        ordered = [reads[place] for place in range(len(pairs))]
         if not trace:
-            return reads, []
-        return reads, self._traces(batches, windows, pairs, reads, options, time.perf_counter() - started)
+            return ordered, []
+        return ordered, self._traces(parts, pairs, ordered, options, time.perf_counter() - started)
 
     def _traces(
         self,
-        batches: Sequence[WindowBatch],
-        windows: WindowSet,
+        parts: Mapping[int, tuple[WindowTrace, ...]],
         pairs: Sequence[tuple[str, str, str]],
         reads: Sequence[_Read],
         options: _Options,
         seconds: float,
     ) -> list[AnswerTrace]:
-        parts = trace_windows(batches, windows)
         flops = [sum(window.flops for window in parts[place]) for place in range(len(pairs))]
         layers = len(self.model.adapter.layers(self.model.encoder))
         return [
@@ -351,24 +360,33 @@ class QuestionAnswerer:
         ]
 
 
-def _collect(batches: Sequence[WindowBatch], windows: WindowSet, options: _Options) -> list[_Read]:
-    """The best ``top_k`` distinct answers of each example.
+def _told(batches: Iterable[WindowBatch], total: int, progress: Progress | None) -> Iterator[WindowBatch]:
+    """The batches; whoever wants to know is told how many windows are done of how many."""
+    done = 0
+    for batch in batches:
+        done += len(batch.indices)
+        yield batch
+        if progress is not None:
+            progress(done, total)
+
+
+def _collect(batches: Sequence[WindowBatch], windows: WindowSet, options: _Options) -> dict[int, _Read]:
+    """The best ``top_k`` distinct answers of each example that the batches are of.
 
     Several spans of tokens may become one answer. So more are looked at than asked for, and more yet as long as an
     example is short of answers although it has spans that were not looked at.
     """
     count = 2 * options.top_k + 8 if options.align_to_words else options.top_k
-    spans: list[int] | None = None
+    examples = sorted({int(windows.windows[index, 0]) for batch in batches for index in batch.indices})
+    spans: dict[int, int] | None = None
     while True:
         collector = AnswerCollector(windows, options.max_answer_len, count)
         for batch in batches:
             collector.add(batch)
-        results = collector.results()
-        reads = [
-            _distinct(result, example.context, options)
-            for result, example in zip(results, windows.examples, strict=True)
-        ]
-        short = [place for place, read in enumerate(reads) if len(read.answers) < options.top_k]
+        reads = {
+            place: _distinct(collector.result(place), windows.examples[place].context, options) for place in examples
+        }
+        short = [place for place, read in reads.items() if len(read.answers) < options.top_k]
         if short and spans is None:
             spans = _span_counts(batches, windows, options.max_answer_len)
         if spans is None or not any(spans[place] > count for place in short):
@@ -376,9 +394,9 @@ def _collect(batches: Sequence[WindowBatch], windows: WindowSet, options: _Optio
         count *= 8
 
 
-def _span_counts(batches: Sequence[WindowBatch], windows: WindowSet, max_length: int) -> list[int]:
+def _span_counts(batches: Sequence[WindowBatch], windows: WindowSet, max_length: int) -> dict[int, int]:
     """How many spans of surviving tokens each example has, over all its windows."""
-    counts = [0] * len(windows.examples)
+    counts: Counter[int] = Counter()
     for batch in batches:
         logits = batch.output.start_logits
         assert logits is not None

@@ -94,11 +94,51 @@ def test_files_that_can_not_be_scored_together(call, model, data, tmp_path):
     code, _, err = call("evaluate", "--data", data, again, "--model", model)
     assert code == 1
     assert "question id 'q0-0' is in two of the files" in err
-    newer = tmp_path / "newer.json"
-    newer.write_text(json.dumps(squad(1, prefix="n") | {"version": "2.0"}))
-    code, _, err = call("evaluate", "--data", data, "--data", newer, "--model", model)
+
+
+def test_several_files_are_scored_each_by_its_own_rules_and_together(call, model, data, tmp_path):
+    hotpot = tmp_path / "hotpot.json"
+    record = {"_id": "h", "question": "Where?", "answer": "Wales", "supporting_facts": [["T", 0]]}
+    hotpot.write_text(json.dumps([record | {"context": [["T", ["It nests in Wales.", "It eats."]]]}]))
+    common = ("--model", model, "--max-length", 150, "--json")
+    code, out, _ = call("evaluate", "--data", data, "--data", hotpot, *common)
+    assert code == 0
+    values = json.loads(out)
+    files = values["files"]
+    assert set(files) == {"data.json", "hotpot.json"}
+    assert "joint_f1" in files["hotpot.json"]
+    assert values["f1"] == pytest.approx((12 * files["data.json"]["f1"] + files["hotpot.json"]["f1"]) / 13)
+    alone = json.loads(call("evaluate", "--data", data, *common)[1])
+    assert files["data.json"]["f1"] == pytest.approx(alone["f1"])
+    assert "files" not in alone
+    shown = call("evaluate", "--data", data, "--data", hotpot, "--model", model, "--max-length", 150)[1]
+    assert "hotpot.json: exact match" in shown
+
+
+def test_supporting_facts_are_scored_shown_and_written(call, model, tmp_path):
+    hotpot, written = tmp_path / "hotpot.json", tmp_path / "predictions.json"
+    record = {"_id": "h", "question": "Where?", "answer": "Wales", "supporting_facts": [["T", 0]]}
+    hotpot.write_text(json.dumps([record | {"context": [["T", ["It nests in Wales.", "It eats."]]]}]))
+    arguments = ("evaluate", "--data", hotpot, "--model", model, "--max-length", 150, "--predictions", written)
+    code, out, _ = call(*arguments)
+    assert code == 0
+    assert "supporting facts: exact match" in out
+    assert set(json.loads(written.read_text())) == {"answer", "sp"}
+    assert json.loads(written.read_text())["sp"]["h"][0][0] == "T"
+
+
+def test_wrong_records_are_left_out_where_that_is_wanted(call, model, data, tmp_path):
+    content = json.loads(data.read_text())
+    content["data"][0]["paragraphs"][0]["qas"][0]["answers"] = 7
+    data.write_text(json.dumps(content))
+    arguments = ("evaluate", "--data", data, "--model", model, "--max-length", 150, "--json")
+    code, _, err = call(*arguments)
     assert code == 1
-    assert "different formats" in err
+    assert "question 'q0-0': 'answers' must be a list, is a whole number" in err
+    code, out, err = call(*arguments, "--skip-bad")
+    assert code == 0
+    assert json.loads(out)["examples"] == 11
+    assert "1 wrong record left out" in err
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import typer
 
 from blockskim.cli import options
 from blockskim.cli.documents import STANDARD_INPUT, read_documents
-from blockskim.cli.output import console, print_json, printable, write_whole
+from blockskim.cli.output import console, print_json, printable, window_progress, write_whole
 from blockskim.cli.sentences import sentence_around
 
 if TYPE_CHECKING:
@@ -61,17 +61,19 @@ def answer(
     from blockskim.pipeline import QuestionAnswerer
 
     answerer = QuestionAnswerer(model, device=device.value, dtype=dtype.value, threads=threads, batch_size=batch_size)
-    results = answerer.search(
-        question,
-        documents,
-        top_k=top_k,
-        doc_stride=doc_stride,
-        max_answer_len=max_answer_len,
-        max_seq_len=max_length,
-        max_question_len=max_question_len,
-        threshold=threshold,
-        dense=dense,
-    )
+    with window_progress(quiet) as bar:
+        results = answerer.search(
+            question,
+            documents,
+            top_k=top_k,
+            doc_stride=doc_stride,
+            max_answer_len=max_answer_len,
+            max_seq_len=max_length,
+            max_question_len=max_question_len,
+            threshold=threshold,
+            dense=dense,
+            progress=bar.update,
+        )
     if explain is not None:
         from blockskim.explain import to_html
 

@@ -41,6 +41,7 @@ def calibrate(
     ] = 0.02,
     half: Annotated[bool, typer.Option("--half", help="Store the weights in float16, at half the size.")] = False,
     format: options.DataFormat = None,
+    skip_bad: options.SkipBad = False,
     limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="The first N examples only.")] = None,
     hold_out: HoldOut = None,
     batch_size: options.BatchSize = 32,
@@ -64,7 +65,7 @@ def calibrate(
         raise typer.BadParameter("give either --max-f1-drop or --target-speedup")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise typer.BadParameter(f"{output} exists already; name a new directory", param_hint="--output")
-    examples = read_data([*data, *(more or [])], format, hold_out, limit)
+    examples = read_data([*data, *(more or [])], format, hold_out, limit, skip_bad)
 
     from transformers.utils.logging import disable_progress_bar
 

@@ -25,31 +25,30 @@ HoldOut = Annotated[
 
 
 def read_data(
-    files: Sequence[Path], format: Format | None, hold_out: float | None = None, limit: int | None = None
+    files: Sequence[Path],
+    format: Format | None,
+    hold_out: float | None = None,
+    limit: int | None = None,
+    skip_bad: bool = False,
 ) -> "list[Example]":
     """Examples to evaluate on: those of all files, or of the articles held out; the first ``limit`` of them.
 
     Raises:
-        DataError: a file is wrong, two can't be scored together, or nothing is left.
+        DataError: a file is wrong, two have a question id in common, or nothing is left.
     """
     from blockskim.data.reading import read_examples
     from blockskim.errors import DataError
 
-    stream = read_examples(files, None if format is None else format.value)
+    stream = read_examples(files, None if format is None else format.value, skip_bad)
     if hold_out is not None:
         examples = split_held_out(list(stream), hold_out)[1][:limit]
     else:
         examples = list(islice(stream, limit))
     ids = set()
-    kinds = set()
     for example in examples:
         if example.id in ids:
             raise DataError(f"question id {example.id!r} is in two of the files; evaluate them one at a time")
         ids.add(example.id)
-        facts = dict(example.metadata)
-        kinds.add((facts.get("format"), facts.get("version")))
-    if len(kinds) > 1:
-        raise DataError("the files are of different formats, which are scored differently; evaluate them one at a time")
     return examples
 
 

@@ -1,8 +1,6 @@
 """``blockskim evaluate``: official scores of a model on a data file, and what its answers cost."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +8,7 @@ import typer
 
 from blockskim.cli import options
 from blockskim.cli.data import HoldOut, read_data
-from blockskim.cli.output import console, print_json, progress_console, write_whole
+from blockskim.cli.output import console, print_json, window_progress, write_whole
 
 
 def evaluate(
@@ -19,6 +17,7 @@ def evaluate(
     ],
     more: options.MoreFiles = None,
     format: options.DataFormat = None,
+    skip_bad: options.SkipBad = False,
     limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="The first N examples only.")] = None,
     hold_out: HoldOut = None,
     dense: options.Dense = False,
@@ -27,7 +26,7 @@ def evaluate(
     ] = False,
     threshold: options.Threshold = None,
     predictions: Annotated[
-        Path | None, typer.Option("--predictions", metavar="FILE", help="Write answers as JSON, id to text.")
+        Path | None, typer.Option("--predictions", metavar="FILE", help="Write answers in the data's official JSON.")
     ] = None,
     batch_size: options.BatchSize = 32,
     max_length: options.MaxLength = 384,
@@ -50,7 +49,7 @@ def evaluate(
     options.check_writable(predictions, "--predictions")
     if dense and compare_dense:
         raise typer.BadParameter("--compare-dense compares skimming with --dense; give one of them")
-    examples = read_data([*data, *(more or [])], format, hold_out, limit)
+    examples = read_data([*data, *(more or [])], format, hold_out, limit, skip_bad)
 
     from blockskim.comparison import compare_with_dense, work
     from blockskim.data.windows import make_windows
@@ -63,8 +62,10 @@ def evaluate(
     settings = window_settings(network, loaded.tokenizer, max_length, doc_stride, max_question_len)
     windows = make_windows(examples, loaded.tokenizer, settings)
     if compare_dense:
-        with _progress(work(windows, batch_size), quiet) as told:
-            comparison = compare_with_dense(network, windows, batch_size, threshold, max_answer_len, progress=told)
+        with window_progress(quiet, work(windows, batch_size)) as bar:
+            comparison = compare_with_dense(
+                network, windows, batch_size, threshold, max_answer_len, progress=bar.advance
+            )
         result = comparison.skim
         other = comparison.dense
         values = report(network, windows, result) | {
@@ -76,32 +77,25 @@ def evaluate(
             "wall_speedup": comparison.wall_speedup,
         }
     else:
-        with _progress(len(windows), quiet) as told:
+        with window_progress(quiet, len(windows)) as bar:
             result = evaluate_windows(
-                network, windows, batch_size, 0.0 if dense else threshold, max_answer_len, progress=told
+                network,
+                windows,
+                batch_size,
+                0.0 if dense else threshold,
+                max_answer_len,
+                progress=bar.advance,
             )
         values = report(network, windows, result)
     if predictions is not None:
-        write_whole(predictions, json.dumps(result.predictions, ensure_ascii=False, indent=1) + "\n")
+        found: Any = result.predictions
+        if result.facts is not None:
+            found = {"answer": result.predictions, "sp": result.facts}
+        write_whole(predictions, json.dumps(found, ensure_ascii=False, indent=1) + "\n")
     if as_json:
         print_json(values)
     else:
         _show(values, max_length)
-
-
-@contextmanager
-def _progress(total: int, quiet: bool) -> Iterator[Callable[[int], None] | None]:
-    """A bar on standard error; None when nobody is to see one."""
-    out = progress_console()
-    if quiet or not out.is_terminal:
-        yield None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("windows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=out, transient=True) as bar:
-        task = bar.add_task("windows", total=total)
-        yield lambda done: bar.advance(task, done)
 
 
 def _show(values: dict[str, Any], max_length: int) -> None:
@@ -109,6 +103,14 @@ def _show(values: dict[str, Any], max_length: int) -> None:
 
     out = console()
     out.print(f"exact match {values['exact_match']:.2f}   F1 {values['f1']:.2f}")
+    if "joint_f1" in values:
+        out.print(
+            f"supporting facts: exact match {values['sp_exact_match']:.2f}   F1 {values['sp_f1']:.2f}; "
+            f"both: exact match {values['joint_exact_match']:.2f}   F1 {values['joint_f1']:.2f}"
+        )
+    for name, part in values.get("files", {}).items():
+        scores = f"exact match {part['exact_match']:.2f}   F1 {part['f1']:.2f}"
+        out.print(f"  {name}: {scores}   {part['total']:,} examples", markup=False)
     out.print(f"{values['examples']:,} examples, {values['windows']:,} windows, {values['seconds']:.1f} s")
     table = Table(box=None, pad_edge=False)
     for name in ("", "GFLOPs an example", "times this run's"):

@@ -73,6 +73,9 @@ Dense = Annotated[bool, typer.Option("--dense", help="Skip nothing, as a model w
 DataFormat = Annotated[
     Format | None, typer.Option("--format", help="Format of the data files.  [default: told by their content]")
 ]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Leave out records that are wrong and count them, instead of stopping.")
+]
 MoreFiles = Annotated[
     list[Path] | None, typer.Argument(metavar="FILE", help="More files of the same kind.", show_default=False)
 ]

@@ -5,6 +5,8 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,39 @@ def console() -> Console:
 def progress_console() -> Console:
     """Where progress is drawn."""
     return Console(stderr=True, highlight=False)
+
+
+class WindowBar:
+    """A bar that counts windows, or nothing at all."""
+
+    def __init__(self, bar: Any = None, total: int | None = None) -> None:
+        """Count on a progress bar of rich; without one nobody sees it."""
+        self.bar = bar
+        self.task = None if bar is None else bar.add_task("windows", total=total)
+
+    def advance(self, done: int) -> None:
+        """So many more windows are done."""
+        if self.bar is not None:
+            self.bar.advance(self.task, done)
+
+    def update(self, done: int, total: int) -> None:
+        """So many windows are done, of so many."""
+        if self.bar is not None:
+            self.bar.update(self.task, completed=done, total=total)
+
+
+@contextmanager
+def window_progress(quiet: bool, total: int | None = None) -> Iterator[WindowBar]:
+    """A bar on standard error, if somebody is to see one."""
+    out = progress_console()
+    if quiet or not out.is_terminal:
+        yield WindowBar()
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("windows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=out, transient=True) as bar:
+        yield WindowBar(bar, total)
 
 
 def printable(text: str) -> str:

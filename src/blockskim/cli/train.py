@@ -1,5 +1,6 @@
 """``blockskim train``: joint training of an encoder, its QA head and its skim predictors."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,6 +36,7 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the output.")] = False,
     format: options.DataFormat = None,
+    skip_bad: options.SkipBad = False,
     device: options.DeviceName = options.Device.AUTO,
     threads: options.Threads = None,
     as_json: options.Json = False,
@@ -58,14 +60,13 @@ def train(
     chosen = Recipe.load(recipe).replace(**settings)
     name = None if format is None else format.value
     files = [*train_files, *(more or [])]
-    read_examples(files, name)  # a wrong file is told of before any is read
-    parts = {path: list(read_examples(path, name)) for path in files}
-    examples = [example for part in parts.values() for example in part]
+    examples = list(read_examples(files, name, skip_bad))
+    sources = Counter(example.source for example in examples)
     if hold_out is not None:
         examples, development = split_held_out(examples, hold_out)
     else:
         assert dev is not None
-        development = list(read_examples(dev, name))
+        development = list(read_examples(dev, name, skip_bad))
 
     import torch
     from transformers.utils import logging as transformers_logging
@@ -90,7 +91,7 @@ def train(
         resume=resume,
         report=print_json if as_json else _show,
         console=None if quiet else progress_console(),
-        sources={path.name: len(part) for path, part in parts.items()},
+        sources=sources,
     )
     if not as_json and not quiet:
         console().print(f"the model is in {output}", markup=False)

@@ -1,0 +1,70 @@
+"""Supporting facts of HotpotQA, told from the blocks that a model kept.
+
+A predictor that was trained with evidence as relevant (see ``label_evidence`` of a recipe) keeps the sentences that
+support an answer, so a sentence is predicted as a supporting fact when a block that it lies in was kept to the end
+and was likely enough.
+"""
+
+from typing import TypeAlias
+
+import numpy as np
+
+from blockskim.data.windows import WindowSet
+from blockskim.inference import WindowBatch
+
+Fact: TypeAlias = tuple[str, int]
+"""Title of a paragraph and number of a sentence in it, from 0."""
+
+FACT_THRESHOLD = 0.5
+
+
+class FactCollector:
+    """Gathers supporting facts of examples that know their sentences, batch by batch."""
+
+    def __init__(self, windows: WindowSet, threshold: float = FACT_THRESHOLD) -> None:
+        """Collect sentences in blocks of a keep probability of at least ``threshold``, of the last layer asked."""
+        self.windows = windows
+        self.threshold = threshold
+        self._sentences = {
+            number: np.array([span for span, _, _ in sentences], dtype=np.int64).reshape(-1, 2)
+            for number, example in enumerate(windows.examples)
+            if isinstance(sentences := dict(example.metadata).get("sentences"), tuple)
+        }
+        self._scores = {number: np.full(len(spans), -1.0) for number, spans in self._sentences.items()}
+        self._asked = False
+
+    def add(self, batch: WindowBatch) -> None:
+        """Take in the trace of a batch."""
+        trace = batch.output.trace
+        assert trace is not None
+        if not trace.layers or not self._sentences:
+            return
+        self._asked = True
+        kept = (trace.kept[-1] & trace.layout.judged).cpu().numpy()
+        probabilities = trace.probabilities[-1].cpu().numpy()
+        starts, lengths = trace.layout.starts.cpu().numpy(), trace.layout.lengths.cpu().numpy()
+        for row, index in enumerate(batch.indices.tolist()):
+            example = int(self.windows.windows[index, 0])
+            if example not in self._sentences:
+                continue
+            shift = int(self.windows.windows[index, 1]) - self.windows.context_start(index)
+            spans, scores = self._sentences[example], self._scores[example]
+            for block in np.flatnonzero(kept[row]).tolist():
+                first = int(starts[row, block]) + shift
+                begin, end = self.windows.character_span(example, first, first + int(lengths[row, block]) - 1)
+                inside = (spans[:, 0] < end) & (spans[:, 1] > begin)
+                scores[inside] = np.maximum(scores[inside], np.nan_to_num(probabilities[row, block], nan=0.0))
+
+    def results(self) -> dict[str, tuple[Fact, ...]] | None:
+        """The facts of each example by its id: at least the likeliest; None if no predictor was asked."""
+        if not self._asked:
+            return None
+        found: dict[str, tuple[Fact, ...]] = {}
+        for number, scores in self._scores.items():
+            example = self.windows.examples[number]
+            sentences = dict(example.metadata)["sentences"]
+            assert isinstance(sentences, tuple)
+            best = float(scores.max(initial=0.0))
+            chosen = np.flatnonzero((scores >= min(self.threshold, best)) & (scores > 0)).tolist()
+            found[example.id] = tuple((sentences[place][1], sentences[place][2]) for place in chosen)
+        return found

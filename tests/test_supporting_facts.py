@@ -1,0 +1,95 @@
+"""Supporting facts from blocks that were kept."""
+
+import pytest
+import torch
+
+from blockskim.config import SkimConfig
+from blockskim.data.hotpotqa import read_hotpotqa
+from blockskim.data.windows import WindowSettings, make_windows
+from blockskim.evaluation import evaluate_windows
+from blockskim.inference import run_windows
+from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.supporting_facts import FactCollector
+from tiny_models import new_dense_model, spread_opinions
+from tiny_tokenizers import fixed_tokenizer
+
+TOKENIZER = fixed_tokenizer("wordpiece")
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(2)
+    skim = SkimConfig(block_size=8, predictor_width=8)
+    model = BlockSkimForQuestionAnswering.from_backbone(new_dense_model("bert", vocab_size=len(TOKENIZER)), skim)
+    spread_opinions(model, "bert")
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory):
+    import json
+
+    sentences = ["the kite eat a red worm .", "in wales the nest .", "who eat a kite ? a worm in the nest ."]
+    records = [
+        {
+            "_id": f"h{number}",
+            "question": "who eat ?",
+            "answer": "worm",
+            "supporting_facts": [["A", 0], ["B", 2]],
+            "context": [["A", sentences[: 1 + number]], ["B", sentences * (1 + number)]],
+        }
+        for number in range(3)
+    ]
+    path = tmp_path_factory.mktemp("facts") / "hotpot.json"
+    path.write_text(json.dumps(records))
+    return list(read_hotpotqa(path))
+
+
+@pytest.fixture(scope="module", params=[200, 40])
+def windows(request, examples):
+    return make_windows(examples, TOKENIZER, WindowSettings(request.param, 8, 10))
+
+
+@pytest.mark.parametrize("threshold", [1e-6, 0.5, 1.0])
+def test_sentences_of_kept_and_likely_blocks_are_facts(model, windows, threshold):
+    """Told again from the characters of each kept block."""
+    cut = 0.5
+    collector = FactCollector(windows, cut)
+    likely: dict[tuple[int, int], float] = {}
+    for batch in run_windows(model, windows, 4, threshold):
+        collector.add(batch)
+        trace = batch.output.trace
+        for row, index in enumerate(batch.indices.tolist()):
+            example = int(windows.windows[index, 0])
+            shift = int(windows.windows[index, 1]) - windows.context_start(index)
+            for block in trace.kept[-1][row].nonzero().flatten().tolist():
+                first = int(trace.layout.starts[row, block]) + shift
+                last = first + int(trace.layout.lengths[row, block]) - 1
+                begin, end = windows.character_span(example, first, last)
+                for place, (span, _, _) in enumerate(dict(windows.examples[example].metadata)["sentences"]):
+                    if set(range(*span)) & set(range(begin, end)):
+                        chance = float(trace.probabilities[-1][row, block])
+                        likely[example, place] = max(chance, likely.get((example, place), 0.0))
+    facts = collector.results()
+    assert set(facts) == {example.id for example in windows.examples}
+    for number, example in enumerate(windows.examples):
+        chances = {place: chance for (owner, place), chance in likely.items() if owner == number}
+        wanted = {place for place, chance in chances.items() if chance >= min(cut, max(chances.values()))}
+        sentences = dict(example.metadata)["sentences"]
+        assert set(facts[example.id]) == {(sentences[place][1], sentences[place][2]) for place in wanted}
+        assert facts[example.id]
+
+
+def test_facts_are_scored_when_predictors_were_asked_and_only_then(model, windows):
+    scores = evaluate_windows(model, windows, thresholds=0.5).scores
+    assert {"sp_f1", "joint_f1", "joint_exact_match"} <= set(scores)
+    assert scores["sp_missing"] == 0
+    assert "sp_f1" not in evaluate_windows(model, windows, thresholds=0.0).scores
+    assert "sp_f1" in evaluate_windows(model, windows, thresholds=0.0, judge_all=True).scores
+
+
+def test_a_lower_threshold_gives_more_facts(model, windows):
+    few, many = (evaluate_windows(model, windows, thresholds=1e-6, fact_threshold=cut).facts for cut in (0.99, 0.0001))
+    for name, facts in few.items():
+        assert set(facts) <= set(many[name])
+    assert sum(map(len, many.values())) > sum(map(len, few.values()))
