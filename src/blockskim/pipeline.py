@@ -30,7 +30,7 @@ from blockskim.inference import (
 )
 from blockskim.loading import LoadedModel, check_threshold_for, load, position_limit, window_settings
 from blockskim.modeling import BlockSkimForQuestionAnswering
-from blockskim.words import align_to_words, is_blank, trim_blanks
+from blockskim.words import align_to_words, trim_blanks
 
 logger = logging.getLogger(__name__)
 
@@ -176,7 +176,7 @@ class QuestionAnswerer:
 
         Raises:
             ConfigError: an argument is impossible.
-            DataError: a question or context is empty or holds no valid text.
+            DataError: a question or context is empty or blank or holds no valid text.
         """
         questions, contexts, single = _pair(question, context)
         options = self._options(
@@ -321,7 +321,7 @@ class QuestionAnswerer:
             _check_text(question, asked)
             _check_text(context, read)
         examples = [Example(str(number), question, context) for number, (question, context, _) in enumerate(pairs)]
-        windows = make_windows(examples, self.tokenizer, options.windows)
+        windows = make_windows(examples, self.tokenizer, options.windows, stand_in="?")
         _check_tokens(windows, names)
         reads: dict[int, _Read] = {}
         parts: dict[int, tuple[WindowTrace, ...]] = {}
@@ -482,7 +482,7 @@ def _numbered(count: int) -> list[tuple[str, str]]:
 
 
 def _check_text(text: str, name: str) -> None:
-    if is_blank(text):
+    if not text.strip():
         raise DataError(f"{name} is empty")
     try:
         text.encode("utf-8")
@@ -493,14 +493,14 @@ def _check_text(text: str, name: str) -> None:
 
 
 def _check_tokens(windows: WindowSet, names: Sequence[tuple[str, str]]) -> None:
-    """Refuse contexts that the tokenizer leaves nothing of, and warn of questions that are not read to their end."""
+    """Warn of contexts that the tokenizer leaves nothing of, and of questions that are not read to their end."""
     sizes = np.diff(windows.contexts.bounds)[windows.context_of]
-    for place in np.flatnonzero(sizes == 0)[:1]:
-        raise DataError(f"{names[int(place)][1]} is empty: it has no character that the model can read")
+    for place in np.flatnonzero(sizes == 0).tolist():
+        logger.warning("%s has no character that the model can read, so there is no answer in it", names[place][1])
     limit = windows.settings.max_question_length
     warned: set[str] = set()
-    for place in np.flatnonzero(np.diff(windows.questions.bounds) > limit):
-        name = names[int(place)][0]
+    for place in np.flatnonzero(np.diff(windows.questions.bounds) > limit).tolist():
+        name = names[place][0]
         if name not in warned:
             warned.add(name)
             logger.warning("%s is longer than %d tokens; the rest of it is not read", name, limit)

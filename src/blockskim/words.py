@@ -47,11 +47,6 @@ def trim_blanks(text: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-def is_blank(text: str) -> bool:
-    """Whether a text has nothing to read."""
-    return all(_is_blank(character) for character in text)
-
-
 def _is_blank(character: str) -> bool:
     return character.isspace() or character in _BLANKS
 

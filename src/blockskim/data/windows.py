@@ -259,6 +259,7 @@ def make_windows(
     tokenizer: PreTrainedTokenizerBase,
     settings: WindowSettings | None = None,
     cache_dir: Path | None = None,
+    stand_in: str | None = None,
 ) -> WindowSet:
     """Tokenise examples and cut them into windows.
 
@@ -268,10 +269,11 @@ def make_windows(
         settings: of the windows.
         cache_dir: where tokens are kept between runs. Their file's name is a digest of every text, the tokenizer's
             whole definition and the library's format, so that a stale cache can't be read.
+        stand_in: what is read in place of a question of which the tokenizer leaves nothing (control characters, say).
 
     Raises:
         ConfigError: the settings leave no room, or the tokenizer is slow.
-        DataError: a question has no token.
+        DataError: a question has no token, and there is no stand-in.
     """
     settings = settings or WindowSettings()
     template = pair_template(tokenizer)
@@ -280,8 +282,13 @@ def make_windows(
     context_of = np.array([distinct.setdefault(item.context, len(distinct)) for item in examples], dtype=np.int64)
     texts = [[item.question.strip() for item in examples], list(distinct)]
     questions, contexts = _tokenize_cached(tokenizer, texts, cache_dir)
-    for number in np.flatnonzero(np.diff(questions.bounds) == 0)[:1]:
-        raise DataError(f"question {examples[number].id!r} is empty: {examples[number].question!r}")
+    empty = np.flatnonzero(np.diff(questions.bounds) == 0).tolist()
+    if empty:
+        if stand_in is None:
+            raise DataError(f"question {examples[empty[0]].id!r} is empty: {examples[empty[0]].question!r}")
+        for number in empty:
+            texts[0][number] = stand_in
+        questions = _tokenize(tokenizer, texts[0])
     return WindowSet(examples, questions, contexts, context_of, template, settings)
 
 
