@@ -7,7 +7,7 @@ from blockskim.errors import ConfigError
 from blockskim.training.recipe import Recipe, shipped_recipes
 
 
-@pytest.mark.parametrize("name", ["default", "paper-squad", "predictors", "qa", "skim"])
+@pytest.mark.parametrize("name", ["default", "paper-squad", "paper-searchqa", "predictors", "qa", "skim"])
 def test_shipped_recipes_load_and_round_trip(name):
     recipe = Recipe.load(name)
     assert name in shipped_recipes()
@@ -21,6 +21,34 @@ def test_the_paper_recipe_has_the_settings_of_the_paper():
     assert (recipe.windows.max_length, recipe.windows.doc_stride) == (512, 128)
     assert recipe.skim.inputs == ("tiles",)
     assert recipe.skim.alignment == "sequence"
+
+
+@pytest.mark.parametrize(
+    ("name", "balance"),
+    [("hotpotqa", 20), ("newsqa", 30), ("naturalquestions", 30), ("triviaqa", 100), ("searchqa", 150)],
+)
+def test_other_data_sets_of_the_paper_have_its_balance_factors(name, balance):
+    recipe = Recipe.load(f"paper-{name}")
+    assert recipe.skim.balance_factor == balance
+    assert recipe.label_evidence
+    assert recipe.replace(skim={"balance_factor": 20}) == Recipe.load("paper-squad")
+
+
+def test_a_recipe_may_extend_another(tmp_path):
+    (tmp_path / "first.yaml").write_text("extends: paper-squad\nepochs: 7\nskim: {block_size: 16}\n")
+    (tmp_path / "second.yaml").write_text("extends: first.yaml\nskim: {balance_factor: 3}\nbatch_size: 4\n")
+    wanted = Recipe.load("paper-squad").replace(epochs=7, batch_size=4, skim={"block_size": 16, "balance_factor": 3})
+    assert Recipe.load(tmp_path / "second.yaml") == wanted
+
+
+def test_recipes_that_extend_nothing_or_each_other_are_refused(tmp_path):
+    (tmp_path / "lost.yaml").write_text("extends: nowhere\n")
+    with pytest.raises(ConfigError, match="there is no recipe nowhere"):
+        Recipe.load(tmp_path / "lost.yaml")
+    (tmp_path / "a.yaml").write_text(f"extends: {tmp_path / 'b.yaml'}\n")
+    (tmp_path / "b.yaml").write_text(f"extends: {tmp_path / 'a.yaml'}\n")
+    with pytest.raises(ConfigError, match=r"extends .*, which extends it in turn"):
+        Recipe.load(tmp_path / "a.yaml")
 
 
 def test_only_the_predictors_recipe_trains_predictors_alone():
@@ -60,7 +88,7 @@ def test_what_is_wrong_in_a_file_is_named(tmp_path, text, message):
 
 
 def test_a_missing_recipe_names_those_that_ship():
-    with pytest.raises(ConfigError, match="default, paper-squad, predictors, qa, skim"):
+    with pytest.raises(ConfigError, match=r"default, .*paper-squad, .*predictors, qa, skim"):
         Recipe.load("none-such")
 
 

@@ -112,26 +112,12 @@ class Recipe:
     def load(cls, source: str | Path) -> Self:
         """Read a recipe from a YAML file, or one that comes with the library by its name.
 
+        ``extends: NAME_OR_FILE`` takes all settings of another recipe that the file does not have itself.
+
         Raises:
             ConfigError: there is no such recipe, or something in it is wrong.
         """
-        path = Path(source)
-        shipped = resources.files("blockskim") / "recipes" / f"{source}.yaml"
-        if path.is_file():
-            try:
-                text = path.read_text(encoding="utf-8")
-            except UnicodeDecodeError as error:
-                raise ConfigError(f"{source} is no UTF-8 text (byte {error.start}); a recipe is a YAML file") from error
-        elif shipped.is_file():
-            text = shipped.read_text(encoding="utf-8")
-        else:
-            raise ConfigError(f"there is no recipe {source}; name a YAML file or one of {', '.join(shipped_recipes())}")
-        try:
-            values = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{source} is no valid YAML: {' '.join(str(error).split())}") from error
-        if not isinstance(values, Mapping):
-            raise ConfigError(f"{source} must hold settings as 'name: value' lines")
+        values = _settings(source, ())
         try:
             return cls.from_dict(values)
         except ConfigError as error:
@@ -155,6 +141,46 @@ def shipped_recipes() -> list[str]:
     """Names of the recipes that come with the library."""
     folder = resources.files("blockskim") / "recipes"
     return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def _settings(source: str | Path, extended: tuple[str, ...]) -> dict[str, Any]:
+    """The settings of a recipe, those of the recipe that it extends included."""
+    values = _read(source)
+    if "extends" not in values:
+        return values
+    parent = str(values.pop("extends"))
+    if parent in (*extended, str(source)):
+        raise ConfigError(f"{source}: extends {parent}, which extends it in turn")
+    # A file is looked for beside the one that names it.
+    beside = Path(source).parent / parent
+    below = _settings(beside if Path(source).is_file() and beside.is_file() else parent, (*extended, str(source)))
+    merged = {**below, **values}
+    for name in ("skim", "windows"):
+        own, other = values.get(name, {}), below.get(name, {})
+        if isinstance(own, Mapping) and isinstance(other, Mapping) and (own or other):
+            merged[name] = {**other, **own}
+    return merged
+
+
+def _read(source: str | Path) -> dict[str, Any]:
+    path = Path(source)
+    shipped = resources.files("blockskim") / "recipes" / f"{source}.yaml"
+    if path.is_file():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{source} is no UTF-8 text (byte {error.start}); a recipe is a YAML file") from error
+    elif shipped.is_file():
+        text = shipped.read_text(encoding="utf-8")
+    else:
+        raise ConfigError(f"there is no recipe {source}; name a YAML file or one of {', '.join(shipped_recipes())}")
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source} is no valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{source} must hold settings as 'name: value' lines")
+    return dict(values)
 
 
 def _known(what: str, values: Mapping[str, Any], names: list[str]) -> None:
