@@ -222,7 +222,7 @@ def _show(found: "dict[str, Calibration]", own: "Calibration", layers: tuple[int
     table = Table(box=None, pad_edge=False)
     timed = any(point.wall_speedup is not None for point in own.front)
     for name in ("", "speed-up", *["by seconds"] * timed, "F1", "exact match", *(f"layer {layer}" for layer in layers)):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=not name)
     for point in [own.dense, *own.front]:
         names = [name for name, result in found.items() if result.chosen == point]
         mark = " ".join([", ".join(name for name in names if name != OWN), *["→"] * (point == own.chosen)]).strip()
