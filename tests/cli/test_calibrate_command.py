@@ -122,7 +122,8 @@ def test_several_points_in_one_call(call, model, answered, tmp_path):
     output = tmp_path / "copy"
     wishes = ("--point", "exact=0", "--point", "fast=100", "--point", "twice=1.05x", "--default", "fast")
     code, out, err = call(*arguments(answered, model, output, *wishes, "--overhead", 0, "--dtype", "float32", "--json"))
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert "12 examples can't vouch for a loss of at most 0 F1" in err
     values = json.loads(out)
     assert list(values["points"]) == ["exact", "fast", "twice"]
     settings = json.loads((output / "config.json").read_text())["skim"]

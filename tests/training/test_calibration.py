@@ -236,3 +236,10 @@ def test_points_of_the_source_stay_beside_the_new_ones(windows, tmp_path):
 def test_no_wish_and_no_name_are_refused(model, windows, wishes):
     with pytest.raises(ConfigError):
         calibrate_points(model, windows, wishes)
+
+
+def test_wishes_that_so_few_examples_can_not_vouch_for_are_told_of(model, windows, caplog):
+    calibrate_points(model, windows, {"one": Wish(max_f1_drop=10.0), "two": Wish(target_speedup=1.1)}, points=2)
+    assert "vouch" not in caplog.text
+    calibrate_points(model, windows, {"one": Wish(max_f1_drop=10.0), "two": Wish(max_f1_drop=9.9)}, points=2)
+    assert "30 examples can't vouch for a loss of at most 9.9 F1" in caplog.text

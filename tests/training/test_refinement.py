@@ -92,7 +92,14 @@ def test_optuna_itself_refines(recorded):
 
 
 def test_points_of_a_refined_front_are_confirmed(stand_in, model, windows, monkeypatch):  # noqa: F811
-    first, again = (calibrate(model, windows, max_f1_drop=20.0, overhead=0.0, trials=40, seed=3) for _ in range(2))
+    told = []
+    first, again = (
+        calibrate(
+            model, windows, max_f1_drop=20.0, overhead=0.0, trials=40, seed=3, progress=lambda *one: told.append(one)
+        )
+        for _ in range(2)
+    )
+    assert told.count(("refining", 1)) >= 80
     assert first.chosen.thresholds == again.chosen.thresholds
     assert all(point.f1 is not None for point in first.front)
     greedy = calibrate(model, windows, max_f1_drop=20.0, overhead=0.0)

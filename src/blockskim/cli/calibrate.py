@@ -141,7 +141,7 @@ def calibrate(
     from blockskim.loading import load, window_settings
     from blockskim.training.calibration import calibrate_points, save_calibrated
     from blockskim.training.calibration_cache import remove_cache
-    from blockskim.training.refinement import has_optuna
+    from blockskim.training.refinement import REFINING, has_optuna
 
     if refine and not has_optuna():
         typer.echo(
@@ -162,7 +162,7 @@ def calibrate(
 
         def tell(task: str, done: int) -> None:
             counts[task] += done
-            status.update(f"{task}: {counts[task]:,} windows")
+            status.update(f"{task}: {counts[task]:,} {'trials' if task == REFINING else 'windows'}")
 
         found = calibrate_points(
             loaded.model,

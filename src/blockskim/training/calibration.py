@@ -10,6 +10,7 @@ cheapest one that satisfies the wish, both by what is at stake and by what was m
 """
 
 import json
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +37,8 @@ from blockskim.training.points import Point
 from blockskim.training.refinement import load_optuna, refine
 from blockskim.training.simulation import OVERHEAD, Stakes, search, spread
 from blockskim.training.wishes import Wish, choose
+
+logger = logging.getLogger(__name__)
 
 CALIBRATION_FILE = "calibration.json"
 
@@ -155,7 +158,7 @@ def calibrate_points(
             that save less than that are not asked.
         trials: of Optuna, to refine what greedy search finds; 0 for none.
         seed: of these trials.
-        progress: told what is done, and the number of windows done.
+        progress: told what is done, and the number of windows done; of ``REFINING``, that of trials.
         cache: folder in which what was recorded and confirmed is kept, so that a run that was killed goes on when it
             is repeated; None for none. Whoever named it removes it (``remove_cache``).
 
@@ -173,6 +176,7 @@ def calibrate_points(
         raise ConfigError(f"trials is {trials}; it must be at least 0")
     if trials:
         load_optuna()
+    _warn_of_few_examples(wishes, len(windows.examples))
     kept = None
     if cache is not None:
         kept = CalibrationCache(cache, calibration_key(model, windows, batch_size, max_answer_length))
@@ -189,7 +193,7 @@ def calibrate_points(
         most_lost = 1.0 if wish.max_answers_lost is None else wish.max_answers_lost
         path = search(judgements, stakes, model, windows, limit, overhead, most_lost)
         if trials:
-            path = refine(path, judgements, stakes, model, windows, limit, overhead, most_lost, trials, seed)
+            path = refine(path, judgements, stakes, model, windows, limit, overhead, most_lost, trials, seed, progress)
         if wish.by == "seconds":
             _bisect(path, confirm, wish.target_speedup or 1.0)
         else:
@@ -322,6 +326,24 @@ def example_f1(windows: WindowSet, texts: Mapping[str, str]) -> NDArray[np.float
             for example in windows.examples
         ]
     )
+
+
+def _warn_of_few_examples(wishes: Mapping[str, Wish], examples: int) -> None:
+    """Warn of wishes that so few examples can't vouch for.
+
+    Where none of n examples loses its answer, up to 3 / n of others may, at 95 % confidence (the rule of three).
+    """
+    unsure = 300 / examples
+    for wish in wishes.values():
+        if wish.max_f1_drop is not None and wish.max_f1_drop < unsure:
+            logger.warning(
+                "%d examples can't vouch for a loss of at most %g F1: even where they lose nothing, others may lose "
+                "%.2g; calibrate on more",
+                examples,
+                wish.max_f1_drop,
+                min(unsure, 100),
+            )
+            return
 
 
 class _Confirmation:

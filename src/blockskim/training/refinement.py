@@ -1,7 +1,7 @@
 """Looking for better thresholds around those of greedy search, with Optuna; on the simulation, so no model runs."""
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,9 @@ from blockskim.training.points import Point
 from blockskim.training.simulation import Simulated, Stakes, at_steps, simulator, threshold_grid
 
 POPULATION = 50
+
+REFINING = "refining"
+"""What progress is told while thresholds are tried."""
 
 
 def has_optuna() -> bool:
@@ -32,6 +35,7 @@ def refine(
     max_answers_lost: float,
     trials: int,
     seed: int,
+    progress: Callable[[str, int], None] | None = None,
 ) -> list[Point]:
     """Points that no other one beats in both speed-up and F1 at stake, among those of a path and of Optuna's trials.
 
@@ -49,6 +53,7 @@ def refine(
         max_answers_lost: likewise.
         trials: how many thresholds to try besides those of the path.
         seed: of what is random.
+        progress: told ``REFINING`` and 1 after each trial.
 
     Returns:
         By rising speed-up; nothing dropped comes first.
@@ -70,6 +75,8 @@ def refine(
             steps[row] = step if skims else 0
         thresholds = at_steps(grid, steps)
         then = tried[tuple(thresholds.tolist())] = simulate(thresholds)
+        if progress is not None:
+            progress(REFINING, 1)
         return then.speedup, then.at_stake
 
     verbosity = optuna.logging.get_verbosity()
