@@ -42,8 +42,9 @@ def test_one_threshold_in_all_layers(call, model, data):
 
 def test_operating_points_by_the_clock(call, pointed, data):
     rows = json.loads(call(*arguments(data, pointed, "--calibrated", "--seconds", "--json"))[1])["records"]
-    assert [row["name"] for row in rows] == ["dense", "fast", "own"]
-    assert rows[1]["wall_speedup"] > 0
+    assert [row["name"] for row in rows] == ["dense", "exact", "fast", "own"]
+    assert rows[2]["wall_speedup"] > 0
+    assert rows[1]["flops_speedup"] == 1.0
 
 
 def test_the_front_of_a_calibration(call, model, data, tmp_path):

@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from blockskim.config import SkimConfig
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.errors import ConfigError
@@ -66,9 +65,10 @@ def test_calibrated_settings_are_points_and_front(model):
     assert settings[1].thresholds == (0.3, 0.3)
     other = new_model(thresholds=0.2)
     assert [one.name for one in calibrated_settings(other, {})] == ["own"]
-    other.skim_config = SkimConfig.from_dict(other.skim_config.to_dict() | {"thresholds": 0.0})
+    other.skim_config = other.skim_config.replace(thresholds=0.0)
     with pytest.raises(ConfigError, match="calibrate"):
         calibrated_settings(other, {})
+    assert [one.name for one in calibrated_settings(other, {"front": [{"thresholds": [0.1, 0.2]}]})] == ["1"]
     with pytest.raises(ConfigError, match="1 thresholds for 2 layers"):
         calibrated_settings(other, {"front": [{"thresholds": [0.1]}]})
 

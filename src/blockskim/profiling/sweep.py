@@ -114,9 +114,9 @@ def calibrated_settings(model: BlockSkimForQuestionAnswering, calibration: Mappi
     """
     layers = model.skim_layers
     named = {name: layer_thresholds(values, layers) for name, values in model.skim_config.points.items()}
-    if model.thresholds not in named.values():
+    if any(model.thresholds) and model.thresholds not in named.values():
         named["own"] = model.thresholds
-    settings = [Setting("point", name, thresholds) for name, thresholds in named.items() if any(thresholds)]
+    settings = [Setting("point", name, thresholds) for name, thresholds in named.items()]
     front = [layer_thresholds(point["thresholds"], layers) for point in calibration.get("front", [])]
     for number, thresholds in enumerate(front, start=1):
         settings.append(Setting("front", str(number), thresholds))
