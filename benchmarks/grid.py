@@ -30,8 +30,10 @@ from blockskim.evaluation import evaluate_windows
 from blockskim.judgements import Judgements
 from blockskim.loading import load
 from blockskim.metrics.skim import area_under_roc, kept_at_recall
-from blockskim.training.calibration import Point, record, search
+from blockskim.training.calibration import record
+from blockskim.training.points import Point
 from blockskim.training.recipe import Recipe
+from blockskim.training.simulation import search
 from blockskim.training.train import CHECKPOINTS, RECIPE_FILE, train
 
 STAKES = (0.1, 0.25, 0.5, 1.0, 1.5, 2.5)

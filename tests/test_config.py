@@ -31,6 +31,13 @@ def configs(draw):
         inputs=tuple(draw(st.lists(st.sampled_from(INPUTS), min_size=1, unique=True))),
         layers=layers,
         thresholds=draw(one | st.lists(one, **size)),
+        points=draw(
+            st.dictionaries(
+                st.from_regex(r"[A-Za-z0-9][\w.-]{0,8}", fullmatch=True).filter(str.isascii),
+                one | st.lists(one, **size),
+                max_size=3,
+            )
+        ),
         skim_factor=draw(st.floats(0, 1e6) | st.lists(st.floats(0, 1e6), **size)),
         neighbor_relevance=draw(st.floats(0, 1)),
         teaching_factor=draw(st.floats(0, 1e6)),
@@ -118,6 +125,14 @@ def test_config_errors_are_value_errors_that_users_can_put_right():
         ("thresholds", (0.5, 1.5), r"1\.5"),
         ("thresholds", (0.5, NAN), "nan"),
         ("thresholds", (0.5, None), "None"),
+        ("points", [0.5], r"\[0\.5\]"),
+        ("points", {"fast": 1.5}, r"'fast'.*1\.5"),
+        ("points", {"fast": (0.5, "0")}, "'fast'.*'0'"),
+        ("points", {"fast": None}, "'fast'.*None"),
+        ("points", {"": 0.5}, "''"),
+        ("points", {"very fast": 0.5}, "'very fast'"),
+        ("points", {"-fast": 0.5}, "'-fast'"),
+        ("points", {3: 0.5}, "3"),
         ("thresholds", ("0.5",), r"'0\.5'"),
         ("skim_factor", -0.1, r"-0\.1"),
         ("skim_factor", NAN, "nan"),
@@ -172,6 +187,31 @@ def test_one_threshold_a_layer_must_match_the_layers():
     assert SkimConfig(layers=(1, 3), thresholds=(0.1, 0.2)).thresholds == (0.1, 0.2)
     with pytest.raises(ConfigError, match="3 thresholds for 2 layers"):
         SkimConfig(layers=(1, 3), thresholds=(0.1, 0.2, 0.3))
+
+
+def test_operating_points_are_thresholds_by_name():
+    config = SkimConfig(layers=(1, 3), points={"exact": 0, "fast": [0.1, 0.2]})
+    assert config.point("exact") == 0
+    assert config.point("fast") == (0.1, 0.2)
+    assert config.to_dict()["points"] == {"exact": 0, "fast": [0.1, 0.2]}
+    with pytest.raises(ConfigError, match=r"'slow'.*exact, fast"):
+        config.point("slow")
+    with pytest.raises(ConfigError, match=r"'slow'.*none"):
+        SkimConfig().point("slow")
+    with pytest.raises(ConfigError, match="3 thresholds of point 'fast' for 2 layers"):
+        SkimConfig(layers=(1, 3), points={"fast": (0.1, 0.2, 0.3)})
+
+
+def test_settings_that_were_saved_before_there_were_points_are_read():
+    values = SkimConfig(thresholds=0.2).to_dict()
+    del values["points"]
+    assert SkimConfig.from_dict(values) == SkimConfig(thresholds=0.2)
+
+
+def test_a_copy_has_points_of_its_own():
+    config = SkimConfig(points={"fast": 0.5})
+    config.replace().points["slow"] = 0.1
+    assert config.points == {"fast": 0.5}
 
 
 @pytest.mark.parametrize("value", [0, 0.0, 1, 1.0, 0.5])

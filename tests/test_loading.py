@@ -6,7 +6,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from blockskim.errors import ConfigError, ModelError
-from blockskim.loading import load, load_tokenizer, position_limit, shipped_model, window_settings
+from blockskim.loading import (
+    load,
+    load_tokenizer,
+    position_limit,
+    shipped_model,
+    thresholds_for,
+    window_settings,
+)
 from blockskim.pipeline import QuestionAnswerer
 from tiny_answerers import FAMILY, TEXT, answerer, dense_for, new_model, save_model, save_plain
 from tiny_models import new_dense_model
@@ -191,3 +198,26 @@ def test_short_windows_need_no_other_settings(length):
     assert settings.max_length == length
     assert settings.max_question_length <= 64
     assert settings.doc_stride <= 128
+
+
+def test_thresholds_come_from_a_number_or_a_point_and_not_from_both(tmp_path):
+    model = new_model(points={"fast": [0.2, 0.3]})
+    model.save_pretrained(tmp_path / "skimming")
+    fixed_tokenizer("wordpiece").save_pretrained(tmp_path / "skimming")
+    loaded = load(tmp_path / "skimming", "cpu", "float32")
+    assert thresholds_for(loaded) is None
+    assert thresholds_for(loaded, 0.4) == 0.4
+    assert thresholds_for(loaded, point="fast") == (0.2, 0.3)
+    with pytest.raises(ConfigError, match="together"):
+        thresholds_for(loaded, 0.4, "fast")
+    plain = load(save_plain(tmp_path / "plain"), "cpu", "float32")
+    with pytest.raises(ConfigError, match="plain"):
+        thresholds_for(plain, point="fast")
+
+
+def test_a_point_must_fit_the_layers_of_the_model(tmp_path):
+    with pytest.raises(ConfigError, match="3 thresholds of point 'fast' for 2 layers"):
+        new_model(points={"fast": [0.2, 0.3, 0.4]})
+    model = new_model()
+    with pytest.raises(ConfigError, match="3 thresholds of point 'fast' for 2 layers"):
+        model.skim_config = model.skim_config.replace(points={"fast": [0.2, 0.3, 0.4]})

@@ -334,3 +334,30 @@ def test_several_questions_at_once():
 
 def test_families_are_those_of_the_tokenizers():
     assert set(FAMILY) == set(KINDS)
+
+
+def test_an_answerer_for_an_operating_point_skims_by_its_thresholds():
+    model, tokenizer = (
+        new_model(thresholds=0.0, points={"exact": 0.0, "fast": [0.6, 0.7]}),
+        fixed_tokenizer("wordpiece"),
+    )
+    asked = {"question": QUESTION, "context": TEXT, "return_trace": True}
+    plain, fast = QuestionAnswerer(model, tokenizer), QuestionAnswerer(model, tokenizer, point="fast")
+    expected = plain(**asked, threshold=[0.6, 0.7])
+    found = fast(**asked)
+    assert (found["answer"], found["score"]) == (expected["answer"], expected["score"])
+    flops = [sum(window.flops for window in answer["trace"].windows) for answer in (found, expected, plain(**asked))]
+    assert flops[0] == flops[1] < flops[2]
+    assert (
+        fast.search(QUESTION, {"a": TEXT})[0].answers
+        == plain.search(QUESTION, {"a": TEXT}, threshold=[0.6, 0.7])[0].answers
+    )
+    for other in ({"dense": True}, {"threshold": 0.5}):
+        with pytest.raises(ConfigError, match="'fast'"):
+            fast(QUESTION, TEXT, **other)
+
+
+def test_an_unknown_operating_point_is_refused_with_those_there_are():
+    model = new_model(points={"exact": 0.0, "fast": 0.5})
+    with pytest.raises(ConfigError, match=r"'faster'.*exact, fast"):
+        QuestionAnswerer(model, fixed_tokenizer("wordpiece"), point="faster")

@@ -43,9 +43,9 @@ def answerer(kind: str = "wordpiece") -> QuestionAnswerer:
     return QuestionAnswerer(new_model(kind), fixed_tokenizer(kind))
 
 
-def save_model(directory: Path, kind: str = "wordpiece") -> Path:
+def save_model(directory: Path, kind: str = "wordpiece", **settings) -> Path:
     """A Block-Skim model directory."""
-    new_model(kind).save_pretrained(directory)
+    new_model(kind, **settings).save_pretrained(directory)
     fixed_tokenizer(kind).save_pretrained(directory)
     return directory
 

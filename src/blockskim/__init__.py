@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from blockskim.evaluation import evaluate
     from blockskim.modeling import BlockSkimForQuestionAnswering
     from blockskim.pipeline import QuestionAnswerer
-    from blockskim.training.calibration import calibrate
+    from blockskim.training.calibration import calibrate, calibrate_points
     from blockskim.training.train import train
+    from blockskim.training.wishes import Wish
     from blockskim.transformers_pipeline import register_pipeline
 
 __version__ = "0.1.0"
@@ -26,8 +27,10 @@ __all__ = [
     "BlockSkimForQuestionAnswering",
     "QuestionAnswerer",
     "SkimConfig",
+    "Wish",
     "__version__",
     "calibrate",
+    "calibrate_points",
     "evaluate",
     "read_examples",
     "register_pipeline",
@@ -39,7 +42,9 @@ _HOMES = {
     "BlockSkimForQuestionAnswering": "blockskim.modeling",
     "QuestionAnswerer": "blockskim.pipeline",
     "SkimConfig": "blockskim.config",
+    "Wish": "blockskim.training.wishes",
     "calibrate": "blockskim.training.calibration",
+    "calibrate_points": "blockskim.training.calibration",
     "evaluate": "blockskim.evaluation",
     "read_examples": "blockskim.data.reading",
     "register_pipeline": "blockskim.transformers_pipeline",

@@ -1,8 +1,9 @@
 """Settings of Block-Skim: where blocks are judged, by what, and how much a layer has to be sure to drop one."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 from blockskim.errors import ConfigError
@@ -10,6 +11,8 @@ from blockskim.errors import ConfigError
 ALIGNMENTS = ("sequence", "context")
 INPUTS = ("tiles", "question", "hidden", "attended", "match")
 BLOCK_SIZES = (8, 16, 32, 64)
+
+_POINT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @dataclass(slots=True)
@@ -29,6 +32,7 @@ class SkimConfig:
             delete answers.
         thresholds: a block is dropped after a layer's attention when its keep probability is below the layer's
             threshold. A number holds for every layer, a sequence has one number a layer of ``layers``. 0 keeps all.
+        points: operating points: other thresholds by name, each given as ``thresholds`` are.
         skim_factor: weight of the skim loss beside the QA loss (alpha in the paper); a number for every layer, or one
             a layer of ``layers``.
         balance_factor: class weight of relevant blocks in the skim loss (beta in the paper).
@@ -47,6 +51,7 @@ class SkimConfig:
     inputs: tuple[str, ...] = ("match",)
     layers: tuple[int, ...] | None = None
     thresholds: float | tuple[float, ...] = 0.0
+    points: dict[str, float | tuple[float, ...]] = field(default_factory=dict)
     skim_factor: float | tuple[float, ...] = 0.3
     balance_factor: float = 20.0
     neighbor_relevance: float = 0.0
@@ -58,8 +63,8 @@ class SkimConfig:
         self.inputs = _names("inputs", self.inputs)
         if self.layers is not None:
             self.layers = tuple(_whole("layers", layer) for layer in _items("layers", self.layers))
-        if not isinstance(self.thresholds, int | float):
-            self.thresholds = tuple(_number("thresholds", value) for value in _items("thresholds", self.thresholds))
+        self.thresholds = _thresholds("thresholds", self.thresholds)
+        self.points = _points(self.points)
         if not isinstance(self.skim_factor, int | float):
             self.skim_factor = tuple(_number("skim_factor", value) for value in _items("skim_factor", self.skim_factor))
         self.check()
@@ -82,8 +87,12 @@ class SkimConfig:
                 raise ConfigError(f"layers has {min(self.layers)}; layers are counted from 1")
             if list(self.layers) != sorted(set(self.layers)):
                 raise ConfigError(f"layers is {list(self.layers)}; it must rise and name each layer once")
-        for threshold in [self.thresholds] if isinstance(self.thresholds, int | float) else self.thresholds:
-            check_threshold(threshold)
+        _check_thresholds(self.thresholds)
+        for name, thresholds in self.points.items():
+            try:
+                _check_thresholds(thresholds)
+            except ConfigError as error:
+                raise ConfigError(f"point {name!r}: {error}") from error
         factors = (self.skim_factor,) if isinstance(self.skim_factor, int | float) else self.skim_factor
         named = [("skim_factor", factor) for factor in factors]
         for name, given in (*named, *((name, getattr(self, name)) for name in ("balance_factor", "teaching_factor"))):
@@ -97,9 +106,26 @@ class SkimConfig:
         if _whole("predictor_width", self.predictor_width) < 1:
             raise ConfigError(f"predictor_width is {self.predictor_width}; it must be at least 1")
         if self.layers is not None:
-            for name in ("thresholds", "skim_factor"):
-                if not isinstance(getattr(self, name), int | float):
-                    _check_count(name, getattr(self, name), self.layers)
+            self.check_counts(self.layers)
+
+    def check_counts(self, layers: Sequence[int]) -> None:
+        """Raise ConfigError when there are more or fewer numbers somewhere than ``layers`` with a predictor."""
+        named = {"thresholds": self.thresholds, "skim_factor": self.skim_factor}
+        named |= {f"thresholds of point {name!r}": thresholds for name, thresholds in self.points.items()}
+        for name, values in named.items():
+            if not isinstance(values, int | float):
+                _check_count(name, values, layers)
+
+    def point(self, name: str) -> float | tuple[float, ...]:
+        """Thresholds of an operating point.
+
+        Raises:
+            ConfigError: there is no such point.
+        """
+        if name not in self.points:
+            known = f"it has {_listing(sorted(self.points))}" if self.points else "it has none"
+            raise ConfigError(f"the model has no operating point {name!r}; {known}")
+        return self.points[name]
 
     @classmethod
     def paper(cls, **changes: Any) -> Self:
@@ -124,7 +150,8 @@ class SkimConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Values as JSON knows them."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        values = {name: _listed(value) for name, value in asdict(self).items()}
+        return values | {"points": {name: _listed(value) for name, value in self.points.items()}}
 
     def replace(self, **changes: Any) -> Self:
         """A checked copy with some values changed."""
@@ -164,6 +191,15 @@ def check_threshold(value: object) -> float:
     return number
 
 
+def check_point_name(name: object) -> str:
+    """Return the name of an operating point, or raise ConfigError when it can't be one."""
+    if not isinstance(name, str) or not _POINT_NAME.fullmatch(name):
+        raise ConfigError(
+            f"an operating point can't be called {name!r}; its name is a letter or digit, then letters, digits and -_."
+        )
+    return name
+
+
 def layer_thresholds(thresholds: float | Sequence[float], layers: Sequence[int]) -> tuple[float, ...]:
     """One threshold a predictor layer, from a number for all of them or a sequence with one each.
 
@@ -186,6 +222,28 @@ def layer_factors(factors: float | Sequence[float], layers: Sequence[int]) -> tu
         return (float(factors),) * len(layers)
     _check_count("skim_factor", factors, layers)
     return tuple(float(factor) for factor in factors)
+
+
+def _thresholds(name: str, value: object) -> float | tuple[float, ...]:
+    """Thresholds as a config holds them: a number, or a tuple; whether they are from 0 to 1 is checked later."""
+    if isinstance(value, int | float):
+        return value
+    return tuple(_number(name, item) for item in _items(name, value))
+
+
+def _check_thresholds(thresholds: float | tuple[float, ...]) -> None:
+    for threshold in [thresholds] if isinstance(thresholds, int | float) else thresholds:
+        check_threshold(threshold)
+
+
+def _points(value: object) -> dict[str, float | tuple[float, ...]]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"points is {value!r}; it must give thresholds by name")
+    return {check_point_name(name): _thresholds(f"point {name!r}", item) for name, item in value.items()}
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _check_count(name: str, values: Sequence[float], layers: Sequence[int]) -> None:

@@ -18,6 +18,7 @@ from blockskim.config import layer_thresholds
 from blockskim.data.windows import WindowSettings, pair_template
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
+from blockskim.inference import Thresholds
 from blockskim.model_config import BlockSkimConfig
 from blockskim.modeling import BlockSkimForQuestionAnswering, check_loadable
 from blockskim.precision import choose_device, choose_dtype
@@ -124,6 +125,24 @@ def check_threshold_for(loaded: LoadedModel, threshold: float | Sequence[float] 
     """
     if threshold is not None and any(layer_thresholds(threshold, loaded.model.skim_layers)) and not loaded.skims:
         raise ConfigError(f"a threshold needs a Block-Skim model; {loaded.name} is a plain one, without predictors")
+
+
+def thresholds_for(
+    loaded: LoadedModel, threshold: float | Sequence[float] | None = None, point: str | None = None
+) -> Thresholds:
+    """What to skim with: given thresholds, or those of an operating point; None for the model's own.
+
+    Raises:
+        ConfigError: both are given, the threshold is impossible or the point unknown, or the model can't skim.
+    """
+    check_threshold_for(loaded, threshold)
+    if point is None:
+        return threshold
+    if threshold is not None:
+        raise ConfigError("a threshold and an operating point can't go together; give one of them")
+    if not loaded.skims:
+        raise ConfigError(f"an operating point needs a Block-Skim model; {loaded.name} is a plain one")
+    return loaded.model.skim_config.point(point)
 
 
 def window_settings(

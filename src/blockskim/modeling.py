@@ -109,8 +109,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         self.encoder = _encoder_from_config(encoder_config)
         layers = self.adapter.layers(self.encoder)
         numbers = self._skim_config.resolve_layers(len(layers))
-        layer_thresholds(self._skim_config.thresholds, numbers)
-        layer_factors(self._skim_config.skim_factor, numbers)
+        self._skim_config.check_counts(numbers)
         self.qa_outputs = nn.Linear(encoder_config.hidden_size, 2)
         self.predictors = nn.ModuleDict(
             {
@@ -136,8 +135,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
                 f"{changed[0]} can't change from {getattr(self._skim_config, changed[0])!r} to "
                 f"{getattr(value, changed[0])!r}: the predictors were built for it; make a new model with from_backbone"
             )
-        layer_thresholds(value.thresholds, self.skim_layers)
-        layer_factors(value.skim_factor, self.skim_layers)
+        value.check_counts(self.skim_layers)
         self._skim_config = value
 
     def built_otherwise(self, value: SkimConfig) -> list[str]:

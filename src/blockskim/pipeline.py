@@ -28,7 +28,7 @@ from blockskim.inference import (
     run_windows,
     whole_examples,
 )
-from blockskim.loading import LoadedModel, check_threshold_for, load, position_limit, window_settings
+from blockskim.loading import LoadedModel, check_threshold_for, load, position_limit, thresholds_for, window_settings
 from blockskim.modeling import BlockSkimForQuestionAnswering
 from blockskim.words import align_to_words, trim_blanks
 
@@ -104,6 +104,7 @@ class QuestionAnswerer:
         dtype: str = "auto",
         threads: int | None = None,
         batch_size: int = 32,
+        point: str | None = None,
     ) -> None:
         """Load a model.
 
@@ -115,10 +116,12 @@ class QuestionAnswerer:
             dtype: "auto", "float32", "bfloat16" or "float16"; likewise.
             threads: number of processor threads for this process.
             batch_size: windows that run together.
+            point: operating point of the model to answer at, by its name; None for the model's own thresholds. A
+                call must not give thresholds, then.
 
         Raises:
             ModelError: the model can't be loaded.
-            ConfigError: an argument is impossible.
+            ConfigError: an argument is impossible, or the model has no such point.
         """
         if isinstance(model, BlockSkimForQuestionAnswering):
             if tokenizer is None:
@@ -131,6 +134,8 @@ class QuestionAnswerer:
         self.model = self.loaded.model
         self.tokenizer = tokenizer or self.loaded.tokenizer
         self.batch_size = _count("batch_size", batch_size)
+        self.point = point
+        self.thresholds = thresholds_for(self.loaded, point=point)
 
     def __call__(
         self,
@@ -290,8 +295,13 @@ class QuestionAnswerer:
         """Check the arguments of a call."""
         if dense and threshold is not None:
             raise ConfigError("dense reads everything, so it can't go with a threshold")
-        thresholds: Thresholds = 0.0 if dense else threshold
+        if self.point is not None and (dense or threshold is not None):
+            raise ConfigError(
+                f"{'dense' if dense else 'a threshold'} can't go with the operating point {self.point!r} that the "
+                "answerer was made for; make one without a point"
+            )
         check_threshold_for(self.loaded, threshold)
+        thresholds: Thresholds = 0.0 if dense else self.thresholds if threshold is None else threshold
         limit = position_limit(self.model)
         if limit is not None and max_seq_len == DEFAULT_LENGTH:
             max_seq_len = min(max_seq_len, limit)

@@ -16,6 +16,13 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def pointed(tmp_path_factory):
+    """Directory of a Block-Skim model with operating points."""
+    points = {"exact": 0.0, "fast": [0.6, 0.7]}
+    return str(save_model(tmp_path_factory.mktemp("pointed"), points=points))
+
+
+@pytest.fixture(scope="session")
 def plain(tmp_path_factory):
     """Directory of a plain QA checkpoint."""
     return str(save_plain(tmp_path_factory.mktemp("plain")))

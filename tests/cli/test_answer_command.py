@@ -206,3 +206,11 @@ def test_long_sentences_are_cut_at_words():
     left, right = sentence_around(text, 1000, 1004)
     assert left.startswith("… word") and right.endswith("word …")
     assert len(left) + len(right) < 400
+
+
+def test_answers_at_an_operating_point(call, pointed, document):
+    common = ("answer", "-q", "Where is the nest?", "-f", document, "--model", pointed, "--json")
+    flops = [json.loads(call(*common, "--point", name)[1])[0]["skim"]["flops"] for name in ("exact", "fast")]
+    assert flops[1] < flops[0]
+    for wrong in (("--point", "slow"), ("--point", "fast", "--dense"), ("--point", "fast", "--threshold", 0.1)):
+        assert call(*common, *wrong)[0] == 2

@@ -215,3 +215,14 @@ def test_missing_extras_are_named_at_once(call, monkeypatch):
     code, _, err = call(*SHAPE, "--keep", "all", "--plot", "plot.png")
     assert code == 2
     assert "blockskim[plot]" in err
+
+
+def test_an_operating_point_is_measured(call, pointed, data):
+    common = ("benchmark", "--data", data, "--model", pointed, "--max-length", 150, "--repeats", 1, "--batch-size", 4)
+    exact, fast = (
+        records(call(*common, "--against", "packed", "--point", name, "--json"))[0]["flops"]
+        for name in ("exact", "fast")
+    )
+    assert fast < exact
+    assert call(*common, "--point", "slow")[0] == 2
+    assert call(*SHAPE, "--keep", "1:0.5", "--point", "fast")[0] == 2

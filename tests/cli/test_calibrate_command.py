@@ -6,13 +6,30 @@ import torch
 from cli_data import squad
 from safetensors.torch import load_file
 
-from blockskim.training import calibration
+from blockskim.training import calibration, refinement
 
 
 @pytest.fixture
 def data(tmp_path):
     path = tmp_path / "data.json"
     path.write_text(json.dumps(squad(3, 4)))
+    return path
+
+
+@pytest.fixture
+def answered(call, model, data, tmp_path):
+    """Data in which the answers of the model are right, so that there is something to lose."""
+    values, found = json.loads(data.read_text()), tmp_path / "found.json"
+    common = ("evaluate", "--data", data, "--model", model, "--max-length", 150, "--dtype", "float32", "--json")
+    assert call(*common, "--dense", "--predictions", found)[0] == 0
+    answers = json.loads(found.read_text())
+    for article in values["data"]:
+        for paragraph in article["paragraphs"]:
+            for question in paragraph["qas"]:
+                text = answers[question["id"]]
+                question["answers"] = [{"text": text, "answer_start": paragraph["context"].index(text)}]
+    path = tmp_path / "answered.json"
+    path.write_text(json.dumps(values))
     return path
 
 
@@ -38,13 +55,13 @@ def test_a_copy_of_the_model_gets_the_thresholds(call, model, data, tmp_path):
 
 def test_the_overhead_of_asking_a_layer_is_passed_on(call, model, data, tmp_path, monkeypatch):
     asked = []
-    calibrate = calibration.calibrate
+    calibrate = calibration.calibrate_points
 
     def watching(*given, **settings):
         asked.append(settings["overhead"])
         return calibrate(*given, **settings)
 
-    monkeypatch.setattr(calibration, "calibrate", watching)
+    monkeypatch.setattr(calibration, "calibrate_points", watching)
     wish = ("--max-f1-drop", 100, "--json")
     for index, more in enumerate([(), ("--overhead", 1), ("--overhead", 0)]):
         code, out, _ = call(*arguments(data, model, tmp_path / str(index), *wish, *more))
@@ -67,10 +84,28 @@ def test_a_wish_that_can_not_be_met_exits_with_1_and_writes_the_nearest(call, mo
     assert code == 1
     assert "nearest" in err
     assert (tmp_path / "fast" / "config.json").is_file()
+    assert not (tmp_path / "fast.partial").exists()
 
 
 @pytest.mark.parametrize(
-    "more", [(), ("--max-f1-drop", 1, "--target-speedup", 2), ("--max-f1-drop", -1), ("--target-speedup", 0.5)]
+    "more",
+    [
+        (),
+        ("--max-f1-drop", 1, "--target-speedup", 2),
+        ("--max-f1-drop", -1),
+        ("--target-speedup", 0.5),
+        ("--point", "fast"),
+        ("--point", "fast=much"),
+        ("--point", "fast=2x", "--max-f1-drop", 1),
+        ("--point", "fast=2x", "--point", "fast=3x"),
+        ("--point", "fast=2x", "--point", "exact"),
+        ("--point", "-fast=2x"),
+        ("--point", "fast=2x", "--default", "exact"),
+        ("--default", "exact", "--max-f1-drop", 1),
+        ("--max-answers-lost", 2),
+        ("--max-f1-drop", 1, "--by", "seconds"),
+        ("--point", "fast=1", "--by", "seconds"),
+    ],
 )
 def test_impossible_wishes_are_usage_errors(call, model, data, tmp_path, more):
     assert call(*arguments(data, model, tmp_path / "out", *more))[0] == 2
@@ -81,3 +116,85 @@ def test_nothing_is_overwritten(call, model, data):
     code, _, err = call(*arguments(data, model, model, "--max-f1-drop", 1))
     assert code == 2
     assert "exists" in err
+
+
+def test_several_points_in_one_call(call, model, answered, tmp_path):
+    output = tmp_path / "copy"
+    wishes = ("--point", "exact=0", "--point", "fast=100", "--point", "twice=1.05x", "--default", "fast")
+    code, out, err = call(*arguments(answered, model, output, *wishes, "--overhead", 0, "--dtype", "float32", "--json"))
+    assert code == 0
+    assert "12 examples can't vouch for a loss of at most 0 F1" in err
+    values = json.loads(out)
+    assert list(values["points"]) == ["exact", "fast", "twice"]
+    settings = json.loads((output / "config.json").read_text())["skim"]
+    assert settings["points"] == {name: point["chosen"]["thresholds"] for name, point in values["points"].items()}
+    assert settings["thresholds"] == settings["points"]["fast"]
+    assert values["chosen"] == values["points"]["fast"]["chosen"]
+    assert json.loads(call("info", "--model", output, "--json")[1])["points"].keys() == values["points"].keys()
+    # Calibrated once more, the copy keeps the points that are not named anew; the first given is the default.
+    more = ("--point", "fast=0", "--overhead", 0, "--dtype", "float32")
+    code, out, _ = call(*arguments(answered, output, tmp_path / "again", *more))
+    assert code == 0
+    assert "fast →" in out
+    again = json.loads((tmp_path / "again" / "config.json").read_text())["skim"]
+    assert again["points"] == settings["points"] | {"fast": settings["points"]["exact"]}
+    assert again["thresholds"] == again["points"]["fast"]
+
+
+def test_a_name_for_the_wish_of_the_other_options(call, model, data, tmp_path):
+    wish = ("--point", "fast", "--max-f1-drop", 100, "--max-answers-lost", 0.5, "--overhead", 0)
+    code, out, _ = call(*arguments(data, model, tmp_path / "copy", *wish, "--json"))
+    assert code == 0
+    settings = json.loads((tmp_path / "copy" / "config.json").read_text())["skim"]
+    assert settings["points"] == {"fast": settings["thresholds"]}
+    assert json.loads(out)["points"]["fast"]["wish"]["max_answers_lost"] == 0.5
+
+
+def test_any_wish_that_can_not_be_met_exits_with_1(call, model, answered, tmp_path):
+    code, _, err = call(
+        *arguments(answered, model, tmp_path / "copy", "--point", "fast=100", "--point", "faster=1000x")
+    )
+    assert code == 1
+    assert "faster" in err
+    assert "1000×" in err
+    assert "wish of fast " not in err
+    assert list(json.loads((tmp_path / "copy" / "config.json").read_text())["skim"]["points"]) == ["fast", "faster"]
+
+
+def test_by_seconds(call, model, answered, tmp_path):
+    wish = ("--target-speedup", 1000, "--by", "seconds", "--overhead", 0)
+    code, out, err = call(*arguments(answered, model, tmp_path / "copy", *wish))
+    assert code == 1
+    assert "1000× by seconds" in err
+    assert "by seconds" in out
+
+
+def test_a_killed_run_goes_on(call, model, answered, tmp_path, monkeypatch):
+    output, partial = tmp_path / "copy", tmp_path / "copy.partial"
+    evaluate, recorded = calibration.evaluate_windows, []
+    record = calibration.record
+
+    def killed(*given, **settings):
+        raise KeyboardInterrupt
+
+    def recording(*given, **settings):
+        recorded.append(1)
+        return record(*given, **settings)
+
+    monkeypatch.setattr(calibration, "record", recording)
+    monkeypatch.setattr(calibration, "evaluate_windows", killed)
+    assert call(*arguments(answered, model, output, "--max-f1-drop", 100))[0] == 130
+    assert partial.is_dir()
+    assert not output.exists()
+    monkeypatch.setattr(calibration, "evaluate_windows", evaluate)
+    assert call(*arguments(answered, model, output, "--max-f1-drop", 100))[0] == 0
+    assert recorded == [1]
+    assert not partial.exists()
+
+
+def test_without_optuna_greedy_search_alone_is_told_of(call, model, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(refinement, "has_optuna", lambda: False)
+    code, _, err = call(*arguments(data, model, tmp_path / "copy", "--max-f1-drop", 100, "--refine", 10))
+    assert code == 0
+    assert "blockskim[calibrate]" in err
+    assert "greedy" in err

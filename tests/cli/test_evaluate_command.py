@@ -163,3 +163,22 @@ def test_bad_input(call, data, arguments, code, message):
     assert message in err
     if code == 1:
         assert err.startswith("error: ") and err.count("\n") == 1
+
+
+def test_an_operating_point_is_evaluated(call, pointed, data):
+    common = ("evaluate", "--data", data, "--model", pointed, "--max-length", 150, "--dtype", "float32", "--json")
+    own, exact, fast = (
+        json.loads(call(*common, *more)[1])["flops_speedup"] for more in ((), ("--point", "exact"), ("--point", "fast"))
+    )
+    assert exact == 1.0 < own < fast
+    compared = json.loads(call(*common, "--point", "fast", "--compare-dense")[1])
+    assert compared["flops_speedup"] == pytest.approx(fast)
+
+
+def test_points_that_can_not_be_are_usage_errors(call, pointed, plain, data):
+    common = ("evaluate", "--data", data, "--max-length", 150)
+    code, _, err = call(*common, "--model", pointed, "--point", "faster")
+    assert code == 2
+    assert "exact, fast" in err
+    for model, more in ((pointed, ("--threshold", 0.5)), (pointed, ("--dense",)), (plain, ())):
+        assert call(*common, "--model", model, "--point", "fast", *more)[0] == 2

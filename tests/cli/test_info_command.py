@@ -33,3 +33,11 @@ def test_a_plain_checkpoint_has_no_predictors(call, plain):
     assert values["skims"] is False
     assert values["parameters"]["predictors"] == 0
     assert values["thresholds"] == {}
+    assert values["points"] == {}
+
+
+def test_operating_points_are_shown(call, pointed):
+    values = json.loads(call("info", "--model", pointed, "--json")[1])
+    assert values["points"] == {"exact": {"1": 0.0, "2": 0.0}, "fast": {"1": 0.6, "2": 0.7}}
+    out = call("info", "--model", pointed)[1]
+    assert "1 0.6, 2 0.7" in out

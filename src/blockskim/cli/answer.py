@@ -29,6 +29,7 @@ def answer(
     ] = None,
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, metavar="N", help="Answers to each question.")] = 1,
     threshold: options.Threshold = None,
+    point: options.Point = None,
     dense: options.Dense = False,
     explain: Annotated[
         Path | None, typer.Option("--explain", metavar="FILE.html", help="Write a page that shows what was skipped.")
@@ -50,7 +51,7 @@ def answer(
     Of several files the best answers over all of them are given, each with its file. Offsets count characters.
     """
     options.set_up(quiet)
-    options.check_one_way(dense, threshold)
+    options.check_one_way(dense, threshold, point)
     options.check_writable(explain, "--explain")
     for text in question:
         if not text.strip():
@@ -60,7 +61,9 @@ def answer(
     from blockskim.answer_trace import skim_summary
     from blockskim.pipeline import QuestionAnswerer
 
-    answerer = QuestionAnswerer(model, device=device.value, dtype=dtype.value, threads=threads, batch_size=batch_size)
+    answerer = QuestionAnswerer(
+        model, device=device.value, dtype=dtype.value, threads=threads, batch_size=batch_size, point=point
+    )
     with window_progress(quiet) as bar:
         results = answerer.search(
             question,

@@ -17,6 +17,7 @@ from blockskim.profiling.keep import parse_keep
 from blockskim.profiling.names import BASELINES, SHAPES, check_shape, parse_baseline
 
 if TYPE_CHECKING:
+    from blockskim.inference import Thresholds
     from blockskim.modeling import BlockSkimForQuestionAnswering
     from blockskim.profiling.benchmark import Record
     from blockskim.profiling.workloads import Workload
@@ -52,6 +53,7 @@ def benchmark(
         bool, typer.Option("--end-to-end", help="Time tokenised windows to answers, not the model alone; with --data.")
     ] = False,
     threshold: options.Threshold = None,
+    point: options.Point = None,
     max_length: options.MaxLength = 384,
     shape: Annotated[
         str | None,
@@ -125,6 +127,7 @@ def benchmark(
     All take turns in every round; seconds are medians over the rounds, speed-ups medians of the ratios within a round.
     """
     options.set_up(quiet)
+    options.check_one_way(False, threshold, point)
     options.check_writable(plot, "--plot")
     sizes = _sizes(batch_size)
     if (data is None) == (shape is None):
@@ -136,6 +139,7 @@ def benchmark(
                 "--limit": limit,
                 "--end-to-end": end_to_end or None,
                 "--threshold": threshold,
+                "--point": point,
                 "--model": model,
                 "--format": format,
                 "FILE": more or None,
@@ -180,17 +184,16 @@ def benchmark(
         torch.set_num_threads(threads)
     place = choose_device(device.value)
     number_format = choose_dtype(dtype.value, place)
-    thresholds: float | None
+    thresholds: Thresholds
     if shape is not None:
         settings = _skim_settings(block_size, inputs, alignment, predictors, schedule)
         network, workload = _random(shape, length or 512, settings, schedule, keep_full or 0, seed)
         nn.Module.to(network, place)
         thresholds = THRESHOLD
     else:
-        network, workload = _loaded(
-            [*(data or []), *(more or [])], format, limit or LIMIT, max_length, threshold, model, device, seed
+        network, workload, thresholds = _loaded(
+            [*(data or []), *(more or [])], format, limit or LIMIT, max_length, (threshold, point), model, device, seed
         )
-        thresholds = threshold
     own = network
     if number_format != network.dtype:
         own = copy.deepcopy(network)
@@ -291,26 +294,26 @@ def _loaded(
     format: options.Format | None,
     limit: int,
     max_length: int,
-    threshold: float | None,
+    skimming: tuple[float | None, str | None],
     model: str | None,
     device: options.Device,
     seed: int,
-) -> "tuple[BlockSkimForQuestionAnswering, Workload]":
-    """A model in float32, and the windows of data files."""
+) -> "tuple[BlockSkimForQuestionAnswering, Workload, Thresholds]":
+    """A model in float32, the windows of data files, and what to skim with, given a threshold or a point."""
     from blockskim.data.windows import make_windows
     from blockskim.errors import DataError
-    from blockskim.loading import check_threshold_for, load, window_settings
+    from blockskim.loading import load, thresholds_for, window_settings
     from blockskim.profiling.workloads import Workload, choose_examples
 
     examples = choose_examples(read_data(files, format), limit, seed)
     if not examples:
         raise DataError(f"{files[0]} holds no questions")
     loaded = load(model, device.value, "float32")
-    check_threshold_for(loaded, threshold)
+    thresholds = thresholds_for(loaded, *skimming)
     settings = window_settings(loaded.model, loaded.tokenizer, max_length)
     windows = make_windows(examples, loaded.tokenizer, settings)
     names = ", ".join(file.name for file in files)
-    return loaded.model, Workload(f"{names}, {len(examples)} examples", windows)
+    return loaded.model, Workload(f"{names}, {len(examples)} examples", windows), thresholds
 
 
 @contextmanager

@@ -1,7 +1,8 @@
-"""``blockskim calibrate``: thresholds for a wish, written into a copy of the model."""
+"""``blockskim calibrate``: thresholds for one wish or several, written into a copy of the model."""
 
 from collections import Counter
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +12,20 @@ from blockskim.cli import options
 from blockskim.cli.data import HoldOut, read_data
 from blockskim.cli.output import console, print_json, progress_console
 
+
+class Measure(StrEnum):
+    """What a speed-up is of."""
+
+    FLOPS = "flops"
+    SECONDS = "seconds"
+
+
+OWN = "default"
+"""Stands for the copy's own thresholds where no operating point is named."""
+
 if TYPE_CHECKING:
     from blockskim.training.calibration import Calibration
+    from blockskim.training.wishes import Wish
 
 
 def calibrate(
@@ -27,8 +40,43 @@ def calibrate(
     ] = None,
     target_speedup: Annotated[
         float | None,
-        typer.Option("--target-speedup", min=1.0, metavar="X", help="Arithmetic to save: dense over spent, unpadded."),
+        typer.Option("--target-speedup", min=1.0, metavar="X", help="Speed-up to reach over dense, unpadded."),
     ] = None,
+    max_answers_lost: Annotated[
+        float | None,
+        typer.Option(
+            "--max-answers-lost",
+            min=0.0,
+            max=1.0,
+            metavar="SHARE",
+            help="Largest share of the dense answers that may lose a block they begin or end in.",
+        ),
+    ] = None,
+    by: Annotated[
+        Measure, typer.Option("--by", help="What a speed-up to reach is of; seconds are timed in turns with dense.")
+    ] = Measure.FLOPS,
+    point: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--point",
+            metavar="NAME=X|NAME=Yx|NAME",
+            help="Write an operating point: exact=0.1 loses at most 0.1 F1, fast=2x is 2 times as fast; may be "
+            "repeated. NAME alone names the wish of the other options.",
+        ),
+    ] = None,
+    default: Annotated[
+        str | None,
+        typer.Option(
+            "--default", metavar="NAME", help="The point whose thresholds become the model's own.  [default: the first]"
+        ),
+    ] = None,
+    refine: Annotated[
+        int,
+        typer.Option(
+            "--refine", min=0, metavar="TRIALS", help="Look around what greedy search found, by Optuna's NSGA-II."
+        ),
+    ] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of these trials.")] = 0,
     overhead: Annotated[
         float,
         typer.Option(
@@ -58,67 +106,130 @@ def calibrate(
 ) -> None:
     """Choose the thresholds that save most for what may be lost.
 
-    Exits with 1 when no point satisfies the wish; the nearest is written all the same.
+    What was recorded is kept in OUTPUT.partial until the copy is written, so that a run that was killed goes on. Exits
+    with 1 when no point satisfies a wish; the nearest is written all the same.
     """
     options.set_up(quiet)
-    if (max_f1_drop is None) == (target_speedup is None):
+    named = _named(point or [])
+    bare = [name for name, wish in named.items() if wish is None]
+    if max_f1_drop is not None and target_speedup is not None:
         raise typer.BadParameter("give either --max-f1-drop or --target-speedup")
+    if named and not bare and not (max_f1_drop is None and target_speedup is None):
+        raise typer.BadParameter("--max-f1-drop and --target-speedup go with --point NAME, not with --point NAME=X")
+    if bare and len(named) > 1:
+        raise typer.BadParameter(f"--point {bare[0]} has no wish; of several points each needs one: {bare[0]}=0.5")
+    if default is not None and default not in named:
+        raise typer.BadParameter(f"{default!r} is not among the points given by --point", param_hint="--default")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise typer.BadParameter(f"{output} exists already; name a new directory", param_hint="--output")
+
+    from blockskim.training.wishes import Wish, parse_wish
+
+    if named and not bare:
+        wishes = {name: parse_wish(text or "", max_answers_lost, by.value) for name, text in named.items()}
+    else:
+        if max_f1_drop is None and target_speedup is None and max_answers_lost is None:
+            raise typer.BadParameter("give --max-f1-drop, --target-speedup, --max-answers-lost or --point NAME=X")
+        wishes = {(bare or [OWN])[0]: Wish(max_f1_drop, target_speedup, max_answers_lost, by.value)}
+    if by is Measure.SECONDS and not any(wish.by == by for wish in wishes.values()):
+        raise typer.BadParameter("--by seconds needs a speed-up to reach: --target-speedup X or --point NAME=Yx")
     examples = read_data([*data, *(more or [])], format, hold_out, limit, skip_bad)
 
     from transformers.utils.logging import disable_progress_bar
 
     from blockskim.data.windows import make_windows
     from blockskim.loading import load, window_settings
-    from blockskim.training.calibration import calibrate as choose
-    from blockskim.training.calibration import save_calibrated
+    from blockskim.training.calibration import calibrate_points, save_calibrated
+    from blockskim.training.calibration_cache import remove_cache
+    from blockskim.training.refinement import REFINING, has_optuna
 
+    if refine and not has_optuna():
+        typer.echo(
+            "warning: optuna is not installed (pip install 'blockskim[calibrate]'), so thresholds are not refined: "
+            "they come from greedy search alone",
+            err=True,
+        )
+        refine = 0
     # This command's own progress is enough.
     disable_progress_bar()
     loaded = load(model, device.value, dtype.value, threads)
     settings = window_settings(loaded.model, loaded.tokenizer, max_length, doc_stride, max_question_len)
     windows = make_windows(examples, loaded.tokenizer, settings)
+    partial = output.parent / f"{output.name}.partial"
     err = progress_console()
     with err.status("recording what predictors say") as status:
         counts: Counter[str] = Counter()
 
         def tell(task: str, done: int) -> None:
             counts[task] += done
-            status.update(f"{task}: {counts[task]:,} windows")
+            status.update(f"{task}: {counts[task]:,} {'trials' if task == REFINING else 'windows'}")
 
-        result = choose(
+        found = calibrate_points(
             loaded.model,
             windows,
-            max_f1_drop,
-            target_speedup,
+            wishes,
             batch_size,
             max_answer_len,
             overhead=overhead,
+            trials=refine,
+            seed=seed,
             progress=None if quiet else tell,
+            cache=partial,
         )
-    save_calibrated(loaded.name, loaded.tokenizer, result, output, half)
+    own = found[default or next(iter(found))]
+    points = found if named else {}
+    save_calibrated(loaded.name, loaded.tokenizer, own, output, half, points)
+    remove_cache(partial)
     if as_json:
-        print_json(asdict(result))
+        told = {name: {key: asdict(result)[key] for key in TOLD} for name, result in points.items()}
+        print_json(asdict(own) | ({"points": told} if named else {}))
     else:
-        _show(result, loaded.model.skim_layers, output)
-    if not result.satisfied:
-        typer.echo("warning: no point satisfies the wish; the nearest was written", err=True)
+        _show(found, own, loaded.model.skim_layers, output)
+    _complain(found, wishes)
+
+
+TOLD = ("wish", "chosen", "satisfied")
+"""What is told of each operating point; the rest is the same for all."""
+
+
+def _named(texts: list[str]) -> dict[str, str | None]:
+    """Names of operating points and what is wished of each; None where only the name is given."""
+    from blockskim.config import check_point_name
+
+    named: dict[str, str | None] = {}
+    for text in texts:
+        name, equals, wish = text.partition("=")
+        if check_point_name(name) in named:
+            raise typer.BadParameter(f"the point {name!r} is given twice", param_hint="--point")
+        named[name] = wish if equals else None
+    return named
+
+
+def _complain(found: "dict[str, Calibration]", wishes: "dict[str, Wish]") -> None:
+    """Say which wishes no point satisfies, and leave with 1 if there are any."""
+    unmet = [name for name, result in found.items() if not result.satisfied]
+    for name in unmet:
+        of = "" if name == OWN else f" of {name}"
+        typer.echo(f"warning: no point satisfies the wish{of} ({wishes[name]}); the nearest was written", err=True)
+    if unmet:
         raise typer.Exit(1)
 
 
-def _show(result: "Calibration", layers: tuple[int, ...], output: Path) -> None:
+def _show(found: "dict[str, Calibration]", own: "Calibration", layers: tuple[int, ...], output: Path) -> None:
     from rich.table import Table
 
     out = console()
     table = Table(box=None, pad_edge=False)
-    for name in ("", "speed-up", "F1", "exact match", *(f"layer {layer}" for layer in layers)):
-        table.add_column(name, justify="right")
-    for point in [result.dense, *result.front]:
-        mark = "→" if point == result.chosen else ""
+    timed = any(point.wall_speedup is not None for point in own.front)
+    for name in ("", "speed-up", *["by seconds"] * timed, "F1", "exact match", *(f"layer {layer}" for layer in layers)):
+        table.add_column(name, justify="right", no_wrap=not name)
+    for point in [own.dense, *own.front]:
+        names = [name for name, result in found.items() if result.chosen == point]
+        mark = " ".join([", ".join(name for name in names if name != OWN), *["→"] * (point == own.chosen)]).strip()
+        seconds = [f"{point.wall_speedup:.3f}" if point.wall_speedup is not None else "–"] * timed
         scores = [f"{value:.2f}" if value is not None else "–" for value in (point.f1, point.exact_match)]
         thresholds = [f"{value:.4f}" if value else "–" for value in point.thresholds]
-        table.add_row(mark, f"{point.flops_speedup:.3f}", *scores, *thresholds)
-    out.print(f"{result.examples:,} examples; thresholds by layer, – where a layer does not skim")
+        table.add_row(mark, f"{point.flops_speedup:.3f}", *seconds, *scores, *thresholds)
+    out.print(f"{own.examples:,} examples; thresholds by layer, – where a layer does not skim; → the model's own")
     out.print(table)
     out.print(f"written to {output}")

@@ -25,6 +25,7 @@ def evaluate(
         bool, typer.Option("--compare-dense", help="Run the dense model, too, in turns with skimming, and compare.")
     ] = False,
     threshold: options.Threshold = None,
+    point: options.Point = None,
     predictions: Annotated[
         Path | None, typer.Option("--predictions", metavar="FILE", help="Write answers in the data's official JSON.")
     ] = None,
@@ -45,7 +46,7 @@ def evaluate(
     Scores follow the official rules of the data's format.
     """
     options.set_up(quiet)
-    options.check_one_way(dense, threshold)
+    options.check_one_way(dense, threshold, point)
     options.check_writable(predictions, "--predictions")
     if dense and compare_dense:
         raise typer.BadParameter("--compare-dense compares skimming with --dense; give one of them")
@@ -54,17 +55,17 @@ def evaluate(
     from blockskim.comparison import compare_with_dense, work
     from blockskim.data.windows import make_windows
     from blockskim.evaluation import evaluate_windows, report
-    from blockskim.loading import check_threshold_for, load, window_settings
+    from blockskim.loading import load, thresholds_for, window_settings
 
     loaded = load(model, device.value, dtype.value, threads)
-    check_threshold_for(loaded, threshold)
+    thresholds = thresholds_for(loaded, threshold, point)
     network = loaded.model
     settings = window_settings(network, loaded.tokenizer, max_length, doc_stride, max_question_len)
     windows = make_windows(examples, loaded.tokenizer, settings)
     if compare_dense:
         with window_progress(quiet, work(windows, batch_size)) as bar:
             comparison = compare_with_dense(
-                network, windows, batch_size, threshold, max_answer_len, progress=bar.advance
+                network, windows, batch_size, thresholds, max_answer_len, progress=bar.advance
             )
         result = comparison.skim
         other = comparison.dense
@@ -82,7 +83,7 @@ def evaluate(
                 network,
                 windows,
                 batch_size,
-                0.0 if dense else threshold,
+                0.0 if dense else thresholds,
                 max_answer_len,
                 progress=bar.advance,
             )

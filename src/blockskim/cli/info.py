@@ -1,12 +1,16 @@
 """``blockskim info``: what a model is made of and what it runs on."""
 
 import platform
+from collections.abc import Sequence
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blockskim import __version__
 from blockskim.cli import options
 from blockskim.cli.output import console, print_json
+
+if TYPE_CHECKING:
+    from blockskim.modeling import BlockSkimForQuestionAnswering
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "huggingface-hub", "numpy")
 
@@ -27,6 +31,7 @@ def info(
 
     import torch
 
+    from blockskim.config import layer_thresholds
     from blockskim.loading import load, position_limit
 
     loaded = load(model, device.value, dtype.value, threads)
@@ -46,7 +51,12 @@ def info(
         },
         "config": network.skim_config.to_dict() if loaded.skims else None,
         "parameters": {"total": total - every + predictors, "predictors": predictors},
-        "thresholds": dict(zip(map(str, network.skim_layers), network.thresholds, strict=True)) if loaded.skims else {},
+        "thresholds": _by_layer(network, network.thresholds) if loaded.skims else {},
+        "points": {
+            name: _by_layer(network, layer_thresholds(thresholds, network.skim_layers))
+            for name, thresholds in network.skim_config.points.items()
+            if loaded.skims
+        },
         "device": str(network.device),
         "dtype": str(network.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
@@ -62,15 +72,23 @@ def info(
         _show(values)
 
 
+def _by_layer(network: "BlockSkimForQuestionAnswering", thresholds: Sequence[float]) -> dict[str, float]:
+    return dict(zip(map(str, network.skim_layers), thresholds, strict=True))
+
+
 def _show(values: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, show_header=False, pad_edge=False)
-    for name, value in values.items():
+    points = values["points"]
+    config = {name: value for name, value in (values["config"] or {}).items() if name != "points"} or None
+    for name, value in {**values, "config": config, "points": ", ".join(points) or None}.items():
         if isinstance(value, dict):
             value = ", ".join(f"{key} {_plain(item)}" for key, item in value.items()) or "none"
         table.add_row(Text(name, style="bold"), Text(_plain(value)))
+        for point, thresholds in points.items() if name == "points" else ():
+            table.add_row(f"  {point}", ", ".join(f"{layer} {_plain(item)}" for layer, item in thresholds.items()))
     console().print(table)
 
 

@@ -18,6 +18,7 @@ from blockskim.cli.benchmark import benchmark
 from blockskim.cli.calibrate import calibrate
 from blockskim.cli.evaluate import evaluate
 from blockskim.cli.info import info
+from blockskim.cli.sweep import sweep
 from blockskim.cli.train import train
 from blockskim.errors import BlockSkimError, ConfigError
 
@@ -30,6 +31,7 @@ app.command("train")(train)
 app.command("evaluate")(evaluate)
 app.command("benchmark")(benchmark)
 app.command("calibrate")(calibrate)
+app.command("sweep")(sweep)
 app.command("info")(info)
 
 

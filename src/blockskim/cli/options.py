@@ -69,6 +69,10 @@ Threshold = Annotated[
         help="Drop blocks with a lower keep probability, in every layer.  [default: the model's own thresholds]",
     ),
 ]
+Point = Annotated[
+    str | None,
+    typer.Option("--point", metavar="NAME", help="Skim at an operating point of the model; info shows which it has."),
+]
 Dense = Annotated[bool, typer.Option("--dense", help="Skip nothing, as a model without Block-Skim.")]
 DataFormat = Annotated[
     Format | None, typer.Option("--format", help="Format of the data files.  [default: told by their content]")
@@ -95,14 +99,18 @@ def set_up(quiet: bool) -> None:
     logger.setLevel(logging.ERROR if quiet else logging.WARNING)
 
 
-def check_one_way(dense: bool, threshold: float | None) -> None:
-    """Refuse a threshold for a run that drops nothing.
+def check_one_way(dense: bool, threshold: float | None, point: str | None = None) -> None:
+    """Refuse a threshold or an operating point for a run that drops nothing, and one beside the other.
 
     Raises:
-        BadParameter: both are given.
+        BadParameter: two of them are given.
     """
     if dense and threshold is not None:
         raise typer.BadParameter("--dense skips nothing, so it can't go with --threshold")
+    if dense and point is not None:
+        raise typer.BadParameter("--dense skips nothing, so it can't go with --point")
+    if threshold is not None and point is not None:
+        raise typer.BadParameter("--threshold and --point both say what to drop; give one of them")
 
 
 def check_writable(path: Path | None, option: str) -> None:

@@ -10,77 +10,45 @@ cheapest one that satisfies the wish, both by what is at stake and by what was m
 """
 
 import json
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
+from blockskim.comparison import compare_with_dense
+from blockskim.config import check_point_name
 from blockskim.data.windows import WindowSet, covering_tokens
-from blockskim.errors import ConfigError
+from blockskim.errors import ConfigError, ModelError
 from blockskim.evaluation import Evaluation, evaluate_windows, mean_scores, scores_by_source
-from blockskim.flops import LayerUse, dense_flops, skim_flops
 from blockskim.inference import AnswerCollector, ExampleAnswers, WindowBatch, answer_texts, run_windows
 from blockskim.judgements import Judgements, collect_judgements
 from blockskim.metrics.squad import token_f1
 from blockskim.modeling import BlockSkimForQuestionAnswering
-from blockskim.predictor import JudgingCost, predictor_cost
+from blockskim.training.calibration_cache import CalibrationCache, calibration_key
+from blockskim.training.points import Point
+from blockskim.training.refinement import load_optuna, refine
+from blockskim.training.simulation import OVERHEAD, Stakes, search, spread
+from blockskim.training.wishes import Wish, choose
 
-LOSSES = (0.0, *np.geomspace(5e-4, 0.3, 60).tolist())
-"""Shares of the blocks at stake that a layer's threshold may drop: the steps of the search."""
+logger = logging.getLogger(__name__)
 
+CALIBRATION_FILE = "calibration.json"
 
 REACH = 5.0
 """Points are searched up to so many times the F1 that may be lost at stake."""
 
-OVERHEAD = 0.02
-"""What asking the predictor of one layer costs beyond its arithmetic, as a share of a dense run: about what was
-measured for the shipped model on two cores (docs/performance.md)."""
+FEWEST = 6
+"""Points that are confirmed for a wish, however many wishes there are."""
 
-
-@dataclass(frozen=True, slots=True)
-class Stakes:
-    """The blocks in which the dense model's answers begin or end, and what these answers are worth.
-
-    Attributes:
-        blocks: indices of blocks. Shape: (stakes,)
-        examples: whose answer it is. Shape: (stakes,)
-        f1: official F1 of the dense model's answer to each example, in percent. Shape: (examples,)
-    """
-
-    blocks: NDArray[np.int64]
-    examples: NDArray[np.int64]
-    f1: NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """Thresholds and what they do on the calibration data.
-
-    Attributes:
-        thresholds: one a layer with a predictor; 0 where the layer doesn't skim.
-        flops_speedup: dense arithmetic over what is spent, on unpadded input; simulated, or measured when confirmed.
-        at_stake: F1 points of the dense model's answers that lose a block they begin or end in, in the simulation.
-        f1: when really skimming, in percent; None when not confirmed.
-        exact_match: likewise.
-        seconds: of the confirming run.
-        error: standard error of the F1 lost against the dense run, in points, paired by example; None when not
-            confirmed.
-    """
-
-    thresholds: tuple[float, ...]
-    flops_speedup: float
-    at_stake: float
-    f1: float | None = None
-    exact_match: float | None = None
-    seconds: float | None = None
-    error: float | None = None
+Tell = Callable[[str, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +61,7 @@ class Calibration:
         dense: the run with nothing dropped.
         front: every confirmed point, by rising speed-up.
         examples: number of examples it was calibrated on.
+        wish: what was wished for.
     """
 
     chosen: Point
@@ -100,6 +69,7 @@ class Calibration:
     dense: Point
     front: tuple[Point, ...]
     examples: int
+    wish: Wish
 
 
 def calibrate(
@@ -112,7 +82,12 @@ def calibrate(
     points: int = 12,
     max_at_stake: float = 10.0,
     overhead: float = OVERHEAD,
-    progress: Callable[[str, int], None] | None = None,
+    progress: Tell | None = None,
+    max_answers_lost: float | None = None,
+    by: str = "flops",
+    trials: int = 0,
+    seed: int = 0,
+    cache: Path | None = None,
 ) -> Calibration:
     """Choose thresholds for a wish; the model's settings are left as they are.
 
@@ -120,45 +95,116 @@ def calibrate(
         model: in evaluation mode.
         windows: of examples that were neither trained on nor will be reported on.
         max_f1_drop: most F1, in points, that may be lost against the dense run.
-        target_speedup: wanted ratio of dense to spent arithmetic, unpadded; the point with the best F1 there is taken.
+        target_speedup: wanted speed-up over the dense run; the point with the best F1 there is taken.
+        batch_size: as for ``calibrate_points``, like all that follow but these two.
+        max_answer_length: see there.
+        points: see there.
+        max_at_stake: see there.
+        overhead: see there.
+        progress: see there.
+        max_answers_lost: largest share of the examples whose dense answer may lose a block; beside another wish, or
+            alone.
+        by: what the speed-up is of, ``"flops"`` or ``"seconds"``.
+        trials: see there.
+        seed: see there.
+        cache: see there.
+
+    Raises:
+        ConfigError: there is no wish, or it is impossible.
+    """
+    wish = Wish(max_f1_drop, target_speedup, max_answers_lost, by)
+    found = calibrate_points(
+        model,
+        windows,
+        {"wish": wish},
+        batch_size,
+        max_answer_length,
+        points,
+        max_at_stake,
+        overhead,
+        trials,
+        seed,
+        progress,
+        cache,
+    )
+    return found["wish"]
+
+
+def calibrate_points(
+    model: BlockSkimForQuestionAnswering,
+    windows: WindowSet,
+    wishes: Mapping[str, Wish],
+    batch_size: int = 32,
+    max_answer_length: int = 30,
+    points: int = 12,
+    max_at_stake: float = 10.0,
+    overhead: float = OVERHEAD,
+    trials: int = 0,
+    seed: int = 0,
+    progress: Tell | None = None,
+    cache: Path | None = None,
+) -> dict[str, Calibration]:
+    """Choose an operating point for each wish; the model runs once to record, and once for each confirmed point.
+
+    Args:
+        model: in evaluation mode; its settings are left as they are.
+        windows: of examples that were neither trained on nor will be reported on.
+        wishes: by name of the operating point.
         batch_size: windows a batch.
         max_answer_length: most tokens in an answer.
-        points: how many points of the front are confirmed by really skimming.
+        points: how many points are confirmed by really skimming when there is one wish; of several, each gets fewer.
         max_at_stake: points that put more F1 at stake are not considered.
         overhead: what asking the predictor of one layer costs beyond its arithmetic, as a share of a dense run. Layers
             that save less than that are not asked.
-        progress: told what is done, and the number of windows done.
+        trials: of Optuna, to refine what greedy search finds; 0 for none.
+        seed: of these trials.
+        progress: told what is done, and the number of windows done; of ``REFINING``, that of trials.
+        cache: folder in which what was recorded and confirmed is kept, so that a run that was killed goes on when it
+            is repeated; None for none. Whoever named it removes it (``remove_cache``).
+
+    Returns:
+        The outcome of each wish. All have the same dense run and the same front.
 
     Raises:
-        ConfigError: not exactly one wish is given, or it is impossible.
+        ConfigError: there is no wish, a name is impossible, or trials are asked for without Optuna.
     """
-    _check_wish(max_f1_drop, target_speedup)
-    dense, judgements, stakes = record(model, windows, batch_size, max_answer_length, progress)
-    assert dense.f1 is not None
-    limit = max_at_stake if max_f1_drop is None else min(max_at_stake, REACH * max_f1_drop)
-    path = search(judgements, stakes, model, windows, limit, overhead)
-    front = []
-    for point in spread(path, points, target_speedup):
-        result = evaluate_windows(
-            model,
-            windows,
-            batch_size,
-            point.thresholds,
-            max_answer_length,
-            progress=None if progress is None else lambda done: progress("confirming", done),
-        )
-        front.append(_confirmed(point, result, stakes.f1 - example_f1(windows, result.predictions)))
-    front.sort(key=lambda point: point.flops_speedup)
-    if max_f1_drop is not None:
-        fitting = [point for point in front if _loses_at_most(point, dense.f1, max_f1_drop)]
-        chosen = max([dense, *fitting], key=lambda point: point.flops_speedup)
-        return Calibration(chosen, True, dense, tuple(front), len(windows.examples))
-    assert target_speedup is not None
-    fast_enough = [point for point in front if point.flops_speedup >= target_speedup]
-    if fast_enough:
-        chosen = max(fast_enough, key=lambda point: (point.f1, point.flops_speedup))
-        return Calibration(chosen, True, dense, tuple(front), len(windows.examples))
-    return Calibration(front[-1] if front else dense, False, dense, tuple(front), len(windows.examples))
+    if not wishes:
+        raise ConfigError("there is no wish; give at least one")
+    for name in wishes:
+        check_point_name(name)
+    if trials < 0:
+        raise ConfigError(f"trials is {trials}; it must be at least 0")
+    if trials:
+        load_optuna()
+    _warn_of_few_examples(wishes, len(windows.examples))
+    kept = None
+    if cache is not None:
+        kept = CalibrationCache(cache, calibration_key(model, windows, batch_size, max_answer_length))
+    recorded = None if kept is None else kept.recording()
+    if recorded is None:
+        recorded = record(model, windows, batch_size, max_answer_length, progress)
+        if kept is not None:
+            kept.keep_recording(*recorded)
+    dense, judgements, stakes = recorded
+    confirm = _Confirmation(model, windows, stakes, batch_size, max_answer_length, kept, progress)
+    count = points if len(wishes) == 1 else max(FEWEST, 2 * points // (len(wishes) + 1))
+    for wish in wishes.values():
+        limit = max_at_stake if wish.max_f1_drop is None else min(max_at_stake, REACH * wish.max_f1_drop)
+        most_lost = 1.0 if wish.max_answers_lost is None else wish.max_answers_lost
+        path = search(judgements, stakes, model, windows, limit, overhead, most_lost)
+        if trials:
+            path = refine(path, judgements, stakes, model, windows, limit, overhead, most_lost, trials, seed, progress)
+        if wish.by == "seconds":
+            _bisect(path, confirm, wish.target_speedup or 1.0)
+        else:
+            for point in spread(path, count, wish.target_speedup):
+                confirm(point)
+    front = tuple(sorted(confirm.points.values(), key=lambda point: point.flops_speedup))
+    outcomes = {}
+    for name, wish in wishes.items():
+        chosen, satisfied = choose(wish, dense, front)
+        outcomes[name] = Calibration(chosen, satisfied, dense, front, len(windows.examples), wish)
+    return outcomes
 
 
 def record(
@@ -190,26 +236,37 @@ def save_calibrated(
     result: Calibration,
     output: Path,
     half: bool = False,
+    points: Mapping[str, Calibration] | None = None,
 ) -> None:
     """Write a copy of a model with the chosen thresholds; ``calibration.json`` tells how they were found.
 
     Args:
         source: directory or hub id of the model that was calibrated; its weights are read anew, as they were stored.
         tokenizer: its tokenizer.
-        result: the calibration.
+        result: the calibration that the copy's own thresholds come from.
         output: directory to make; it appears whole or not at all.
         half: whether to store the weights in float16.
+        points: calibrations that operating points come from, by name; points that the model has stay unless one has
+            the same name.
     """
+    points = points or {}
     model = BlockSkimForQuestionAnswering.from_pretrained(source, dtype=torch.float32)
-    model.skim_config = model.skim_config.replace(thresholds=result.chosen.thresholds)
+    chosen = {name: point.chosen.thresholds for name, point in points.items()}
+    model.skim_config = model.skim_config.replace(
+        thresholds=result.chosen.thresholds, points={**model.skim_config.points, **chosen}
+    )
     if half:
         model = model.half()
+    told = {
+        name: {key: asdict(point)[key] for key in ("wish", "chosen", "satisfied")} for name, point in points.items()
+    }
+    values = asdict(result) | {"points": {**read_calibration(source).get("points", {}), **told}}
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
         part = Path(folder) / "model"
         model.save_pretrained(part)
         tokenizer.save_pretrained(part)
-        (part / "calibration.json").write_text(json.dumps(asdict(result), indent=1) + "\n", encoding="utf-8")
+        (part / CALIBRATION_FILE).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
         for name in ("README.md", "recipe.json"):
             if (Path(source) / name).is_file():
                 shutil.copy(Path(source) / name, part / name)
@@ -218,121 +275,22 @@ def save_calibrated(
         part.rename(output)
 
 
-def search(
-    judgements: Judgements,
-    stakes: Stakes,
-    model: BlockSkimForQuestionAnswering,
-    windows: WindowSet,
-    max_at_stake: float,
-    overhead: float = OVERHEAD,
-) -> list[Point]:
-    """The front of simulated points, from nothing dropped to ``max_at_stake`` points of F1 at stake."""
-    simulate = simulator(judgements, stakes, model, windows, overhead)
-    grid = threshold_grid(judgements, stakes)
-    steps = np.zeros(len(judgements.layers), dtype=np.int64)
-    now = simulate(grid[np.arange(len(steps)), steps])
-    path = [Point(tuple(grid[np.arange(len(steps)), steps].tolist()), now.flops_speedup, now.at_stake)]
-    while True:
-        best: tuple[float, int, int, Simulated] | None = None
-        for layer in range(len(steps)):
-            # Steps that drop nothing more are passed over, so that the search does not stop at them.
-            for step in range(steps[layer] + 1, grid.shape[1]):
-                trial = steps.copy()
-                trial[layer] = step
-                then = simulate(grid[np.arange(len(steps)), trial])
-                if then.at_stake > max_at_stake:
-                    break
-                gain = float(np.log(then.speedup / now.speedup)) / max(then.at_stake - now.at_stake, 1e-6)
-                if best is None or gain > best[0]:
-                    best = (gain, layer, step, then)
-                if then.at_stake > now.at_stake and then.speedup > now.speedup:
-                    break
-        if best is None or best[0] <= 0:
-            return path
-        _, layer, step, now = best
-        steps[layer] = step
-        path.append(Point(tuple(grid[np.arange(len(steps)), steps].tolist()), now.flops_speedup, now.at_stake))
+def read_calibration(source: str | Path) -> dict[str, Any]:
+    """What ``calibration.json`` of a model directory says; nothing where there is none.
 
-
-def threshold_grid(judgements: Judgements, stakes: Stakes) -> NDArray[np.float64]:
-    """Thresholds of each layer that drop a rising share of the blocks at stake; 0, for all kept, first.
-
-    Shape: (layers, steps)
+    Raises:
+        ModelError: it is damaged.
     """
-    grid = np.zeros((len(judgements.layers), len(LOSSES) + 1))
-    for row, probabilities in zip(grid, judgements.probabilities, strict=True):
-        staked = np.sort(probabilities[stakes.blocks[stakes.f1[stakes.examples] > 0]])
-        if len(staked):
-            # Blocks at the threshold itself are kept, so the block of that rank stays.
-            row[1:] = staked[np.minimum((np.array(LOSSES) * len(staked)).astype(int), len(staked) - 1)]
-    return grid
-
-
-class Simulated(NamedTuple):
-    """What thresholds do in the simulation.
-
-    Attributes:
-        speedup: over the dense run, what asking predictors costs beyond their arithmetic included.
-        flops_speedup: of the arithmetic alone.
-        at_stake: F1 points of the answers that lose a block.
-    """
-
-    speedup: float
-    flops_speedup: float
-    at_stake: float
-
-
-def simulator(
-    judgements: Judgements,
-    stakes: Stakes,
-    model: BlockSkimForQuestionAnswering,
-    windows: WindowSet,
-    overhead: float = OVERHEAD,
-) -> Callable[[NDArray[np.float64]], Simulated]:
-    """Make the function that tells what thresholds do. Shape: (layers,).
-
-    It takes keep probabilities from the run in which nothing was dropped, so it is near the truth, not the truth.
-    """
-    cost = model.cost
-    lengths = windows.lengths
-    count = len(windows)
-    fixed = lengths - np.bincount(judgements.windows, judgements.tokens, count)
-    questions = np.diff(windows.questions.bounds)[windows.windows[:, 0]]
-    judging = _judging_costs(model, judgements.layers, questions)
-    documents = windows.windows[:, 0]
-    dense = float(dense_flops(cost, lengths).sum())
-
-    def simulate(thresholds: NDArray[np.float64]) -> Simulated:
-        alive = np.ones(len(judgements.windows), dtype=bool)
-        uses: dict[int, LayerUse] = {}
-        for index, layer in enumerate(judgements.layers):
-            if thresholds[index] <= 0:
-                continue
-            asked = judging[index].of(np.bincount(judgements.windows, alive, count))
-            passing = alive & (judgements.probabilities[index] >= thresholds[index])
-            alive = _with_best(passing, alive, judgements.probabilities[index], documents[judgements.windows])
-            kept = np.bincount(judgements.windows, judgements.tokens * alive, count)
-            left = np.where(kept > 0, fixed + kept, np.where(lengths > fixed, 0.0, lengths))
-            uses[layer] = LayerUse(left, asked)
-        losing = np.unique(stakes.examples[~alive[stakes.blocks]])
-        lost = float(stakes.f1[losing].sum()) / len(stakes.f1)
-        spent = float(skim_flops(cost, uses, lengths).sum())
-        return Simulated(dense / (spent + overhead * len(uses) * dense), dense / spent, lost)
-
-    return simulate
-
-
-def spread(path: Sequence[Point], count: int, target_speedup: float | None) -> list[Point]:
-    """Points to confirm: ``count`` of the path, evenly spread over its speed-ups, and those just at the target."""
-    skimming = [point for point in path if any(point.thresholds)]
-    if not skimming:
-        return []
-    speedups = np.array([point.flops_speedup for point in skimming])
-    wanted = np.linspace(speedups.min(), speedups.max(), count)
-    if target_speedup is not None:
-        wanted = np.concatenate([wanted[wanted < target_speedup][-2:], target_speedup * np.array([1.0, 1.03, 1.06])])
-    chosen = sorted({int(np.abs(speedups - value).argmin()) for value in wanted})
-    return [skimming[index] for index in chosen]
+    path = Path(source) / CALIBRATION_FILE
+    if not path.is_file():
+        return {}
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{path} is damaged: {error}") from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{path} is damaged: it holds no calibration")
+    return values
 
 
 def find_stakes(
@@ -370,65 +328,113 @@ def example_f1(windows: WindowSet, texts: Mapping[str, str]) -> NDArray[np.float
     )
 
 
-def _loses_at_most(point: Point, dense_f1: float, drop: float) -> bool:
-    assert point.f1 is not None and point.error is not None
-    lost = dense_f1 - point.f1
-    return min(max(point.at_stake, lost), lost + point.error) <= drop + 1e-9
+def _warn_of_few_examples(wishes: Mapping[str, Wish], examples: int) -> None:
+    """Warn of wishes that so few examples can't vouch for.
+
+    Where none of n examples loses its answer, up to 3 / n of others may, at 95 % confidence (the rule of three).
+    """
+    unsure = 300 / examples
+    for wish in wishes.values():
+        if wish.max_f1_drop is not None and wish.max_f1_drop < unsure:
+            logger.warning(
+                "%d examples can't vouch for a loss of at most %g F1: even where they lose nothing, others may lose "
+                "%.2g; calibrate on more",
+                examples,
+                wish.max_f1_drop,
+                min(unsure, 100),
+            )
+            return
 
 
-def _confirmed(point: Point, result: Evaluation, lost: NDArray[np.float64]) -> Point:
-    """A point with what was measured; ``lost`` is the F1 that each example lost. Shape: (examples,)."""
-    cost = result.cost
-    # One example says nothing about others: they may lose everything.
-    error = float(lost.std(ddof=1)) / len(lost) ** 0.5 if len(lost) > 1 else 100.0
-    return Point(
-        point.thresholds,
-        cost.dense_flops / cost.flops,
-        point.at_stake,
-        result.scores["f1"],
-        result.scores["exact_match"],
-        result.seconds,
-        error,
-    )
+class _Confirmation:
+    """Really skims at points, each once: those that were confirmed before a kill are taken from the cache."""
+
+    def __init__(
+        self,
+        model: BlockSkimForQuestionAnswering,
+        windows: WindowSet,
+        stakes: Stakes,
+        batch_size: int,
+        max_answer_length: int,
+        cache: CalibrationCache | None,
+        progress: Tell | None,
+    ) -> None:
+        self.model = model
+        self.windows = windows
+        self.stakes = stakes
+        self.batch_size = batch_size
+        self.max_answer_length = max_answer_length
+        self.cache = cache
+        self.progress = progress
+        self.known = {} if cache is None else cache.points()
+        self.points: dict[tuple[float, ...], Point] = {}
+
+    def __call__(self, point: Point, timed: bool = False) -> Point:
+        """The point as measured; if ``timed``, in turns with the dense model."""
+        found = self.known.get(point.thresholds)
+        if found is None or (timed and found.wall_speedup is None):
+            found = self._timed(point) if timed else self._run(point)
+            self.known[point.thresholds] = found
+            if self.cache is not None:
+                self.cache.keep_points(self.known)
+        # What the simulation says is of this run, should its settings be others than those of a killed one.
+        found = replace(found, at_stake=point.at_stake, answers_lost=point.answers_lost)
+        self.points[point.thresholds] = found
+        return found
+
+    def _run(self, point: Point) -> Point:
+        result = evaluate_windows(
+            self.model,
+            self.windows,
+            self.batch_size,
+            point.thresholds,
+            self.max_answer_length,
+            progress=self._told(f"confirming point {len(self.points) + 1}"),
+        )
+        return self._confirmed(point, result)
+
+    def _timed(self, point: Point) -> Point:
+        comparison = compare_with_dense(
+            self.model,
+            self.windows,
+            self.batch_size,
+            point.thresholds,
+            self.max_answer_length,
+            progress=self._told(f"timing point {len(self.points) + 1}"),
+        )
+        return replace(self._confirmed(point, comparison.skim), wall_speedup=comparison.wall_speedup)
+
+    def _told(self, task: str) -> Callable[[int], None] | None:
+        progress = self.progress
+        return None if progress is None else lambda done: progress(task, done)
+
+    def _confirmed(self, point: Point, result: Evaluation) -> Point:
+        """A point with what was measured."""
+        cost = result.cost
+        lost = self.stakes.f1 - example_f1(self.windows, result.predictions)
+        return replace(
+            point,
+            flops_speedup=cost.dense_flops / cost.flops,
+            f1=result.scores["f1"],
+            exact_match=result.scores["exact_match"],
+            seconds=result.seconds,
+            # One example says nothing about others: they may lose everything.
+            error=float(lost.std(ddof=1)) / len(lost) ** 0.5 if len(lost) > 1 else 100.0,
+        )
 
 
-def _check_wish(max_f1_drop: float | None, target_speedup: float | None) -> None:
-    if (max_f1_drop is None) == (target_speedup is None):
-        raise ConfigError("give either the most F1 to lose or the speed-up to reach")
-    if max_f1_drop is not None and not 0 <= max_f1_drop <= 100:
-        raise ConfigError(f"the most F1 to lose is {max_f1_drop}; it must be from 0 to 100 points")
-    if target_speedup is not None and not target_speedup >= 1:
-        raise ConfigError(f"the speed-up to reach is {target_speedup}; it must be at least 1")
+def _bisect(path: Sequence[Point], confirm: _Confirmation, target: float) -> None:
+    """Time points of the path around the first one that is ``target`` times as fast as the dense model.
 
-
-def _judging_costs(
-    model: BlockSkimForQuestionAnswering, layers: Sequence[int], questions: NDArray[np.int64]
-) -> list[JudgingCost]:
-    """What judging costs in each layer; its parts are arrays of Shape: (windows,)."""
-    parts = model.adapter.layers(model.encoder)
-    costs = []
-    for layer in layers:
-        widths = model.adapter.widths(parts[layer - 1])
-        by_length = {size: predictor_cost(model.skim_config, widths, size) for size in set(questions.tolist())}
-        block, sample = np.array([by_length[size] for size in questions.tolist()]).T
-        costs.append(JudgingCost(block, sample))
-    return costs
-
-
-def _with_best(
-    passing: NDArray[np.bool_],
-    alive: NDArray[np.bool_],
-    probabilities: NDArray[np.float64],
-    documents: NDArray[np.int64],
-) -> NDArray[np.bool_]:
-    """Blocks that pass, and the best living one of each document in which none does."""
-    size = int(documents.max()) + 1
-    empty = np.bincount(documents, passing, size) == 0
-    if not empty[documents].any():
-        return passing
-    living = np.flatnonzero(alive & empty[documents])
-    order = living[np.lexsort((-probabilities[living], documents[living]))]
-    _, first = np.unique(documents[order], return_index=True)
-    result = passing.copy()
-    result[order[first]] = True
-    return result
+    The path gets faster from point to point, as far as a clock can tell, so few of its points need be timed.
+    """
+    skimming = [point for point in path if any(point.thresholds)]
+    low, high = 0, len(skimming) - 1
+    if not skimming or (confirm(skimming[high], timed=True).wall_speedup or 0.0) < target:
+        return
+    while low < high:
+        middle = (low + high) // 2
+        if (confirm(skimming[middle], timed=True).wall_speedup or 0.0) >= target:
+            high = middle
+        else:
+            low = middle + 1

@@ -1,0 +1,135 @@
+"""Looking for better thresholds around those of greedy search, with Optuna; on the simulation, so no model runs."""
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from blockskim.data.windows import WindowSet
+from blockskim.errors import ConfigError
+from blockskim.judgements import Judgements
+from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.training.points import Point
+from blockskim.training.simulation import Simulated, Stakes, at_steps, simulator, threshold_grid
+
+POPULATION = 50
+
+REFINING = "refining"
+"""What progress is told while thresholds are tried."""
+
+
+def has_optuna() -> bool:
+    """Whether Optuna is installed."""
+    return importlib.util.find_spec("optuna") is not None
+
+
+def refine(
+    path: Sequence[Point],
+    judgements: Judgements,
+    stakes: Stakes,
+    model: BlockSkimForQuestionAnswering,
+    windows: WindowSet,
+    max_at_stake: float,
+    overhead: float,
+    max_answers_lost: float,
+    trials: int,
+    seed: int,
+    progress: Callable[[str, int], None] | None = None,
+) -> list[Point]:
+    """Points that no other one beats in both speed-up and F1 at stake, among those of a path and of Optuna's trials.
+
+    NSGA-II starts from the path and changes which layers skim and at which of the steps of ``threshold_grid``. The same
+    seed gives the same points.
+
+    Args:
+        path: from ``search``, with the same arguments.
+        judgements: as for ``search``.
+        stakes: likewise.
+        model: likewise.
+        windows: likewise.
+        max_at_stake: likewise.
+        overhead: likewise.
+        max_answers_lost: likewise.
+        trials: how many thresholds to try besides those of the path.
+        seed: of what is random.
+        progress: told ``REFINING`` and 1 after each trial.
+
+    Returns:
+        By rising speed-up; nothing dropped comes first.
+
+    Raises:
+        ConfigError: Optuna is not installed.
+    """
+    optuna = load_optuna()
+    simulate = simulator(judgements, stakes, model, windows, overhead)
+    grid = threshold_grid(judgements, stakes)
+    tried: dict[tuple[float, ...], Simulated] = {}
+
+    def objective(trial: Any) -> tuple[float, float]:
+        steps = np.zeros(len(grid), dtype=np.int64)
+        for row, layer in enumerate(judgements.layers):
+            # Both are asked for in every trial: NSGA-II wants the same parameters throughout.
+            skims = trial.suggest_categorical(f"skims_{layer}", [False, True])
+            step = trial.suggest_int(f"step_{layer}", 1, grid.shape[1] - 1)
+            steps[row] = step if skims else 0
+        thresholds = at_steps(grid, steps)
+        then = tried[tuple(thresholds.tolist())] = simulate(thresholds)
+        if progress is not None:
+            progress(REFINING, 1)
+        return then.speedup, then.at_stake
+
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        sampler = optuna.samplers.NSGAIISampler(population_size=POPULATION, seed=seed)
+        study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+        start = [path[int(place)] for place in np.linspace(0, len(path) - 1, min(len(path), POPULATION))]
+        for point in start:
+            study.enqueue_trial(_parameters(point, judgements, grid))
+        study.optimize(objective, n_trials=len(start) + trials)
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+    known = {point.thresholds: simulate(np.array(point.thresholds)) for point in path}
+    known |= {
+        thresholds: then
+        for thresholds, then in tried.items()
+        if then.at_stake <= max_at_stake and then.answers_lost <= max_answers_lost
+    }
+    return non_dominated(known)
+
+
+def non_dominated(points: dict[tuple[float, ...], Simulated]) -> list[Point]:
+    """Points of which no other one is as fast with less at stake, by rising speed-up."""
+    front: list[Point] = []
+    fastest = 0.0
+    for thresholds, then in sorted(points.items(), key=lambda item: (item[1].at_stake, -item[1].speedup, item[0])):
+        if then.speedup > fastest:
+            fastest = then.speedup
+            front.append(then.point(np.array(thresholds)))
+    return front
+
+
+def _parameters(point: Point, judgements: Judgements, grid: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, Any]:
+    """A point of the path as Optuna's parameters; its thresholds stand in the grid."""
+    values: dict[str, Any] = {}
+    for row, layer in enumerate(judgements.layers):
+        threshold = point.thresholds[row]
+        values[f"skims_{layer}"] = threshold > 0
+        values[f"step_{layer}"] = 1 + int(np.abs(grid[row, 1:] - threshold).argmin())
+    return values
+
+
+def load_optuna() -> Any:
+    """The module ``optuna``.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        import optuna
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "refining thresholds needs optuna, which is not installed: pip install 'blockskim[calibrate]'"
+        ) from error
+    return optuna

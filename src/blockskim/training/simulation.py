@@ -1,0 +1,213 @@
+"""Thresholds simulated on recorded judgements, and the greedy search for those that save most for what they risk.
+
+No model runs here: what thresholds drop is read from the keep probabilities of a run in which nothing was dropped.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blockskim.data.windows import WindowSet
+from blockskim.flops import LayerUse, dense_flops, skim_flops
+from blockskim.judgements import Judgements
+from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.predictor import JudgingCost, predictor_cost
+from blockskim.training.points import Point
+
+LOSSES = (0.0, *np.geomspace(5e-4, 0.3, 60).tolist())
+"""Shares of the blocks at stake that a layer's threshold may drop: the steps of the search."""
+
+OVERHEAD = 0.02
+"""What asking the predictor of one layer costs beyond its arithmetic, as a share of a dense run: about what was
+measured for the shipped model on two cores (docs/performance.md)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stakes:
+    """The blocks in which the dense model's answers begin or end, and what these answers are worth.
+
+    Attributes:
+        blocks: indices of blocks. Shape: (stakes,)
+        examples: whose answer it is. Shape: (stakes,)
+        f1: official F1 of the dense model's answer to each example, in percent. Shape: (examples,)
+    """
+
+    blocks: NDArray[np.int64]
+    examples: NDArray[np.int64]
+    f1: NDArray[np.float64]
+
+
+def search(
+    judgements: Judgements,
+    stakes: Stakes,
+    model: BlockSkimForQuestionAnswering,
+    windows: WindowSet,
+    max_at_stake: float,
+    overhead: float = OVERHEAD,
+    max_answers_lost: float = 1.0,
+) -> list[Point]:
+    """The front of simulated points, from nothing dropped to what may be put at stake.
+
+    Args:
+        judgements: what was recorded.
+        stakes: the blocks of the dense model's answers.
+        model: the model that was recorded.
+        windows: of the same examples.
+        max_at_stake: most F1 at stake, in points.
+        overhead: of asking a layer's predictor; see ``simulator``.
+        max_answers_lost: largest share of the examples whose answer loses a block.
+    """
+    simulate = simulator(judgements, stakes, model, windows, overhead)
+    grid = threshold_grid(judgements, stakes)
+    steps = np.zeros(len(judgements.layers), dtype=np.int64)
+    now = simulate(at_steps(grid, steps))
+    path = [now.point(at_steps(grid, steps))]
+    while True:
+        best: tuple[float, int, int, Simulated] | None = None
+        for layer in range(len(steps)):
+            # Steps that drop nothing more are passed over, so that the search does not stop at them.
+            for step in range(steps[layer] + 1, grid.shape[1]):
+                trial = steps.copy()
+                trial[layer] = step
+                then = simulate(at_steps(grid, trial))
+                if then.at_stake > max_at_stake or then.answers_lost > max_answers_lost:
+                    break
+                gain = float(np.log(then.speedup / now.speedup)) / max(then.at_stake - now.at_stake, 1e-6)
+                if best is None or gain > best[0]:
+                    best = (gain, layer, step, then)
+                if then.at_stake > now.at_stake and then.speedup > now.speedup:
+                    break
+        if best is None or best[0] <= 0:
+            return path
+        _, layer, step, now = best
+        steps[layer] = step
+        path.append(now.point(at_steps(grid, steps)))
+
+
+def threshold_grid(judgements: Judgements, stakes: Stakes) -> NDArray[np.float64]:
+    """Thresholds of each layer that drop a rising share of the blocks at stake; 0, for all kept, first.
+
+    Shape: (layers, steps)
+    """
+    grid = np.zeros((len(judgements.layers), len(LOSSES) + 1))
+    for row, probabilities in zip(grid, judgements.probabilities, strict=True):
+        staked = np.sort(probabilities[stakes.blocks[stakes.f1[stakes.examples] > 0]])
+        if len(staked):
+            # Blocks at the threshold itself are kept, so the block of that rank stays.
+            row[1:] = staked[np.minimum((np.array(LOSSES) * len(staked)).astype(int), len(staked) - 1)]
+    return grid
+
+
+def at_steps(grid: NDArray[np.float64], steps: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Thresholds at a step of each layer's row of the grid. Shape: (layers,)."""
+    return grid[np.arange(len(steps)), steps]
+
+
+class Simulated(NamedTuple):
+    """What thresholds do in the simulation.
+
+    Attributes:
+        speedup: over the dense run, what asking predictors costs beyond their arithmetic included.
+        flops_speedup: of the arithmetic alone.
+        at_stake: F1 points of the answers that lose a block.
+        answers_lost: share of the examples whose answer loses a block.
+    """
+
+    speedup: float
+    flops_speedup: float
+    at_stake: float
+    answers_lost: float
+
+    def point(self, thresholds: NDArray[np.float64]) -> Point:
+        """The point that these thresholds make. Shape: (layers,)."""
+        return Point(tuple(thresholds.tolist()), self.flops_speedup, self.at_stake, answers_lost=self.answers_lost)
+
+
+def simulator(
+    judgements: Judgements,
+    stakes: Stakes,
+    model: BlockSkimForQuestionAnswering,
+    windows: WindowSet,
+    overhead: float = OVERHEAD,
+) -> Callable[[NDArray[np.float64]], Simulated]:
+    """Make the function that tells what thresholds do. Shape: (layers,).
+
+    It takes keep probabilities from the run in which nothing was dropped, so it is near the truth, not the truth.
+    """
+    cost = model.cost
+    lengths = windows.lengths
+    count = len(windows)
+    fixed = lengths - np.bincount(judgements.windows, judgements.tokens, count)
+    questions = np.diff(windows.questions.bounds)[windows.windows[:, 0]]
+    judging = _judging_costs(model, judgements.layers, questions)
+    documents = windows.windows[:, 0]
+    dense = float(dense_flops(cost, lengths).sum())
+
+    def simulate(thresholds: NDArray[np.float64]) -> Simulated:
+        alive = np.ones(len(judgements.windows), dtype=bool)
+        uses: dict[int, LayerUse] = {}
+        for index, layer in enumerate(judgements.layers):
+            if thresholds[index] <= 0:
+                continue
+            asked = judging[index].of(np.bincount(judgements.windows, alive, count))
+            passing = alive & (judgements.probabilities[index] >= thresholds[index])
+            alive = _with_best(passing, alive, judgements.probabilities[index], documents[judgements.windows])
+            kept = np.bincount(judgements.windows, judgements.tokens * alive, count)
+            left = np.where(kept > 0, fixed + kept, np.where(lengths > fixed, 0.0, lengths))
+            uses[layer] = LayerUse(left, asked)
+        losing = np.unique(stakes.examples[~alive[stakes.blocks]])
+        lost = float(stakes.f1[losing].sum()) / len(stakes.f1)
+        spent = float(skim_flops(cost, uses, lengths).sum())
+        share = len(losing) / len(stakes.f1)
+        return Simulated(dense / (spent + overhead * len(uses) * dense), dense / spent, lost, share)
+
+    return simulate
+
+
+def spread(path: Sequence[Point], count: int, target_speedup: float | None) -> list[Point]:
+    """Points to confirm: ``count`` of the path, evenly spread over its speed-ups, and those just at the target."""
+    skimming = [point for point in path if any(point.thresholds)]
+    if not skimming:
+        return []
+    speedups = np.array([point.flops_speedup for point in skimming])
+    wanted = np.linspace(speedups.min(), speedups.max(), count)
+    if target_speedup is not None:
+        wanted = np.concatenate([wanted[wanted < target_speedup][-2:], target_speedup * np.array([1.0, 1.03, 1.06])])
+    chosen = sorted({int(np.abs(speedups - value).argmin()) for value in wanted})
+    return [skimming[index] for index in chosen]
+
+
+def _judging_costs(
+    model: BlockSkimForQuestionAnswering, layers: Sequence[int], questions: NDArray[np.int64]
+) -> list[JudgingCost]:
+    """What judging costs in each layer; its parts are arrays of Shape: (windows,)."""
+    parts = model.adapter.layers(model.encoder)
+    costs = []
+    for layer in layers:
+        widths = model.adapter.widths(parts[layer - 1])
+        by_length = {size: predictor_cost(model.skim_config, widths, size) for size in set(questions.tolist())}
+        block, sample = np.array([by_length[size] for size in questions.tolist()]).T
+        costs.append(JudgingCost(block, sample))
+    return costs
+
+
+def _with_best(
+    passing: NDArray[np.bool_],
+    alive: NDArray[np.bool_],
+    probabilities: NDArray[np.float64],
+    documents: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """Blocks that pass, and the best living one of each document in which none does."""
+    size = int(documents.max()) + 1
+    empty = np.bincount(documents, passing, size) == 0
+    if not empty[documents].any():
+        return passing
+    living = np.flatnonzero(alive & empty[documents])
+    order = living[np.lexsort((-probabilities[living], documents[living]))]
+    _, first = np.unique(documents[order], return_index=True)
+    result = passing.copy()
+    result[order[first]] = True
+    return result

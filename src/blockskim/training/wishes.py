@@ -1,0 +1,121 @@
+"""What somebody wants of an operating point, and which of the measured points gives it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from blockskim.errors import ConfigError
+from blockskim.training.points import Point
+
+MEASURES = ("flops", "seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How much may be lost, or how much is to be saved.
+
+    Attributes:
+        max_f1_drop: most F1, in points, that may be lost against the dense run; the fastest such point is taken.
+        target_speedup: wanted speed-up over the dense run on the same unpadded input; the point with the best F1 that
+            has it is taken. Not together with ``max_f1_drop``.
+        max_answers_lost: largest share of the examples whose dense answer may lose a block that it begins or ends in,
+            beside one of the others or alone.
+        by: what the speed-up is of: ``"flops"``, the arithmetic, or ``"seconds"``, timed in turns with the dense run.
+
+    Raises:
+        ConfigError: nothing is wished for, or something impossible.
+    """
+
+    max_f1_drop: float | None = None
+    target_speedup: float | None = None
+    max_answers_lost: float | None = None
+    by: str = "flops"
+
+    def __post_init__(self) -> None:
+        """Refuse what is impossible."""
+        drop, target, lost = self.max_f1_drop, self.target_speedup, self.max_answers_lost
+        if drop is not None and target is not None:
+            raise ConfigError("give either the most F1 to lose or the speed-up to reach")
+        if drop is None and target is None and lost is None:
+            raise ConfigError("give the most F1 to lose, the speed-up to reach or the share of answers to lose")
+        if drop is not None and not 0 <= drop <= 100:
+            raise ConfigError(f"the most F1 to lose is {drop}; it must be from 0 to 100 points")
+        if target is not None and not (target >= 1 and math.isfinite(target)):
+            raise ConfigError(f"the speed-up to reach is {target}; it must be a finite number of at least 1")
+        if lost is not None and not 0 <= lost <= 1:
+            raise ConfigError(f"the share of answers to lose is {lost}; it must be from 0 to 1")
+        if self.by not in MEASURES:
+            raise ConfigError(f"a speed-up by {self.by!r} can't be measured; it is by {' or '.join(MEASURES)}")
+        if self.by == "seconds" and target is None:
+            raise ConfigError("seconds are the measure of a speed-up to reach; give one")
+
+    def __str__(self) -> str:
+        """The wish in words."""
+        parts = []
+        if self.max_f1_drop is not None:
+            parts.append(f"at most {self.max_f1_drop:g} F1 lost")
+        if self.target_speedup is not None:
+            parts.append(f"{self.target_speedup:g}× by {self.by}")
+        if self.max_answers_lost is not None:
+            parts.append(f"at most {self.max_answers_lost:.3g} of the answers lost")
+        return ", ".join(parts)
+
+
+def parse_wish(text: str, max_answers_lost: float | None = None, by: str = "flops") -> Wish:
+    """Read a wish: ``0.5`` for the most F1 points to lose, ``2x`` for the speed-up to reach.
+
+    Args:
+        text: the wish.
+        max_answers_lost: of it.
+        by: what a speed-up is of; a wish for F1 has no use for it.
+
+    Raises:
+        ConfigError: the text is neither, or the number is impossible.
+    """
+    number = text.strip().removesuffix("x").removesuffix("×")
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if math.isnan(value):
+        raise ConfigError(f"{text!r} is no wish; it must be the most F1 points to lose (0.5) or a speed-up (2x)")
+    if number == text.strip():
+        return Wish(max_f1_drop=value, max_answers_lost=max_answers_lost)
+    return Wish(target_speedup=value, max_answers_lost=max_answers_lost, by=by)
+
+
+def choose(wish: Wish, dense: Point, front: Sequence[Point]) -> tuple[Point, bool]:
+    """The point for a wish, and whether it satisfies the wish; if none does, it is the nearest.
+
+    Args:
+        wish: what is wanted.
+        dense: the run with nothing dropped.
+        front: confirmed points.
+    """
+    bounded = [
+        point for point in front if wish.max_answers_lost is None or point.answers_lost <= wish.max_answers_lost + 1e-9
+    ]
+    if wish.target_speedup is None:
+        fitting = [point for point in bounded if _loses_little_enough(point, dense, wish)]
+        return max([dense, *fitting], key=lambda point: point.flops_speedup), True
+    fast_enough = [point for point in bounded if _speed(point, wish) >= wish.target_speedup]
+    if fast_enough:
+        return max(fast_enough, key=lambda point: (point.f1, point.flops_speedup)), True
+    if wish.target_speedup <= 1:
+        return dense, True
+    return max([dense, *bounded], key=lambda point: _speed(point, wish)), False
+
+
+def _loses_little_enough(point: Point, dense: Point, wish: Wish) -> bool:
+    if wish.max_f1_drop is None:
+        return True
+    assert dense.f1 is not None and point.f1 is not None and point.error is not None
+    lost = dense.f1 - point.f1
+    return min(max(point.at_stake, lost), lost + point.error) <= wish.max_f1_drop + 1e-9
+
+
+def _speed(point: Point, wish: Wish) -> float:
+    """Speed-up by the wish's measure; points that were not timed have none by the clock."""
+    if wish.by == "flops":
+        return point.flops_speedup
+    return 0.0 if point.wall_speedup is None else point.wall_speedup

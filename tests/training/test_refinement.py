@@ -1,0 +1,130 @@
+"""What Optuna is told and what is made of its trials; a stand-in for it where it is not installed."""
+
+import random
+import sys
+import types
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_calibration import model, windows  # noqa: F401
+
+from blockskim.errors import ConfigError
+from blockskim.training import refinement
+from blockskim.training.calibration import calibrate, record
+from blockskim.training.refinement import has_optuna, non_dominated, refine
+from blockskim.training.simulation import Simulated, search, simulator
+
+
+class Trial:
+    def __init__(self, values, choose):
+        self.values, self.choose, self.params = values, choose, {}
+
+    def suggest_categorical(self, name, choices):
+        self.params[name] = self.values.get(name, self.choose.choice(choices))
+        assert self.params[name] in choices
+        return self.params[name]
+
+    def suggest_int(self, name, low, high):
+        self.params[name] = self.values.get(name, self.choose.randint(low, high))
+        assert low <= self.params[name] <= high
+        return self.params[name]
+
+
+class Study:
+    def __init__(self, directions, sampler):
+        assert directions == ["maximize", "minimize"]
+        self.sampler, self.queue = sampler, []
+
+    def enqueue_trial(self, values):
+        self.queue.append(values)
+
+    def optimize(self, objective, n_trials):
+        choose = random.Random(self.sampler["seed"])
+        for number in range(n_trials):
+            speedup, at_stake = objective(Trial(self.queue[number] if number < len(self.queue) else {}, choose))
+            assert speedup > 0 <= at_stake
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """A module that answers to the calls of Optuna that are made, and tries at random."""
+    optuna = types.ModuleType("optuna")
+    optuna.create_study = Study
+    optuna.samplers = types.SimpleNamespace(NSGAIISampler=lambda **settings: settings)
+    optuna.logging = types.SimpleNamespace(get_verbosity=lambda: 20, set_verbosity=lambda level: None, WARNING=30)
+    monkeypatch.setitem(sys.modules, "optuna", optuna)
+
+
+@pytest.fixture
+def recorded(model, windows):  # noqa: F811
+    _, judgements, stakes = record(model, windows, 8, 30)
+    return judgements, stakes, model, windows
+
+
+def check_refined(recorded):
+    path = search(*recorded, 30.0, 0.0, 1.0)
+    refined, again, other = (refine(path, *recorded, 30.0, 0.0, 1.0, 80, seed) for seed in (0, 0, 1))
+    assert refined == again
+    simulate = simulator(*recorded, 0.0)
+    values = {point.thresholds: simulate(np.array(point.thresholds)) for point in [*path, *refined, *other]}
+    for front in (refined, other):
+        speedups = [values[point.thresholds].speedup for point in front]
+        assert speedups == sorted(speedups)
+        assert all(point.at_stake <= 30.0 for point in front)
+        # Every point of the path is there, or one that is as good.
+        for point in path:
+            assert any(
+                values[one.thresholds].speedup >= values[point.thresholds].speedup and one.at_stake <= point.at_stake
+                for one in front
+            )
+
+
+def test_a_refined_front_is_nowhere_worse_than_the_path(stand_in, recorded):
+    check_refined(recorded)
+
+
+def test_optuna_itself_refines(recorded):
+    pytest.importorskip("optuna")
+    check_refined(recorded)
+
+
+def test_points_of_a_refined_front_are_confirmed(stand_in, model, windows, monkeypatch):  # noqa: F811
+    told = []
+    first, again = (
+        calibrate(
+            model, windows, max_f1_drop=20.0, overhead=0.0, trials=40, seed=3, progress=lambda *one: told.append(one)
+        )
+        for _ in range(2)
+    )
+    assert told.count(("refining", 1)) >= 80
+    assert first.chosen.thresholds == again.chosen.thresholds
+    assert all(point.f1 is not None for point in first.front)
+    greedy = calibrate(model, windows, max_f1_drop=20.0, overhead=0.0)
+    assert first.satisfied
+    assert greedy.satisfied
+
+
+def test_without_optuna_it_is_said_before_the_model_runs(model, windows, monkeypatch):  # noqa: F811
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    monkeypatch.setattr("blockskim.training.calibration.record", None)
+    with pytest.raises(ConfigError, match=r"blockskim\[calibrate\]"):
+        calibrate(model, windows, max_f1_drop=1.0, trials=10)
+    with pytest.raises(ConfigError, match="trials"):
+        calibrate(model, windows, max_f1_drop=1.0, trials=-1)
+    monkeypatch.setattr(refinement.importlib.util, "find_spec", lambda name: None)
+    assert not has_optuna()
+
+
+figures = st.tuples(st.floats(1, 9), st.floats(0, 9)).map(lambda pair: Simulated(pair[0], pair[0], pair[1], 0.0))
+
+
+@given(st.dictionaries(st.tuples(st.floats(0, 1)), figures, min_size=1))
+def test_a_front_holds_what_nothing_beats(points):
+    front = non_dominated(points)
+    kept = [points[point.thresholds] for point in front]
+    assert all(one.speedup < two.speedup and one.at_stake < two.at_stake for one, two in pairwise(kept))
+    for value in points.values():
+        assert any(one.speedup >= value.speedup and one.at_stake <= value.at_stake for one in kept)

@@ -1,0 +1,112 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blockskim.errors import ConfigError
+from blockskim.training.points import Point
+from blockskim.training.wishes import Wish, choose, parse_wish
+
+DENSE = Point((0.0,), 1.0, 0.0, f1=80.0, exact_match=70.0)
+
+
+def point(speedup, f1, at_stake=0.0, answers_lost=0.0, wall=None, error=0.0):
+    return Point((speedup / 100,), speedup, at_stake, f1, f1 - 10, 1.0, error, answers_lost, wall)
+
+
+FRONT = (
+    point(1.2, 80.1, answers_lost=0.0, wall=1.1),
+    point(1.5, 79.6, 0.3, answers_lost=0.02, wall=1.6),
+    point(2.0, 78.0, 2.0, answers_lost=0.1, wall=1.5),
+)
+
+
+@pytest.mark.parametrize(
+    ("wish", "expected"),
+    [
+        (Wish(max_f1_drop=0), (FRONT[0], True)),
+        (Wish(max_f1_drop=0.5), (FRONT[1], True)),
+        (Wish(max_f1_drop=2), (FRONT[2], True)),
+        (Wish(max_answers_lost=0.02), (FRONT[1], True)),
+        (Wish(max_f1_drop=2, max_answers_lost=0.01), (FRONT[0], True)),
+        (Wish(target_speedup=1.3), (FRONT[1], True)),
+        (Wish(target_speedup=1.6), (FRONT[2], True)),
+        (Wish(target_speedup=20), (FRONT[2], False)),
+        (Wish(target_speedup=1.3, max_answers_lost=0.01), (FRONT[0], False)),
+        (Wish(target_speedup=1.55, by="seconds"), (FRONT[1], True)),
+        (Wish(target_speedup=1.7, by="seconds"), (FRONT[1], False)),
+    ],
+)
+def test_the_point_for_a_wish(wish, expected):
+    assert choose(wish, DENSE, FRONT) == expected
+
+
+def test_where_nothing_can_be_dropped_the_dense_run_is_the_nearest():
+    assert choose(Wish(max_f1_drop=0.5), DENSE, ()) == (DENSE, True)
+    assert choose(Wish(target_speedup=2), DENSE, ()) == (DENSE, False)
+
+
+def test_what_may_be_chance_alone_is_not_held_against_a_point():
+    lucky = point(1.5, 79.9, at_stake=0.6, error=0.1)
+    unsure = point(1.5, 79.9, at_stake=0.6, error=0.5)
+    assert choose(Wish(max_f1_drop=0.3), DENSE, (lucky,))[0] == lucky
+    assert choose(Wish(max_f1_drop=0.3), DENSE, (unsure,))[0] == DENSE
+
+
+points = st.builds(
+    point, st.floats(1, 5), st.floats(70, 81), st.floats(0, 10), st.floats(0, 1), st.none() | st.floats(0.5, 5)
+)
+
+
+@given(st.lists(points), st.floats(1, 6), st.floats(0, 1), st.sampled_from(["flops", "seconds"]))
+def test_a_satisfied_wish_is_satisfied(front, target, lost, by):
+    chosen, satisfied = choose(Wish(target_speedup=target, max_answers_lost=lost, by=by), DENSE, front)
+    fitting = [
+        one
+        for one in front
+        if (one.flops_speedup if by == "flops" else one.wall_speedup or 0) >= target and one.answers_lost <= lost
+    ]
+    assert satisfied == (bool(fitting) or target == 1)
+    if fitting:
+        assert chosen.f1 == max(one.f1 for one in fitting)
+    else:
+        assert chosen == DENSE or chosen.answers_lost <= lost + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0.5", Wish(max_f1_drop=0.5)),
+        ("0", Wish(max_f1_drop=0.0)),
+        ("2x", Wish(target_speedup=2.0)),
+        (" 1.5× ", Wish(target_speedup=1.5)),
+    ],
+)
+def test_wishes_are_read(text, expected):
+    assert parse_wish(text) == expected
+
+
+def test_bounds_and_measure_belong_to_every_wish_that_has_a_use_for_them():
+    assert parse_wish("2x", 0.1, "seconds") == Wish(None, 2.0, 0.1, "seconds")
+    assert parse_wish("0.5", 0.1, "seconds") == Wish(0.5, None, 0.1)
+
+
+@pytest.mark.parametrize("text", ["", "x", "fast", "nan", "nanx", "-1", "101", "0.5x", "infx", "2xx", "2 times"])
+def test_what_is_no_wish_is_refused(text):
+    with pytest.raises(ConfigError):
+        parse_wish(text)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"max_f1_drop": 1, "target_speedup": 2},
+        {"max_answers_lost": 1.1},
+        {"max_answers_lost": -0.1},
+        {"target_speedup": 2, "by": "hours"},
+        {"max_f1_drop": 1, "by": "seconds"},
+    ],
+)
+def test_impossible_wishes_are_refused(values):
+    with pytest.raises(ConfigError):
+        Wish(**values)
