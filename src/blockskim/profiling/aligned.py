@@ -18,6 +18,7 @@ from blockskim.flops import LayerCost
 from blockskim.inputs import Attention, LayerView
 from blockskim.modeling import BlockSkimForQuestionAnswering
 from blockskim.predictor import keep_probabilities, predictor_cost
+from blockskim.pruning import select_heads
 from blockskim.question import question_tokens
 
 
@@ -125,7 +126,8 @@ def skim_aligned(
         query, key, value = (part.transpose(1, 2) for part in adapter.project(layer, batch.hidden))
         bias = None
         if adapter.position_bias is not None:
-            bias = adapter.position_bias(encoder, batch.positions, batch.positions)
+            every = adapter.position_bias(encoder, batch.positions, batch.positions)
+            bias = select_heads(every, model.places_in_bias().get(number))
         scores_mask = _scores_mask(batch.mask, bias, query.dtype)
         judges = thresholds.get(number, 0.0) > 0 and bool(batch.alive.any())
         if judges:
