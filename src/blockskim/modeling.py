@@ -280,7 +280,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
             ConfigError: the skim settings don't fit the model.
         """
         skim = skim_config or SkimConfig()
-        source = backbone if isinstance(backbone, PreTrainedModel) else _load_source(backbone, kwargs)
+        source = backbone if isinstance(backbone, PreTrainedModel) else load_source(backbone, kwargs)
         encoder: Any = source.base_model
         adapter_for(encoder.config.model_type)
         pruned = source.pruned_heads if isinstance(source, BlockSkimForQuestionAnswering) else None
@@ -626,8 +626,12 @@ def is_block_skim(name_or_path: str | Path, **kwargs: Any) -> bool:
         raise ModelError(f"{name_or_path}: {_first_line(error)}") from error
 
 
-def _load_source(backbone: str | Path, kwargs: dict[str, Any]) -> PreTrainedModel:
-    """Load a checkpoint with its QA head where it has one."""
+def load_source(backbone: str | Path, kwargs: dict[str, Any]) -> PreTrainedModel:
+    """Load a checkpoint of transformers with its QA head where it has one; ``kwargs`` are for ``from_pretrained``.
+
+    Raises:
+        ModelError: there is no such model, it has no safetensors weights, or its family is not supported.
+    """
     check_loadable(backbone)
     try:
         config = AutoConfig.from_pretrained(backbone)

@@ -11,7 +11,6 @@ cheapest one that satisfies the wish, both by what is at stake and by what was m
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from blockskim.judgements import Judgements, collect_judgements
 from blockskim.metrics.squad import token_f1
 from blockskim.modeling import BlockSkimForQuestionAnswering
 from blockskim.predictor import JudgingCost, predictor_cost
+from blockskim.training.directories import new_directory
 
 LOSSES = (0.0, *np.geomspace(5e-4, 0.3, 60).tolist())
 """Shares of the blocks at stake that a layer's threshold may drop: the steps of the search."""
@@ -204,18 +204,13 @@ def save_calibrated(
     model.skim_config = model.skim_config.replace(thresholds=result.chosen.thresholds)
     if half:
         model = model.half()
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
-        part = Path(folder) / "model"
+    with new_directory(output) as part:
         model.save_pretrained(part)
         tokenizer.save_pretrained(part)
         (part / "calibration.json").write_text(json.dumps(asdict(result), indent=1) + "\n", encoding="utf-8")
         for name in ("README.md", "recipe.json"):
             if (Path(source) / name).is_file():
                 shutil.copy(Path(source) / name, part / name)
-        if output.exists():
-            output.rmdir()
-        part.rename(output)
 
 
 def search(
