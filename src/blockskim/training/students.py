@@ -17,7 +17,7 @@ from transformers import AutoModelForQuestionAnswering, PreTrainedModel, PreTrai
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
 from blockskim.loading import load_tokenizer
-from blockskim.modeling import BlockSkimForQuestionAnswering, is_block_skim, load_source
+from blockskim.modeling import BlockSkimForQuestionAnswering, check_loadable, is_block_skim, load_source
 from blockskim.pruning import shares_weights
 from blockskim.training.card import base_name
 from blockskim.training.directories import check_new, new_directory
@@ -49,6 +49,7 @@ def make_student(
         ModelError: there is no such model, or its layers can't be taken one by one.
     """
     check_new(Path(output))
+    check_loadable(base)
     tokenizer = load_tokenizer(base)
     model = _plain(base)
     chosen = _take_layers(model, layers, every, str(base))
