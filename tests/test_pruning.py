@@ -5,17 +5,18 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from blockskim.config import INPUTS
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
+from blockskim.flops import dense_flops
 from blockskim.model_config import BlockSkimConfig
 from blockskim.modeling import BlockSkimForQuestionAnswering
 from blockskim.profiling.aligned import skim_aligned
 from blockskim.profiling.baselines import transformers_model
-from blockskim.pruning import shares_weights
-from strategies import every_family
-from tiny_models import INPUT_SETS, SIZES, make_batch, new_skim_model
+from blockskim.pruning import check_prunable, shares_weights
+from tiny_models import FAMILIES, INPUT_SETS, SIZES, dense_model, make_batch, new_skim_model
 
 FIRST = {1: [2], 2: [1, 4]}
 SECOND = {1: [1, 3], 3: [4]}
@@ -23,6 +24,26 @@ BOTH = {1: [1, 2, 3], 2: [1, 4], 3: [4]}
 HEADS, HEAD_DIM = 4, 8
 LENGTHS = [(4, 60), (2, 25), (3, 0), (6, 110)]
 every_input = pytest.mark.parametrize("inputs", INPUT_SETS, ids="+".join)
+
+
+def can_be_pruned(family):
+    model = dense_model(family)
+    try:
+        check_prunable(adapter_for(family), adapter_for(family).layers(model.base_model))
+    except ModelError:
+        return False
+    return True
+
+
+PRUNABLE = [family for family in FAMILIES if can_be_pruned(family)]
+every_family = pytest.mark.parametrize("family", PRUNABLE)
+
+
+def test_families_with_separate_layers_and_projections_can_be_pruned():
+    assert {"bert", "roberta", "xlm-roberta", "camembert", "electra", "mpnet"} <= set(PRUNABLE)
+    for family in set(FAMILIES) - set(PRUNABLE):
+        with pytest.raises(ModelError, match=r"share their weights|can't be pruned"):
+            new_skim_model(family).prune_heads(FIRST)
 
 
 def channels(heads):
@@ -208,6 +229,17 @@ def test_arithmetic_is_that_of_the_heads_that_are_left(family):
         assert after.before == before.before * share
         assert after.pair == before.pair * share
         assert before.after - after.after == (1 - share) * 2 * SIZES["hidden_size"] ** 2
+
+
+def test_the_closed_form_is_what_pytorch_counts():
+    smaller = pruned(new_skim_model("bert"), FIRST, SECOND)
+    batch = make_batch("bert", [(4, 60), (4, 60)])
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        transformers_model(smaller, "eager")(**batch.without_context())
+    lengths = batch.real.sum(-1).numpy()
+    assert counter.get_total_flops() == dense_flops(smaller.cost, lengths).sum()
+    found = smaller.skim(**batch.inputs, thresholds=0.0)
+    assert int(found.trace.flops.sum()) == counter.get_total_flops()
 
 
 def test_weights_that_stay_can_learn_and_the_rest_is_frozen_as_before():

@@ -18,7 +18,7 @@ from blockskim.blocks import BlockLayout, surviving_blocks, token_indices
 from blockskim.encoders import EncoderAdapter
 from blockskim.inputs import LayerView
 from blockskim.predictor import SkimPredictor, keep_probabilities
-from blockskim.pruning import select_heads
+from blockskim.pruning import biases_of_heads
 from blockskim.question import question_tokens
 
 
@@ -100,11 +100,13 @@ def encode_dense(
     batch, tokens = input_ids.shape
     positions = (mask.long().cumsum(-1) - 1).clamp_min(0)
     hidden = adapter.embed(encoder, input_ids, token_type_ids, positions)
-    every_bias = None
+    bias = None
+    row_bias: Bias | None = None
     if adapter.position_bias is not None:
         # Only differences of positions matter, and those are the same in every sample.
         places = torch.arange(tokens, device=input_ids.device)[None]
-        every_bias = adapter.position_bias(encoder, places, places)
+        bias = adapter.position_bias(encoder, places, places)
+        row_bias = _row_bias(encoder, adapter, tokens)
     blocks = None
     if layout is not None and context_mask is not None and bool(layout.judged.any()):
         blocks = _find_blocks(input_ids, attention_mask, context_mask, layout)
@@ -114,16 +116,16 @@ def encode_dense(
     for number, layer in enumerate(adapter.layers(encoder), start=1):
         query, key, value = adapter.project(layer, hidden)
         dropout = adapter.attention_dropout(layer) if layer.training else 0.0
-        bias = None if every_bias is None else select_heads(every_bias, heads.get(number))
+        biases, own_row_bias = biases_of_heads(None if bias is None else [bias], row_bias, heads.get(number))
+        own_bias = None if biases is None else biases[0]
         rows = None
         if blocks is not None and number in predictors and predictors[number].wants_attention:
-            context, log_sum_exp = attend_padded(query, key, value, adapter.scale(layer), mask, bias, dropout)
-            row_bias = None if bias is None else _row_bias(encoder, adapter, tokens, heads.get(number))
+            context, log_sum_exp = attend_padded(query, key, value, adapter.scale(layer), mask, own_bias, dropout)
             rows = AttentionRows(
-                query.flatten(0, 1), key.flatten(0, 1), log_sum_exp.flatten(0, 1), adapter.scale(layer), row_bias
+                query.flatten(0, 1), key.flatten(0, 1), log_sum_exp.flatten(0, 1), adapter.scale(layer), own_row_bias
             )
         else:
-            context = _attend(query, key, value, adapter.scale(layer), mask, bias, dropout)
+            context = _attend(query, key, value, adapter.scale(layer), mask, own_bias, dropout)
         if number in head_masks:
             context = context * head_masks[number].to(context.dtype)[:, None, :, None]
         joined = context.reshape(batch, tokens, -1)
@@ -206,10 +208,10 @@ def _tokens_of(blocks: _Blocks, chosen: Tensor, count: int) -> Tensor:
     return marked
 
 
-def _row_bias(encoder: PreTrainedModel, adapter: EncoderAdapter, tokens: int, heads: Sequence[int] | None) -> Bias:
+def _row_bias(encoder: PreTrainedModel, adapter: EncoderAdapter, tokens: int) -> Bias:
     def bias(rows: Tensor, columns: Tensor) -> Tensor:
         assert adapter.position_bias is not None
-        return select_heads(adapter.position_bias(encoder, rows % tokens, columns % tokens), heads)
+        return adapter.position_bias(encoder, rows % tokens, columns % tokens)
 
     return bias
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from blockskim.attention import Bias
 from blockskim.config import SkimConfig
 from blockskim.encoders import EncoderAdapter
 from blockskim.errors import ModelError
@@ -69,14 +70,27 @@ def prune_predictor(
     return smaller.train(predictor.training)
 
 
-def select_heads(bias: Tensor, heads: Sequence[int] | None) -> Tensor:
-    """The bias of the heads that a layer still has, of one that was made for all.
+def biases_of_heads(
+    biases: Sequence[Tensor] | None, between: Bias | None, heads: Sequence[int] | None
+) -> tuple[Sequence[Tensor] | None, Bias | None]:
+    """Position biases of the heads that a layer still has, of those that were made for all.
 
     Args:
-        bias: added to attention scores. Shape: (..., heads, rows, columns)
+        biases: added to attention scores. Shape: (..., heads, rows, columns) each
+        between: the same between chosen tokens.
         heads: places of the layer's heads, counted from 0; None for all.
     """
-    return bias if heads is None else bias.index_select(-3, torch.tensor(heads, device=bias.device))
+    if biases is None or between is None or heads is None:
+        return biases, between
+
+    def chosen(rows: Tensor, columns: Tensor) -> Tensor:
+        return _select_heads(between(rows, columns), heads)
+
+    return [_select_heads(bias, heads) for bias in biases], chosen
+
+
+def _select_heads(bias: Tensor, heads: Sequence[int]) -> Tensor:
+    return bias.index_select(-3, torch.tensor(heads, device=bias.device))
 
 
 def _narrow(linear: nn.Linear, channels: Sequence[int], dim: int) -> None:

@@ -19,7 +19,7 @@ from blockskim.encoders import EncoderAdapter
 from blockskim.inputs import Bags, LayerView
 from blockskim.judge import Judge
 from blockskim.packed_attention import attend_packed, padded_rows
-from blockskim.pruning import select_heads
+from blockskim.pruning import biases_of_heads
 from blockskim.question import question_tokens
 from blockskim.ready import ReadyLayer
 
@@ -294,7 +294,7 @@ def _encode_group(
         asked = number in thresholds and len(packing.starts) > 0
         wants_rows = asked and judges[number].wants_attention
         query, key, value = layer.project(hidden)
-        own, own_row_bias = _of_heads(biases, row_bias, heads.get(number))
+        own, own_row_bias = biases_of_heads(biases, row_bias, heads.get(number))
         attended, log_sum_exp = attend_packed(query, key, value, layer.scale, lengths, own, wants_rows)
         context = attended.flatten(1)
         if asked:
@@ -408,12 +408,3 @@ def _biases(
         return position_bias(encoder, positions[rows], positions[columns])
 
     return [position_bias(encoder, part, part) for part in positions.split(packing.counts.tolist())], between
-
-
-def _of_heads(
-    biases: list[Tensor] | None, row_bias: Bias | None, heads: Sequence[int] | None
-) -> tuple[list[Tensor] | None, Bias | None]:
-    """Biases of the heads that a pruned layer still has."""
-    if biases is None or row_bias is None or heads is None:
-        return biases, row_bias
-    return [select_heads(bias, heads) for bias in biases], lambda *places: select_heads(row_bias(*places), heads)

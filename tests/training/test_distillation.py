@@ -289,6 +289,28 @@ def test_only_steps_that_drop_have_a_loss_against_the_dense_run(base, tmp_path):
         torch.testing.assert_close(trainer._sums["self_loss"], expected)
 
 
+def test_mixed_precision_gives_about_the_same_gradients(base, teacher, tmp_path):
+    found = []
+    for precision in ("float32", "bfloat16"):
+        recipe = RECIPE.replace(
+            precision=precision,
+            drop_share=1.0,
+            drop_thresholds=[0.01, 0.02],
+            distillation={"weight": 1.0, "hidden_weight": 1.0, "attention_weight": 1.0, "self_weight": 1.0},
+        )
+        torch.manual_seed(0)
+        model = BlockSkimForQuestionAnswering.from_backbone(base, recipe.skim)
+        trainer = trainer_of(model, recipe, tmp_path / precision, teacher)
+        trainer.create_optimizer_and_scheduler(10)
+        wrapped = trainer._wrap_model(trainer.model_wrapped)
+        trainer.training_step(wrapped, batch_of(model))
+        found.append({name: value.grad for name, value in model.named_parameters() if name.startswith("encoder.enc")})
+    for name, value in found[0].items():
+        if "key.bias" not in name:  # which has no effect, and so no gradient
+            likeness = torch.cosine_similarity(value.flatten(), found[1][name].flatten(), dim=0)
+            assert likeness > 0.95, name
+
+
 @pytest.mark.parametrize("types", [True, False])
 def test_a_teacher_gets_the_token_types_of_its_own_tokenizer(types):
     windows = make_windows(examples(4, 5), word_piece(), RECIPE.windows)

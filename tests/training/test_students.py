@@ -17,16 +17,12 @@ from blockskim.training import train as training
 from blockskim.training.recipe import Recipe
 from blockskim.training.students import choose_layers, make_student
 from strategies import every_family
-from tiny_models import FAMILIES, dense_model, make_batch, new_dense_model, new_skim_model
-from tiny_tokenizers import tokenizer, word_piece
+from tiny_models import dense_model, make_batch, new_dense_model, new_skim_model
+from tiny_tokenizers import word_piece
 
 
 def close(found, expected):
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
-
-
-def tokenizer_of(family):
-    return tokenizer("wordpiece" if FAMILIES[family][1] == 1 else "bytes")
 
 
 def separate(family):
@@ -41,7 +37,7 @@ def test_a_student_runs_the_layers_that_it_got(family, kind, tmp_path):
     dense = new_dense_model(family)
     source = {"dense": dense, "encoder": dense.base_model, "skimming": new_skim_model(family)}[kind]
     source.save_pretrained(tmp_path / "base")
-    tokenizer_of(family).save_pretrained(tmp_path / "base")
+    word_piece().save_pretrained(tmp_path / "base")
     if not separate(family):
         with pytest.raises(ModelError, match="share their weights"):
             make_student(tmp_path / "base", tmp_path / "student", [1, 3])

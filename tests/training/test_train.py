@@ -3,16 +3,16 @@
 import io
 import json
 import math
+import random
 from dataclasses import replace
 
 import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import load_file
-from tiny_task import examples, save_encoder
 from transformers import AutoModelForQuestionAnswering, TrainerCallback
 
-from blockskim.data.examples import Example
+from blockskim.data.examples import Answer, Example
 from blockskim.data.windows import make_windows
 from blockskim.errors import BlockSkimError, ConfigError, DataError
 from blockskim.evaluation import evaluate, evaluate_windows
@@ -21,7 +21,7 @@ from blockskim.training import train as training
 from blockskim.training.calibration import calibrate
 from blockskim.training.recipe import Recipe
 from tiny_models import new_dense_model
-from tiny_tokenizers import word_piece
+from tiny_tokenizers import WORDS, word_piece
 
 RECIPE = Recipe.from_dict(
     {
@@ -38,9 +38,28 @@ RECIPE = Recipe.from_dict(
 )
 
 
+def examples(count, seed):
+    choose = random.Random(seed)
+    words = [word for word in WORDS if word.isalpha()]
+    found = []
+    for number in range(count):
+        tokens = [choose.choice(words) for _ in range(choose.randint(30, 60))]
+        place = choose.randrange(len(tokens))
+        tokens[place] = "2024"
+        context = " ".join(tokens)
+        answer = Answer("2024", context.index("2024"))
+        metadata = (("format", "squad"), ("version", "1.1"))
+        found.append(Example(str(number), "when ?", context, (answer,), ("2024",), metadata=metadata))
+    return found
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    return save_encoder(tmp_path_factory.mktemp("base"))
+    folder = tmp_path_factory.mktemp("base")
+    tokenizer = word_piece()
+    new_dense_model("bert", vocab_size=len(tokenizer), initializer_range=0.05).base_model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,6 @@ from blockskim.flops import LayerCost
 from blockskim.inputs import Attention, LayerView
 from blockskim.modeling import BlockSkimForQuestionAnswering
 from blockskim.predictor import keep_probabilities, predictor_cost
-from blockskim.pruning import select_heads
 from blockskim.question import question_tokens
 
 
@@ -126,8 +125,9 @@ def skim_aligned(
         query, key, value = (part.transpose(1, 2) for part in adapter.project(layer, batch.hidden))
         bias = None
         if adapter.position_bias is not None:
-            every = adapter.position_bias(encoder, batch.positions, batch.positions)
-            bias = select_heads(every, model.places_in_bias().get(number))
+            bias = adapter.position_bias(encoder, batch.positions, batch.positions)
+            if number in model.places_in_bias():
+                bias = bias[:, model.places_in_bias()[number]]
         scores_mask = _scores_mask(batch.mask, bias, query.dtype)
         judges = thresholds.get(number, 0.0) > 0 and bool(batch.alive.any())
         if judges:

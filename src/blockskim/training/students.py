@@ -1,7 +1,6 @@
 """Smaller models made of some layers of a larger one, to be taught by it.
 
-A student that begins with every second layer of its teacher learns far faster than one that begins with nothing (Sanh
-et al., "DistilBERT", 2019).
+So begins DistilBERT (Sanh et al., 2019), with every second layer of its teacher.
 """
 
 import copy
