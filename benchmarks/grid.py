@@ -166,6 +166,7 @@ def train_once(
     folder: Path,
     recipe: Recipe,
     console: Console,
+    teacher: str | None = None,
 ) -> float | None:
     """Train unless that was done; returns the seconds of the run, None for a resumed one.
 
@@ -190,6 +191,7 @@ def train_once(
         resume=resume,
         report=lambda metrics: console.print_json(data=metrics),
         console=console,
+        teacher=teacher,
     )
     if resume:
         return None

@@ -4,7 +4,7 @@ Every predictor judges every block, unless the pass is told to drop blocks as in
 hidden from the layers that follow and has no part in the result, which is the same as if it were not there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from blockskim.blocks import BlockLayout, surviving_blocks, token_indices
 from blockskim.encoders import EncoderAdapter
 from blockskim.inputs import LayerView
 from blockskim.predictor import SkimPredictor, keep_probabilities
+from blockskim.pruning import biases_of_heads
 from blockskim.question import question_tokens
 
 
@@ -32,12 +33,18 @@ class DenseResult:
         present: which of the judged blocks, in the order of ``layout.judged``'s True entries, each layer's predictor
             saw; by layer number. Shape: (judged,) each
         mask: True on real tokens that were not dropped. Shape: (batch, tokens)
+        states: hidden states that entered the first layer, then those that left each; empty when not asked for.
+            Shape: (batch, tokens, hidden) each
+        attended: what attention gave in each layer, heads joined, before the output projection; empty when not asked
+            for. Shape: (batch, tokens, heads * head_dim) each
     """
 
     hidden: Tensor
     skim_logits: Mapping[int, Tensor]
     present: Mapping[int, Tensor]
     mask: Tensor
+    states: tuple[Tensor, ...] = ()
+    attended: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,9 @@ def encode_dense(
     context_mask: Tensor | None,
     layout: BlockLayout | None,
     dropping: Dropping | None = None,
+    heads: Mapping[int, Sequence[int]] | None = None,
+    head_masks: Mapping[int, Tensor] | None = None,
+    keep_states: bool = False,
 ) -> DenseResult:
     """Run all layers on all tokens of a padded batch.
 
@@ -77,10 +87,15 @@ def encode_dense(
         context_mask: 1 on context tokens; needed with a layout. Shape: (batch, tokens)
         layout: the blocks to judge; None to judge none.
         dropping: what to drop; None for nothing.
+        heads: places of the heads that pruned layers still have, counted from 0, by layer number; needed where there
+            is a position bias, which is made for all heads.
+        head_masks: factors on what each head gives, by layer number. Shape: (batch or 1, heads) each
+        keep_states: whether the result is to have the states of every layer.
 
     Returns:
         Hidden states and predictor logits.
     """
+    heads, head_masks = heads or {}, head_masks or {}
     mask = attention_mask.bool()
     batch, tokens = input_ids.shape
     positions = (mask.long().cumsum(-1) - 1).clamp_min(0)
@@ -97,17 +112,22 @@ def encode_dense(
         blocks = _find_blocks(input_ids, attention_mask, context_mask, layout)
     logits: dict[int, Tensor] = {}
     present: dict[int, Tensor] = {}
+    states, attended = [hidden], []
     for number, layer in enumerate(adapter.layers(encoder), start=1):
         query, key, value = adapter.project(layer, hidden)
         dropout = adapter.attention_dropout(layer) if layer.training else 0.0
+        biases, own_row_bias = biases_of_heads(None if bias is None else [bias], row_bias, heads.get(number))
+        own_bias = None if biases is None else biases[0]
         rows = None
         if blocks is not None and number in predictors and predictors[number].wants_attention:
-            context, log_sum_exp = attend_padded(query, key, value, adapter.scale(layer), mask, bias, dropout)
+            context, log_sum_exp = attend_padded(query, key, value, adapter.scale(layer), mask, own_bias, dropout)
             rows = AttentionRows(
-                query.flatten(0, 1), key.flatten(0, 1), log_sum_exp.flatten(0, 1), adapter.scale(layer), row_bias
+                query.flatten(0, 1), key.flatten(0, 1), log_sum_exp.flatten(0, 1), adapter.scale(layer), own_row_bias
             )
         else:
-            context = _attend(query, key, value, adapter.scale(layer), mask, bias, dropout)
+            context = _attend(query, key, value, adapter.scale(layer), mask, own_bias, dropout)
+        if number in head_masks:
+            context = context * head_masks[number].to(context.dtype)[:, None, :, None]
         joined = context.reshape(batch, tokens, -1)
         if blocks is not None and number in predictors:
             present[number] = blocks.present
@@ -117,7 +137,10 @@ def encode_dense(
                 mask = mask & ~_tokens_of(blocks, dropped, batch * tokens).view(batch, tokens)
                 blocks = replace(blocks, present=blocks.present & ~dropped)
         hidden = adapter.finish(layer, joined, hidden)
-    return DenseResult(hidden, logits, present, mask)
+        if keep_states:
+            states.append(hidden)
+            attended.append(joined)
+    return DenseResult(hidden, logits, present, mask, tuple(states) if keep_states else (), tuple(attended))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """A question-answering model that judges context blocks and, at inference, drops the irrelevant ones."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -30,6 +30,8 @@ from blockskim.judge import Judges
 from blockskim.losses import block_loss, span_loss, teaching_loss
 from blockskim.model_config import BlockSkimConfig
 from blockskim.predictor import SkimPredictor, predictor_cost
+from blockskim.pruned_heads import PrunedHeads, add_pruned_heads, heads_left, read_pruned_heads
+from blockskim.pruning import check_prunable, prune_layer, prune_predictor
 from blockskim.ragged import RaggedResult, encode_ragged
 from blockskim.ready import ReadyLayers
 from blockskim.trace import SkimTrace
@@ -57,6 +59,10 @@ class BlockSkimOutput(ModelOutput):
         skim_logits: logits of "irrelevant" and "relevant" from each predictor, NaN for blocks that are not judged.
             Shape: (batch, layers with a predictor, blocks, 2)
         skim_labels: the labels that the skim loss compared with. Shape: (batch, blocks)
+        hidden_states: what entered the first layer, then what left each layer; None when not asked for.
+            Shape: (batch, tokens, hidden) each
+        attention_outputs: what attention gave in each layer, heads joined, before the output projection; None when
+            not asked for. Shape: (batch, tokens, heads * head_dim) each
     """
 
     loss: Tensor | None = None
@@ -67,6 +73,8 @@ class BlockSkimOutput(ModelOutput):
     end_logits: Tensor | None = None
     skim_logits: Tensor | None = None
     skim_labels: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attention_outputs: tuple[Tensor, ...] | None = None
 
 
 @dataclass
@@ -100,7 +108,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
 
         Raises:
             ModelError: the encoder's family is not supported.
-            ConfigError: the skim settings don't fit the encoder.
+            ConfigError: the skim settings or the pruned heads don't fit the encoder.
         """
         super().__init__(config)
         encoder_config = config.encoder_config
@@ -108,6 +116,9 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         self._skim_config = SkimConfig.from_dict(config.skim or {})
         self.encoder = _encoder_from_config(encoder_config)
         layers = self.adapter.layers(self.encoder)
+        self._pruned_heads: PrunedHeads = {}
+        for number, keep in self._lose_heads(read_pruned_heads(config.pruned_heads)).items():
+            prune_layer(self.adapter, layers[number - 1], keep)
         numbers = self._skim_config.resolve_layers(len(layers))
         self._skim_config.check_counts(numbers)
         self.qa_outputs = nn.Linear(encoder_config.hidden_size, 2)
@@ -156,6 +167,70 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         """The config's threshold of each layer that has a predictor."""
         return layer_thresholds(self._skim_config.thresholds, self.skim_layers)
 
+    @property
+    def pruned_heads(self) -> PrunedHeads:
+        """Attention heads that were removed by layer, both counted from 1 as they were when all were there."""
+        return dict(self._pruned_heads)
+
+    def heads_of(self, layer: int) -> tuple[int, ...]:
+        """Numbers of the attention heads that a layer has, in the order of its channels; layers count from 1."""
+        return heads_left(self._pruned_heads, layer, self.config.encoder_config.num_attention_heads)
+
+    def prune_heads(self, heads: Mapping[int, Sequence[int]]) -> None:
+        """Remove attention heads for good, and with them what predictors see of them.
+
+        Dense logits are then those of the model with the output of these heads multiplied by zero. Of predictors that
+        is true where only a linear layer reads what heads gave (input ``question``, with features of 0); others are
+        near what they were, and all of them want some more training.
+
+        Args:
+            heads: which, by layer; both counted from 1 as they were when all heads were there.
+
+        Raises:
+            ConfigError: there is no such layer or head, it is gone already, or a layer would lose its last head.
+            ModelError: the family's layers can't lose heads.
+        """
+        layers = self.adapter.layers(self.encoder)
+        before = [self.adapter.widths(layer) for layer in layers]
+        for number, keep in self._lose_heads(read_pruned_heads(heads)).items():
+            prune_layer(self.adapter, layers[number - 1], keep)
+            if str(number) in self.predictors:
+                predictor: Any = self.predictors[str(number)]
+                smaller = prune_predictor(predictor, self._skim_config, before[number - 1], keep)
+                self.predictors[str(number)] = smaller
+        self.config.pruned_heads = {layer: list(numbers) for layer, numbers in self._pruned_heads.items()}
+        self._cost = model_cost(self.encoder, self.adapter, self.qa_outputs)
+        self._forget()
+
+    def _lose_heads(self, more: PrunedHeads) -> dict[int, list[int]]:
+        """Take heads off the account; places of those that stay among those that were there, of each layer concerned.
+
+        Raises:
+            ConfigError: there is no such layer or head, it is gone already, or a layer would lose its last head.
+            ModelError: the family's layers can't lose heads.
+        """
+        if not more:
+            return {}
+        layers = self.adapter.layers(self.encoder)
+        heads = self.config.encoder_config.num_attention_heads
+        merged = add_pruned_heads(self._pruned_heads, more, len(layers), heads)
+        check_prunable(self.adapter, layers)
+        places = {
+            layer: [place for place, number in enumerate(self.heads_of(layer)) if number not in gone]
+            for layer, gone in more.items()
+        }
+        self._pruned_heads = merged
+        return places
+
+    def places_in_bias(self) -> dict[int, list[int]]:
+        """Places of the heads of pruned layers, counted from 0, where a position bias is made for all heads.
+
+        Empty for a family without a position bias.
+        """
+        if self.adapter.position_bias is None:
+            return {}
+        return {layer: [number - 1 for number in self.heads_of(layer)] for layer in self._pruned_heads}
+
     def train(self, mode: bool = True) -> Self:
         """Go into training mode, or out of it; in training, what was made ready for inference is only in the way."""
         if mode:
@@ -203,10 +278,11 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
             ConfigError: the skim settings don't fit the model.
         """
         skim = skim_config or SkimConfig()
-        source = backbone if isinstance(backbone, PreTrainedModel) else _load_source(backbone, kwargs)
+        source = backbone if isinstance(backbone, PreTrainedModel) else load_source(backbone, kwargs)
         encoder: Any = source.base_model
         adapter_for(encoder.config.model_type)
-        config = BlockSkimConfig(encoder_config=encoder.config, skim=skim.to_dict())
+        pruned = source.pruned_heads if isinstance(source, BlockSkimForQuestionAnswering) else None
+        config = BlockSkimConfig(encoder_config=encoder.config, skim=skim.to_dict(), pruned_heads=pruned)
         model = cls(config)
         weights = encoder.state_dict()
         expected = model.encoder.state_dict()
@@ -271,6 +347,8 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         skim_labels: Tensor | None = None,
         thresholds: float | Sequence[float] | None = None,
         return_dict: bool | None = None,
+        head_masks: Mapping[int, Tensor] | None = None,
+        output_hidden_states: bool = False,
     ) -> BlockSkimOutput:
         """Run all layers on all tokens and let every predictor judge every block.
 
@@ -287,6 +365,8 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
             thresholds: drop blocks as inference does, but none that is relevant: a number for all layers, or a sequence
                 with one a layer. None: drop nothing.
             return_dict: accepted for the sake of transformers' Trainer; the result always has names.
+            head_masks: factors on what each attention head gives, by layer number. Shape: (batch or 1, heads) each
+            output_hidden_states: whether to return hidden states and attention output of every layer.
 
         Returns:
             Losses as far as there are labels, and logits.
@@ -318,12 +398,17 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
             context_mask,
             layout,
             None if layout is None or thresholds is None else self._dropping(layout, labels, thresholds),
+            self.places_in_bias(),
+            head_masks,
+            output_hidden_states,
         )
         start_logits, end_logits = self.qa_outputs(result.hidden).unbind(-1)
         if thresholds is not None:
             gone = attention_mask.bool() & ~result.mask
             start_logits, end_logits = (part.masked_fill(gone, -torch.inf) for part in (start_logits, end_logits))
         output = BlockSkimOutput(start_logits=start_logits, end_logits=end_logits)
+        if output_hidden_states:
+            output.hidden_states, output.attention_outputs = result.states, result.attended
         parts = []
         if start_positions is not None and end_positions is not None:
             starts, ends = (
@@ -397,6 +482,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
             context_mask,
             layout,
             documents,
+            self.places_in_bias(),
         )
         # In float32, which costs nothing for two outputs: answers are told apart by small differences.
         head = self.qa_outputs
@@ -538,8 +624,12 @@ def is_block_skim(name_or_path: str | Path, **kwargs: Any) -> bool:
         raise ModelError(f"{name_or_path}: {_first_line(error)}") from error
 
 
-def _load_source(backbone: str | Path, kwargs: dict[str, Any]) -> PreTrainedModel:
-    """Load a checkpoint with its QA head where it has one."""
+def load_source(backbone: str | Path, kwargs: dict[str, Any]) -> PreTrainedModel:
+    """Load a checkpoint of transformers with its QA head where it has one; ``kwargs`` are for ``from_pretrained``.
+
+    Raises:
+        ModelError: there is no such model, it has no safetensors weights, or its family is not supported.
+    """
     check_loadable(backbone)
     try:
         config = AutoConfig.from_pretrained(backbone)

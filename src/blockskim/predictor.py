@@ -1,6 +1,6 @@
 """Skim predictors: small networks that tell relevant blocks from irrelevant ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -101,14 +101,40 @@ def predictor_cost(config: SkimConfig, widths: LayerWidths, question_tokens: int
     return JudgingCost(sum(cost.block for cost in costs), sum(cost.sample for cost in costs))
 
 
+def head_channels(heads: Sequence[int], head_dim: int, first: int = 0) -> list[int]:
+    """Channels of some heads where ``head_dim`` channels of each lie side by side, from channel ``first`` on."""
+    return [first + head * head_dim + channel for head in heads for channel in range(head_dim)]
+
+
+def channels_of_heads(
+    name: str, config: SkimConfig, widths: LayerWidths, heads: Sequence[int]
+) -> Mapping[int, Sequence[int]]:
+    """Which channels the network of an input still needs when its layer is left with some heads only.
+
+    Args:
+        name: of the input.
+        config: the skim settings.
+        widths: of the layer while it had all heads.
+        heads: places of the heads that are left, counted from 0.
+
+    Returns:
+        Places of the channels that stay, by how many there were of them.
+    """
+    return _SOURCES[name].channels(config, widths, heads)
+
+
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """An input: its features, the network that reads them, what both cost a block, whether it looks at attention."""
+    """An input: its features, the network that reads them, what both cost a block, whether it looks at attention.
+
+    And which channels of the network belong to some heads.
+    """
 
     features: Callable[[LayerView], Any]
     build: Callable[[SkimConfig, LayerWidths], nn.Module]
     cost: Callable[[SkimConfig, LayerWidths, int], JudgingCost]
     wants_attention: bool
+    channels: Callable[[SkimConfig, LayerWidths, Sequence[int]], Mapping[int, Sequence[int]]]
 
 
 def whole_view(view: LayerView) -> LayerView:
@@ -184,10 +210,38 @@ def _build_match(config: SkimConfig, widths: LayerWidths) -> nn.Module:
     return MatchPredictor(widths.heads * widths.head_dim, config.predictor_width)
 
 
+def _tile_channels(config: SkimConfig, widths: LayerWidths, heads: Sequence[int]) -> Mapping[int, Sequence[int]]:
+    area = (config.block_size // 4) ** 2
+    return {widths.heads: heads, widths.heads * area: head_channels(heads, area)}
+
+
+def _question_channels(_config: SkimConfig, widths: LayerWidths, heads: Sequence[int]) -> Mapping[int, Sequence[int]]:
+    return {_question_width(widths): [first * widths.heads + head for first in range(6) for head in heads]}
+
+
+def _hidden_channels(_config: SkimConfig, widths: LayerWidths, heads: Sequence[int]) -> Mapping[int, Sequence[int]]:
+    states = 3 * widths.hidden
+    return {_hidden_width(widths): [*range(states), *_pooled_channels(widths, heads, states)]}
+
+
+def _attended_channels(_config: SkimConfig, widths: LayerWidths, heads: Sequence[int]) -> Mapping[int, Sequence[int]]:
+    return {_attended_width(widths): _pooled_channels(widths, heads, 0)}
+
+
+def _match_channels(_config: SkimConfig, widths: LayerWidths, heads: Sequence[int]) -> Mapping[int, Sequence[int]]:
+    return {widths.heads * widths.head_dim: head_channels(heads, widths.head_dim)}
+
+
+def _pooled_channels(widths: LayerWidths, heads: Sequence[int], first: int) -> list[int]:
+    """Of mean, maximum and the question's mean of attention output, one behind the other."""
+    width = widths.heads * widths.head_dim
+    return [channel for part in range(3) for channel in head_channels(heads, widths.head_dim, first + part * width)]
+
+
 _SOURCES = {
-    "tiles": _Source(tile_features, _build_tiles, _tile_cost, True),
-    "question": _Source(question_features, _build_question, _question_cost, True),
-    "hidden": _Source(hidden_features, _build_hidden, _hidden_cost, False),
-    "attended": _Source(attended_features, _build_attended, _attended_cost, False),
-    "match": _Source(whole_view, _build_match, _match_cost, False),
+    "tiles": _Source(tile_features, _build_tiles, _tile_cost, True, _tile_channels),
+    "question": _Source(question_features, _build_question, _question_cost, True, _question_channels),
+    "hidden": _Source(hidden_features, _build_hidden, _hidden_cost, False, _hidden_channels),
+    "attended": _Source(attended_features, _build_attended, _attended_cost, False, _attended_channels),
+    "match": _Source(whole_view, _build_match, _match_cost, False, _match_channels),
 }

@@ -19,6 +19,7 @@ from blockskim.encoders import EncoderAdapter
 from blockskim.inputs import Bags, LayerView
 from blockskim.judge import Judge
 from blockskim.packed_attention import attend_packed, padded_rows
+from blockskim.pruning import biases_of_heads
 from blockskim.question import question_tokens
 from blockskim.ready import ReadyLayer
 
@@ -107,6 +108,7 @@ def encode_ragged(
     context_mask: Tensor,
     layout: BlockLayout,
     documents: Tensor,
+    heads: Mapping[int, Sequence[int]] | None = None,
 ) -> RaggedResult:
     """Run the layers on what is left of every sample.
 
@@ -124,6 +126,8 @@ def encode_ragged(
         documents: the document of each sample, numbered from 0. At least one block of a document always survives; a
             sample that loses all its blocks to other samples of its document leaves the computation whole.
             Shape: (batch,)
+        heads: places of the heads that pruned layers still have, counted from 0, by layer number; needed where there
+            is a position bias, which is made for all heads.
 
     Returns:
         The survivors of the last layer.
@@ -151,6 +155,7 @@ def encode_ragged(
             groups_of[group],
             group,
             recorder,
+            heads or {},
         )
         hidden.append(survivors[: len(packing.origins)])
         origins.append(torch.from_numpy(packing.origins))
@@ -276,6 +281,7 @@ def _encode_group(
     documents: NDArray[np.int64],
     group: NDArray[np.int64],
     recorder: _Recorder,
+    heads: Mapping[int, Sequence[int]],
 ) -> Tensor:
     """Run the layers on a group of samples; ``packing`` is brought up to date. Shape: (at least survivors, hidden)."""
     device = inputs[0].device
@@ -288,12 +294,13 @@ def _encode_group(
         asked = number in thresholds and len(packing.starts) > 0
         wants_rows = asked and judges[number].wants_attention
         query, key, value = layer.project(hidden)
-        attended, log_sum_exp = attend_packed(query, key, value, layer.scale, lengths, biases, wants_rows)
+        own, own_row_bias = biases_of_heads(biases, row_bias, heads.get(number))
+        attended, log_sum_exp = attend_packed(query, key, value, layer.scale, lengths, own, wants_rows)
         context = attended.flatten(1)
         if asked:
             rows = None
             if log_sum_exp is not None:
-                rows = AttentionRows(query, key, log_sum_exp, layer.scale, row_bias)
+                rows = AttentionRows(query, key, log_sum_exp, layer.scale, own_row_bias)
             view = _view(packing, rows, hidden, context, block_size)
             probabilities = judges[number].probabilities(view).cpu().numpy()
             kept = surviving_blocks(probabilities, thresholds[number], documents[packing.samples], num_documents)

@@ -48,7 +48,19 @@ def test_training_prints_a_line_an_evaluation_and_the_result_answers(call, plain
     assert "--resume" in err
 
 
+def test_a_teacher_is_learned_from(call, plain, data, tmp_path):
+    output = tmp_path / "out"
+    arguments = ("train", "--base", plain, "--train", data, "--hold-out", 0.5, "--output", output, *SMALL, "--quiet")
+    lessons = ("--teacher", plain, "--set", "distillation.temperature=3", "--set", "distillation.weight=0.5")
+    code, _, err = call(*arguments, *lessons, "--json", "--device", "cpu")
+    assert code == 0, err
+    assert json.loads((output / "recipe.json").read_text())["distillation"]["temperature"] == 3
+    assert json.loads((output / "teacher.json").read_text())["name"]
+    assert "## Teacher" in (output / "README.md").read_text()
+
+
 def test_changes_of_the_recipe():
+    assert parse_changes(["distillation.layers=[[1, 2]]"]) == {"distillation": {"layers": [[1, 2]]}}
     assert parse_changes(["epochs=3", "learning_rate=1.0e-5", "skim.block_size=8", "skim.inputs=[tiles]"]) == {
         "epochs": 3,
         "learning_rate": 1e-5,
@@ -56,7 +68,7 @@ def test_changes_of_the_recipe():
     }
 
 
-@pytest.mark.parametrize("change", ["epochs", "=3", "skim=3", "other.thing=3", "epochs=[", "skim"])
+@pytest.mark.parametrize("change", ["epochs", "=3", "skim=3", "distillation=1", "other.thing=3", "epochs=[", "skim"])
 def test_words_that_change_nothing_are_refused(change):
     with pytest.raises(typer.BadParameter):
         parse_changes([change])
@@ -75,6 +87,7 @@ def test_words_that_change_nothing_are_refused(change):
         (["--base", "PLAIN", "--train", "nowhere", "--dev", "DATA", "--output", "OUT"], 1, "nowhere: no such file"),
         (["--base", "./none", "--train", "DATA", "--dev", "DATA", "--output", "OUT"], 1, "no such model directory"),
         (["--base", "PLAIN", "--train", "DATA", "--dev", "DATA", "--output", "OUT", "--resume"], 1, "no checkpoint"),
+        (["--base", "PLAIN", "--train", "DATA", "--dev", "DATA", "--output", "OUT", "--teacher", "./x"], 1, "./x: no"),
     ],
 )
 def test_bad_input(call, plain, data, tmp_path, arguments, code, message):

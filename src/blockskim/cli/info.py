@@ -48,6 +48,7 @@ def info(
             "layers": len(network.adapter.layers(network.encoder)),
             "hidden_size": encoder.hidden_size,
             "max_tokens": position_limit(network),
+            **({"pruned_heads": network.pruned_heads} if network.pruned_heads else {}),
         },
         "config": network.skim_config.to_dict() if loaded.skims else None,
         "parameters": {"total": total - every + predictors, "predictors": predictors},

@@ -18,6 +18,8 @@ from blockskim.cli.benchmark import benchmark
 from blockskim.cli.calibrate import calibrate
 from blockskim.cli.evaluate import evaluate
 from blockskim.cli.info import info
+from blockskim.cli.make_student import make_student
+from blockskim.cli.prune_heads import prune_heads
 from blockskim.cli.sweep import sweep
 from blockskim.cli.train import train
 from blockskim.errors import BlockSkimError, ConfigError
@@ -32,6 +34,8 @@ app.command("evaluate")(evaluate)
 app.command("benchmark")(benchmark)
 app.command("calibrate")(calibrate)
 app.command("sweep")(sweep)
+app.command("make-student")(make_student)
+app.command("prune-heads")(prune_heads)
 app.command("info")(info)
 
 

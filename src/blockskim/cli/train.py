@@ -10,6 +10,9 @@ from blockskim.cli import options
 from blockskim.cli.data import HoldOut, split_held_out
 from blockskim.cli.output import console, print_json, progress_console
 
+GROUPS = ("skim", "windows", "distillation")
+"""Settings of a recipe that have settings of their own."""
+
 
 def train(
     base: Annotated[
@@ -34,6 +37,10 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Change a setting of the recipe, as in skim.block_size=8."),
     ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option("--teacher", metavar="DIR_OR_HUB_ID", help="QA or Block-Skim model to learn from, too."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the output.")] = False,
     format: options.DataFormat = None,
     skip_bad: options.SkipBad = False,
@@ -45,7 +52,8 @@ def train(
     """Train a Block-Skim model.
 
     The best checkpoint by the development data is kept. That data is a file of its own (--dev) or held-out articles
-    of the training files (--hold-out).
+    of the training files (--hold-out). With a teacher (--teacher) its start and end logits are learned beside the
+    answers; --set distillation.NAME=VALUE says how much, and whether states inside of it are learned, too.
     """
     options.set_up(quiet)
     if (dev is None) == (hold_out is None):
@@ -81,6 +89,8 @@ def train(
         torch.set_num_threads(threads)
     check_loadable(base)
     load_tokenizer(base)
+    if teacher is not None:
+        check_loadable(teacher)
     training.train(
         base,
         examples,
@@ -92,13 +102,14 @@ def train(
         report=print_json if as_json else _show,
         console=None if quiet else progress_console(),
         sources=sources,
+        teacher=teacher,
     )
     if not as_json and not quiet:
         console().print(f"the model is in {output}", markup=False)
 
 
 def parse_changes(changes: list[str]) -> dict[str, Any]:
-    """Settings from ``name=value`` words; a dot in the name leads into ``skim`` or ``windows``.
+    """Settings from ``name=value`` words; a dot in the name leads into a group, as ``skim``.
 
     Raises:
         BadParameter: a word has no "=", or its value is not YAML.
@@ -115,11 +126,11 @@ def parse_changes(changes: list[str]) -> dict[str, Any]:
         except yaml.YAMLError as error:
             raise typer.BadParameter(f"the value in {change!r} is not YAML", param_hint="--set") from error
         group, dot, rest = name.partition(".")
-        if dot and group not in ("skim", "windows"):
+        if dot and group not in GROUPS:
             raise typer.BadParameter(f"{group!r} has no settings of its own", param_hint="--set")
         if dot:
             values.setdefault(group, {})[rest] = value
-        elif group in ("skim", "windows"):
+        elif group in GROUPS:
             raise typer.BadParameter(f"name one of its settings, as in {group}.NAME=VALUE", param_hint="--set")
         else:
             values[name] = value

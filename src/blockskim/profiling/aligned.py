@@ -126,6 +126,8 @@ def skim_aligned(
         bias = None
         if adapter.position_bias is not None:
             bias = adapter.position_bias(encoder, batch.positions, batch.positions)
+            if number in model.places_in_bias():
+                bias = bias[:, model.places_in_bias()[number]]
         scores_mask = _scores_mask(batch.mask, bias, query.dtype)
         judges = thresholds.get(number, 0.0) > 0 and bool(batch.alive.any())
         if judges:

@@ -29,6 +29,7 @@ from blockskim.profiling.contenders import (
 from blockskim.profiling.names import parse_baseline
 from blockskim.profiling.onnx_runtime import onnx_contender
 from blockskim.profiling.random_models import BERT_VOCABULARY, random_dense, shape_config
+from blockskim.pruning import prune_layer
 
 
 def make_baseline(
@@ -80,7 +81,7 @@ def transformers_model(model: BlockSkimForQuestionAnswering, attention: str) -> 
         attention: "eager" or "sdpa".
 
     Raises:
-        ConfigError: transformers doesn't have this kind of attention for the family.
+        ConfigError: transformers doesn't have this kind of attention for the family, or no layers with fewer heads.
     """
     config: Any = model.encoder.config
     try:
@@ -88,6 +89,11 @@ def transformers_model(model: BlockSkimForQuestionAnswering, attention: str) -> 
         dense: Any = AutoModelForQuestionAnswering.from_config(copy.deepcopy(config), attn_implementation=attention)
     except ValueError as error:
         raise ConfigError(f"transformers has no {attention} attention for {config.model_type} models") from error
+    if model.places_in_bias():
+        raise ConfigError(f"transformers has no {config.model_type} models whose layers lost heads")
+    for number in model.pruned_heads:
+        keep = [head - 1 for head in model.heads_of(number)]
+        prune_layer(model.adapter, model.adapter.layers(dense.base_model)[number - 1], keep)
     dense.base_model.load_state_dict(model.encoder.state_dict(), assign=True)
     dense.qa_outputs.load_state_dict(model.qa_outputs.state_dict(), assign=True)
     result: PreTrainedModel = dense.to(model.device)

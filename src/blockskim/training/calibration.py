@@ -12,7 +12,6 @@ cheapest one that satisfies the wish, both by what is at stake and by what was m
 import json
 import logging
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from blockskim.judgements import Judgements, collect_judgements
 from blockskim.metrics.squad import token_f1
 from blockskim.modeling import BlockSkimForQuestionAnswering
 from blockskim.training.calibration_cache import CalibrationCache, calibration_key
+from blockskim.training.directories import new_directory
 from blockskim.training.points import Point
 from blockskim.training.refinement import load_optuna, refine
 from blockskim.training.simulation import OVERHEAD, Stakes, search, spread
@@ -261,18 +261,13 @@ def save_calibrated(
         name: {key: asdict(point)[key] for key in ("wish", "chosen", "satisfied")} for name, point in points.items()
     }
     values = asdict(result) | {"points": {**read_calibration(source).get("points", {}), **told}}
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
-        part = Path(folder) / "model"
+    with new_directory(output) as part:
         model.save_pretrained(part)
         tokenizer.save_pretrained(part)
         (part / CALIBRATION_FILE).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
         for name in ("README.md", "recipe.json"):
             if (Path(source) / name).is_file():
                 shutil.copy(Path(source) / name, part / name)
-        if output.exists():
-            output.rmdir()
-        part.rename(output)
 
 
 def read_calibration(source: str | Path) -> dict[str, Any]:

@@ -10,7 +10,12 @@ from blockskim.training.recipe import Recipe
 
 
 def model_card(
-    base: str, data: Mapping[str, int], recipe: Recipe, log: Sequence[Mapping[str, Any]], best_step: int | None
+    base: str,
+    data: Mapping[str, int],
+    recipe: Recipe,
+    log: Sequence[Mapping[str, Any]],
+    best_step: int | None,
+    teacher: str | None = None,
 ) -> str:
     """Write the card of a trained model in Markdown.
 
@@ -20,6 +25,7 @@ def model_card(
         recipe: the settings of the run.
         log: the Trainer's log history.
         best_step: the step whose model was kept, if there were evaluations.
+        teacher: name of the model whose logits it learned, if there was one.
     """
     header = {
         "library_name": "blockskim",
@@ -49,6 +55,7 @@ def model_card(
         "| --- | --- |",
         *(f"| {name} | {count:,} |" for name, count in data.items()),
         "",
+        *([] if teacher is None else ["## Teacher", "", f"It learned from {teacher}, too (`distillation` below).", ""]),
         "## Development scores, nothing dropped",
         "",
         *_scores(log, best_step),

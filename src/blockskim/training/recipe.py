@@ -11,6 +11,11 @@ import yaml
 from blockskim.config import SkimConfig
 from blockskim.data.windows import WindowSettings
 from blockskim.errors import ConfigError
+from blockskim.training.checks import check_known, check_number
+from blockskim.training.distillation_settings import DistillationSettings
+
+GROUPS = ("skim", "windows", "distillation")
+"""Settings that are mappings of settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +25,7 @@ class Recipe:
     Attributes:
         skim: blocks, predictors and the weights of the skim loss.
         windows: how contexts are cut.
+        distillation: what is learned from a teacher, if there is one, and from the model's own dense run.
         predictors_only: leave encoder and QA head as they are and train new predictors alone, so that what the model
             answers without skimming does not change.
         label_evidence: whether blocks of sentences that support the answer (HotpotQA) count as relevant, as in the
@@ -47,6 +53,7 @@ class Recipe:
 
     skim: SkimConfig = field(default_factory=SkimConfig)
     windows: WindowSettings = field(default_factory=WindowSettings)
+    distillation: DistillationSettings = field(default_factory=DistillationSettings)
     predictors_only: bool = False
     label_evidence: bool = True
     drop_share: float = 0.0
@@ -72,19 +79,24 @@ class Recipe:
         """Refuse impossible values."""
         positive = ("epochs", "batch_size", "learning_rate", "head_learning_rate", "max_grad_norm", "max_answer_length")
         for name in positive:
-            _check(name, getattr(self, name), 0.0, None, open_low=True)
+            check_number(name, getattr(self, name), 0.0, None, open_low=True)
         if self.predictor_learning_rate is not None:
-            _check("predictor_learning_rate", self.predictor_learning_rate, 0.0, None, open_low=True)
+            check_number("predictor_learning_rate", self.predictor_learning_rate, 0.0, None, open_low=True)
         for name in ("weight_decay", "eval_steps", "eval_examples", "seed"):
-            _check(name, getattr(self, name), 0.0, None)
+            check_number(name, getattr(self, name), 0.0, None)
         for name in ("warmup", "hidden_dropout", "attention_dropout", "drop_share"):
-            _check(name, getattr(self, name), 0.0, 1.0)
+            check_number(name, getattr(self, name), 0.0, 1.0)
         for name in ("batch_size", "eval_steps", "eval_examples", "max_answer_length", "seed"):
             if not isinstance(getattr(self, name), int):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be a whole number")
         object.__setattr__(self, "drop_thresholds", _range("drop_thresholds", self.drop_thresholds))
         if self.drop_share and self.predictors_only:
             raise ConfigError("drop_share is for training the encoder, which predictors_only leaves as it is")
+        if self.distillation.self_weight and not self.drop_share:
+            raise ConfigError(
+                f"distillation.self_weight is {self.distillation.self_weight} but drop_share is 0; it is for the steps "
+                "in which blocks are dropped"
+            )
         for name in ("predictors_only", "label_evidence"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be true or false")
@@ -93,20 +105,21 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read settings by name; ``skim`` and ``windows`` are mappings of their own.
+        """Read settings by name; ``skim``, ``windows`` and ``distillation`` are mappings of their own.
 
         Raises:
             ConfigError: a name is unknown or a value impossible.
         """
         given = dict(values)
-        _known("setting", given, [item.name for item in fields(cls)])
-        for name in ("skim", "windows"):
+        check_known("setting", given, [item.name for item in fields(cls)])
+        for name in GROUPS:
             if not isinstance(given.get(name, {}), Mapping):
                 raise ConfigError(f"{name} is {given[name]!r}; it must be a mapping of settings")
         windows = dict(given.pop("windows", {}))
-        _known("windows setting", windows, [item.name for item in fields(WindowSettings)])
+        check_known("windows setting", windows, [item.name for item in fields(WindowSettings)])
         skim = SkimConfig.from_dict(given.pop("skim", {}))
-        return cls(skim=skim, windows=WindowSettings(**windows), **given)
+        distillation = DistillationSettings.from_dict(given.pop("distillation", {}))
+        return cls(skim=skim, windows=WindowSettings(**windows), distillation=distillation, **given)
 
     @classmethod
     def load(cls, source: str | Path) -> Self:
@@ -127,14 +140,18 @@ class Recipe:
         """Values as JSON and YAML know them."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         values["drop_thresholds"] = list(self.drop_thresholds)
-        return {**values, "skim": self.skim.to_dict(), "windows": asdict(self.windows)}
+        groups = {
+            "skim": self.skim.to_dict(),
+            "windows": asdict(self.windows),
+            "distillation": self.distillation.to_dict(),
+        }
+        return {**values, **groups}
 
     def replace(self, **changes: Any) -> Self:
-        """A checked copy with some values changed; ``skim`` may be a mapping of the skim settings to change."""
+        """A checked copy with some values changed; a group of settings may be a mapping of those to change."""
         values = self.to_dict()
-        skim = {**values["skim"], **changes.pop("skim", {})}
-        windows = {**values["windows"], **changes.pop("windows", {})}
-        return self.from_dict({**values, **changes, "skim": skim, "windows": windows})
+        groups = {name: {**values[name], **changes.pop(name, {})} for name in GROUPS}
+        return self.from_dict({**values, **changes, **groups})
 
 
 def shipped_recipes() -> list[str]:
@@ -155,7 +172,7 @@ def _settings(source: str | Path, extended: tuple[str, ...]) -> dict[str, Any]:
     beside = Path(source).parent / parent
     below = _settings(beside if Path(source).is_file() and beside.is_file() else parent, (*extended, str(source)))
     merged = {**below, **values}
-    for name in ("skim", "windows"):
+    for name in GROUPS:
         own, other = values.get(name, {}), below.get(name, {})
         if isinstance(own, Mapping) and isinstance(other, Mapping) and (own or other):
             merged[name] = {**other, **own}
@@ -183,24 +200,10 @@ def _read(source: str | Path) -> dict[str, Any]:
     return dict(values)
 
 
-def _known(what: str, values: Mapping[str, Any], names: list[str]) -> None:
-    for name in values:
-        if name not in names:
-            raise ConfigError(f"unknown {what} {name!r}; known are {', '.join(names)}")
-
-
 def _range(name: str, value: object) -> tuple[float, float]:
     numbers = list(value) if isinstance(value, list | tuple) else []
     for number in numbers:
-        _check(name, number, 0.0, 1.0, open_low=True)
+        check_number(name, number, 0.0, 1.0, open_low=True)
     if len(numbers) != 2 or numbers[0] > numbers[1]:
         raise ConfigError(f"{name} is {value!r}; it must be two numbers, the lower one first")
     return float(numbers[0]), float(numbers[1])
-
-
-def _check(name: str, value: object, low: float, high: float | None, open_low: bool = False) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ConfigError(f"{name} is {value!r}; it must be a number")
-    if not value >= low or (open_low and value == low) or (high is not None and value > high):
-        upper = "" if high is None else f" and at most {high:g}"
-        raise ConfigError(f"{name} is {value}; it must be {'above' if open_low else 'at least'} {low:g}{upper}")

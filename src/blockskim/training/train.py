@@ -27,6 +27,7 @@ from blockskim.modeling import BlockSkimForQuestionAnswering, is_block_skim
 from blockskim.precision import choose_device, has_bfloat16
 from blockskim.training.card import base_name, model_card
 from blockskim.training.development import development_metrics
+from blockskim.training.distillation import TEACHER_FILE, load_teacher, same_teacher
 from blockskim.training.progress import MetricsCallback, ProgressCallback
 from blockskim.training.recipe import Recipe
 from blockskim.training.trainer import SkimTrainer
@@ -46,6 +47,7 @@ def train(
     report: Callable[[dict[str, Any]], None] | None = None,
     console: Console | None = None,
     sources: Mapping[str, int] | None = None,
+    teacher: str | Path | None = None,
 ) -> BlockSkimForQuestionAnswering:
     """Train a Block-Skim model and save the best one of its evaluations.
 
@@ -60,16 +62,19 @@ def train(
         report: called with the metrics of each evaluation.
         console: where to draw progress; None for nowhere.
         sources: number of training questions by source, for the model card.
+        teacher: directory or hub id of a QA or Block-Skim model with the same vocabulary; what of it is learned, and
+            how much, is in ``recipe.distillation``.
 
     Returns:
         The trained model, in evaluation mode.
 
     Raises:
         BlockSkimError: the training extra is not installed, nothing is left to train on, or there is nothing to
-            resume from or something to overwrite.
+            resume from or something to overwrite; the teacher doesn't fit the model.
     """
     _need_training_extra()
     recipe = recipe or Recipe()
+    _check_lessons(recipe, teacher)
     output = Path(output_dir)
     checkpoint = _checkpoint(output, resume)
     if checkpoint is not None:
@@ -77,6 +82,11 @@ def train(
     set_seed(recipe.seed)
     tokenizer = AutoTokenizer.from_pretrained(base)
     model = _start(base, recipe, console)
+    taught_by = None
+    if teacher is not None:
+        taught_by = load_teacher(teacher, tokenizer, model, recipe.distillation, recipe.windows.max_length)
+    if checkpoint is not None:
+        same_teacher(output, taught_by)
     windows = training_windows(train_examples, tokenizer, recipe)
     evaluate = None
     if dev_examples:
@@ -85,6 +95,8 @@ def train(
         evaluate = development_metrics(development, 2 * recipe.batch_size, recipe.max_answer_length)
     output.mkdir(parents=True, exist_ok=True)
     _write(output / RECIPE_FILE, recipe.to_dict())
+    if taught_by is not None:
+        _write(output / TEACHER_FILE, taught_by.identity())
     callbacks: list[TrainerCallback] = [MetricsCallback(report)] if report else []
     if console is not None:
         callbacks.append(ProgressCallback(console))
@@ -92,6 +104,7 @@ def train(
         recipe,
         windows,
         evaluate,
+        taught_by,
         model=model,
         args=training_arguments(output, recipe, device, evaluate is not None),
         data_collator=training_collator(model.skim_config, windows.template.pad_id, recipe.label_evidence),
@@ -112,6 +125,7 @@ def train(
         recipe,
         trainer.state.log_history,
         int(best.rsplit("-", 1)[1]) if best else None,
+        None if taught_by is None else taught_by.name,
     )
     (output / "README.md").write_text(card, encoding="utf-8")
     return model
@@ -225,8 +239,23 @@ def _checkpoint(output: Path, resume: bool) -> Path | None:
     return None
 
 
+def _check_lessons(recipe: Recipe, teacher: str | Path | None) -> None:
+    """Refuse settings that would silently do nothing."""
+    settings = recipe.distillation
+    if teacher is None:
+        for name in ("hidden_weight", "attention_weight", "layers"):
+            if getattr(settings, name):
+                raise ConfigError(f"distillation.{name} is {getattr(settings, name)}, but there is no teacher")
+    elif recipe.predictors_only:
+        raise ConfigError("a teacher teaches encoder and QA head, which predictors_only leaves as they are")
+    elif not (settings.weight or settings.wants_states):
+        raise ConfigError("there is a teacher, but all weights of what is learned from it are 0")
+
+
 def _same_recipe(output: Path, recipe: Recipe) -> None:
-    stored = json.loads((output / RECIPE_FILE).read_text(encoding="utf-8"))
+    # Settings that came up after the run was started have their defaults.
+    stored = Recipe.from_dict(json.loads((output / RECIPE_FILE).read_text(encoding="utf-8"))).to_dict()
+    stored = json.loads(json.dumps(stored))
     for name, value in json.loads(json.dumps(recipe.to_dict())).items():
         if stored.get(name) != value:
             raise ConfigError(

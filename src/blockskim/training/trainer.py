@@ -1,6 +1,6 @@
-"""transformers' Trainer with what joint training needs: two losses, two learning rates, QA evaluation."""
+"""transformers' Trainer with what joint training needs: several losses and learning rates, QA evaluation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,8 @@ from torch.utils.data import Sampler
 from transformers import Trainer
 
 from blockskim.data.windows import WindowSet
-from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.modeling import BlockSkimForQuestionAnswering, BlockSkimOutput
+from blockskim.training.distillation import Teacher, logits_loss, surviving_tokens, taught
 from blockskim.training.recipe import Recipe
 from blockskim.training.sampling import LengthGroupedSampler
 
@@ -20,11 +21,21 @@ Evaluate = Callable[[BlockSkimForQuestionAnswering], dict[str, float]]
 class SkimTrainer(Trainer):
     """Trains a Block-Skim model on a window set."""
 
-    def __init__(self, recipe: Recipe, windows: WindowSet, evaluate_model: Evaluate | None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        windows: WindowSet,
+        evaluate_model: Evaluate | None,
+        teacher: Teacher | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Train by ``recipe`` on ``windows``; ``evaluate_model`` gives the metrics of an evaluation."""
         super().__init__(train_dataset=windows, eval_dataset=windows if evaluate_model else None, **kwargs)
         self.recipe = recipe
         self.evaluate_model = evaluate_model
+        self.teacher = teacher
+        if teacher is not None:
+            nn.Module.to(teacher.model, self.args.device)
         self._lengths = windows.lengths
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
@@ -47,14 +58,41 @@ class SkimTrainer(Trainer):
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """The joint loss; its parts are added up for the log."""
-        output = model(**inputs, **self._dropping())
-        for name in ("qa_loss", "skim_loss", "teaching_loss"):
-            part = getattr(output, name)
+        """The joint loss and those of distillation; the parts are added up for the log."""
+        settings, dropping = self.recipe.distillation, self._dropping()
+        states = {"output_hidden_states": True} if self.teacher is not None and settings.wants_states else {}
+        output = model(**inputs, **dropping, **states)
+        parts = {name: getattr(output, name) for name in ("qa_loss", "skim_loss", "teaching_loss")}
+        lessons = self._lessons(model, output, inputs, bool(dropping))
+        loss = output.loss
+        for lesson in lessons.values():
+            loss = loss + lesson
+        for name, part in {**parts, **lessons}.items():
             if part is not None:
                 self._sums[name] = self._sums.get(name, torch.zeros((), device=part.device)) + part.detach()
         self._steps += 1
-        return (output.loss, output) if return_outputs else output.loss
+        return (loss, output) if return_outputs else loss
+
+    def _lessons(
+        self, model: nn.Module, output: BlockSkimOutput, inputs: dict[str, Any], dropping: bool
+    ) -> dict[str, Tensor]:
+        """What the model loses against its teacher, and, where blocks were dropped, against its own dense run."""
+        settings = self.recipe.distillation
+        learns_from_itself = dropping and settings.self_weight > 0
+        if self.teacher is None and not learns_from_itself:
+            return {}
+        mask = surviving_tokens(output, inputs["attention_mask"])
+        losses: dict[str, Tensor] = {}
+        if self.teacher is not None:
+            with self.compute_loss_context_manager():
+                lesson = self.teacher.answer(inputs, settings.wants_states)
+            losses |= taught(output, lesson, mask, settings)
+        if learns_from_itself:
+            # After the pass that is learned from: mixed precision keeps converted weights, and those of a pass without
+            # gradients would have none.
+            part = logits_loss(output, _dense_answer(model, inputs), mask, settings.temperature)
+            losses["self_loss"] = settings.self_weight * part
+        return losses
 
     def _dropping(self) -> dict[str, float]:
         """The threshold of this step, if it is one in which blocks are dropped.
@@ -89,6 +127,19 @@ class SkimTrainer(Trainer):
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+
+@torch.no_grad()
+def _dense_answer(model: nn.Module, inputs: Mapping[str, Any]) -> BlockSkimOutput:
+    """What a model in training answers when it reads everything, without dropout."""
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    model.eval()
+    try:
+        # Without a context mask no predictor is asked, and no batch norm counts the batch twice.
+        answer: BlockSkimOutput = model(**{name: inputs[name] for name in names if name in inputs})
+    finally:
+        model.train()
+    return answer
 
 
 def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:

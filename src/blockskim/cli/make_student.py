@@ -1,0 +1,60 @@
+"""``blockskim make-student``: a smaller model of some layers of a larger one."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from blockskim.cli import options
+from blockskim.cli.output import console, print_json
+
+
+def make_student(
+    base: Annotated[
+        str, typer.Option("--base", "--model", metavar="DIR_OR_HUB_ID", help="Encoder, QA model or Block-Skim model.")
+    ],
+    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="New directory for the student.")],
+    layers: Annotated[
+        str | None, typer.Option("--layers", metavar="N,N,…", help="Layers that it gets, from 1, as in 2,4,6.")
+    ] = None,
+    every: Annotated[
+        int | None, typer.Option("--every", min=1, metavar="K", help="Every K-th layer, the last one included.")
+    ] = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Make a smaller model of some layers of a larger one.
+
+    It gets the embeddings, these layers and the QA head, without predictors, as a checkpoint of transformers. Teach it
+    with blockskim train --base STUDENT --teacher BASE.
+    """
+    options.set_up(quiet)
+    if (layers is None) == (every is None):
+        raise typer.BadParameter("give either --layers or --every")
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise typer.BadParameter(f"{output} exists already; name a new directory", param_hint="--output")
+    numbers = None if layers is None else parse_layers(layers)
+
+    from transformers.utils.logging import disable_progress_bar
+
+    from blockskim.training.students import make_student as make
+
+    disable_progress_bar()
+    chosen = make(base, output, numbers, every)
+    if as_json:
+        print_json({"base": base, "layers": chosen, "output": str(output)})
+    elif not quiet:
+        console().print(f"layers {', '.join(map(str, chosen))} of {base} are in {output}", markup=False)
+
+
+def parse_layers(text: str) -> list[int]:
+    """Numbers from a list with commas.
+
+    Raises:
+        BadParameter: one of them is no number.
+    """
+    words = [word.strip() for word in text.split(",")]
+    for word in words:
+        if not (word.isascii() and word.isdecimal()):
+            raise typer.BadParameter(f"{text!r} is no list of layers such as 2,4,6", param_hint="--layers")
+    return [int(word) for word in words]

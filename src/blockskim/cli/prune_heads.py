@@ -1,0 +1,106 @@
+"""``blockskim prune-heads``: a copy of a model without the attention heads that matter least."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from blockskim.cli import options
+from blockskim.cli.data import HoldOut, read_data
+from blockskim.cli.output import console, print_json, window_progress
+
+
+def prune_heads(
+    data: Annotated[
+        list[Path], typer.Option("--data", metavar="FILE", help="Data on which it is found out which heads matter.")
+    ],
+    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="New directory for the pruned copy.")],
+    more: options.MoreFiles = None,
+    per_layer: Annotated[
+        int | None, typer.Option("--per-layer", min=1, metavar="K", help="Remove K heads of every layer.")
+    ] = None,
+    total: Annotated[
+        int | None,
+        typer.Option("--total", min=1, metavar="K", help="Remove K heads of all layers together, one a layer stays."),
+    ] = None,
+    format: options.DataFormat = None,
+    skip_bad: options.SkipBad = False,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="The first N examples only.")] = None,
+    hold_out: HoldOut = None,
+    batch_size: options.BatchSize = 16,
+    max_length: options.MaxLength = 384,
+    doc_stride: options.DocStride = 128,
+    max_question_len: options.MaxQuestionLength = 64,
+    model: options.Model = None,
+    device: options.DeviceName = options.Device.AUTO,
+    threads: options.Threads = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Remove the attention heads that matter least for the answers.
+
+    How much a head matters is the size of the loss's derivative by a factor on what it gives (Michel et al., 2019).
+    The result can be pruned again, and wants some training: blockskim train --base DIR. Its thresholds are those of
+    before; calibrate it anew.
+    """
+    options.set_up(quiet)
+    if (per_layer is None) == (total is None):
+        raise typer.BadParameter("give either --per-layer or --total")
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise typer.BadParameter(f"{output} exists already; name a new directory", param_hint="--output")
+    examples = read_data([*data, *(more or [])], format, hold_out, limit, skip_bad)
+
+    from transformers.utils.logging import disable_progress_bar
+
+    from blockskim.flops import dense_flops
+    from blockskim.loading import load, window_settings
+    from blockskim.training.head_pruning import answerable_windows, head_importance, least_important, save_pruned
+
+    # This command's own progress is enough.
+    disable_progress_bar()
+    # Gradients are small numbers, and what is written is read from here: full precision.
+    loaded = load(model, device.value, "float32", threads)
+    network = loaded.model
+    settings = window_settings(network, loaded.tokenizer, max_length, doc_stride, max_question_len)
+    # Impossible numbers are refused before the long part.
+    numbers = range(1, len(network.cost.layers) + 1)
+    least_important({layer: dict.fromkeys(network.heads_of(layer), 0.0) for layer in numbers}, per_layer, total)
+    windows = answerable_windows(examples, loaded.tokenizer, settings)
+    with window_progress(quiet, len(windows)) as bar:
+        importance = head_importance(network, windows, batch_size, bar.advance)
+    removed = least_important(importance, per_layer, total)
+    before = int(dense_flops(network.cost, windows.lengths).sum())
+    network.prune_heads(removed)
+    after = int(dense_flops(network.cost, windows.lengths).sum())
+    save_pruned(network, loaded.tokenizer, loaded.name, importance, removed, output)
+    figures: dict[str, Any] = {
+        "examples": len(windows.examples),
+        "windows": len(windows),
+        "removed": removed,
+        "pruned_heads": network.pruned_heads,
+        "importance": importance,
+        "dense_flops_per_example": after / len(windows.examples),
+        "flops_speedup": before / after,
+    }
+    if as_json:
+        print_json(figures)
+    else:
+        _show(figures, output)
+    if not loaded.skims and not quiet:
+        typer.echo("warning: the predictors of the copy are new and know nothing; train it before it skims", err=True)
+
+
+def _show(figures: dict[str, Any], output: Path) -> None:
+    from rich.table import Table
+
+    out = console()
+    table = Table(box=None, pad_edge=False)
+    for name in ("layer", "importance of its heads, from the first", "removed"):
+        table.add_column(name)
+    for layer, scores in figures["importance"].items():
+        gone = ", ".join(map(str, figures["removed"].get(layer, ()))) or "–"
+        table.add_row(str(layer), " ".join(f"{head}: {score:.3f}" for head, score in scores.items()), gone)
+    out.print(f"{figures['examples']:,} examples, {figures['windows']:,} windows")
+    out.print(table)
+    out.print(f"arithmetic of a dense run: 1/{figures['flops_speedup']:.3f} of what it was")
+    out.print(f"written to {output}", markup=False)

@@ -1,0 +1,114 @@
+"""Taking attention heads out of a model: out of its layers, and out of what its predictors look at.
+
+A layer without a head computes what it did with that head's output multiplied by zero: exactly, since the output
+projection adds up heads. A predictor without a head's channels is what it was with zeros in their place where nothing
+but a linear layer reads them (``question``). Where a layer norm goes over all channels (``hidden``, ``attended``,
+``match``) its statistics change, and of the network over ``tiles`` whole channels between its layers go, too; these
+predictors are near what they were and want some more training.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from blockskim.attention import Bias
+from blockskim.config import SkimConfig
+from blockskim.encoders import EncoderAdapter
+from blockskim.errors import ModelError
+from blockskim.predictor import LayerWidths, SkimPredictor, channels_of_heads, head_channels
+
+
+def shares_weights(layers: Sequence[nn.Module]) -> bool:
+    """Whether any weight belongs to several layers, as in ALBERT."""
+    owners = [{id(weight) for weight in layer.parameters()} for layer in layers]
+    return sum(map(len, owners)) > len(set().union(*owners))
+
+
+def check_prunable(adapter: EncoderAdapter, layers: Sequence[nn.Module]) -> None:
+    """Raise ModelError when the heads of these layers can't be taken out one by one."""
+    if shares_weights(layers):
+        raise ModelError("the layers of this encoder share their weights, so no layer can lose a head of its own")
+    for layer in layers:
+        before, after = adapter.linears(layer)
+        widths = adapter.widths(layer)
+        size = widths.heads * widths.head_dim
+        plain = all(type(linear) is nn.Linear for linear in (*before, *after[:1]))
+        if len(before) != 3 or {linear.out_features for linear in before} != {size} or after[0].in_features != size:
+            plain = False
+        if not plain:
+            raise ModelError(
+                f"heads of encoders of type {'/'.join(adapter.model_types)} can't be pruned: query, key, value and "
+                "output projection must be plain linear layers of their own"
+            )
+
+
+def prune_layer(adapter: EncoderAdapter, layer: nn.Module, keep: Sequence[int]) -> None:
+    """Leave a layer only the heads at these places, counted from 0 among those that it has."""
+    before, after = adapter.linears(layer)
+    channels = head_channels(keep, adapter.widths(layer).head_dim)
+    for linear in before:
+        _narrow(linear, channels, 0)
+    _narrow(after[0], channels, 1)
+
+
+def prune_predictor(
+    predictor: SkimPredictor, config: SkimConfig, widths: LayerWidths, keep: Sequence[int]
+) -> SkimPredictor:
+    """A predictor for the layer of ``widths`` once it has only the heads at these places, with the weights it had."""
+    weight = next(predictor.parameters())
+    with torch.device(weight.device):
+        smaller = SkimPredictor(config, LayerWidths(widths.hidden, len(keep), widths.head_dim))
+    smaller.to(weight.dtype)
+    for name, branch in predictor.branches.items():
+        sizes = channels_of_heads(name, config, widths, keep)
+        target = smaller.branches[name].state_dict()
+        taken = {key: _taken(value, target[key].shape, sizes) for key, value in branch.state_dict().items()}
+        smaller.branches[name].load_state_dict(taken)
+    for parameter, old in zip(smaller.parameters(), predictor.parameters(), strict=True):
+        parameter.requires_grad_(old.requires_grad)
+    return smaller.train(predictor.training)
+
+
+def biases_of_heads(
+    biases: Sequence[Tensor] | None, between: Bias | None, heads: Sequence[int] | None
+) -> tuple[Sequence[Tensor] | None, Bias | None]:
+    """Position biases of the heads that a layer still has, of those that were made for all.
+
+    Args:
+        biases: added to attention scores. Shape: (..., heads, rows, columns) each
+        between: the same between chosen tokens.
+        heads: places of the layer's heads, counted from 0; None for all.
+    """
+    if biases is None or between is None or heads is None:
+        return biases, between
+
+    def chosen(rows: Tensor, columns: Tensor) -> Tensor:
+        return _select_heads(between(rows, columns), heads)
+
+    return [_select_heads(bias, heads) for bias in biases], chosen
+
+
+def _select_heads(bias: Tensor, heads: Sequence[int]) -> Tensor:
+    return bias.index_select(-3, torch.tensor(heads, device=bias.device))
+
+
+def _narrow(linear: nn.Linear, channels: Sequence[int], dim: int) -> None:
+    """Leave a linear layer some of its outputs (dim 0) or inputs (dim 1), in place."""
+    linear.weight = _part(linear.weight, channels, dim)
+    if dim == 0 and linear.bias is not None:
+        linear.bias = _part(linear.bias, channels, 0)
+    linear.out_features, linear.in_features = linear.weight.shape
+
+
+def _part(parameter: Tensor, channels: Sequence[int], dim: int) -> nn.Parameter:
+    index = torch.tensor(channels, device=parameter.device)
+    return nn.Parameter(parameter.detach().index_select(dim, index), requires_grad=parameter.requires_grad)
+
+
+def _taken(value: Tensor, shape: torch.Size, sizes: Mapping[int, Sequence[int]]) -> Tensor:
+    """What of a tensor stays, dimension by dimension where it is to be smaller."""
+    for dim, (old, new) in enumerate(zip(value.shape, shape, strict=True)):
+        if old != new:
+            value = value.index_select(dim, torch.tensor(sizes[old], device=value.device))
+    return value

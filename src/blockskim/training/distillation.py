@@ -1,0 +1,194 @@
+"""Learning from a teacher: its logits (Hinton et al., 2015), and states inside of it (Romero et al., 2015)."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from blockskim.data.windows import PairTemplate, pair_template
+from blockskim.errors import ConfigError, ModelError
+from blockskim.loading import load, position_limit
+from blockskim.losses import distillation_loss, state_loss
+from blockskim.modeling import BlockSkimForQuestionAnswering, BlockSkimOutput
+from blockskim.training.card import base_name
+from blockskim.training.distillation_settings import DistillationSettings
+
+TEACHER_FILE = "teacher.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """A model to learn from, which reads everything and learns nothing.
+
+    Attributes:
+        model: in evaluation mode, without gradients.
+        template: the special tokens and token types of its input.
+        name: directory or hub id without the folders it lies in.
+    """
+
+    model: BlockSkimForQuestionAnswering
+    template: PairTemplate
+    name: str
+
+    @torch.no_grad()
+    def answer(self, inputs: Mapping[str, Tensor], states: bool) -> BlockSkimOutput:
+        """Logits, and with ``states`` what is inside, for a batch made for the student. Shapes: (batch, tokens)."""
+        types = token_types(self.template, inputs["attention_mask"], inputs["context_mask"])
+        output: BlockSkimOutput = self.model(
+            inputs["input_ids"], inputs["attention_mask"], types, output_hidden_states=states
+        )
+        return output
+
+    def identity(self) -> dict[str, str]:
+        """Its name and a digest of its weights, by which a resumed run knows it again, wherever it lies."""
+        digest = hashlib.sha256()
+        for part in (self.model.encoder, self.model.qa_outputs):
+            for name, value in part.state_dict().items():
+                digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+                digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return {"name": self.name, "weights": digest.hexdigest()}
+
+
+def load_teacher(
+    source: str | Path,
+    tokenizer: PreTrainedTokenizerBase,
+    student: BlockSkimForQuestionAnswering,
+    settings: DistillationSettings,
+    max_length: int,
+) -> Teacher:
+    """Load a QA checkpoint or Block-Skim model to learn from.
+
+    Args:
+        source: directory or hub id.
+        tokenizer: the student's.
+        student: the model that is to learn.
+        settings: what it is to learn.
+        max_length: tokens of the longest window.
+
+    Raises:
+        ModelError: there is no such model, it can't answer questions, reads other tokens than the student or fewer of
+            them, or is of another width where states are compared.
+        ConfigError: layers to be compared don't exist.
+    """
+    loaded = load(source, "cpu", "float32")
+    model, name = loaded.model.requires_grad_(False), base_name(source)
+    template, own = pair_template(loaded.tokenizer), pair_template(tokenizer)
+    same_frame = (template.before, template.between, template.after) == (own.before, own.between, own.after)
+    if loaded.tokenizer.get_vocab() != tokenizer.get_vocab() or not same_frame:
+        raise ModelError(
+            f"the teacher {source} has another vocabulary than the model to train; a student learns from a teacher "
+            "that reads the same tokens"
+        )
+    limit = position_limit(model)
+    if limit is not None and max_length > limit:
+        raise ModelError(f"windows of {max_length} tokens are too long for the teacher {source}: it reads {limit}")
+    _check_states(model, student, settings)
+    return Teacher(model, template, name)
+
+
+def taught(
+    output: BlockSkimOutput,
+    lesson: BlockSkimOutput,
+    mask: Tensor,
+    settings: DistillationSettings,
+) -> dict[str, Tensor]:
+    """What a student loses against its teacher, by name, each with its weight on it.
+
+    Args:
+        output: of the student.
+        lesson: of the teacher.
+        mask: True on the tokens that are compared. Shape: (batch, tokens)
+        settings: what is compared, and the weights.
+    """
+    losses: dict[str, Tensor] = {}
+    if settings.weight:
+        losses["teacher_loss"] = settings.weight * logits_loss(output, lesson, mask, settings.temperature)
+    for name, weight in (("hidden", settings.hidden_weight), ("attention", settings.attention_weight)):
+        if weight:
+            own, others = _states(output, name), _states(lesson, name)
+            pairs = settings.layer_pairs(len(own), len(others))
+            parts = [state_loss(own[one - 1], others[two - 1], mask, settings.state_loss) for one, two in pairs]
+            losses[f"{name}_loss"] = weight * torch.stack(parts).mean()
+    return losses
+
+
+def logits_loss(output: BlockSkimOutput, lesson: BlockSkimOutput, mask: Tensor, temperature: float) -> Tensor:
+    """Distillation loss of the logits of two runs. Shape of the mask: (batch, tokens)."""
+    tensors = (output.start_logits, output.end_logits, lesson.start_logits, lesson.end_logits)
+    starts, ends, taught_starts, taught_ends = (part for part in tensors if part is not None)
+    return distillation_loss(starts, ends, taught_starts, taught_ends, mask, temperature)
+
+
+def surviving_tokens(output: BlockSkimOutput, attention_mask: Tensor) -> Tensor:
+    """Real tokens that a training run did not drop. Shape: (batch, tokens)."""
+    assert output.start_logits is not None
+    return attention_mask.bool() & (output.start_logits.detach() != -torch.inf)
+
+
+def token_types(template: PairTemplate, attention_mask: Tensor, context_mask: Tensor) -> Tensor | None:
+    """Token types as a tokenizer gives them to question and context; None when it has none.
+
+    A student's tokenizer may have the same vocabulary and no types, as DistilBERT's.
+    Shapes: (batch, tokens)
+    """
+    if template.types is None:
+        return None
+    first, second = template.types
+    behind = (context_mask.cumsum(-1) > 0) & attention_mask.bool()
+    return torch.where(behind, second, torch.where(attention_mask.bool(), first, 0))
+
+
+def same_teacher(folder: Path, teacher: Teacher | None) -> None:
+    """Refuse to go on with a run under another teacher than it began with.
+
+    Raises:
+        ConfigError: the teacher is another one, or there was one and is none, or the other way round.
+    """
+    file = folder / TEACHER_FILE
+    stored = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    given = None if teacher is None else teacher.identity()
+    if (stored or {}).get("weights") != (given or {}).get("weights"):
+        names = ["none" if one is None else one["name"] for one in (given, stored)]
+        same = " (of the same name, with other weights)" if names[0] == names[1] else ""
+        raise ConfigError(
+            f"the teacher is {names[0]} but the run in {folder} was started with {names[1]}{same}; resume with the same"
+        )
+
+
+def _states(output: BlockSkimOutput, name: str) -> tuple[Tensor, ...]:
+    """States by layer, first layer first."""
+    found = output.hidden_states if name == "hidden" else output.attention_outputs
+    assert found is not None
+    # Hidden states begin with the embeddings.
+    return found[1:] if name == "hidden" else found
+
+
+def _check_states(
+    teacher: BlockSkimForQuestionAnswering, student: BlockSkimForQuestionAnswering, settings: DistillationSettings
+) -> None:
+    """Refuse to compare states of different widths: a projection between them would be learned and thrown away."""
+    if not settings.wants_states:
+        return
+    own, others = ([model.adapter.widths(part) for part in _layers(model)] for model in (student, teacher))
+    for one, two in settings.layer_pairs(len(own), len(others)):
+        mine, theirs = own[one - 1], others[two - 1]
+        sizes = {
+            "hidden": (mine.hidden, theirs.hidden),
+            "attention": (mine.heads * mine.head_dim, theirs.heads * theirs.head_dim),
+        }
+        for name, (first, second) in sizes.items():
+            if getattr(settings, f"{name}_weight") and first != second:
+                raise ModelError(
+                    f"distillation.{name}_weight compares layer {one} with layer {two} of the teacher, but they are "
+                    f"{first} and {second} wide; set it to 0 and learn from the logits"
+                )
+
+
+def _layers(model: BlockSkimForQuestionAnswering) -> Any:
+    return model.adapter.layers(model.encoder)
