@@ -1,12 +1,17 @@
 """Encoder families that Block-Skim attaches to: one thin adapter each, found by the config's ``model_type``."""
 
-from blockskim.encoders import bert, mpnet
+from blockskim.encoders import albert, bert, distilbert, mpnet
 from blockskim.encoders.adapter import EncoderAdapter
 from blockskim.errors import ModelError
 
 __all__ = ["EncoderAdapter", "adapter_for", "supported_types"]
 
-_ADAPTERS = (bert.ADAPTER, mpnet.ADAPTER)
+_ADAPTERS = (
+    bert.ADAPTER,
+    mpnet.ADAPTER,
+    albert.ADAPTER,
+    distilbert.ADAPTER,
+)
 
 
 def supported_types() -> tuple[str, ...]:

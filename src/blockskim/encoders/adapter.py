@@ -21,7 +21,8 @@ class EncoderAdapter:
 
     Attributes:
         model_types: the ``model_type`` values of the configs it serves.
-        layers: the layers of an encoder, first to last.
+        layers: the layers of an encoder in the order in which they run. A module that runs several times stands there
+            several times.
         embed: (encoder, input_ids, token_type_ids or None, positions) -> hidden states entering the first layer.
             ``positions`` count the real tokens of a sequence from 0. Shapes: (batch, tokens), result
             (batch, tokens, hidden).
