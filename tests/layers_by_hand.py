@@ -25,6 +25,8 @@ def layers_of(dense: Any) -> list[nn.Module]:
         groups = base.encoder.albert_layer_groups
         each = dense.config.num_hidden_layers // len(groups)
         return [layer for group in groups for _ in range(each) for layer in group.albert_layers]
+    if dense.config.model_type == "modernbert":
+        return list(base.layers)
     return list(base.transformer.layer if dense.config.model_type == "distilbert" else base.encoder.layer)
 
 
@@ -35,10 +37,22 @@ def run_layer(dense: Any, number: int, hidden: Tensor, places: list[int]) -> ByH
         everywhere = torch.zeros(1, max(places) + 1)
         bias = dense.base_model.encoder.compute_position_bias(everywhere)[:, :, places][..., places]
         return ByHand(*layer(hidden, None, bias, output_attentions=True))
+    if dense.config.model_type == "modernbert":
+        positions = torch.tensor([places])
+        angles = dense.base_model.rotary_emb(hidden, positions, layer.attention_type)
+        mask = None
+        if layer.attention_type == "sliding_attention":
+            distance = positions[:, None, :, None] - positions[:, None, None, :]
+            mask = torch.where(distance.abs() <= dense.config.sliding_window, 0.0, -torch.inf)
+        attention = layer.attn(layer.attn_norm(hidden), angles, mask)[1]
+        return ByHand(layer(hidden, mask, angles), attention)
     return ByHand(layer(hidden), layer.attention(hidden)[1])
 
 
 def answer(dense: Any, hidden: Tensor) -> Tensor:
     """Start and end logits of what left the last layer. Shape: (1, tokens, hidden) to (2, tokens)."""
-    logits: Tensor = dense.qa_outputs(hidden)[0].T
-    return logits
+    if dense.config.model_type == "modernbert":
+        logits: Tensor = dense.classifier(dense.head(dense.base_model.final_norm(hidden)))
+    else:
+        logits = dense.qa_outputs(hidden)
+    return logits[0].T

@@ -34,6 +34,7 @@ LAYERS = (
     "watch",
     "judge",
     "encoders",
+    "placement",
     "ready",
     "flops",
     "dense",

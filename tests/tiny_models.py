@@ -32,6 +32,8 @@ class Family:
     names: dict[str, str] = field(default_factory=dict)
 
 
+FIRST_ID, SEPARATOR = 5, 4
+START = 3
 LIKE_ROBERTA = Family({"pad_token_id": 1, "type_vocab_size": 1}, separators=2, token_types=False)
 FAMILIES = {
     "bert": Family(),
@@ -49,6 +51,23 @@ FAMILIES = {
             "attention_probs_dropout_prob": "attention_dropout",
         },
     ),
+    "modernbert": Family(
+        {
+            # The last layer is local: it runs on what is left of the input, gaps and all.
+            "layer_types": ["full_attention", "full_attention", "sliding_attention"],
+            "local_attention": 12,
+            "pad_token_id": 0,
+            **dict.fromkeys(("bos_token_id", "cls_token_id"), START),
+            **dict.fromkeys(("eos_token_id", "sep_token_id"), SEPARATOR),
+            "attention_probs_dropout_prob": 0.1,
+            "norm_bias": True,
+            "attention_bias": True,
+            "mlp_bias": True,
+            "classifier_bias": True,
+        },
+        token_types=False,
+        names={"hidden_dropout_prob": "mlp_dropout", "attention_probs_dropout_prob": "attention_dropout"},
+    ),
 }
 SIZES = {
     "vocab_size": 60,
@@ -61,8 +80,6 @@ SIZES = {
 }
 INPUT_SETS = (("tiles",), ("question",), ("hidden",), ("attended",), ("match",), INPUTS)
 ALIGNMENTS = ("sequence", "context")
-FIRST_ID, SEPARATOR = 5, 4
-START = 3
 
 
 @dataclass(frozen=True)

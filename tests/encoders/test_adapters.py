@@ -6,6 +6,7 @@ from blockskim.config import SkimConfig
 from blockskim.encoders import adapter_for, supported_types
 from blockskim.errors import ModelError
 from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.placement import Placement
 from blockskim.predictor import LayerWidths
 from layers_by_hand import layers_of
 from strategies import every_family
@@ -63,12 +64,18 @@ def test_the_pieces_of_a_layer_make_up_the_layer(family, number):
         layer = adapter.layers(encoder_of(family))[number]
         # Tokens in any leading shape: packed, without a batch.
         query, key, value = adapter.project(layer, states[number][0])
+        places = torch.arange(len(query))
+        placement = Placement(encoder_of(family), adapter, places, [places], len(places) - 1)
+        query, key = placement.rotate(layer, query, key)
         scores = torch.einsum("qhd,khd->hqk", query, key) * adapter.scale(layer)
-        if adapter.position_bias is not None:
-            places = torch.arange(len(query))
-            scores = scores + adapter.position_bias(encoder_of(family), places, places)
+        biases = placement.biases(layer)
+        if biases is not None:
+            scores = scores + biases[0]
         context = torch.einsum("hqk,khd->qhd", scores.softmax(-1), value).flatten(1)
-        close(adapter.finish(layer, context, states[number][0]), states[number + 1][0])
+        found = adapter.finish(layer, context, states[number][0])
+        if number == 2 and adapter.leave is not None:
+            found = adapter.leave(encoder_of(family), found)
+        close(found, states[number + 1][0])
 
 
 @every_family
@@ -79,8 +86,9 @@ def test_widths_and_linear_layers_are_those_of_the_layer(family):
     before, after = adapter.linears(layer)
     listed = {id(module) for module in (*before, *after)}
     assert listed == {id(module) for module in layer.modules() if isinstance(module, nn.Linear)}
-    assert len(before) == 3
-    assert [module.out_features for module in after] == [32, 48, 32]
+    assert sum(module.out_features for module in before) == 3 * 32
+    # A gated feed-forward part is as wide again.
+    assert [module.out_features for module in after] == [32, 96 if family == "modernbert" else 48, 32]
     embedding = {
         id(module)
         for module in encoder_of(family).modules()
