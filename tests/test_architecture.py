@@ -36,6 +36,7 @@ LAYERS = (
     "judge",
     "encoders",
     "pruning",
+    "placement",
     "ready",
     "flops",
     "dense",

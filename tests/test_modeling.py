@@ -187,11 +187,13 @@ def test_no_predictor_on_the_last_layer():
 
 
 def test_an_unsupported_family_is_refused_with_those_that_are(tmp_path):
-    config = AutoConfig.for_model("distilbert", vocab_size=30, dim=16, hidden_dim=16, n_layers=2, n_heads=2)
+    config = AutoConfig.for_model(
+        "roformer", vocab_size=30, hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2
+    )
     source = AutoModelForQuestionAnswering.from_config(config)
     source.save_pretrained(tmp_path)
     for backbone in (source, tmp_path):
-        with pytest.raises(ModelError, match="'distilbert'") as caught:
+        with pytest.raises(ModelError, match="'roformer'") as caught:
             BlockSkimForQuestionAnswering.from_backbone(backbone)
         assert all(name in str(caught.value) for name in supported_types())
 

@@ -81,8 +81,8 @@ def test_ready_layers_do_what_the_adapter_does(family, packs, rows, number, seed
         query, key, value = layer.project(hidden)
         left = layer.finish(context, hidden)
     parts = adapter.project(expected, hidden)
-    assert layer.scale == 1.0
-    close(query, parts[0] * adapter.scale(expected))
+    assert layer.scale == (1.0 if adapter.parts is not None else adapter.scale(expected))
+    close(query * layer.scale, parts[0] * adapter.scale(expected))
     close(key, parts[1])
     close(value, parts[2])
     assert query.shape == (rows, HEADS, SIZE)
@@ -103,7 +103,7 @@ def test_ready_layers_in_bfloat16_are_close_to_the_adapter_in_float32(monkeypatc
         # Numbers are as large as 4, rounded to 8 bits: by 0.008. That happens to the query's weights, too, and before
         # each of four linear layers and two norms; so the bounds are for 2 and for 6 such errors.
         query, key, value = adapter.project(expected, hidden.float())
-        scaled = (query * adapter.scale(expected), key, value)
+        scaled = (query * (adapter.scale(expected) / layer.scale), key, value)
         for found, part in zip(layer.project(hidden), scaled, strict=True):
             assert found.dtype == torch.bfloat16
             close(found.float(), part, atol=0.016)

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,14 +14,60 @@ from blockskim.judge import Judge
 from blockskim.modeling import BlockSkimForQuestionAnswering
 from blockskim.predictor import keep_probabilities
 
-# A family is a line: what its config has besides SIZES, and how many separators stand between question and context.
-FAMILIES: dict[str, tuple[dict[str, Any], int]] = {
-    "bert": ({}, 1),
-    "roberta": ({"pad_token_id": 1, "type_vocab_size": 1}, 2),
-    "xlm-roberta": ({"pad_token_id": 1, "type_vocab_size": 1}, 2),
-    "camembert": ({"pad_token_id": 1, "type_vocab_size": 1}, 2),
-    "electra": ({"embedding_size": 16}, 1),
-    "mpnet": ({"pad_token_id": 1}, 2),
+
+@dataclass(frozen=True)
+class Family:
+    """A family of encoders, as its tests need to know it.
+
+    Attributes:
+        config: what its config has besides SIZES.
+        separators: how many separators stand between question and context.
+        token_types: whether it has token types.
+        names: what its config calls a setting, where that is not BERT's name.
+    """
+
+    config: dict[str, Any] = field(default_factory=dict)
+    separators: int = 1
+    token_types: bool = True
+    names: dict[str, str] = field(default_factory=dict)
+
+
+FIRST_ID, SEPARATOR = 5, 4
+START = 3
+LIKE_ROBERTA = Family({"pad_token_id": 1, "type_vocab_size": 1}, separators=2, token_types=False)
+FAMILIES = {
+    "bert": Family(),
+    "roberta": LIKE_ROBERTA,
+    "xlm-roberta": LIKE_ROBERTA,
+    "camembert": LIKE_ROBERTA,
+    "electra": Family({"embedding_size": 16}),
+    "mpnet": Family({"pad_token_id": 1}, separators=2, token_types=False),
+    "albert": Family({"embedding_size": 16, "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}),
+    "distilbert": Family(
+        token_types=False,
+        names={
+            "intermediate_size": "hidden_dim",
+            "hidden_dropout_prob": "dropout",
+            "attention_probs_dropout_prob": "attention_dropout",
+        },
+    ),
+    "modernbert": Family(
+        {
+            # The last layer is local: it runs on what is left of the input, gaps and all.
+            "layer_types": ["full_attention", "full_attention", "sliding_attention"],
+            "local_attention": 12,
+            "pad_token_id": 0,
+            **dict.fromkeys(("bos_token_id", "cls_token_id"), START),
+            **dict.fromkeys(("eos_token_id", "sep_token_id"), SEPARATOR),
+            "attention_probs_dropout_prob": 0.1,
+            "norm_bias": True,
+            "attention_bias": True,
+            "mlp_bias": True,
+            "classifier_bias": True,
+        },
+        token_types=False,
+        names={"hidden_dropout_prob": "mlp_dropout", "attention_probs_dropout_prob": "attention_dropout"},
+    ),
 }
 SIZES = {
     "vocab_size": 60,
@@ -34,8 +80,6 @@ SIZES = {
 }
 INPUT_SETS = (("tiles",), ("question",), ("hidden",), ("attended",), ("match",), INPUTS)
 ALIGNMENTS = ("sequence", "context")
-FIRST_ID, SEPARATOR = 5, 4
-START = 3
 
 
 @dataclass(frozen=True)
@@ -75,7 +119,9 @@ class Batch:
 
 def encoder_config(family: str, **changes: Any) -> Any:
     """The transformers config of a tiny model of a family."""
-    return AutoConfig.for_model(family, **{**SIZES, **FAMILIES[family][0], **changes})
+    values = {**SIZES, **FAMILIES[family].config, **changes}
+    names = FAMILIES[family].names
+    return AutoConfig.for_model(family, **{names.get(name, name): value for name, value in values.items()})
 
 
 @functools.cache
@@ -93,7 +139,7 @@ def new_dense_model(family: str, seed: int = 0, **changes: Any) -> PreTrainedMod
     # Some families start biases and norms at 0 and 1, where mistakes in them don't show.
     with torch.no_grad():
         for name, value in model.named_parameters():
-            if name.endswith("bias") or "LayerNorm" in name:
+            if name.endswith("bias") or "norm" in name.lower():
                 value.add_(torch.randn_like(value) * 0.1)
     return model.eval()
 
@@ -159,12 +205,12 @@ def make_batch(family: str, sizes: list[tuple[int, int]], seed: int = 0, padding
         padding: tokens of padding of the longest sample.
         left: whether padding stands before the tokens.
     """
-    extra, separators = FAMILIES[family]
-    pad_id = extra.get("pad_token_id", 0)
+    separators = FAMILIES[family].separators
+    pad_id = FAMILIES[family].config.get("pad_token_id", 0)
     longest = max(sum(size) for size in sizes) + 2 + separators
     width = longest + padding
     names = ["input_ids", "attention_mask", "context_mask"]
-    if separators == 1:
+    if FAMILIES[family].token_types:
         names.append("token_type_ids")
     inputs = {name: torch.full((len(sizes), width), pad_id if name == "input_ids" else 0) for name in names}
     for row, (question, context) in enumerate(sizes):
@@ -177,7 +223,7 @@ def make_batch(family: str, sizes: list[tuple[int, int]], seed: int = 0, padding
         inputs["input_ids"][row, place] = torch.tensor(ids)
         inputs["attention_mask"][row, place] = 1
         inputs["context_mask"][row, first + len(before) : first + len(before) + context] = 1
-        if separators == 1:
+        if FAMILIES[family].token_types:
             inputs["token_type_ids"][row, first + len(before) : first + len(ids)] = 1
     return Batch(inputs, tuple(sizes))
 

@@ -29,7 +29,8 @@ class SkimConfig:
             attention output) and ``"match"`` (attention output of block and question compared token by token, each
             block beside the others of its window). Several are fused by adding their logits.
         layers: the layers that have a predictor. None: every layer but the last, where a predictor could only
-            delete answers.
+            delete answers; in encoders some of whose layers see no further than a window, every other layer but the
+            last.
         thresholds: a block is dropped after a layer's attention when its keep probability is below the layer's
             threshold. A number holds for every layer, a sequence has one number a layer of ``layers``. 0 keeps all.
         points: operating points: other thresholds by name, each given as ``thresholds`` are.
@@ -158,18 +159,27 @@ class SkimConfig:
         known = {name: getattr(self, name) for name in setting_names()}
         return self.from_dict({**known, **changes})
 
-    def resolve_layers(self, num_layers: int) -> tuple[int, ...]:
+    def resolve_layers(self, num_layers: int, candidates: Sequence[int] | None = None) -> tuple[int, ...]:
         """The layers with a predictor in a model of ``num_layers`` layers.
 
+        Args:
+            num_layers: how many there are.
+            candidates: those that have one unless the settings name others; all when None.
+
         Raises:
-            ConfigError: a layer does not exist or is the last one.
+            ConfigError: a layer does not exist or is the last one, or there is no candidate but the last.
         """
         if num_layers < 2:
             raise ConfigError(
                 f"the model has {num_layers} layer; skimming needs at least 2, as the last has no predictor"
             )
         if self.layers is None:
-            return tuple(range(1, num_layers))
+            chosen = range(1, num_layers) if candidates is None else candidates
+            if not any(number < num_layers for number in chosen):
+                raise ConfigError(
+                    f"no layer of the model but the last sees the whole input; name layers from 1 to {num_layers - 1}"
+                )
+            return tuple(number for number in chosen if number < num_layers)
         if self.layers[-1] >= num_layers:
             raise ConfigError(
                 f"layers has {self.layers[-1]}, but the model has {num_layers} layers and the last can only delete "

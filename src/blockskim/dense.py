@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from blockskim.attention import AttentionRows, Bias, attend_padded
+from blockskim.attention import AttentionRows, attend_padded
 from blockskim.blocks import BlockLayout, surviving_blocks, token_indices
 from blockskim.encoders import EncoderAdapter
 from blockskim.inputs import LayerView
+from blockskim.placement import Placement, depends_on_positions
 from blockskim.predictor import SkimPredictor, keep_probabilities
 from blockskim.pruning import biases_of_heads
 from blockskim.question import question_tokens
@@ -100,13 +101,7 @@ def encode_dense(
     batch, tokens = input_ids.shape
     positions = (mask.long().cumsum(-1) - 1).clamp_min(0)
     hidden = adapter.embed(encoder, input_ids, token_type_ids, positions)
-    bias = None
-    row_bias: Bias | None = None
-    if adapter.position_bias is not None:
-        # Only differences of positions matter, and those are the same in every sample.
-        places = torch.arange(tokens, device=input_ids.device)[None]
-        bias = adapter.position_bias(encoder, places, places)
-        row_bias = _row_bias(encoder, adapter, tokens)
+    placement = _placement(encoder, adapter, batch, tokens, input_ids.device)
     blocks = None
     if layout is not None and context_mask is not None and bool(layout.judged.any()):
         blocks = _find_blocks(input_ids, attention_mask, context_mask, layout)
@@ -115,6 +110,11 @@ def encode_dense(
     states, attended = [hidden], []
     for number, layer in enumerate(adapter.layers(encoder), start=1):
         query, key, value = adapter.project(layer, hidden)
+        bias, row_bias = None, None
+        if placement is not None:
+            turned = placement.rotate(layer, query.flatten(0, 1), key.flatten(0, 1))
+            query, key = (part.unflatten(0, (batch, tokens)) for part in turned)
+            bias, row_bias = _only(placement.biases(layer)), placement.bias(layer)
         dropout = adapter.attention_dropout(layer) if layer.training else 0.0
         biases, own_row_bias = biases_of_heads(None if bias is None else [bias], row_bias, heads.get(number))
         own_bias = None if biases is None else biases[0]
@@ -140,7 +140,8 @@ def encode_dense(
         if keep_states:
             states.append(hidden)
             attended.append(joined)
-    return DenseResult(hidden, logits, present, mask, tuple(states) if keep_states else (), tuple(attended))
+    left = hidden if adapter.leave is None else adapter.leave(encoder, hidden)
+    return DenseResult(left, logits, present, mask, tuple(states) if keep_states else (), tuple(attended))
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,12 +209,19 @@ def _tokens_of(blocks: _Blocks, chosen: Tensor, count: int) -> Tensor:
     return marked
 
 
-def _row_bias(encoder: PreTrainedModel, adapter: EncoderAdapter, tokens: int) -> Bias:
-    def bias(rows: Tensor, columns: Tensor) -> Tensor:
-        assert adapter.position_bias is not None
-        return adapter.position_bias(encoder, rows % tokens, columns % tokens)
+def _placement(
+    encoder: PreTrainedModel, adapter: EncoderAdapter, batch: int, tokens: int, device: torch.device
+) -> Placement | None:
+    """Where the tokens of a padded batch stand; None for a family whose attention doesn't ask."""
+    if not depends_on_positions(adapter):
+        return None
+    # Only differences of positions matter to attention, and those are the same in every sample.
+    places = torch.arange(tokens, device=device)
+    return Placement(encoder, adapter, places.repeat(batch), [places[None]], tokens - 1)
 
-    return bias
+
+def _only(biases: list[Tensor] | None) -> Tensor | None:
+    return None if biases is None else biases[0]
 
 
 def _attend(

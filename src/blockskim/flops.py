@@ -4,7 +4,7 @@ Counted are matrix products (linear layers, both products of attention) and conv
 and activations are not, neither here nor in the counter.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,19 +52,25 @@ class LayerUse:
     judging: NDArray[np.int64]
 
 
+def linears_in(modules: Iterable[nn.Module | None]) -> list[nn.Linear]:
+    """The linear layers in some modules."""
+    inside = (part for module in modules if module is not None for part in module.modules())
+    return [part for part in inside if isinstance(part, nn.Linear)]
+
+
 def linear_flops(linears: Sequence[nn.Linear]) -> int:
     """Operations a token of linear layers."""
     return sum(2 * linear.in_features * linear.out_features for linear in linears)
 
 
-def model_cost(encoder: PreTrainedModel, adapter: EncoderAdapter, head: nn.Linear) -> ModelCost:
-    """Read the costs off an encoder's and its QA head's layers."""
+def model_cost(encoder: PreTrainedModel, adapter: EncoderAdapter, head: Sequence[nn.Linear]) -> ModelCost:
+    """Read the costs off an encoder's layers and the linear layers of its QA head."""
     layers = []
     for layer in adapter.layers(encoder):
         before, after = adapter.linears(layer)
         widths = adapter.widths(layer)
         layers.append(LayerCost(linear_flops(before), 4 * widths.heads * widths.head_dim, linear_flops(after)))
-    return ModelCost(tuple(layers), linear_flops(adapter.embedding_linears(encoder)), linear_flops([head]))
+    return ModelCost(tuple(layers), linear_flops(adapter.embedding_linears(encoder)), linear_flops(head))
 
 
 def dense_flops(cost: ModelCost, lengths: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -23,9 +23,9 @@ from transformers.utils.generic import ModelOutput
 from blockskim.blocks import BlockLayout, block_layout, relevance_labels, soften_labels
 from blockskim.config import SkimConfig, layer_factors, layer_thresholds
 from blockskim.dense import DenseResult, Dropping, encode_dense
-from blockskim.encoders import adapter_for
+from blockskim.encoders import EncoderAdapter, QaHead, adapter_for
 from blockskim.errors import ConfigError, ModelError
-from blockskim.flops import LayerUse, ModelCost, dense_flops, model_cost, skim_flops
+from blockskim.flops import LayerUse, ModelCost, dense_flops, linears_in, model_cost, skim_flops
 from blockskim.judge import Judges
 from blockskim.losses import block_loss, span_loss, teaching_loss
 from blockskim.model_config import BlockSkimConfig
@@ -107,20 +107,24 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         """Make the model of a config, with random weights.
 
         Raises:
-            ModelError: the encoder's family is not supported.
+            ModelError: the encoder's family is not supported, or something that its config calls for.
             ConfigError: the skim settings or the pruned heads don't fit the encoder.
         """
         super().__init__(config)
         encoder_config = config.encoder_config
         self.adapter = adapter_for(encoder_config.model_type)
+        if self.adapter.check is not None:
+            self.adapter.check(encoder_config)
         self._skim_config = SkimConfig.from_dict(config.skim or {})
         self.encoder = _encoder_from_config(encoder_config)
         layers = self.adapter.layers(self.encoder)
         self._pruned_heads: PrunedHeads = {}
         for number, keep in self._lose_heads(read_pruned_heads(config.pruned_heads)).items():
             prune_layer(self.adapter, layers[number - 1], keep)
-        numbers = self._skim_config.resolve_layers(len(layers))
+        numbers = _judging_layers(self._skim_config, self.adapter, layers)
         self._skim_config.check_counts(numbers)
+        build = self.adapter.qa_head.build
+        self.qa_transform = None if build is None else build(encoder_config)
         self.qa_outputs = nn.Linear(encoder_config.hidden_size, 2)
         self.predictors = nn.ModuleDict(
             {
@@ -128,7 +132,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
                 for number in numbers
             }
         )
-        self._cost = model_cost(self.encoder, self.adapter, self.qa_outputs)
+        self._cost = self._count_cost()
         self._ready = ReadyLayers()
         self._judges = Judges()
         self.post_init()
@@ -153,7 +157,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         """Names of the settings that call for other predictors than the model has; none if it can take the settings."""
         built = ("block_size", "alignment", "inputs", "predictor_width")
         changed = [name for name in built if getattr(value, name) != getattr(self._skim_config, name)]
-        if value.resolve_layers(len(self.adapter.layers(self.encoder))) != self.skim_layers:
+        if _judging_layers(value, self.adapter, self.adapter.layers(self.encoder)) != self.skim_layers:
             changed.append("layers")
         return changed
 
@@ -199,7 +203,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
                 smaller = prune_predictor(predictor, self._skim_config, before[number - 1], keep)
                 self.predictors[str(number)] = smaller
         self.config.pruned_heads = {layer: list(numbers) for layer, numbers in self._pruned_heads.items()}
-        self._cost = model_cost(self.encoder, self.adapter, self.qa_outputs)
+        self._cost = self._count_cost()
         self._forget()
 
     def _lose_heads(self, more: PrunedHeads) -> dict[int, list[int]]:
@@ -236,6 +240,9 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         if mode:
             self._forget()
         return super().train(mode)
+
+    def _count_cost(self) -> ModelCost:
+        return model_cost(self.encoder, self.adapter, linears_in([self.qa_transform, self.qa_outputs]))
 
     def _forget(self) -> None:
         """Free what was made ready for inference."""
@@ -290,11 +297,20 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         if missing:
             raise ModelError(f"the checkpoint has no weight {missing[0]!r} for its encoder")
         model.encoder.load_state_dict({name: weights[name] for name in expected})
-        head = getattr(source, "qa_outputs", None)
-        if isinstance(head, nn.Linear) and head.out_features == 2:
-            model.qa_outputs.load_state_dict(head.state_dict())
+        model._take_head(source)
         nn.Module.to(model, dtype=source.dtype)
         return model
+
+    def _take_head(self, source: PreTrainedModel) -> None:
+        """Copy the QA head of a model that has one."""
+        if "QuestionAnswering" not in type(source).__name__:
+            return
+        head = QaHead(transform="qa_transform") if isinstance(source, type(self)) else self.adapter.qa_head
+        outputs, transform = (getattr(source, name or "", None) for name in (head.outputs, head.transform))
+        if isinstance(outputs, nn.Linear) and outputs.out_features == 2:
+            self.qa_outputs.load_state_dict(outputs.state_dict())
+            if self.qa_transform is not None and transform is not None:
+                self.qa_transform.load_state_dict(transform.state_dict())
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
@@ -402,7 +418,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
             head_masks,
             output_hidden_states,
         )
-        start_logits, end_logits = self.qa_outputs(result.hidden).unbind(-1)
+        start_logits, end_logits = self.answer_logits(result.hidden).unbind(-1)
         if thresholds is not None:
             gone = attention_mask.bool() & ~result.mask
             start_logits, end_logits = (part.masked_fill(gone, -torch.inf) for part in (start_logits, end_logits))
@@ -486,11 +502,20 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         )
         # In float32, which costs nothing for two outputs: answers are told apart by small differences.
         head = self.qa_outputs
-        logits = F.linear(result.hidden.float(), head.weight.float(), head.bias.float())
+        logits = F.linear(self._transformed(result.hidden).float(), head.weight.float(), head.bias.float())
         full = torch.full((input_ids.numel(), 2), -torch.inf, device=logits.device)
         full[result.origins] = logits
         start_logits, end_logits = full.view(*input_ids.shape, 2).unbind(-1)
         return SkimOutput(start_logits=start_logits, end_logits=end_logits, trace=self._trace(layout, result))
+
+    def answer_logits(self, hidden: Tensor) -> Tensor:
+        """Start and end logits of states that left the encoder. Shapes: (..., hidden) to (..., 2)."""
+        logits: Tensor = self.qa_outputs(self._transformed(hidden))
+        return logits
+
+    def _transformed(self, hidden: Tensor) -> Tensor:
+        """What the QA head's last layer gets. Shape: (..., hidden)."""
+        return hidden if self.qa_transform is None else self.qa_transform(hidden)
 
     def _predictors(self) -> dict[int, Any]:
         return {int(number): predictor for number, predictor in self.predictors.items()}
@@ -568,6 +593,16 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
             dense_flops=torch.from_numpy(dense_flops(self.cost, result.lengths)),
             tokens=torch.from_numpy(result.lengths),
         )
+
+
+def _judging_layers(config: SkimConfig, adapter: EncoderAdapter, layers: Sequence[nn.Module]) -> tuple[int, ...]:
+    """Numbers of the layers that have a predictor."""
+    window = adapter.window
+    if window is None:
+        return config.resolve_layers(len(layers))
+    # A layer that sees its neighbours alone has found out little about the question.
+    everywhere = [number for number, layer in enumerate(layers, start=1) if window(layer) is None]
+    return config.resolve_layers(len(layers), everywhere)
 
 
 def _labels(

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from blockskim.attention import AttentionRows, Bias
+from blockskim.attention import AttentionRows
 from blockskim.blocks import BlockLayout, surviving_blocks
 from blockskim.encoders import EncoderAdapter
 from blockskim.inputs import Bags, LayerView
 from blockskim.judge import Judge
 from blockskim.packed_attention import attend_packed, padded_rows
+from blockskim.placement import Placement, depends_on_positions
 from blockskim.pruning import biases_of_heads
 from blockskim.question import question_tokens
 from blockskim.ready import ReadyLayer
@@ -287,13 +288,18 @@ def _encode_group(
     device = inputs[0].device
     lengths = packing.counts.tolist()
     hidden = _embed(encoder, adapter, packing, inputs, padded_rows(lengths))
-    biases, row_bias = _biases(encoder, adapter, packing, device)
+    placement = _placement(encoder, adapter, packing, len(hidden), device)
+    modules = adapter.layers(encoder)
     _, documents = np.unique(documents, return_inverse=True)
     num_documents = int(documents.max()) + 1
     for number, layer in enumerate(layers, start=1):
         asked = number in thresholds and len(packing.starts) > 0
         wants_rows = asked and judges[number].wants_attention
         query, key, value = layer.project(hidden)
+        biases, row_bias = None, None
+        if placement is not None:
+            query, key = placement.rotate(modules[number - 1], query, key)
+            biases, row_bias = placement.biases(modules[number - 1]), placement.bias(modules[number - 1])
         own, own_row_bias = biases_of_heads(biases, row_bias, heads.get(number))
         attended, log_sum_exp = attend_packed(query, key, value, layer.scale, lengths, own, wants_rows)
         context = attended.flatten(1)
@@ -318,9 +324,9 @@ def _encode_group(
                 index = torch.from_numpy(filled).to(device)
                 hidden, context = hidden.index_select(0, index), context.index_select(0, index)
                 if number < len(layers):
-                    biases, row_bias = _biases(encoder, adapter, packing, device)
+                    placement = _placement(encoder, adapter, packing, len(hidden), device)
         hidden = layer.finish(context, hidden)
-    return hidden
+    return hidden if adapter.leave is None else adapter.leave(encoder, hidden)
 
 
 def _embed(
@@ -395,16 +401,15 @@ def _drop(
     packing.question = places[packing.question].clip(0)
 
 
-def _biases(
-    encoder: PreTrainedModel, adapter: EncoderAdapter, packing: _Packing, device: torch.device
-) -> tuple[list[Tensor] | None, Bias | None]:
-    """Position biases of each sequence, and between any packed tokens, for families that have them."""
-    position_bias = adapter.position_bias
-    if position_bias is None:
-        return None, None
-    positions = torch.from_numpy(packing.positions).to(device)
-
-    def between(rows: Tensor, columns: Tensor) -> Tensor:
-        return position_bias(encoder, positions[rows], positions[columns])
-
-    return [position_bias(encoder, part, part) for part in positions.split(packing.counts.tolist())], between
+def _placement(
+    encoder: PreTrainedModel, adapter: EncoderAdapter, packing: _Packing, rows: int, device: torch.device
+) -> Placement | None:
+    """Where the packed tokens stand, with rows of no meaning at the end; None for a family that doesn't ask."""
+    if not depends_on_positions(adapter):
+        return None
+    positions, counts = packing.positions, packing.counts[packing.counts > 0]
+    ends = counts.cumsum() - 1
+    span = int((positions[ends] - positions[ends - counts + 1]).max(initial=0))
+    tokens = torch.arange(len(positions), device=device)
+    filled = torch.from_numpy(np.pad(positions, (0, rows - len(positions)))).to(device)
+    return Placement(encoder, adapter, filled, tokens.split(packing.counts.tolist()), span)

@@ -57,18 +57,22 @@ class ReadyLayers:
         """The encoder's layers as its weights are now; see ``Watch`` for the changes that are noticed."""
         if self._watch is None or self._watch.changed():
             self.clear()
-            parts = [_plain_parts(adapter, layer) for layer in adapter.layers(encoder)]
-            self._watch = watch(adapter.layers(encoder))
-            self._layers = [
-                _as_it_is(adapter, layer) if part is None else _ready(part, adapter, layer)
-                for layer, part in zip(adapter.layers(encoder), parts, strict=True)
-            ]
+            layers = adapter.layers(encoder)
+            # A module that runs as several layers is made ready once.
+            modules = list(dict.fromkeys(layers))
+            parts = [_plain_parts(adapter, layer) for layer in modules]
+            self._watch = watch(modules)
+            made = {
+                layer: _as_it_is(adapter, layer) if part is None else _ready(part, adapter, layer)
+                for layer, part in zip(modules, parts, strict=True)
+            }
+            self._layers = [made[layer] for layer in layers]
         return self._layers
 
     @property
     def num_bytes(self) -> int:
         """Size of the weights that were copied."""
-        return sum(layer.num_bytes for layer in self._layers)
+        return sum(layer.num_bytes for layer in {id(layer): layer for layer in self._layers}.values())
 
     def clear(self) -> None:
         """Forget the layers, and free their memory."""

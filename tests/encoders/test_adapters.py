@@ -2,9 +2,13 @@ import pytest
 import torch
 from torch import nn
 
+from blockskim.config import SkimConfig
 from blockskim.encoders import adapter_for, supported_types
 from blockskim.errors import ModelError
+from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.placement import Placement
 from blockskim.predictor import LayerWidths
+from layers_by_hand import layers_of
 from strategies import every_family
 from tiny_models import FAMILIES, SIZES, dense_model, make_batch, new_dense_model
 
@@ -32,7 +36,7 @@ def test_an_unsupported_family_is_refused_with_those_that_are():
 def test_layers_first_to_last(family):
     layers = adapter_for(family).layers(encoder_of(family))
     assert len(layers) == SIZES["num_hidden_layers"]
-    assert list(layers) == list(encoder_of(family).encoder.layer)
+    assert list(layers) == layers_of(dense_model(family))
 
 
 @every_family
@@ -60,12 +64,18 @@ def test_the_pieces_of_a_layer_make_up_the_layer(family, number):
         layer = adapter.layers(encoder_of(family))[number]
         # Tokens in any leading shape: packed, without a batch.
         query, key, value = adapter.project(layer, states[number][0])
+        places = torch.arange(len(query))
+        placement = Placement(encoder_of(family), adapter, places, [places], len(places) - 1)
+        query, key = placement.rotate(layer, query, key)
         scores = torch.einsum("qhd,khd->hqk", query, key) * adapter.scale(layer)
-        if adapter.position_bias is not None:
-            places = torch.arange(len(query))
-            scores = scores + adapter.position_bias(encoder_of(family), places, places)
+        biases = placement.biases(layer)
+        if biases is not None:
+            scores = scores + biases[0]
         context = torch.einsum("hqk,khd->qhd", scores.softmax(-1), value).flatten(1)
-        close(adapter.finish(layer, context, states[number][0]), states[number + 1][0])
+        found = adapter.finish(layer, context, states[number][0])
+        if number == 2 and adapter.leave is not None:
+            found = adapter.leave(encoder_of(family), found)
+        close(found, states[number + 1][0])
 
 
 @every_family
@@ -76,12 +86,14 @@ def test_widths_and_linear_layers_are_those_of_the_layer(family):
     before, after = adapter.linears(layer)
     listed = {id(module) for module in (*before, *after)}
     assert listed == {id(module) for module in layer.modules() if isinstance(module, nn.Linear)}
-    assert len(before) == 3
-    assert [module.out_features for module in after] == [32, 48, 32]
+    assert sum(module.out_features for module in before) == 3 * 32
+    # A gated feed-forward part is as wide again.
+    assert [module.out_features for module in after] == [32, 96 if family == "modernbert" else 48, 32]
     embedding = {
         id(module)
-        for name, module in encoder_of(family).named_modules()
-        if isinstance(module, nn.Linear) and not name.startswith(("encoder.", "pooler"))
+        for module in encoder_of(family).modules()
+        if isinstance(module, nn.Linear)
+        and not any(module is part for layer in layers_of(dense_model(family)) for part in layer.modules())
     }
     assert {id(module) for module in adapter.embedding_linears(encoder_of(family))} == embedding
 
@@ -103,7 +115,11 @@ def test_attention_dropout_can_be_set(family):
     adapter = adapter_for(family)
     first, second, _ = adapter.layers(dense.base_model)
     adapter.set_attention_dropout(first, 0.0)
-    assert (adapter.attention_dropout(first), adapter.attention_dropout(second)) == (0.0, 0.1)
+    # Layers that share their weights share this, too.
+    assert (adapter.attention_dropout(first), adapter.attention_dropout(second)) == (
+        0.0,
+        0.0 if second is first else 0.1,
+    )
 
 
 def test_only_mpnet_has_a_position_bias():
@@ -119,3 +135,17 @@ def test_mpnet_bias_is_that_of_transformers_for_any_positions():
         assert torch.equal(bias(encoder, places, places), expected[:, places][..., places])
         rows, columns = places[None, :3].expand(2, 3), places[None, 2:].expand(2, 3)
         assert torch.equal(bias(encoder, rows, columns)[1], expected[:, places[:3]][..., places[2:]])
+
+
+def test_a_model_as_deep_as_bert_large_skims_to_the_dense_logits():
+    large = {"num_hidden_layers": 24, "num_attention_heads": 16, "hidden_size": 32, "initializer_range": 0.05}
+    dense = new_dense_model("bert", **large)
+    model = BlockSkimForQuestionAnswering.from_backbone(dense, SkimConfig.paper(block_size=8)).eval()
+    batch = make_batch("bert", LENGTHS, padding=2)
+    assert model.skim_layers == tuple(range(1, 24))
+    assert model.predictors["23"].branches["tiles"][0].in_channels == 16
+    with torch.no_grad():
+        expected = dense(**batch.without_context()).start_logits[batch.real]
+        close(model.skim(**batch.inputs, thresholds=0.0, judge_all=True).start_logits[batch.real], expected)
+        masked = model(**batch.inputs, thresholds=0.5).start_logits
+    close(model.skim(**batch.inputs, thresholds=0.5).start_logits[batch.real], masked[batch.real])

@@ -3,7 +3,6 @@
 import io
 import json
 import math
-import random
 from dataclasses import replace
 
 import pytest
@@ -12,7 +11,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 from transformers import AutoModelForQuestionAnswering, TrainerCallback
 
-from blockskim.data.examples import Answer, Example
+from blockskim.data.examples import Example
 from blockskim.data.windows import make_windows
 from blockskim.errors import BlockSkimError, ConfigError, DataError
 from blockskim.evaluation import evaluate, evaluate_windows
@@ -20,8 +19,9 @@ from blockskim.modeling import BlockSkimForQuestionAnswering
 from blockskim.training import train as training
 from blockskim.training.calibration import calibrate
 from blockskim.training.recipe import Recipe
+from synthetic_task import examples
 from tiny_models import new_dense_model
-from tiny_tokenizers import WORDS, word_piece
+from tiny_tokenizers import word_piece
 
 RECIPE = Recipe.from_dict(
     {
@@ -36,21 +36,6 @@ RECIPE = Recipe.from_dict(
         "eval_steps": 20,
     }
 )
-
-
-def examples(count, seed):
-    choose = random.Random(seed)
-    words = [word for word in WORDS if word.isalpha()]
-    found = []
-    for number in range(count):
-        tokens = [choose.choice(words) for _ in range(choose.randint(30, 60))]
-        place = choose.randrange(len(tokens))
-        tokens[place] = "2024"
-        context = " ".join(tokens)
-        answer = Answer("2024", context.index("2024"))
-        metadata = (("format", "squad"), ("version", "1.1"))
-        found.append(Example(str(number), "when ?", context, (answer,), ("2024",), metadata=metadata))
-    return found
 
 
 @pytest.fixture(scope="module")

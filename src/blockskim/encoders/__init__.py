@@ -1,12 +1,18 @@
 """Encoder families that Block-Skim attaches to: one thin adapter each, found by the config's ``model_type``."""
 
-from blockskim.encoders import bert, mpnet
-from blockskim.encoders.adapter import EncoderAdapter
+from blockskim.encoders import albert, bert, distilbert, modernbert, mpnet
+from blockskim.encoders.adapter import EncoderAdapter, QaHead
 from blockskim.errors import ModelError
 
-__all__ = ["EncoderAdapter", "adapter_for", "supported_types"]
+__all__ = ["EncoderAdapter", "QaHead", "adapter_for", "supported_types"]
 
-_ADAPTERS = (bert.ADAPTER, mpnet.ADAPTER)
+_ADAPTERS = (
+    bert.ADAPTER,
+    mpnet.ADAPTER,
+    albert.ADAPTER,
+    distilbert.ADAPTER,
+    modernbert.ADAPTER,
+)
 
 
 def supported_types() -> tuple[str, ...]:

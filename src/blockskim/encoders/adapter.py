@@ -4,12 +4,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from blockskim.encoders.post_norm import PostNormParts
 from blockskim.predictor import LayerWidths
 
 Projection = tuple[Tensor, Tensor, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class QaHead:
+    """The question-answering head of transformers' model of a family.
+
+    Attributes:
+        outputs: attribute of the QA model that is the linear layer with the logits.
+        transform: attribute of the module between the encoder and that layer; None for none.
+        build: (config of the encoder) -> such a module with new weights.
+    """
+
+    outputs: str = "qa_outputs"
+    transform: str | None = None
+    build: Callable[[PreTrainedConfig], nn.Module] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +36,8 @@ class EncoderAdapter:
 
     Attributes:
         model_types: the ``model_type`` values of the configs it serves.
-        layers: the layers of an encoder, first to last.
+        layers: the layers of an encoder in the order in which they run. A module that runs several times stands there
+            several times.
         embed: (encoder, input_ids, token_type_ids or None, positions) -> hidden states entering the first layer.
             ``positions`` count the real tokens of a sequence from 0. Shapes: (batch, tokens), result
             (batch, tokens, hidden).
@@ -36,8 +52,17 @@ class EncoderAdapter:
         set_attention_dropout: (layer, probability) changes it.
         position_bias: (encoder, row positions, column positions) -> what is added to the scores of every layer, or
             None for a family without. Shapes: (..., rows), (..., columns) to (..., heads, rows, columns).
+        rotary_base: (layer) -> base of the rotary embeddings by which queries and keys turn, or None for a family
+            without. ``project`` gives them unturned.
+        window: (layer) -> how many positions a token sees to either side, None for a layer that sees everything; or
+            None for a family without windows.
+        leave: (encoder, hidden) -> what becomes of the states that left the last layer, token by token; None for
+            nothing. Shape: (..., hidden)
         parts: (layer) -> its parts, so that inference can run them faster than ``project`` and ``finish`` do; None for
             a family with another kind of layer.
+        qa_head: the QA head of transformers' model.
+        check: raises ModelError for a config that calls for what the adapter doesn't know; None for a family in which
+            there is no such config.
     """
 
     model_types: tuple[str, ...]
@@ -52,7 +77,12 @@ class EncoderAdapter:
     attention_dropout: Callable[[nn.Module], float]
     set_attention_dropout: Callable[[nn.Module, float], None]
     position_bias: Callable[[PreTrainedModel, Tensor, Tensor], Tensor] | None = None
+    rotary_base: Callable[[nn.Module], float] | None = None
+    window: Callable[[nn.Module], int | None] | None = None
+    leave: Callable[[PreTrainedModel, Tensor], Tensor] | None = None
     parts: Callable[[nn.Module], PostNormParts] | None = None
+    qa_head: QaHead = QaHead()
+    check: Callable[[PreTrainedConfig], None] | None = None
 
 
 def split_heads(states: Tensor, head_dim: int) -> Tensor:

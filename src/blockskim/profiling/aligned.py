@@ -12,11 +12,14 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from blockskim.blocks import token_indices
+from blockskim.encoders import EncoderAdapter
 from blockskim.flops import LayerCost
 from blockskim.inputs import Attention, LayerView
 from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.placement import Placement, depends_on_positions
 from blockskim.predictor import keep_probabilities, predictor_cost
 from blockskim.question import question_tokens
 
@@ -122,12 +125,17 @@ def skim_aligned(
     judged: dict[int, Tensor] = {}
     for number, layer in enumerate(adapter.layers(encoder), start=1):
         widths.append(batch.mask.shape[1])
-        query, key, value = (part.transpose(1, 2) for part in adapter.project(layer, batch.hidden))
+        query, key, value = adapter.project(layer, batch.hidden)
         bias = None
-        if adapter.position_bias is not None:
-            bias = adapter.position_bias(encoder, batch.positions, batch.positions)
-            if number in model.places_in_bias():
+        if depends_on_positions(adapter):
+            placement = _placement(encoder, adapter, batch.positions)
+            turned = placement.rotate(layer, query.flatten(0, 1), key.flatten(0, 1))
+            query, key = (part.unflatten(0, batch.positions.shape) for part in turned)
+            biases = placement.biases(layer)
+            bias = None if biases is None else biases[0]
+            if bias is not None and number in model.places_in_bias():
                 bias = bias[:, model.places_in_bias()[number]]
+        query, key, value = (part.transpose(1, 2) for part in (query, key, value))
         scores_mask = _scores_mask(batch.mask, bias, query.dtype)
         judges = thresholds.get(number, 0.0) > 0 and bool(batch.alive.any())
         if judges:
@@ -152,13 +160,20 @@ def skim_aligned(
             if not torch.equal(stays, batch.alive):
                 batch = _drop(batch, stays)
             kept[number] = int(stays.sum())
-    logits = model.qa_outputs(batch.hidden).float().masked_fill(~batch.mask[..., None], -torch.inf)
+    hidden = batch.hidden if adapter.leave is None else adapter.leave(encoder, batch.hidden)
+    logits = model.answer_logits(hidden).float().masked_fill(~batch.mask[..., None], -torch.inf)
     full = torch.full((*input_ids.shape, 2), -torch.inf, device=logits.device)
     # Padding may repeat the places of real tokens, so it goes where nothing is written.
     samples = torch.arange(len(mask), device=mask.device)[:, None].expand_as(batch.mask)
     full[samples[batch.mask], batch.origins[batch.mask]] = logits[batch.mask]
     start_logits, end_logits = full.unbind(-1)
     return AlignedResult(start_logits, end_logits, tuple(widths), kept, judged, question_exists.sum(-1))
+
+
+def _placement(encoder: PreTrainedModel, adapter: EncoderAdapter, positions: Tensor) -> Placement:
+    """Where the tokens of a padded batch stand. Shape: (batch, tokens)."""
+    tokens = torch.arange(positions.numel(), device=positions.device).view(positions.shape)
+    return Placement(encoder, adapter, positions.flatten(), [tokens], int(positions.max()))
 
 
 def aligned_flops(model: BlockSkimForQuestionAnswering, result: AlignedResult) -> int:

@@ -12,7 +12,7 @@ from transformers import AutoModelForQuestionAnswering, PreTrainedModel
 
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError
-from blockskim.flops import dense_flops, model_cost
+from blockskim.flops import dense_flops, linears_in, model_cost
 from blockskim.inference import Thresholds
 from blockskim.modeling import BlockSkimForQuestionAnswering
 from blockskim.profiling.contenders import (
@@ -95,7 +95,10 @@ def transformers_model(model: BlockSkimForQuestionAnswering, attention: str) -> 
         keep = [head - 1 for head in model.heads_of(number)]
         prune_layer(model.adapter, model.adapter.layers(dense.base_model)[number - 1], keep)
     dense.base_model.load_state_dict(model.encoder.state_dict(), assign=True)
-    dense.qa_outputs.load_state_dict(model.qa_outputs.state_dict(), assign=True)
+    head = model.adapter.qa_head
+    getattr(dense, head.outputs).load_state_dict(model.qa_outputs.state_dict(), assign=True)
+    if head.transform is not None and model.qa_transform is not None:
+        getattr(dense, head.transform).load_state_dict(model.qa_transform.state_dict(), assign=True)
     result: PreTrainedModel = dense.to(model.device)
     return result.eval()
 
@@ -117,9 +120,9 @@ def dense_contender(name: str, dense: PreTrainedModel, pad_to: int | None, train
 def _dense_work(dense: PreTrainedModel) -> Callable[[Inputs], Work]:
     """What a dense model computes on padded input."""
     parts: Any = dense
-    head = parts.qa_outputs
-    assert isinstance(head, nn.Linear)
-    cost = model_cost(parts.base_model, adapter_for(parts.config.model_type), head)
+    adapter = adapter_for(parts.config.model_type)
+    head = [getattr(parts, name) for name in (adapter.qa_head.transform, adapter.qa_head.outputs) if name is not None]
+    cost = model_cost(parts.base_model, adapter, linears_in(head))
 
     def work(inputs: Inputs) -> Work:
         batch, tokens = inputs["input_ids"].shape

@@ -34,6 +34,9 @@ from blockskim.training.trainer import SkimTrainer
 
 RECIPE_FILE = "recipe.json"
 CHECKPOINTS = "checkpoints"
+# What dropout is called in the configs of the families.
+HIDDEN_DROPOUTS = ("hidden_dropout_prob", "dropout", "embedding_dropout", "mlp_dropout")
+ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
 
 
 def train(
@@ -212,12 +215,13 @@ def _start(base: str | Path, recipe: Recipe, console: Console | None) -> BlockSk
         if isinstance(layer, torch.nn.Dropout):
             layer.p = recipe.hidden_dropout
     config = model.config.encoder_config
-    for name, value in (
-        ("hidden_dropout_prob", recipe.hidden_dropout),
-        ("attention_probs_dropout_prob", recipe.attention_dropout),
+    for names, value in (
+        (HIDDEN_DROPOUTS, recipe.hidden_dropout),
+        (ATTENTION_DROPOUTS, recipe.attention_dropout),
     ):
-        if hasattr(config, name):
-            setattr(config, name, value)
+        for name in names:
+            if hasattr(config, name):
+                setattr(config, name, value)
     for part in model.adapter.layers(model.encoder):
         model.adapter.set_attention_dropout(part, recipe.attention_dropout)
     return model

@@ -146,6 +146,7 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     """Parameters by learning rate and weight decay."""
     rates = {
         "qa_outputs": recipe.head_learning_rate,
+        "qa_transform": recipe.head_learning_rate,
         "predictors": recipe.predictor_learning_rate or recipe.head_learning_rate,
     }
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
