@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_task import examples, save_encoder
 from transformers import AutoModelForQuestionAnswering, TrainerCallback
 
 from blockskim.data.collate import training_collator
@@ -22,6 +21,8 @@ from blockskim.training import train as training
 from blockskim.training.distillation import load_teacher, token_types
 from blockskim.training.distillation_settings import DistillationSettings
 from blockskim.training.recipe import Recipe
+from synthetic_task import examples
+from tiny_encoders import save_encoder
 from tiny_tokenizers import fixed_tokenizer, word_piece
 
 RECIPE = Recipe.from_dict(

@@ -7,7 +7,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_task import examples, save_encoder
 
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSettings
@@ -18,6 +17,8 @@ from blockskim.training import train as training
 from blockskim.training.head_pruning import answerable_windows, head_importance, least_important, save_pruned
 from blockskim.training.recipe import Recipe
 from strategies import every_family
+from synthetic_task import examples
+from tiny_encoders import save_encoder
 from tiny_models import make_batch, new_skim_model
 from tiny_tokenizers import word_piece
 

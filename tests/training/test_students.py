@@ -5,7 +5,6 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_task import examples, save_encoder
 from torch import nn
 from transformers import AutoModel, AutoModelForQuestionAnswering
 
@@ -17,6 +16,8 @@ from blockskim.training import train as training
 from blockskim.training.recipe import Recipe
 from blockskim.training.students import choose_layers, make_student
 from strategies import every_family
+from synthetic_task import examples
+from tiny_encoders import save_encoder
 from tiny_models import dense_model, make_batch, new_dense_model, new_skim_model
 from tiny_tokenizers import word_piece
 

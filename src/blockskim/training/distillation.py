@@ -48,7 +48,8 @@ class Teacher:
     def identity(self) -> dict[str, str]:
         """Its name and a digest of its weights, by which a resumed run knows it again, wherever it lies."""
         digest = hashlib.sha256()
-        for part in (self.model.encoder, self.model.qa_outputs):
+        parts = (self.model.encoder, self.model.qa_transform, self.model.qa_outputs)
+        for part in (part for part in parts if part is not None):
             for name, value in part.state_dict().items():
                 digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
                 digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())

@@ -94,7 +94,10 @@ def _plain(base: str | Path) -> PreTrainedModel:
         )
     dense: Any = AutoModelForQuestionAnswering.from_config(copy.deepcopy(model.encoder.config), dtype=model.dtype)
     dense.base_model.load_state_dict(model.encoder.state_dict())
-    dense.qa_outputs.load_state_dict(model.qa_outputs.state_dict())
+    head = model.adapter.qa_head
+    getattr(dense, head.outputs).load_state_dict(model.qa_outputs.state_dict())
+    if head.transform is not None and model.qa_transform is not None:
+        getattr(dense, head.transform).load_state_dict(model.qa_transform.state_dict())
     result: PreTrainedModel = dense
     return result
 
