@@ -261,6 +261,17 @@ def test_predictors_alone_are_trained_on_a_block_skim_model_with_others(trained,
     assert answers[0] == answers[1] == answers[2]
 
 
+def test_predictors_alone_go_on_from_what_they_know_where_they_fit_the_recipe(trained, tmp_path):
+    recipe = RECIPE.replace(predictors_only=True, epochs=1, eval_steps=0, head_learning_rate=1e-7)
+    training.train(trained[0], examples(16, 3), [], tmp_path / "on", recipe, device="cpu")
+    before, after = (load_file(folder / "model.safetensors") for folder in (trained[0], tmp_path / "on"))
+    learned = [name for name in before if name.startswith("predictors.")]
+    assert learned
+    for name, value in before.items():
+        assert torch.allclose(after[name], value, atol=1e-5), name
+    assert any(not torch.equal(after[name], before[name]) for name in learned)
+
+
 def test_predictors_alone_are_trained_on_a_model_that_answers(tmp_path):
     tokenizer = word_piece()
     dense = new_dense_model("bert", vocab_size=len(tokenizer), initializer_range=0.05)

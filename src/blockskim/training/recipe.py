@@ -26,8 +26,8 @@ class Recipe:
         skim: blocks, predictors and the weights of the skim loss.
         windows: how contexts are cut.
         distillation: what is learned from a teacher, if there is one, and from the model's own dense run.
-        predictors_only: leave encoder and QA head as they are and train new predictors alone, so that what the model
-            answers without skimming does not change.
+        predictors_only: leave encoder and QA head as they are and train the predictors alone, so that what the model
+            answers without skimming does not change: those that it has, or new ones where the recipe calls for others.
         label_evidence: whether blocks of sentences that support the answer (HotpotQA) count as relevant, as in the
             paper, or only those of the answer itself.
         drop_share: share of the steps in which blocks are really dropped, as at inference, but none with an answer.

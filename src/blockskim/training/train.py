@@ -202,7 +202,7 @@ def _start(base: str | Path, recipe: Recipe, console: Console | None) -> BlockSk
         others = model.built_otherwise(recipe.skim)
         if others and console is not None:
             console.print(f"new predictors, since the recipe has another {', '.join(others)}")
-        if recipe.predictors_only or others:
+        if others:
             model = BlockSkimForQuestionAnswering.from_backbone(model, recipe.skim)
         else:
             model.skim_config = recipe.skim
