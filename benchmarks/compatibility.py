@@ -346,12 +346,13 @@ def speedups(results: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
     Without a base it is the first variant's dense run that all are compared with.
     """
     records = results["records"]
-    first = next((item for item in records if item["variant"] == "base"), records[0] if records else None)
+    bases = [item for item in records if item["variant"] == "base"] or list(records[:1])
     return {
         item["variant"]: (
-            first["dense"]["flops_per_example"] / item["dense"]["flops_per_example"],
-            first["dense"]["flops_per_example"] / item["skimming"]["flops_per_example"],
+            base["dense"]["flops_per_example"] / item["dense"]["flops_per_example"],
+            base["dense"]["flops_per_example"] / item["skimming"]["flops_per_example"],
         )
+        for base in bases[:1]
         for item in records
     }
 
