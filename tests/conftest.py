@@ -34,6 +34,13 @@ def pytest_configure(config: pytest.Config) -> None:
         torch.set_num_threads(1)
 
 
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Takes back the threads that a command under test asked for: with two processes they would wait for each other."""
+    torch = sys.modules.get("torch")
+    if _WORKER and torch is not None and torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skips what needs a CUDA device where there is none."""
     if item.get_closest_marker("cuda"):
