@@ -59,7 +59,10 @@ def test_a_student_runs_the_layers_that_it_got(family, kind, tmp_path):
         expected = whole(**batch.without_context(), output_hidden_states=True)
         found = student.eval()(**batch.without_context())
     if kind == "encoder":
-        close(found.last_hidden_state[batch.real], expected.hidden_states[-1][batch.real])
+        # Some families have a norm behind the last layer.
+        left = expected.hidden_states[-1]
+        left = left if adapter.leave is None else adapter.leave(whole.encoder, left)
+        close(found.last_hidden_state[batch.real], left[batch.real])
     else:
         close(found.start_logits[batch.real], expected.start_logits[batch.real])
         close(found.end_logits[batch.real], expected.end_logits[batch.real])
