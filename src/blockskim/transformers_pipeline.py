@@ -120,7 +120,7 @@ def register_pipeline() -> None:
     """
     if PIPELINE_REGISTRY.supported_tasks.get(TASK, {}).get("impl") is QuestionAnsweringPipeline:
         return
-    # Releases from 5.9 or so refuse the task by name before they look whether someone registered it again.
+    # Some releases (5.23) refuse the task by name before they look whether someone registered it again.
     getattr(pipelines, "REMOVED_TASKS", {}).pop(TASK, None)
     PIPELINE_REGISTRY.register_pipeline(
         TASK,

@@ -22,7 +22,8 @@ LOSSES = (0.0, *np.geomspace(5e-4, 0.3, 60).tolist())
 
 OVERHEAD = 0.02
 """What asking the predictor of one layer costs beyond its arithmetic, as a share of a dense run: about what was
-measured for the shipped model on two cores (docs/performance.md)."""
+measured for predictors of kind ``attended`` on two cores, 32 windows at a time (docs/performance.md); those of kind
+``match`` cost more, and all do at batch size 1."""
 
 
 @dataclass(frozen=True, slots=True)
