@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
 
 
 class ByHand(NamedTuple):
@@ -46,6 +47,15 @@ def run_layer(dense: Any, number: int, hidden: Tensor, places: list[int]) -> ByH
             mask = torch.where(distance.abs() <= dense.config.sliding_window, 0.0, -torch.inf)
         attention = layer.attn(layer.attn_norm(hidden), angles, mask)[1]
         return ByHand(layer(hidden, mask, angles), attention)
+    if dense.config.model_type == "deberta-v2":
+        encoder = dense.base_model.encoder
+        positions = torch.tensor(places)
+        distance = make_log_bucket_position(
+            positions[:, None] - positions, encoder.position_buckets, encoder.max_relative_positions
+        )
+        mask = torch.ones(1, 1, len(places), len(places))
+        embeddings = encoder.get_rel_embedding()
+        return ByHand(*layer(hidden, mask, None, distance.long()[None], embeddings, output_attentions=True))
     return ByHand(layer(hidden), layer.attention(hidden)[1])
 
 

@@ -68,6 +68,20 @@ FAMILIES = {
         token_types=False,
         names={"hidden_dropout_prob": "mlp_dropout", "attention_probs_dropout_prob": "attention_dropout"},
     ),
+    # As version 3 has it, with so few buckets that far tokens share them.
+    "deberta-v2": Family(
+        {
+            "relative_attention": True,
+            "position_buckets": 8,
+            "max_relative_positions": -1,
+            "norm_rel_ebd": "layer_norm",
+            "share_att_key": True,
+            "pos_att_type": ["p2c", "c2p"],
+            "position_biased_input": False,
+            "type_vocab_size": 0,
+        },
+        token_types=False,
+    ),
 }
 SIZES = {
     "vocab_size": 60,

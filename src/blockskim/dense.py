@@ -112,9 +112,9 @@ def encode_dense(
         query, key, value = adapter.project(layer, hidden)
         bias, row_bias = None, None
         if placement is not None:
-            turned = placement.rotate(layer, query.flatten(0, 1), key.flatten(0, 1))
-            query, key = (part.unflatten(0, (batch, tokens)) for part in turned)
-            bias, row_bias = _only(placement.biases(layer)), placement.bias(layer)
+            placed = placement.of(layer, query.flatten(0, 1), key.flatten(0, 1), adapter.scale(layer))
+            query, key = (part.unflatten(0, (batch, tokens)) for part in (placed.query, placed.key))
+            bias, row_bias = None if placed.biases is None else placed.biases[0], placed.between
         dropout = adapter.attention_dropout(layer) if layer.training else 0.0
         biases, own_row_bias = biases_of_heads(None if bias is None else [bias], row_bias, heads.get(number))
         own_bias = None if biases is None else biases[0]
@@ -217,11 +217,10 @@ def _placement(
         return None
     # Only differences of positions matter to attention, and those are the same in every sample.
     places = torch.arange(tokens, device=device)
-    return Placement(encoder, adapter, places.repeat(batch), [places[None]], tokens - 1)
-
-
-def _only(biases: list[Tensor] | None) -> Tensor | None:
-    return None if biases is None else biases[0]
+    group = places[None]
+    if adapter.relative is not None:  # it asks for the content of every sample, too
+        group = torch.arange(batch * tokens, device=device).view(batch, tokens)
+    return Placement(encoder, adapter, places.repeat(batch), [group], tokens - 1)
 
 
 def _attend(

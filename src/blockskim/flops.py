@@ -20,14 +20,16 @@ class LayerCost:
     """Operations of one layer.
 
     Attributes:
-        before: a token, in the projections before attention.
+        before: a token, in the projections before attention, and in scores with relative positions.
         pair: a pair of tokens, in attention.
         after: a token, in the output projection and feed-forward part.
+        fixed: a run, in the projection of relative positions. Every sample is counted as if it ran alone.
     """
 
     before: int
     pair: int
     after: int
+    fixed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,19 @@ def model_cost(encoder: PreTrainedModel, adapter: EncoderAdapter, head: Sequence
     for layer in adapter.layers(encoder):
         before, after = adapter.linears(layer)
         widths = adapter.widths(layer)
-        layers.append(LayerCost(linear_flops(before), 4 * widths.heads * widths.head_dim, linear_flops(after)))
+        attended = widths.heads * widths.head_dim
+        terms = (
+            [] if adapter.relative is None else [part for part in adapter.relative.linears(layer) if part is not None]
+        )
+        numbers = adapter.relative.count(encoder) if adapter.relative is not None and terms else 0
+        layers.append(
+            LayerCost(
+                linear_flops(before) + len(terms) * numbers * 2 * attended,
+                4 * attended,
+                linear_flops(after),
+                numbers * linear_flops(terms),
+            )
+        )
     return ModelCost(tuple(layers), linear_flops(adapter.embedding_linears(encoder)), linear_flops(head))
 
 
@@ -80,7 +94,8 @@ def dense_flops(cost: ModelCost, lengths: NDArray[np.integer]) -> NDArray[np.int
     """
     tokens = lengths.astype(np.int64)
     each = cost.embedding + cost.head + sum(layer.before + layer.after for layer in cost.layers)
-    return tokens * each + tokens**2 * sum(layer.pair for layer in cost.layers)
+    fixed = (tokens > 0) * sum(layer.fixed for layer in cost.layers)
+    return fixed + tokens * each + tokens**2 * sum(layer.pair for layer in cost.layers)
 
 
 def skim_flops(cost: ModelCost, uses: Mapping[int, LayerUse], lengths: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -97,7 +112,7 @@ def skim_flops(cost: ModelCost, uses: Mapping[int, LayerUse], lengths: NDArray[n
     tokens = lengths.astype(np.int64)
     total = tokens * cost.embedding
     for number, layer in enumerate(cost.layers, start=1):
-        total = total + tokens * layer.before + tokens**2 * layer.pair
+        total = total + (tokens > 0) * layer.fixed + tokens * layer.before + tokens**2 * layer.pair
         if number in uses:
             total = total + uses[number].judging.astype(np.int64)
             tokens = uses[number].left.astype(np.int64)

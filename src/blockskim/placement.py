@@ -1,17 +1,37 @@
 """Where tokens stand in their input, and what the attention of a family makes of it.
 
-Some families rotate queries and keys by their position, add a bias to the scores that depends on the distance, or let
-a layer see no further than a window. Positions are always those of the whole input: what was dropped leaves gaps.
+Some families rotate queries and keys by their position, add to the scores what depends on the distance (and perhaps on
+content), or let a layer see no further than a window. Positions are always those of the whole input: what was dropped
+leaves gaps.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from blockskim.attention import Bias
-from blockskim.encoders import EncoderAdapter
+from blockskim.attention import Bias, take_rows
+from blockskim.encoders import EncoderAdapter, RelativeAttention
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Queries and keys of a layer with all that positions do to them.
+
+    Attributes:
+        query: rotated, in families that do. Shape: (tokens, heads, head_dim)
+        key: likewise.
+        biases: what is added to the scores within each group; None for nothing.
+            Shape: (..., heads or 1, length, length) each
+        between: the same between any tokens, named by flat indices.
+    """
+
+    query: Tensor
+    key: Tensor
+    biases: list[Tensor] | None
+    between: Bias | None
 
 
 class Placement:
@@ -34,8 +54,7 @@ class Placement:
             encoder: the transformers encoder.
             adapter: of its family.
             positions: in its input, of every token. Shape: (tokens,)
-            groups: flat indices of the tokens that attend to each other, all groups together or one after the other.
-                Shape: (..., length) each
+            groups: flat indices of the tokens that attend to each other. Shape: (..., length) each
             span: the largest distance between positions that attend to each other.
         """
         self._encoder = encoder
@@ -45,57 +64,78 @@ class Placement:
         self._span = span
         self._rotations: dict[float, tuple[Tensor, Tensor]] = {}
         self._biases: dict[int | None, list[Tensor]] = {}
+        self._numbers: list[Tensor] | None = None
 
-    def rotate(self, layer: nn.Module, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
-        """Rotate queries and keys by their positions, in families that do. Shapes: (tokens, heads, head_dim)."""
-        if self._adapter.rotary_base is None:
-            return query, key
-        base = self._adapter.rotary_base(layer)
-        if base not in self._rotations:
-            self._rotations[base] = rotation(self._positions, base, query.shape[-1])
-        return rotated(query, *self._rotations[base]), rotated(key, *self._rotations[base])
+    def of(self, layer: nn.Module, query: Tensor, key: Tensor, scale: float) -> Placed:
+        """What positions do in a layer.
 
-    def bias(self, layer: nn.Module) -> Bias | None:
-        """What is added to the scores of a layer between any tokens, named by flat indices; None for nothing."""
-        between = self._between(layer)
-        if between is None:
-            return None
-        return lambda rows, columns: between(self._positions[rows], self._positions[columns])
-
-    def biases(self, layer: nn.Module) -> list[Tensor] | None:
-        """The same within each group; None for nothing. Shape: (..., heads or 1, length, length) each."""
-        between = self._between(layer)
-        if between is None:
-            return None
-        window = self._window(layer)
+        Args:
+            layer: of the encoder.
+            query: Shape: (tokens, heads, head_dim)
+            key: Shape: (tokens, heads, head_dim)
+            scale: factor that is still to be put on the products of queries and keys.
+        """
+        if self._adapter.rotary_base is not None:
+            base = self._adapter.rotary_base(layer)
+            if base not in self._rotations:
+                self._rotations[base] = rotation(self._positions, base, query.shape[-1])
+            query, key = (rotated(part, *self._rotations[base]) for part in (query, key))
+        if self._adapter.relative is not None:
+            return self._relative(self._adapter.relative, layer, query, key, scale)
+        bias = self._by_position(layer)
+        if bias is None:
+            return Placed(query, key, None, None)
+        window, positions = self._window(layer), self._positions
         if window not in self._biases:
-            places = [self._positions[group] for group in self._groups]
-            self._biases[window] = [between(place, place) for place in places]
-        return self._biases[window]
+            places = [positions[group] for group in self._groups]
+            self._biases[window] = [bias(place, place) for place in places]
+        return Placed(query, key, self._biases[window], lambda rows, columns: bias(positions[rows], positions[columns]))
 
     def _window(self, layer: nn.Module) -> int | None:
         """How far a layer sees, if there is anything further away."""
         window = None if self._adapter.window is None else self._adapter.window(layer)
         return None if window is None or window >= self._span else window
 
-    def _between(self, layer: nn.Module) -> Callable[[Tensor, Tensor], Tensor] | None:
-        """The bias as a function of positions.
-
-        Shapes: (..., rows), (..., columns) to (..., heads or 1, rows, columns)
-        """
+    def _by_position(self, layer: nn.Module) -> Bias | None:
+        """The bias as a function of positions, for families in which it is one; None for nothing."""
         window, encoder, position_bias = self._window(layer), self._encoder, self._adapter.position_bias
-        if window is not None and position_bias is not None:
-            return lambda rows, columns: position_bias(encoder, rows, columns) + window_bias(rows, columns, window)
-        if window is not None:
-            return lambda rows, columns: window_bias(rows, columns, window)
-        if position_bias is not None:
+        if position_bias is None:
+            return None if window is None else lambda rows, columns: window_bias(rows, columns, window)
+        if window is None:
             return lambda rows, columns: position_bias(encoder, rows, columns)
-        return None
+        return lambda rows, columns: position_bias(encoder, rows, columns) + window_bias(rows, columns, window)
+
+    def _relative(
+        self, relative: RelativeAttention, layer: nn.Module, query: Tensor, key: Tensor, scale: float
+    ) -> Placed:
+        """Terms between content and relative position: each token with each distance first, then those that occur."""
+        keys, queries = relative.project(self._encoder, layer)
+        # Shape: (tokens, heads, numbers) each
+        of_rows = None if keys is None else torch.einsum("thd,nhd->thn", query, keys) * scale
+        of_columns = (
+            None if queries is None else torch.einsum("thd,nhd->thn", key, queries) * self._adapter.scale(layer)
+        )
+        if of_rows is None and of_columns is None:
+            return Placed(query, key, None, None)
+
+        def between(rows: Tensor, columns: Tensor) -> Tensor:
+            numbers = relative.numbers(self._encoder, self._positions[rows], self._positions[columns])
+            return relative_bias(of_rows, of_columns, rows, columns, numbers)
+
+        if self._numbers is None:
+            places = [self._positions[group] for group in self._groups]
+            self._numbers = [relative.numbers(self._encoder, place, place) for place in places]
+        biases = [
+            relative_bias(of_rows, of_columns, group, group, numbers)
+            for group, numbers in zip(self._groups, self._numbers, strict=True)
+        ]
+        return Placed(query, key, biases, between)
 
 
 def depends_on_positions(adapter: EncoderAdapter) -> bool:
     """Whether attention in a family knows where tokens stand; in others the embedding alone does."""
-    return not (adapter.rotary_base is None and adapter.position_bias is None and adapter.window is None)
+    ways = (adapter.rotary_base, adapter.position_bias, adapter.window, adapter.relative)
+    return any(way is not None for way in ways)
 
 
 def rotation(positions: Tensor, base: float, head_dim: int) -> tuple[Tensor, Tensor]:
@@ -134,3 +174,33 @@ def window_bias(rows: Tensor, columns: Tensor, window: int) -> Tensor:
     far = (rows[..., :, None] - columns[..., None, :]).abs() > window
     bias = torch.zeros(far.shape, device=far.device).masked_fill_(far, -torch.inf)
     return bias.unsqueeze(-3)
+
+
+def relative_bias(
+    of_rows: Tensor | None, of_columns: Tensor | None, rows: Tensor, columns: Tensor, numbers: Tensor
+) -> Tensor:
+    """Sum of the terms between content and relative position.
+
+    Args:
+        of_rows: scores of each token with each distance, as a row of the scores. Shape: (tokens, heads, numbers)
+        of_columns: likewise, as a column. Shape: (tokens, heads, numbers)
+        rows: flat indices of tokens. Shape: (..., rows)
+        columns: likewise. Shape: (..., columns)
+        numbers: of the distance of each pair. Shape: (..., rows, columns)
+
+    Returns:
+        Shape: (..., heads, rows, columns)
+    """
+    terms = []
+    if of_rows is not None:
+        terms.append(_chosen(of_rows, rows, numbers))
+    if of_columns is not None:
+        terms.append(_chosen(of_columns, columns, numbers.transpose(-1, -2)).transpose(-1, -2))
+    return terms[0] if len(terms) == 1 else terms[0] + terms[1]
+
+
+def _chosen(scores: Tensor, tokens: Tensor, numbers: Tensor) -> Tensor:
+    """Shapes: (tokens, heads, numbers), (..., tokens), (..., tokens, others) to (..., heads, tokens, others)."""
+    by_head = take_rows(scores, tokens).transpose(-3, -2)
+    index = numbers.unsqueeze(-3).expand(*by_head.shape[:-1], numbers.shape[-1])
+    return by_head.gather(-1, index)

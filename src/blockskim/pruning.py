@@ -29,6 +29,11 @@ def check_prunable(adapter: EncoderAdapter, layers: Sequence[nn.Module]) -> None
     """Raise ModelError when the heads of these layers can't be taken out one by one."""
     if shares_weights(layers):
         raise ModelError("the layers of this encoder share their weights, so no layer can lose a head of its own")
+    if adapter.relative is not None:
+        raise ModelError(
+            f"heads of encoders of type {'/'.join(adapter.model_types)} can't be pruned: their scores also compare "
+            "content with relative positions, whose projections have heads of their own"
+        )
     for layer in layers:
         before, after = adapter.linears(layer)
         widths = adapter.widths(layer)

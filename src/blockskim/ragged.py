@@ -298,8 +298,8 @@ def _encode_group(
         query, key, value = layer.project(hidden)
         biases, row_bias = None, None
         if placement is not None:
-            query, key = placement.rotate(modules[number - 1], query, key)
-            biases, row_bias = placement.biases(modules[number - 1]), placement.bias(modules[number - 1])
+            placed = placement.of(modules[number - 1], query, key, layer.scale)
+            query, key, biases, row_bias = placed.query, placed.key, placed.biases, placed.between
         own, own_row_bias = biases_of_heads(biases, row_bias, heads.get(number))
         attended, log_sum_exp = attend_packed(query, key, value, layer.scale, lengths, own, wants_rows)
         context = attended.flatten(1)

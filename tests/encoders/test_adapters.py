@@ -66,11 +66,10 @@ def test_the_pieces_of_a_layer_make_up_the_layer(family, number):
         query, key, value = adapter.project(layer, states[number][0])
         places = torch.arange(len(query))
         placement = Placement(encoder_of(family), adapter, places, [places], len(places) - 1)
-        query, key = placement.rotate(layer, query, key)
-        scores = torch.einsum("qhd,khd->hqk", query, key) * adapter.scale(layer)
-        biases = placement.biases(layer)
-        if biases is not None:
-            scores = scores + biases[0]
+        placed = placement.of(layer, query, key, adapter.scale(layer))
+        scores = torch.einsum("qhd,khd->hqk", placed.query, placed.key) * adapter.scale(layer)
+        if placed.biases is not None:
+            scores = scores + placed.biases[0]
         context = torch.einsum("hqk,khd->qhd", scores.softmax(-1), value).flatten(1)
         found = adapter.finish(layer, context, states[number][0])
         if number == 2 and adapter.leave is not None:

@@ -36,7 +36,7 @@ NAMES = ("dense-eager", "dense-sdpa", "dense-eager-64", "dense-sdpa-64", "packed
 @every_family
 @pytest.mark.parametrize("name", NAMES)
 def test_with_nothing_to_drop_every_baseline_gives_the_dense_logits(family, name):
-    if family == "mpnet" and "sdpa" in name:
+    if family in ("mpnet", "deberta-v2") and "sdpa" in name:
         pytest.skip("transformers has no fused attention for it")
     made = make_batch(family, SIZES)
     model = skim_model(family)

@@ -1,10 +1,10 @@
 """Encoder families that Block-Skim attaches to: one thin adapter each, found by the config's ``model_type``."""
 
-from blockskim.encoders import albert, bert, distilbert, modernbert, mpnet
-from blockskim.encoders.adapter import EncoderAdapter, QaHead
+from blockskim.encoders import albert, bert, deberta_v2, distilbert, modernbert, mpnet
+from blockskim.encoders.adapter import EncoderAdapter, QaHead, RelativeAttention
 from blockskim.errors import ModelError
 
-__all__ = ["EncoderAdapter", "QaHead", "adapter_for", "supported_types"]
+__all__ = ["EncoderAdapter", "QaHead", "RelativeAttention", "adapter_for", "supported_types"]
 
 _ADAPTERS = (
     bert.ADAPTER,
@@ -12,6 +12,7 @@ _ADAPTERS = (
     albert.ADAPTER,
     distilbert.ADAPTER,
     modernbert.ADAPTER,
+    deberta_v2.ADAPTER,
 )
 
 

@@ -28,6 +28,28 @@ class QaHead:
 
 
 @dataclass(frozen=True, slots=True)
+class RelativeAttention:
+    """Scores that also compare content with relative position (DeBERTa; He et al., 2021).
+
+    Two terms are added to ``query_i . key_j`` under the same scale: ``query_i . key(distance_ij)`` and
+    ``query(distance_ij) . key_j``. Distances have embeddings, which are numbered.
+
+    Attributes:
+        numbers: (encoder, row positions, column positions) -> number of each pair's distance.
+            Shapes: (..., rows), (..., columns) to (..., rows, columns)
+        count: (encoder) -> how many numbers there are; asked only where ``linears`` names any.
+        linears: (layer) -> the linear layers that make keys and queries of the embeddings of distances; None for a
+            term that the model doesn't have.
+        project: (encoder, layer) -> those keys and queries. Shape: (numbers, heads, head_dim) each
+    """
+
+    numbers: Callable[[PreTrainedModel, Tensor, Tensor], Tensor]
+    count: Callable[[PreTrainedModel], int]
+    linears: Callable[[nn.Module], tuple[nn.Linear | None, nn.Linear | None]]
+    project: Callable[[PreTrainedModel, nn.Module], tuple[Tensor | None, Tensor | None]]
+
+
+@dataclass(frozen=True, slots=True)
 class EncoderAdapter:
     """Functions that run a transformers encoder piece by piece; nothing of skimming is in them.
 
@@ -56,6 +78,7 @@ class EncoderAdapter:
             without. ``project`` gives them unturned.
         window: (layer) -> how many positions a token sees to either side, None for a layer that sees everything; or
             None for a family without windows.
+        relative: terms of the scores between content and relative position; None for a family without.
         leave: (encoder, hidden) -> what becomes of the states that left the last layer, token by token; None for
             nothing. Shape: (..., hidden)
         parts: (layer) -> its parts, so that inference can run them faster than ``project`` and ``finish`` do; None for
@@ -79,6 +102,7 @@ class EncoderAdapter:
     position_bias: Callable[[PreTrainedModel, Tensor, Tensor], Tensor] | None = None
     rotary_base: Callable[[nn.Module], float] | None = None
     window: Callable[[nn.Module], int | None] | None = None
+    relative: RelativeAttention | None = None
     leave: Callable[[PreTrainedModel, Tensor], Tensor] | None = None
     parts: Callable[[nn.Module], PostNormParts] | None = None
     qa_head: QaHead = QaHead()

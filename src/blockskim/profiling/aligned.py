@@ -129,10 +129,9 @@ def skim_aligned(
         bias = None
         if depends_on_positions(adapter):
             placement = _placement(encoder, adapter, batch.positions)
-            turned = placement.rotate(layer, query.flatten(0, 1), key.flatten(0, 1))
-            query, key = (part.unflatten(0, batch.positions.shape) for part in turned)
-            biases = placement.biases(layer)
-            bias = None if biases is None else biases[0]
+            placed = placement.of(layer, query.flatten(0, 1), key.flatten(0, 1), adapter.scale(layer))
+            query, key = (part.unflatten(0, batch.positions.shape) for part in (placed.query, placed.key))
+            bias = None if placed.biases is None else placed.biases[0]
             if bias is not None and number in model.places_in_bias():
                 bias = bias[:, model.places_in_bias()[number]]
         query, key, value = (part.transpose(1, 2) for part in (query, key, value))
@@ -192,7 +191,7 @@ def aligned_flops(model: BlockSkimForQuestionAnswering, result: AlignedResult) -
 
 
 def _layer_flops(layer: LayerCost, width: int) -> int:
-    return width * (layer.before + layer.after) + width**2 * layer.pair
+    return layer.fixed + width * (layer.before + layer.after) + width**2 * layer.pair
 
 
 def _last_width(result: AlignedResult) -> int:

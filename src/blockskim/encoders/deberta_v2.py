@@ -1,0 +1,161 @@
+"""DeBERTa v2 and v3: BERT's layers, whose scores also compare content with relative position, both ways."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from blockskim.encoders import bert
+from blockskim.encoders.adapter import EncoderAdapter, Projection, RelativeAttention, split_heads
+from blockskim.encoders.post_norm import PostNormParts
+from blockskim.errors import ModelError
+from blockskim.predictor import LayerWidths
+
+
+def check(config: PreTrainedConfig) -> None:
+    """Refuse models with a convolution beside the first layer, as DeBERTa-v2-xlarge has it."""
+    size = getattr(config, "conv_kernel_size", 0)
+    if size > 0:
+        raise ModelError(
+            f"conv_kernel_size is {size}: DeBERTa models with a convolution over neighbouring tokens are not "
+            "supported, since tokens that are dropped would be missing in it; those without one are (v3, for example)"
+        )
+
+
+def embed(encoder: PreTrainedModel, input_ids: Tensor, token_type_ids: Tensor | None, positions: Tensor) -> Tensor:
+    """Word embeddings, and those of positions and token types in models that have them."""
+    model: Any = encoder
+    if token_type_ids is None:
+        token_type_ids = torch.zeros_like(input_ids)
+    hidden: Tensor = model.embeddings(input_ids=input_ids, token_type_ids=token_type_ids, position_ids=positions)
+    return hidden
+
+
+def project(layer: nn.Module, hidden: Tensor) -> Projection:
+    """Query, key and value of every token."""
+    part: Any = layer
+    attention = part.attention.self
+    size = attention.attention_head_size
+    return (
+        split_heads(attention.query_proj(hidden), size),
+        split_heads(attention.key_proj(hidden), size),
+        split_heads(attention.value_proj(hidden), size),
+    )
+
+
+def scale(layer: nn.Module) -> float:
+    """One over the square root of a head's size times the number of terms in the scores."""
+    part: Any = layer
+    attention = part.attention.self
+    terms = 1 + sum(kind in attention.pos_att_type for kind in ("c2p", "p2c"))
+    return float((attention.attention_head_size * terms) ** -0.5)
+
+
+def widths(layer: nn.Module) -> LayerWidths:
+    """Hidden size, heads and size of a head, read off the projections."""
+    part: Any = layer
+    projection, size = part.attention.self.query_proj, part.attention.self.attention_head_size
+    return LayerWidths(projection.in_features, projection.out_features // size, size)
+
+
+def linears(layer: nn.Module) -> tuple[Sequence[nn.Linear], Sequence[nn.Linear]]:
+    """Linear layers before and after attention."""
+    part: Any = layer
+    attention = part.attention.self
+    before = [attention.query_proj, attention.key_proj, attention.value_proj]
+    return before, [part.attention.output.dense, part.intermediate.dense, part.output.dense]
+
+
+def embedding_linears(encoder: PreTrainedModel) -> Sequence[nn.Linear]:
+    """The projection of narrower embeddings, if the model has them."""
+    model: Any = encoder
+    projection = model.embeddings.embed_proj
+    return [] if projection is None else [projection]
+
+
+def numbers(encoder: PreTrainedModel, rows: Tensor, columns: Tensor) -> Tensor:
+    """Number of the embedding of each pair's distance: exact for near tokens, by its logarithm for far ones."""
+    # Here and not above: transformers' models can't be imported while its Auto classes import this package.
+    from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
+
+    model: Any = encoder
+    distances = rows[..., :, None] - columns[..., None, :]
+    buckets, limit = model.encoder.position_buckets, model.encoder.max_relative_positions
+    if buckets > 0 and limit > 0:
+        distances = make_log_bucket_position(distances, buckets, limit).long()
+    count = number_count(encoder)
+    return (distances + count // 2).clamp(0, count - 1)
+
+
+def number_count(encoder: PreTrainedModel) -> int:
+    """How many embeddings of distances there are."""
+    model: Any = encoder
+    return int(model.encoder.rel_embeddings.num_embeddings)
+
+
+def relative_linears(layer: nn.Module) -> tuple[nn.Linear | None, nn.Linear | None]:
+    """What makes keys and what makes queries of the embeddings of distances; None for a term that isn't there."""
+    part: Any = layer
+    attention = part.attention.self
+    kinds = attention.pos_att_type if attention.relative_attention else ()
+    shared = attention.share_att_key
+    keys = (attention.key_proj if shared else attention.pos_key_proj) if "c2p" in kinds else None
+    queries = (attention.query_proj if shared else attention.pos_query_proj) if "p2c" in kinds else None
+    return keys, queries
+
+
+def project_distances(encoder: PreTrainedModel, layer: nn.Module) -> tuple[Tensor | None, Tensor | None]:
+    """Keys and queries of all distances."""
+    model: Any = encoder
+    part: Any = layer
+    attention = part.attention.self
+    if not attention.relative_attention:
+        return None, None
+    table = model.encoder.rel_embeddings
+    # Looked up and not the weight itself: a parameter as a module's input breaks counters of FLOPs in inference mode.
+    embeddings = table(torch.arange(table.num_embeddings, device=table.weight.device))
+    if "layer_norm" in model.encoder.norm_rel_ebd:
+        embeddings = model.encoder.LayerNorm(embeddings)
+    embeddings = attention.pos_dropout(embeddings)
+    keys, queries = (
+        None if linear is None else split_heads(linear(embeddings), attention.attention_head_size)
+        for linear in relative_linears(layer)
+    )
+    return keys, queries
+
+
+def parts(layer: nn.Module) -> PostNormParts:
+    """The parts of a layer."""
+    part: Any = layer
+    attention, projected = part.attention.self, part.attention.output
+    return PostNormParts(
+        attention.query_proj,
+        attention.key_proj,
+        attention.value_proj,
+        projected.dense,
+        projected.LayerNorm,
+        part.intermediate.dense,
+        part.intermediate.intermediate_act_fn,
+        part.output.dense,
+        part.output.LayerNorm,
+    )
+
+
+ADAPTER = EncoderAdapter(
+    model_types=("deberta-v2",),
+    layers=bert.layers,
+    embed=embed,
+    project=project,
+    finish=bert.finish,
+    scale=scale,
+    widths=widths,
+    linears=linears,
+    embedding_linears=embedding_linears,
+    attention_dropout=bert.attention_dropout,
+    set_attention_dropout=bert.set_attention_dropout,
+    relative=RelativeAttention(numbers, number_count, relative_linears, project_distances),
+    parts=parts,
+    check=check,
+)
