@@ -2,8 +2,8 @@
 
     python benchmarks/compatibility.py --data DATA --train train.json --base MODEL --output runs/compatibility
 
-Four models are made: the base, a student of every second layer that learns from it, a model in which all layers share
-one layer's weights (as ALBERT does), and the base without a third of its attention heads. Each is trained, calibrated
+Four models are made: the base, a student of every second layer that learns from it, an ALBERT whose layers share one
+layer's weights (or, with ``--groups``, those of a few), and the base without a third of its attention heads. Each is trained, calibrated
 at the same wish on one half of the held-out articles, and scored on the other half (or a file, ``--dev``), reading
 everything and skimming. Steps that are done are not done again. Results go to ``OUTPUT/results.json``, a table to
 ``OUTPUT/results.md`` and standard output, a figure to ``--plot``.
@@ -76,6 +76,7 @@ class Comparison:
         parts: the data.
         recipe: of every training.
         wish: of every calibration.
+        groups: how many sets of weights the model with shared layers has.
         console: where progress goes.
     """
 
@@ -84,6 +85,7 @@ class Comparison:
     parts: Parts
     recipe: Recipe
     wish: Wish
+    groups: int
     console: Console
 
 
@@ -102,6 +104,8 @@ def main() -> int:
     parser.add_argument("--output", type=Path, required=True, help="folder for the variants and results")
     parser.add_argument("--recipe", default="skim", help="name or file, for every training")
     parser.add_argument("--only", nargs="*", choices=VARIANTS, default=list(VARIANTS), help="these variants alone")
+    parser.add_argument("--every", type=int, default=1, help="train on every nth question")
+    parser.add_argument("--groups", type=int, default=1, help="sets of weights of the model that shares them")
     parser.add_argument("--limit", type=int, help="report on the first so many questions")
     wish = parser.add_mutually_exclusive_group()
     wish.add_argument("--max-f1-drop", type=float, help="most points of F1 to lose by skimming (default: 1)")
@@ -116,9 +120,10 @@ def main() -> int:
         comparison = Comparison(
             chosen.base,
             chosen.output,
-            divide(chosen.data, chosen.train, chosen.dev, chosen.hold_out, chosen.limit),
+            divide(chosen.data, chosen.train, chosen.dev, chosen.hold_out, chosen.limit, chosen.every),
             Recipe.load(chosen.recipe),
             Wish(drop, chosen.target_speedup),
+            chosen.groups,
             console,
         )
         results = run(comparison, [name for name in VARIANTS if name in chosen.only])
@@ -134,8 +139,13 @@ def main() -> int:
     return 0
 
 
-def divide(data: Path, train: Sequence[str], dev: Sequence[str], hold_out: float, limit: int | None) -> Parts:
+def divide(
+    data: Path, train: Sequence[str], dev: Sequence[str], hold_out: float, limit: int | None, every: int = 1
+) -> Parts:
     """Read the data and hold out articles, half of them to calibrate on and half to report on.
+
+    All of the held-out articles are to calibrate on when there is a file to report on. Of the rest every nth question
+    is trained on.
 
     Raises:
         DataError: a file is wrong, or a part is empty.
@@ -148,7 +158,7 @@ def divide(data: Path, train: Sequence[str], dev: Sequence[str], hold_out: float
     else:
         # Another seed, or all that was held out would fall into the same half.
         calibration, evaluation = split_by_article(held_out, 0.5, seed=1)
-    parts = Parts(learned, calibration, evaluation[:limit])
+    parts = Parts(learned[::every], calibration, evaluation[:limit])
     for name in ("train", "calibration", "evaluation"):
         if not getattr(parts, name):
             raise DataError(f"nothing is left for {name}; give more data, or another --hold-out than {hold_out:g}")
@@ -194,9 +204,10 @@ def make_pupil(comparison: Comparison, folder: Path) -> None:
 
 
 def make_shared(comparison: Comparison, folder: Path) -> None:
-    """A model with as many layers as the base that are all the same, taught by the base.
+    """A model with as many layers as the base whose layers share weights, taught by the base.
 
     Raises:
+        ConfigError: see ``share_layers``.
         LeftOut: this version of the library runs no such models, or the base is of another family than BERT.
     """
     if "albert" not in supported_types():
@@ -204,17 +215,22 @@ def make_shared(comparison: Comparison, folder: Path) -> None:
     loaded = load(comparison.output / "base", "cpu", "float32")
     start = folder.with_name(f"{folder.name}-start")
     if not start.exists():
-        shared = share_layers(loaded.model)
+        shared = share_layers(loaded.model, comparison.groups)
         with new_directory(start) as part:
             shared.save_pretrained(part)
             loaded.tokenizer.save_pretrained(part)
     learn(comparison, str(start), folder, str(comparison.output / "base"))
 
 
-def share_layers(model: BlockSkimForQuestionAnswering) -> AlbertForQuestionAnswering:
-    """An ALBERT of a BERT's size that does in every layer what that one does in its first, where words come in.
+def share_layers(model: BlockSkimForQuestionAnswering, groups: int = 1) -> AlbertForQuestionAnswering:
+    """An ALBERT of a BERT's size that does in all layers of a group what that one does in the first of them.
+
+    Args:
+        model: a BERT.
+        groups: of neighbouring layers, equally many in each.
 
     Raises:
+        ConfigError: layers can't be divided into so many groups.
         LeftOut: the model is of another family, or has lost heads.
     """
     source: Any = model.encoder
@@ -227,22 +243,26 @@ def share_layers(model: BlockSkimForQuestionAnswering) -> AlbertForQuestionAnswe
         "attention_probs_dropout_prob",
     )  # fmt: skip
     values = {name: getattr(config, name) for name in names}
-    dense: Any = AlbertForQuestionAnswering(AlbertConfig(**values, embedding_size=config.hidden_size))
+    if groups < 1 or config.num_hidden_layers % groups:
+        raise ConfigError(f"{config.num_hidden_layers} layers can't be divided into {groups} groups of the same size")
+    sizes = {"embedding_size": config.hidden_size, "num_hidden_groups": groups}
+    dense: Any = AlbertForQuestionAnswering(AlbertConfig(**values, **sizes))
     target = dense.albert
     target.embeddings.load_state_dict(source.embeddings.state_dict())
-    layer, attention = source.encoder.layer[0], source.encoder.layer[0].attention
-    (shared,) = target.encoder.albert_layer_groups[0].albert_layers
-    pairs = {
-        shared.attention.query: attention.self.query,
-        shared.attention.key: attention.self.key,
-        shared.attention.value: attention.self.value,
-        shared.attention.dense: attention.output.dense,
-        shared.attention.LayerNorm: attention.output.LayerNorm,
-        shared.ffn: layer.intermediate.dense,
-        shared.ffn_output: layer.output.dense,
-        shared.full_layer_layer_norm: layer.output.LayerNorm,
-        dense.qa_outputs: model.qa_outputs,
-    }
+    pairs = {dense.qa_outputs: model.qa_outputs}
+    firsts = source.encoder.layer[:: config.num_hidden_layers // groups]
+    for layer, group in zip(firsts, target.encoder.albert_layer_groups, strict=True):
+        attention, (shared,) = layer.attention, group.albert_layers
+        pairs |= {
+            shared.attention.query: attention.self.query,
+            shared.attention.key: attention.self.key,
+            shared.attention.value: attention.self.value,
+            shared.attention.dense: attention.output.dense,
+            shared.attention.LayerNorm: attention.output.LayerNorm,
+            shared.ffn: layer.intermediate.dense,
+            shared.ffn_output: layer.output.dense,
+            shared.full_layer_layer_norm: layer.output.LayerNorm,
+        }
     for new, old in pairs.items():
         new.load_state_dict(old.state_dict())
     mapping = target.encoder.embedding_hidden_mapping_in

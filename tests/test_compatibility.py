@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 
+from blockskim.config import SkimConfig
 from blockskim.modeling import BlockSkimForQuestionAnswering
 from tiny_models import make_batch, new_dense_model, new_skim_model
 from tiny_tokenizers import WORDS, word_piece
@@ -112,22 +113,29 @@ def test_articles_are_held_out_for_calibration_and_for_the_report(compatibility,
     assert {example.id for example in with_dev.calibration} == ids[1] | ids[2]
     # What was trained on is not reported on.
     assert {example.id for example in with_dev.evaluation} <= (ids[1] | ids[2]) & {str(number) for number in range(5)}
+    every = compatibility.divide(place, ["data.json"], [], 0.4, None, 3)
+    assert list(every.train) == list(parts.train)[::3]
     with pytest.raises(compatibility.DataError, match="nothing is left for calibration"):
         compatibility.divide(place, ["data.json"], [], 0.0, None)
 
 
-def test_a_shared_model_does_in_every_layer_what_the_base_does_in_its_first(compatibility):
-    model = new_skim_model("bert")
-    shared = compatibility.share_layers(model).eval()
+@pytest.mark.parametrize(("groups", "weights"), [(1, [0, 0, 0, 0]), (2, [0, 0, 2, 2]), (4, [0, 1, 2, 3])])
+def test_a_shared_model_does_in_every_layer_what_the_base_does_in_the_first_of_a_group(compatibility, groups, weights):
+    dense = new_dense_model("bert", num_hidden_layers=4)
+    model = BlockSkimForQuestionAnswering.from_backbone(dense, SkimConfig(block_size=8)).eval()
+    shared = compatibility.share_layers(model, groups).eval()
     layers = model.encoder.encoder.layer
-    for number in (1, 2):
-        layers[number].load_state_dict(layers[0].state_dict())
+    for number, first in enumerate(weights):
+        layers[number].load_state_dict(layers[first].state_dict())
     batch = make_batch("bert", [(4, 30), (2, 12)])
     with torch.no_grad():
         found, expected = (one(**batch.without_context()) for one in (shared, model))
     torch.testing.assert_close(found.start_logits[batch.real], expected.start_logits[batch.real], atol=1e-5, rtol=0)
     with pytest.raises(compatibility.LeftOut, match="'mpnet'"):
         compatibility.share_layers(new_skim_model("mpnet"))
+    for impossible in (0, 3):
+        with pytest.raises(compatibility.ConfigError, match=f"4 layers can't be divided into {impossible} groups"):
+            compatibility.share_layers(model, impossible)
 
 
 def test_savings_are_told_against_the_dense_base(compatibility, tmp_path):
