@@ -86,7 +86,7 @@ def calibrate(
             metavar="X",
             help="What asking one layer's predictor costs beyond its arithmetic, as a share of a dense run.",
         ),
-    ] = 0.02,
+    ] = 0.04,
     half: Annotated[bool, typer.Option("--half", help="Store the weights in float16, at half the size.")] = False,
     format: options.DataFormat = None,
     skip_bad: options.SkipBad = False,
