@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from blockskim.encoders.adapter import EncoderAdapter, Projection, split_heads
 from blockskim.encoders.post_norm import PostNormParts
-from blockskim.predictor import LayerWidths
+from blockskim.encoders.post_norm_adapter import post_norm_adapter
 
 
 def embed(encoder: PreTrainedModel, input_ids: Tensor, token_type_ids: Tensor | None, positions: Tensor) -> Tensor:
@@ -33,18 +32,6 @@ def layers(encoder: PreTrainedModel) -> Sequence[nn.Module]:
     return list(model.encoder.layer)
 
 
-def project(layer: nn.Module, hidden: Tensor) -> Projection:
-    """Query, key and value of every token."""
-    part: Any = layer
-    attention = part.attention.self
-    size = attention.attention_head_size
-    return (
-        split_heads(attention.query(hidden), size),
-        split_heads(attention.key(hidden), size),
-        split_heads(attention.value(hidden), size),
-    )
-
-
 def finish(layer: nn.Module, context: Tensor, hidden: Tensor) -> Tensor:
     """Output projection, residual and norm, then the feed-forward part with its own."""
     part: Any = layer
@@ -53,44 +40,23 @@ def finish(layer: nn.Module, context: Tensor, hidden: Tensor) -> Tensor:
     return result
 
 
-def scale(layer: nn.Module) -> float:
-    """One over the square root of a head's size."""
-    part: Any = layer
-    return float(part.attention.self.attention_head_size**-0.5)
-
-
-def widths(layer: nn.Module) -> LayerWidths:
-    """Hidden size, heads and size of a head, read off the projections."""
-    part: Any = layer
-    attention = part.attention.self
-    size = attention.attention_head_size
-    return LayerWidths(attention.query.in_features, attention.query.out_features // size, size)
-
-
-def linears(layer: nn.Module) -> tuple[Sequence[nn.Linear], Sequence[nn.Linear]]:
-    """Linear layers before and after attention."""
-    part: Any = layer
-    attention = part.attention.self
-    before = [attention.query, attention.key, attention.value]
-    return before, [part.attention.output.dense, part.intermediate.dense, part.output.dense]
-
-
 def embedding_linears(encoder: PreTrainedModel) -> Sequence[nn.Linear]:
     """ELECTRA's projection of embeddings, if the model has it."""
     projection = getattr(encoder, "embeddings_project", None)
     return [] if projection is None else [projection]
 
 
-def attention_dropout(layer: nn.Module) -> float:
-    """Dropout probability on attention probabilities."""
+def head_dim(layer: nn.Module) -> int:
+    """Size of a head."""
     part: Any = layer
-    return float(part.attention.self.dropout.p)
+    return int(part.attention.self.attention_head_size)
 
 
-def set_attention_dropout(layer: nn.Module, probability: float) -> None:
-    """Change the dropout probability on attention probabilities."""
+def dropout(layer: nn.Module) -> nn.Dropout:
+    """The dropout on attention probabilities."""
     part: Any = layer
-    part.attention.self.dropout.p = probability
+    found: nn.Dropout = part.attention.self.dropout
+    return found
 
 
 def parts(layer: nn.Module) -> PostNormParts:
@@ -110,17 +76,13 @@ def parts(layer: nn.Module) -> PostNormParts:
     )
 
 
-ADAPTER = EncoderAdapter(
+ADAPTER = post_norm_adapter(
     model_types=("bert", "roberta", "xlm-roberta", "camembert", "electra"),
     layers=layers,
     embed=embed,
-    project=project,
-    finish=finish,
-    scale=scale,
-    widths=widths,
-    linears=linears,
-    embedding_linears=embedding_linears,
-    attention_dropout=attention_dropout,
-    set_attention_dropout=set_attention_dropout,
     parts=parts,
+    finish=finish,
+    head_dim=head_dim,
+    dropout=dropout,
+    embedding_linears=embedding_linears,
 )

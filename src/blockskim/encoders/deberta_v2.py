@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from blockskim.encoders import bert
-from blockskim.encoders.adapter import EncoderAdapter, Projection, RelativeAttention, split_heads
+from blockskim.encoders.adapter import RelativeAttention, split_heads
 from blockskim.encoders.post_norm import PostNormParts
+from blockskim.encoders.post_norm_adapter import post_norm_adapter
 from blockskim.errors import ModelError
-from blockskim.predictor import LayerWidths
 
 
 def check(config: PreTrainedConfig) -> None:
@@ -31,41 +31,6 @@ def embed(encoder: PreTrainedModel, input_ids: Tensor, token_type_ids: Tensor | 
         token_type_ids = torch.zeros_like(input_ids)
     hidden: Tensor = model.embeddings(input_ids=input_ids, token_type_ids=token_type_ids, position_ids=positions)
     return hidden
-
-
-def project(layer: nn.Module, hidden: Tensor) -> Projection:
-    """Query, key and value of every token."""
-    part: Any = layer
-    attention = part.attention.self
-    size = attention.attention_head_size
-    return (
-        split_heads(attention.query_proj(hidden), size),
-        split_heads(attention.key_proj(hidden), size),
-        split_heads(attention.value_proj(hidden), size),
-    )
-
-
-def scale(layer: nn.Module) -> float:
-    """One over the square root of a head's size times the number of terms in the scores."""
-    part: Any = layer
-    attention = part.attention.self
-    terms = 1 + sum(kind in attention.pos_att_type for kind in ("c2p", "p2c"))
-    return float((attention.attention_head_size * terms) ** -0.5)
-
-
-def widths(layer: nn.Module) -> LayerWidths:
-    """Hidden size, heads and size of a head, read off the projections."""
-    part: Any = layer
-    projection, size = part.attention.self.query_proj, part.attention.self.attention_head_size
-    return LayerWidths(projection.in_features, projection.out_features // size, size)
-
-
-def linears(layer: nn.Module) -> tuple[Sequence[nn.Linear], Sequence[nn.Linear]]:
-    """Linear layers before and after attention."""
-    part: Any = layer
-    attention = part.attention.self
-    before = [attention.query_proj, attention.key_proj, attention.value_proj]
-    return before, [part.attention.output.dense, part.intermediate.dense, part.output.dense]
 
 
 def embedding_linears(encoder: PreTrainedModel) -> Sequence[nn.Linear]:
@@ -126,6 +91,12 @@ def project_distances(encoder: PreTrainedModel, layer: nn.Module) -> tuple[Tenso
     return keys, queries
 
 
+def terms(layer: nn.Module) -> int:
+    """How many terms the scores are the sum of: queries times keys, and those with relative positions."""
+    part: Any = layer
+    return 1 + sum(kind in part.attention.self.pos_att_type for kind in ("c2p", "p2c"))
+
+
 def parts(layer: nn.Module) -> PostNormParts:
     """The parts of a layer."""
     part: Any = layer
@@ -143,19 +114,16 @@ def parts(layer: nn.Module) -> PostNormParts:
     )
 
 
-ADAPTER = EncoderAdapter(
+ADAPTER = post_norm_adapter(
     model_types=("deberta-v2",),
     layers=bert.layers,
     embed=embed,
-    project=project,
-    finish=bert.finish,
-    scale=scale,
-    widths=widths,
-    linears=linears,
-    embedding_linears=embedding_linears,
-    attention_dropout=bert.attention_dropout,
-    set_attention_dropout=bert.set_attention_dropout,
-    relative=RelativeAttention(numbers, number_count, relative_linears, project_distances),
     parts=parts,
+    finish=bert.finish,
+    head_dim=bert.head_dim,
+    dropout=bert.dropout,
+    embedding_linears=embedding_linears,
+    terms=terms,
+    relative=RelativeAttention(numbers, number_count, relative_linears, project_distances),
     check=check,
 )

@@ -6,9 +6,8 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from blockskim.encoders.adapter import EncoderAdapter, Projection, split_heads
 from blockskim.encoders.post_norm import PostNormParts
-from blockskim.predictor import LayerWidths
+from blockskim.encoders.post_norm_adapter import post_norm_adapter
 
 
 def embed(encoder: PreTrainedModel, input_ids: Tensor, token_type_ids: Tensor | None, positions: Tensor) -> Tensor:
@@ -24,18 +23,6 @@ def layers(encoder: PreTrainedModel) -> Sequence[nn.Module]:
     return list(model.transformer.layer)
 
 
-def project(layer: nn.Module, hidden: Tensor) -> Projection:
-    """Query, key and value of every token."""
-    part: Any = layer
-    attention = part.attention
-    size = attention.attention_head_size
-    return (
-        split_heads(attention.q_lin(hidden), size),
-        split_heads(attention.k_lin(hidden), size),
-        split_heads(attention.v_lin(hidden), size),
-    )
-
-
 def finish(layer: nn.Module, context: Tensor, hidden: Tensor) -> Tensor:
     """Output projection, residual and norm, then the feed-forward part with its own."""
     part: Any = layer
@@ -44,42 +31,17 @@ def finish(layer: nn.Module, context: Tensor, hidden: Tensor) -> Tensor:
     return result
 
 
-def scale(layer: nn.Module) -> float:
-    """One over the square root of a head's size."""
+def head_dim(layer: nn.Module) -> int:
+    """Size of a head."""
     part: Any = layer
-    return float(part.attention.attention_head_size**-0.5)
+    return int(part.attention.attention_head_size)
 
 
-def widths(layer: nn.Module) -> LayerWidths:
-    """Hidden size, heads and size of a head, read off the projections."""
+def dropout(layer: nn.Module) -> nn.Dropout:
+    """The dropout on attention probabilities."""
     part: Any = layer
-    attention = part.attention
-    size = attention.attention_head_size
-    return LayerWidths(attention.q_lin.in_features, attention.q_lin.out_features // size, size)
-
-
-def linears(layer: nn.Module) -> tuple[Sequence[nn.Linear], Sequence[nn.Linear]]:
-    """Linear layers before and after attention."""
-    part: Any = layer
-    attention = part.attention
-    return [attention.q_lin, attention.k_lin, attention.v_lin], [attention.out_lin, part.ffn.lin1, part.ffn.lin2]
-
-
-def embedding_linears(_encoder: PreTrainedModel) -> Sequence[nn.Linear]:
-    """The embedding has none."""
-    return []
-
-
-def attention_dropout(layer: nn.Module) -> float:
-    """Dropout probability on attention probabilities."""
-    part: Any = layer
-    return float(part.attention.dropout.p)
-
-
-def set_attention_dropout(layer: nn.Module, probability: float) -> None:
-    """Change the dropout probability on attention probabilities."""
-    part: Any = layer
-    part.attention.dropout.p = probability
+    found: nn.Dropout = part.attention.dropout
+    return found
 
 
 def parts(layer: nn.Module) -> PostNormParts:
@@ -99,17 +61,12 @@ def parts(layer: nn.Module) -> PostNormParts:
     )
 
 
-ADAPTER = EncoderAdapter(
+ADAPTER = post_norm_adapter(
     model_types=("distilbert",),
     layers=layers,
     embed=embed,
-    project=project,
-    finish=finish,
-    scale=scale,
-    widths=widths,
-    linears=linears,
-    embedding_linears=embedding_linears,
-    attention_dropout=attention_dropout,
-    set_attention_dropout=set_attention_dropout,
     parts=parts,
+    finish=finish,
+    head_dim=head_dim,
+    dropout=dropout,
 )

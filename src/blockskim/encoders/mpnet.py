@@ -6,9 +6,8 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from blockskim.encoders.adapter import EncoderAdapter, Projection, split_heads
 from blockskim.encoders.post_norm import PostNormParts
-from blockskim.predictor import LayerWidths
+from blockskim.encoders.post_norm_adapter import post_norm_adapter
 
 
 def embed(encoder: PreTrainedModel, input_ids: Tensor, token_type_ids: Tensor | None, positions: Tensor) -> Tensor:
@@ -25,18 +24,6 @@ def layers(encoder: PreTrainedModel) -> Sequence[nn.Module]:
     return list(model.encoder.layer)
 
 
-def project(layer: nn.Module, hidden: Tensor) -> Projection:
-    """Query, key and value of every token."""
-    part: Any = layer
-    attention = part.attention.attn
-    size = attention.attention_head_size
-    return (
-        split_heads(attention.q(hidden), size),
-        split_heads(attention.k(hidden), size),
-        split_heads(attention.v(hidden), size),
-    )
-
-
 def finish(layer: nn.Module, context: Tensor, hidden: Tensor) -> Tensor:
     """Output projection, residual and norm, then the feed-forward part with its own."""
     part: Any = layer
@@ -44,38 +31,6 @@ def finish(layer: nn.Module, context: Tensor, hidden: Tensor) -> Tensor:
     attended = attention.LayerNorm(attention.dropout(attention.attn.o(context)) + hidden)
     result: Tensor = part.output(part.intermediate(attended), attended)
     return result
-
-
-def scale(layer: nn.Module) -> float:
-    """One over the square root of a head's size."""
-    part: Any = layer
-    return float(part.attention.attn.attention_head_size**-0.5)
-
-
-def widths(layer: nn.Module) -> LayerWidths:
-    """Hidden size, heads and size of a head, read off the projections."""
-    part: Any = layer
-    attention = part.attention.attn
-    size = attention.attention_head_size
-    return LayerWidths(attention.q.in_features, attention.q.out_features // size, size)
-
-
-def linears(layer: nn.Module) -> tuple[Sequence[nn.Linear], Sequence[nn.Linear]]:
-    """Linear layers before and after attention."""
-    part: Any = layer
-    attention = part.attention.attn
-    return [attention.q, attention.k, attention.v], [attention.o, part.intermediate.dense, part.output.dense]
-
-
-def embedding_linears(_encoder: PreTrainedModel) -> Sequence[nn.Linear]:
-    """The embedding has none."""
-    return []
-
-
-def attention_dropout(layer: nn.Module) -> float:
-    """Dropout probability on attention probabilities."""
-    part: Any = layer
-    return float(part.attention.attn.dropout.p)
 
 
 def position_bias(encoder: PreTrainedModel, rows: Tensor, columns: Tensor) -> Tensor:
@@ -88,10 +43,17 @@ def position_bias(encoder: PreTrainedModel, rows: Tensor, columns: Tensor) -> Te
     return bias.movedim(-1, -3)
 
 
-def set_attention_dropout(layer: nn.Module, probability: float) -> None:
-    """Change the dropout probability on attention probabilities."""
+def head_dim(layer: nn.Module) -> int:
+    """Size of a head."""
     part: Any = layer
-    part.attention.attn.dropout.p = probability
+    return int(part.attention.attn.attention_head_size)
+
+
+def dropout(layer: nn.Module) -> nn.Dropout:
+    """The dropout on attention probabilities."""
+    part: Any = layer
+    found: nn.Dropout = part.attention.attn.dropout
+    return found
 
 
 def parts(layer: nn.Module) -> PostNormParts:
@@ -111,18 +73,13 @@ def parts(layer: nn.Module) -> PostNormParts:
     )
 
 
-ADAPTER = EncoderAdapter(
+ADAPTER = post_norm_adapter(
     model_types=("mpnet",),
     layers=layers,
     embed=embed,
-    project=project,
-    finish=finish,
-    scale=scale,
-    widths=widths,
-    linears=linears,
-    embedding_linears=embedding_linears,
-    attention_dropout=attention_dropout,
-    set_attention_dropout=set_attention_dropout,
-    position_bias=position_bias,
     parts=parts,
+    finish=finish,
+    head_dim=head_dim,
+    dropout=dropout,
+    position_bias=position_bias,
 )

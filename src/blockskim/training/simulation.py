@@ -21,9 +21,9 @@ LOSSES = (0.0, *np.geomspace(5e-4, 0.3, 60).tolist())
 """Shares of the blocks at stake that a layer's threshold may drop: the steps of the search."""
 
 OVERHEAD = 0.04
-"""What asking the predictor of one layer and taking out what it drops costs beyond its arithmetic, as a share of a dense
-run: about what lay between the arithmetic and the time that a model with ``match`` in four of six layers saved on two
-cores, 32 windows at a time (docs/performance.md). It is more at batch size 1 and less in larger models."""
+"""What asking the predictor of one layer, and taking out what it drops, costs beyond its arithmetic, as a share of a
+dense run: about what lay between the arithmetic and the time that a model with ``match`` in four of six layers saved on
+two cores, 32 windows at a time (docs/performance.md). It is more at batch size 1 and less in larger models."""
 
 
 @dataclass(frozen=True, slots=True)
