@@ -14,6 +14,7 @@ from blockskim.evaluation import evaluate_windows
 from blockskim.training import calibration
 from blockskim.training.calibration import calibrate, calibrate_points, read_calibration, save_calibrated
 from blockskim.training.calibration_cache import CalibrationCache, calibration_key, remove_cache
+from blockskim.training.points import Point
 from blockskim.training.simulation import search, simulator
 from blockskim.training.wishes import Wish
 from tiny_answerers import new_model, save_model
@@ -79,6 +80,36 @@ def test_several_wishes_take_one_recording_and_each_gets_its_point(model, window
     assert bold.flops_speedup >= 1.2
     assert all(point.f1 <= bold.f1 for point in front if point.flops_speedup >= 1.2)
     assert calibrate_points(model, windows, WISHES, **FREELY)["fast"].chosen.thresholds == fast.thresholds
+
+
+@pytest.mark.parametrize(
+    ("lost_from", "known", "asked"),
+    [
+        (17, [0, 8, 16, 24], [20, 18]),
+        (40, [0, 20, 39], []),
+        (0, [5, 39], [2, 0]),
+        (6, [5, 7, 39], [6]),
+        (6, [5, 6], []),
+    ],
+)
+def test_points_beyond_the_chosen_one_are_confirmed_until_the_next_loses_too_much(lost_from, known, asked):
+    path = [Point((0.0,), 1.0, 0.0), *(Point((0.01 * (n + 1),), 1 + n / 10, 0.0) for n in range(40))]
+    dense = replace(path[0], f1=80.0)
+
+    class Confirm:
+        def __init__(self):
+            self.points, self.order = {}, []
+
+        def __call__(self, point):
+            number = path.index(point) - 1
+            self.order.append(number)
+            self.points[point.thresholds] = replace(point, f1=78.0 if number >= lost_from else 80.0, error=0.1)
+
+    confirm = Confirm()
+    for number in known:
+        confirm(path[number + 1])
+    calibration._close_in(path, confirm, Wish(max_f1_drop=0.5), dense)
+    assert confirm.order[len(known) :] == asked
 
 
 def test_a_bound_on_the_answers_lost_holds_for_what_is_chosen(model, windows):

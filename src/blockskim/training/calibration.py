@@ -36,7 +36,7 @@ from blockskim.training.directories import new_directory
 from blockskim.training.points import Point
 from blockskim.training.refinement import load_optuna, refine
 from blockskim.training.simulation import OVERHEAD, Stakes, search, spread
-from blockskim.training.wishes import Wish, choose
+from blockskim.training.wishes import Wish, choose, loses_little_enough
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +47,9 @@ REACH = 5.0
 
 FEWEST = 6
 """Points that are confirmed for a wish, however many wishes there are."""
+
+CLOSING = 2
+"""More of them, one after the other, between the fastest that loses little enough and the next one that doesn't."""
 
 Tell = Callable[[str, int], None]
 
@@ -199,6 +202,8 @@ def calibrate_points(
         else:
             for point in spread(path, count, wish.target_speedup):
                 confirm(point)
+            if wish.max_f1_drop is not None:
+                _close_in(path, confirm, wish, dense)
     front = tuple(sorted(confirm.points.values(), key=lambda point: point.flops_speedup))
     outcomes = {}
     for name, wish in wishes.items():
@@ -416,6 +421,21 @@ class _Confirmation:
             # One example says nothing about others: they may lose everything.
             error=float(lost.std(ddof=1)) / len(lost) ** 0.5 if len(lost) > 1 else 100.0,
         )
+
+
+def _close_in(path: Sequence[Point], confirm: _Confirmation, wish: Wish, dense: Point) -> None:
+    """Confirm points of the path just beyond the fastest confirmed one that loses little enough."""
+    skimming = [point for point in path if any(point.thresholds)]
+    for _ in range(CLOSING):
+        known = [number for number, point in enumerate(skimming) if point.thresholds in confirm.points]
+        fitting = [
+            number for number in known if loses_little_enough(confirm.points[skimming[number].thresholds], dense, wish)
+        ]
+        low = max(fitting, default=-1)
+        high = min((number for number in known if number > low), default=low)
+        if high - low < 2:
+            return
+        confirm(skimming[(low + high) // 2])
 
 
 def _bisect(path: Sequence[Point], confirm: _Confirmation, target: float) -> None:

@@ -96,7 +96,7 @@ def choose(wish: Wish, dense: Point, front: Sequence[Point]) -> tuple[Point, boo
         point for point in front if wish.max_answers_lost is None or point.answers_lost <= wish.max_answers_lost + 1e-9
     ]
     if wish.target_speedup is None:
-        fitting = [point for point in bounded if _loses_little_enough(point, dense, wish)]
+        fitting = [point for point in bounded if loses_little_enough(point, dense, wish)]
         return max([dense, *fitting], key=lambda point: point.flops_speedup), True
     fast_enough = [point for point in bounded if _speed(point, wish) >= wish.target_speedup]
     if fast_enough:
@@ -106,7 +106,12 @@ def choose(wish: Wish, dense: Point, front: Sequence[Point]) -> tuple[Point, boo
     return max([dense, *bounded], key=lambda point: _speed(point, wish)), False
 
 
-def _loses_little_enough(point: Point, dense: Point, wish: Wish) -> bool:
+def loses_little_enough(point: Point, dense: Point, wish: Wish) -> bool:
+    """Whether a confirmed point loses no more F1 than is wished for.
+
+    Either both what is at stake and what was measured are within the wish, or what was measured is by more than its
+    standard error.
+    """
     if wish.max_f1_drop is None:
         return True
     assert dense.f1 is not None and point.f1 is not None and point.error is not None
