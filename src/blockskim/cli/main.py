@@ -14,6 +14,7 @@ import typer
 
 from blockskim import __version__
 from blockskim.cli.answer import answer
+from blockskim.cli.average import average
 from blockskim.cli.benchmark import benchmark
 from blockskim.cli.calibrate import calibrate
 from blockskim.cli.evaluate import evaluate
@@ -36,6 +37,7 @@ app.command("calibrate")(calibrate)
 app.command("sweep")(sweep)
 app.command("make-student")(make_student)
 app.command("prune-heads")(prune_heads)
+app.command("average")(average)
 app.command("info")(info)
 
 

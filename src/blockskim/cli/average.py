@@ -1,0 +1,54 @@
+"""``blockskim average``: one model of the weights of several."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from blockskim.cli import options
+from blockskim.cli.output import console, print_json
+
+
+def average(
+    models: Annotated[
+        list[str],
+        typer.Option("--model", metavar="DIR_OR_HUB_ID", help="Block-Skim model; twice or more, all from one start."),
+    ],
+    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="New directory for the average.")],
+    weights: Annotated[
+        str | None, typer.Option("--weights", metavar="W,W,…", help="Of each model.  [default: all the same]")
+    ] = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Average the weights of models that were trained on from the same one.
+
+    The average reads everything until blockskim calibrate has chosen thresholds for it.
+    """
+    options.set_up(quiet)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise typer.BadParameter(f"{output} exists already; name a new directory", param_hint="--output")
+    given = None if weights is None else parse_weights(weights)
+
+    from transformers.utils.logging import disable_progress_bar
+
+    from blockskim.training.averaging import average_models
+
+    disable_progress_bar()
+    used = average_models(models, output, given)
+    if as_json:
+        print_json({"models": models, "weights": list(used), "output": str(output)})
+    elif not quiet:
+        console().print(f"the average of {len(models)} models is in {output}", markup=False)
+
+
+def parse_weights(text: str) -> list[float]:
+    """Numbers from a list with commas.
+
+    Raises:
+        BadParameter: one of them is no number.
+    """
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no list of weights such as 0.5,0.5", param_hint="--weights") from None
