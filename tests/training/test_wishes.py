@@ -45,11 +45,16 @@ def test_where_nothing_can_be_dropped_the_dense_run_is_the_nearest():
     assert choose(Wish(target_speedup=2), DENSE, ()) == (DENSE, False)
 
 
-def test_what_may_be_chance_alone_is_not_held_against_a_point():
-    lucky = point(1.5, 79.9, at_stake=0.6, error=0.1)
-    unsure = point(1.5, 79.9, at_stake=0.6, error=0.5)
-    assert choose(Wish(max_f1_drop=0.3), DENSE, (lucky,))[0] == lucky
-    assert choose(Wish(max_f1_drop=0.3), DENSE, (unsure,))[0] == DENSE
+def test_neither_a_lucky_measurement_nor_a_lucky_stake_makes_a_point_fit():
+    lucky, risky, sound = (
+        point(2.0, 80.1, at_stake=0.6),
+        point(1.8, 79.4, at_stake=0.1),
+        point(1.5, 79.8, at_stake=0.3),
+    )
+    front = (sound, risky, lucky)
+    assert choose(Wish(max_f1_drop=0.3), DENSE, front)[0] == sound
+    assert choose(Wish(max_f1_drop=0.6), DENSE, front)[0] == lucky
+    assert choose(Wish(max_f1_drop=0.1), DENSE, front)[0] == DENSE
 
 
 points = st.builds(
