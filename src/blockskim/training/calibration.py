@@ -36,7 +36,7 @@ from blockskim.training.directories import new_directory
 from blockskim.training.points import Point
 from blockskim.training.refinement import load_optuna, refine
 from blockskim.training.simulation import OVERHEAD, Stakes, search, spread
-from blockskim.training.wishes import Wish, choose, loses_little_enough
+from blockskim.training.wishes import Wish, choose
 
 logger = logging.getLogger(__name__)
 
@@ -428,10 +428,8 @@ def _close_in(path: Sequence[Point], confirm: _Confirmation, wish: Wish, dense: 
     skimming = [point for point in path if any(point.thresholds)]
     for _ in range(CLOSING):
         known = [number for number, point in enumerate(skimming) if point.thresholds in confirm.points]
-        fitting = [
-            number for number in known if loses_little_enough(confirm.points[skimming[number].thresholds], dense, wish)
-        ]
-        low = max(fitting, default=-1)
+        chosen, _ = choose(wish, dense, [confirm.points[skimming[number].thresholds] for number in known])
+        low = max((number for number in known if skimming[number].thresholds == chosen.thresholds), default=-1)
         high = min((number for number in known if number > low), default=low)
         if high - low < 2:
             return

@@ -96,8 +96,7 @@ def choose(wish: Wish, dense: Point, front: Sequence[Point]) -> tuple[Point, boo
         point for point in front if wish.max_answers_lost is None or point.answers_lost <= wish.max_answers_lost + 1e-9
     ]
     if wish.target_speedup is None:
-        fitting = [point for point in bounded if loses_little_enough(point, dense, wish)]
-        return max([dense, *fitting], key=lambda point: point.flops_speedup), True
+        return max([dense, *_losing_little_enough(bounded, dense, wish)], key=lambda point: point.flops_speedup), True
     fast_enough = [point for point in bounded if _speed(point, wish) >= wish.target_speedup]
     if fast_enough:
         return max(fast_enough, key=lambda point: (point.f1, point.flops_speedup)), True
@@ -106,16 +105,23 @@ def choose(wish: Wish, dense: Point, front: Sequence[Point]) -> tuple[Point, boo
     return max([dense, *bounded], key=lambda point: _speed(point, wish)), False
 
 
-def loses_little_enough(point: Point, dense: Point, wish: Wish) -> bool:
-    """Whether a confirmed point loses no more F1 than is wished for, both by what is at stake and by what was measured.
+def _losing_little_enough(front: Sequence[Point], dense: Point, wish: Wish) -> list[Point]:
+    """Points that lose no more F1 than is wished for, both by what is at stake and by what was measured.
 
-    What was measured alone would do for endless examples. On some thousands its error is as large as a wish, and the
-    luckiest of many points would be taken.
+    More that is dropped can't lose less: where a faster point was measured to lose less than a slower one that was
+    luck, so it counts as losing as much. On some thousands of examples the error of what is measured is as large as a
+    wish, and the luckiest of many points would be taken otherwise.
     """
     if wish.max_f1_drop is None:
-        return True
-    assert dense.f1 is not None and point.f1 is not None
-    return max(point.at_stake, dense.f1 - point.f1) <= wish.max_f1_drop + 1e-9
+        return list(front)
+    assert dense.f1 is not None
+    fitting, lost = [], 0.0
+    for point in sorted(front, key=lambda point: point.flops_speedup):
+        assert point.f1 is not None
+        lost = max(lost, dense.f1 - point.f1)
+        if max(lost, point.at_stake) <= wish.max_f1_drop + 1e-9:
+            fitting.append(point)
+    return fitting
 
 
 def _speed(point: Point, wish: Wish) -> float:
