@@ -3,10 +3,10 @@
     python benchmarks/compatibility.py --data DATA --train train.json --base MODEL --output runs/compatibility
 
 Four models are made: the base, a student of every second layer that learns from it, an ALBERT whose layers share one
-layer's weights (or, with ``--groups``, those of a few), and the base without a third of its attention heads. Each is trained, calibrated
-at the same wish on one half of the held-out articles, and scored on the other half (or a file, ``--dev``), reading
-everything and skimming. Steps that are done are not done again. Results go to ``OUTPUT/results.json``, a table to
-``OUTPUT/results.md`` and standard output, a figure to ``--plot``.
+layer's weights (or, with ``--groups``, those of a few), and the base without a third of its attention heads. Each is
+trained, calibrated at the same wish on one half of the held-out articles, and scored on the other half (or a file,
+``--dev``), reading everything and skimming. Steps that are done are not done again. Results go to
+``OUTPUT/results.json``, a table to ``OUTPUT/results.md`` and standard output, a figure to ``--plot``.
 """
 
 import argparse
