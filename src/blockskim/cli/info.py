@@ -83,8 +83,9 @@ def _show(values: dict[str, Any]) -> None:
 
     table = Table(box=None, show_header=False, pad_edge=False)
     points = values["points"]
-    config = {name: value for name, value in (values["config"] or {}).items() if name != "points"} or None
-    for name, value in {**values, "config": config, "points": ", ".join(points) or None}.items():
+    # Thresholds and points have rows of their own.
+    config = {name: value for name, value in (values["config"] or {}).items() if name not in ("points", "thresholds")}
+    for name, value in {**values, "config": config or None, "points": ", ".join(points) or None}.items():
         if isinstance(value, dict):
             value = ", ".join(f"{key} {_plain(item)}" for key, item in value.items()) or "none"
         table.add_row(Text(name, style="bold"), Text(_plain(value)))
@@ -95,7 +96,7 @@ def _show(values: dict[str, Any]) -> None:
 
 def _plain(value: Any) -> str:
     if isinstance(value, list):
-        return "+".join(str(item) for item in value)
+        return "+".join(map(_plain, value))
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
     if isinstance(value, int):
