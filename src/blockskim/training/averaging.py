@@ -18,6 +18,7 @@ from blockskim.loading import load_tokenizer
 from blockskim.modeling import BlockSkimForQuestionAnswering, is_block_skim
 from blockskim.training.card import base_name
 from blockskim.training.directories import check_new, new_directory
+from blockskim.training.shapes import different_parameter
 
 AVERAGE_FILE = "average.json"
 
@@ -103,7 +104,6 @@ def _check_alike(
     for key in ("block_size", "alignment", "inputs", "layers", "predictor_width"):
         if mine[key] != theirs[key]:
             raise ModelError(f"{name} has {key} {theirs[key]!r} where {first} has {mine[key]!r}")
-    shapes = [{key: value.shape for key, value in one.state_dict().items()} for one in (model, other)]
-    if shapes[0] != shapes[1]:
-        different = sorted(key for key in {*shapes[0], *shapes[1]} if shapes[0].get(key) != shapes[1].get(key))
-        raise ModelError(f"{name} is built otherwise than {first}: {different[0]} differs")
+    different = different_parameter(model, other)
+    if different is not None:
+        raise ModelError(f"{name} is built otherwise than {first}: {different} differs")

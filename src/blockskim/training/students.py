@@ -20,6 +20,7 @@ from blockskim.modeling import BlockSkimForQuestionAnswering, check_loadable, is
 from blockskim.pruning import shares_weights
 from blockskim.training.card import base_name
 from blockskim.training.directories import check_new, new_directory
+from blockskim.training.shapes import different_parameter
 
 STUDENT_FILE = "student.json"
 LEAST = 2
@@ -132,11 +133,10 @@ def _check_rebuilt(model: PreTrainedModel, chosen: Sequence[int], name: str) -> 
     """Refuse layers that transformers would build otherwise in their new place, and so load without a part."""
     with torch.device("meta"):
         rebuilt = type(model)(copy.deepcopy(model.config))
-    shapes = [{key: value.shape for key, value in one.state_dict().items()} for one in (model, rebuilt)]
-    if shapes[0] != shapes[1]:
-        different = sorted(key for key in {*shapes[0], *shapes[1]} if shapes[0].get(key) != shapes[1].get(key))
+    different = different_parameter(model, rebuilt)
+    if different is not None:
         raise ModelError(
-            f"layers {', '.join(map(str, chosen))} of {name} can't stand in new places: {different[0]} differs there; "
+            f"layers {', '.join(map(str, chosen))} of {name} can't stand in new places: {different} differs there; "
             "take layer 1 along"
         )
 
