@@ -3,10 +3,10 @@
 The model runs once with nothing dropped, and every keep probability is recorded, and which blocks its own answers
 begin and end in. On these records thresholds are simulated: starting from none, again and again the layer is skimmed a
 little harder where that saves the most arithmetic for the F1 at stake. *At stake* is the F1 of the dense model's
-answers that lose a block they begin or end in. It hardly depends on chance as the difference of two measured F1 does,
-and is a little more than what is really lost, since another answer may take the place of the lost one. The path of
-that search is a front of ever cheaper and riskier points; points on it are then confirmed by really skimming, and the
-cheapest one that satisfies the wish, both by what is at stake and by what was measured, is chosen.
+answers that lose a block they begin or end in. It depends on chance less than the difference of two measured F1 does,
+but is not all that is lost: answers also change because the text around them is gone, for worse and for better. The
+path of that search is a front of ever cheaper and riskier points; points on it are then confirmed by really skimming,
+and the cheapest one that satisfies the wish, both by what is at stake and by what was measured, is chosen.
 """
 
 import json
