@@ -3,14 +3,16 @@
 import pytest
 import yaml
 
+from blockskim.config import SkimConfig
+from blockskim.data.windows import WindowSettings
 from blockskim.errors import ConfigError
+from blockskim.training.distillation_settings import DistillationSettings
 from blockskim.training.recipe import Recipe, shipped_recipes
 
 
-@pytest.mark.parametrize("name", ["default", "paper-squad", "paper-searchqa", "predictors", "qa", "skim"])
+@pytest.mark.parametrize("name", shipped_recipes())
 def test_shipped_recipes_load_and_round_trip(name):
     recipe = Recipe.load(name)
-    assert name in shipped_recipes()
     assert Recipe.from_dict(yaml.safe_load(yaml.safe_dump(recipe.to_dict()))) == recipe
 
 
@@ -97,6 +99,16 @@ def test_replace_changes_nested_settings_and_checks():
     assert (recipe.epochs, recipe.skim.block_size, recipe.windows.max_length) == (3, 8, 256)
     with pytest.raises(ConfigError, match="unknown setting"):
         Recipe().replace(blocks=3)
+
+
+def test_replace_takes_a_whole_group():
+    before = Recipe().replace(skim={"block_size": 8, "balance_factor": 3}, windows={"max_length": 256})
+    after = before.replace(
+        skim=SkimConfig(block_size=64), windows=WindowSettings(128), distillation=DistillationSettings(weight=8.0)
+    )
+    assert after == Recipe(SkimConfig(block_size=64), WindowSettings(128), DistillationSettings(weight=8.0))
+    with pytest.raises(ConfigError, match="skim is 3; it must be a mapping"):
+        Recipe().replace(skim=3)
 
 
 @pytest.mark.parametrize(

@@ -148,10 +148,17 @@ class Recipe:
         return {**values, **groups}
 
     def replace(self, **changes: Any) -> Self:
-        """A checked copy with some values changed; a group of settings may be a mapping of those to change."""
+        """A checked copy with some values changed; a group of settings may be a mapping of those to change, or new."""
         values = self.to_dict()
-        groups = {name: {**values[name], **changes.pop(name, {})} for name in GROUPS}
-        return self.from_dict({**values, **changes, **groups})
+        for name in GROUPS:
+            change = changes.pop(name, {})
+            if isinstance(change, SkimConfig | DistillationSettings):
+                change = change.to_dict()
+            elif isinstance(change, WindowSettings):
+                change = asdict(change)
+            # What is no mapping at all is refused below, by name.
+            values[name] = {**values[name], **change} if isinstance(change, Mapping) else change
+        return self.from_dict({**values, **changes})
 
 
 def shipped_recipes() -> list[str]:
