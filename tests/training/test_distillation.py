@@ -116,6 +116,34 @@ def test_the_skim_loss_weighs_the_same_whatever_distillation_weighs(base, teache
         assert (found[name] - expected[name]).abs().max() > 1e-4
 
 
+def test_the_label_weight_is_that_of_the_qa_loss(base, teacher, tmp_path):
+    def found(label_weight):
+        recipe = RECIPE.replace(distillation={"weight": 2.0, "label_weight": label_weight})
+        return gradients(base, recipe, tmp_path, teacher)
+
+    (none, parts), (half, others), (whole, _) = (found(weight) for weight in (0.0, 0.5, 1.0))
+    # What is logged is the loss itself.
+    assert parts["qa_loss"] == others["qa_loss"] > 0
+    for name, value in half.items():
+        torch.testing.assert_close(value, (none[name] + whole[name]) / 2, rtol=1e-4, atol=1e-7)
+    name = "encoder.encoder.layer.2.output.dense.weight"
+    assert (whole[name] - none[name]).abs().max() > 1e-4
+
+
+def test_without_weight_labels_teach_nothing(base, teacher, tmp_path):
+    recipe = RECIPE.replace(skim={"skim_factor": 0.0}, distillation={"weight": 2.0, "label_weight": 0.0})
+    results = []
+    for shift in (0, 3):
+        torch.manual_seed(0)
+        model = BlockSkimForQuestionAnswering.from_backbone(base, recipe.skim).train()
+        batch = batch_of(model)
+        batch["start_positions"] = (batch["start_positions"] - shift).clamp(min=0)
+        trainer_of(model, recipe, tmp_path, teacher).compute_loss(model, batch).backward()
+        results.append(model.qa_outputs.weight.grad)
+    assert results[0].any()
+    torch.testing.assert_close(*results)
+
+
 def test_the_losses_are_added_with_their_weights(base, teacher, tmp_path):
     weights = {"weight": 0.5, "temperature": 3.0, "hidden_weight": 0.25, "attention_weight": 2.0}
     recipe = RECIPE.replace(distillation=weights)
@@ -369,6 +397,7 @@ def test_logits_can_be_learned_from_a_teacher_of_another_width(base, tmp_path):
     [
         ({"distillation": {"hidden_weight": 1.0}}, False, "hidden_weight is 1.0, but there is no teacher"),
         ({"distillation": {"layers": [[1, 1]]}}, False, "layers is .* but there is no teacher"),
+        ({"distillation": {"label_weight": 0.0}}, False, "label_weight is 0.0, but there is no teacher"),
         ({"distillation": {"weight": 0.0}}, True, "all weights .* are 0"),
         ({"predictors_only": True}, True, "predictors_only"),
     ],
@@ -388,6 +417,7 @@ def teacher_or_none(place):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        ({"label_weight": -1}, "distillation.label_weight is -1"),
         ({"weight": -1}, "distillation.weight is -1"),
         ({"weight": "much"}, "distillation.weight is 'much'"),
         ({"weight": math.inf}, "finite"),

@@ -13,9 +13,11 @@ STATE_LOSSES = ("mse", "cosine")
 
 @dataclass(frozen=True, slots=True)
 class DistillationSettings:
-    """Weights of the losses of distillation, which are added to QA loss and skim loss and leave their weights alone.
+    """Weights of the losses of distillation, which are added to QA loss and skim loss.
 
     Attributes:
+        label_weight: of the QA loss, by which the labels are learned. Below 1 only where something else teaches; at 0 a
+            model that knows the training questions by now learns no more of them by heart.
         weight: of what is learned from the teacher's start and end logits.
         temperature: by which the logits of both are divided; the loss is multiplied by its square.
         hidden_weight: of what is learned from the teacher's hidden states, layer by layer.
@@ -27,6 +29,7 @@ class DistillationSettings:
             same temperature. It needs no teacher.
     """
 
+    label_weight: float = 1.0
     weight: float = 1.0
     temperature: float = 2.0
     hidden_weight: float = 0.0
@@ -37,7 +40,7 @@ class DistillationSettings:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
-        for name in ("weight", "hidden_weight", "attention_weight", "self_weight", "temperature"):
+        for name in ("label_weight", "weight", "hidden_weight", "attention_weight", "self_weight", "temperature"):
             value = getattr(self, name)
             check_number(f"distillation.{name}", value, 0.0, None, open_low=name == "temperature")
             if math.isinf(value):

@@ -65,6 +65,8 @@ class SkimTrainer(Trainer):
         parts = {name: getattr(output, name) for name in ("qa_loss", "skim_loss", "teaching_loss")}
         lessons = self._lessons(model, output, inputs, bool(dropping))
         loss = output.loss
+        if settings.label_weight != 1:
+            loss = loss + (settings.label_weight - 1) * output.qa_loss
         for lesson in lessons.values():
             loss = loss + lesson
         for name, part in {**parts, **lessons}.items():
