@@ -15,7 +15,7 @@ from blockskim.training import calibration
 from blockskim.training.calibration import calibrate, calibrate_points, read_calibration, save_calibrated
 from blockskim.training.calibration_cache import CalibrationCache, calibration_key, remove_cache
 from blockskim.training.points import Point
-from blockskim.training.simulation import search, simulator
+from blockskim.training.simulation import SOFTER, search, simulator, with_softer
 from blockskim.training.wishes import Wish
 from tiny_answerers import new_model, save_model
 from tiny_tokenizers import WORDS, fixed_tokenizer
@@ -85,7 +85,8 @@ def test_several_wishes_take_one_recording_and_each_gets_its_point(model, window
 @pytest.mark.parametrize(
     ("lost_from", "known", "asked"),
     [
-        (17, [0, 8, 16, 24], [20, 18]),
+        (17, [0, 8, 16, 24], [20, 18, 17]),
+        (17, [0, 8, 16, 39], [27, 21, 18]),
         (40, [0, 20, 39], []),
         (0, [5, 39], [2, 0]),
         (6, [5, 7, 39], [6]),
@@ -136,6 +137,26 @@ def test_answers_lost_are_counted_by_example(model, windows):
     assert simulate(np.zeros(2)).answers_lost == 0
     path = search(judgements, stakes, model, windows, 100.0, 0.0, 0.2)
     assert 0 < path[-1].answers_lost <= 0.2
+
+
+def test_softer_points_come_before_the_first_step(model, windows):
+    _, judgements, stakes = calibration.record(model, windows, 8, 30)
+    recorded = (judgements, stakes, model, windows, 0.0)
+    path = search(*recorded[:-1], 30.0, 0.0)
+    assert with_softer(path[:1], *recorded) == path[:1]
+    # The tiny model's judgements are nearly all 0 or 1, so a first step with room below it is made.
+    first = replace(path[-1], thresholds=(0.9, 0.9))
+    first = simulator(*recorded)(np.array(first.thresholds)).point(np.array(first.thresholds))
+    front = with_softer([path[0], first, *path[1:]], *recorded)
+    between = front[1 : front.index(first)]
+    assert 1 <= len(between) <= len(SOFTER)
+    assert [front[0], *front[1 + len(between) :]] == [path[0], first, *path[1:]]
+    speedups = [point.flops_speedup for point in front[: len(between) + 2]]
+    assert speedups == sorted(set(speedups))
+    for point in between:
+        assert point.at_stake <= first.at_stake
+        assert point.thresholds[0] / 0.9 in SOFTER
+        assert point == simulator(*recorded)(np.array(point.thresholds)).point(np.array(point.thresholds))
 
 
 def test_a_speed_up_by_the_clock_is_timed_in_turns_with_dense(model, windows, runs, monkeypatch):

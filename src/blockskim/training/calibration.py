@@ -35,7 +35,7 @@ from blockskim.training.calibration_cache import CalibrationCache, calibration_k
 from blockskim.training.directories import new_directory
 from blockskim.training.points import Point
 from blockskim.training.refinement import load_optuna, refine
-from blockskim.training.simulation import OVERHEAD, Stakes, search, spread
+from blockskim.training.simulation import OVERHEAD, Stakes, search, spread, with_softer
 from blockskim.training.wishes import Wish, choose
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ REACH = 5.0
 FEWEST = 6
 """Points that are confirmed for a wish, however many wishes there are."""
 
-CLOSING = 2
+CLOSING = 3
 """More of them, one after the other, between the fastest that loses little enough and the next one that doesn't."""
 
 Tell = Callable[[str, int], None]
@@ -197,6 +197,7 @@ def calibrate_points(
         path = search(judgements, stakes, model, windows, limit, overhead, most_lost)
         if trials:
             path = refine(path, judgements, stakes, model, windows, limit, overhead, most_lost, trials, seed, progress)
+        path = with_softer(path, judgements, stakes, model, windows, overhead)
         if wish.by == "seconds":
             _bisect(path, confirm, wish.target_speedup or 1.0)
         else:

@@ -20,6 +20,10 @@ from blockskim.training.points import Point
 LOSSES = (0.0, *np.geomspace(5e-4, 0.3, 60).tolist())
 """Shares of the blocks at stake that a layer's threshold may drop: the steps of the search."""
 
+SOFTER = (0.125, 0.25, 0.5)
+"""Shares of the first step's thresholds, which are points of the path, too: answers may change although none of their
+blocks is gone, and a wish for next to no loss has to be able to stay below a step that puts nothing at stake."""
+
 OVERHEAD = 0.04
 """What asking the predictor of one layer, and taking out what it drops, costs beyond its arithmetic, as a share of a
 dense run: about what lay between the arithmetic and the time that a model with ``match`` in four of six layers saved on
@@ -86,6 +90,37 @@ def search(
         _, layer, step, now = best
         steps[layer] = step
         path.append(now.point(at_steps(grid, steps)))
+
+
+def with_softer(
+    path: Sequence[Point],
+    judgements: Judgements,
+    stakes: Stakes,
+    model: BlockSkimForQuestionAnswering,
+    windows: WindowSet,
+    overhead: float = OVERHEAD,
+) -> list[Point]:
+    """A front with points before its first step, which puts next to nothing at stake and drops a good deal.
+
+    Args:
+        path: from ``search``; nothing dropped comes first.
+        judgements: as for ``search``, like all that follow.
+        stakes: see there.
+        model: see there.
+        windows: see there.
+        overhead: see there.
+    """
+    if len(path) < 2:
+        return list(path)
+    simulate = simulator(judgements, stakes, model, windows, overhead)
+    beginning, first, *others = path
+    between: list[Point] = []
+    for share in SOFTER:
+        thresholds = share * np.array(first.thresholds)
+        point = simulate(thresholds).point(thresholds)
+        if (between or [beginning])[-1].flops_speedup < point.flops_speedup < first.flops_speedup:
+            between.append(point)
+    return [beginning, *between, first, *others]
 
 
 def threshold_grid(judgements: Judgements, stakes: Stakes) -> NDArray[np.float64]:
