@@ -398,6 +398,7 @@ def test_logits_can_be_learned_from_a_teacher_of_another_width(base, tmp_path):
         ({"distillation": {"hidden_weight": 1.0}}, False, "hidden_weight is 1.0, but there is no teacher"),
         ({"distillation": {"layers": [[1, 1]]}}, False, "layers is .* but there is no teacher"),
         ({"distillation": {"label_weight": 0.0}}, False, "label_weight is 0.0, but there is no teacher"),
+        ({"distillation": {"weight": 8.0}}, False, r"distillation.weight is 8.0, but there is no teacher"),
         ({"distillation": {"weight": 0.0}}, True, "all weights .* are 0"),
         ({"predictors_only": True}, True, "predictors_only"),
     ],

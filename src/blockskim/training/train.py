@@ -250,8 +250,9 @@ def _check_lessons(recipe: Recipe, teacher: str | Path | None) -> None:
         for name in ("hidden_weight", "attention_weight", "layers"):
             if getattr(settings, name):
                 raise ConfigError(f"distillation.{name} is {getattr(settings, name)}, but there is no teacher")
-        if settings.label_weight != 1:
-            raise ConfigError(f"distillation.label_weight is {settings.label_weight}, but there is no teacher")
+        for name in ("label_weight", "weight"):
+            if getattr(settings, name) != 1:
+                raise ConfigError(f"distillation.{name} is {getattr(settings, name)}, but there is no teacher")
     elif recipe.predictors_only:
         raise ConfigError("a teacher teaches encoder and QA head, which predictors_only leaves as they are")
     elif not (settings.weight or settings.wants_states):
