@@ -198,7 +198,8 @@ def test_a_student_believes_its_teacher_more_than_wrong_answers(base, teacher, t
     ]
     found = {}
     for name, given in (("alone", None), ("taught", teacher)):
-        recipe = RECIPE.replace(epochs=4, distillation={"weight": 20.0}, skim={"inputs": ["match"]})
+        lessons = {"weight": 20.0} if given else {}
+        recipe = RECIPE.replace(epochs=4, distillation=lessons, skim={"inputs": ["match"]})
         model = training.train(base, wrong, [], tmp_path / name, recipe, device="cpu", teacher=given)
         found[name] = evaluate(model, word_piece(), examples(40, 9), RECIPE.windows, thresholds=0.0)["f1"]
     assert found["alone"] < 10

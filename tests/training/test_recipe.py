@@ -90,7 +90,7 @@ def test_what_is_wrong_in_a_file_is_named(tmp_path, text, message):
 
 
 def test_a_missing_recipe_names_those_that_ship():
-    with pytest.raises(ConfigError, match=r"default, .*paper-squad, .*predictors, qa, skim"):
+    with pytest.raises(ConfigError, match=r"default, .*paper-squad, .*predictors, qa, robust, skim"):
         Recipe.load("none-such")
 
 
