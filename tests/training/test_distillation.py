@@ -437,6 +437,11 @@ def test_impossible_settings_are_refused(values, message):
         Recipe().replace(distillation=values)
 
 
+def test_no_weight_for_no_teacher_is_no_mistake(base, tmp_path):
+    recipe = RECIPE.replace(drop_share=0.5, distillation={"weight": 0.0, "self_weight": 1.0})
+    training.train(base, examples(10, 0), [], tmp_path / "out", recipe, device="cpu")
+
+
 def test_self_distillation_needs_steps_that_drop():
     with pytest.raises(ConfigError, match="but drop_share is 0"):
         Recipe().replace(distillation={"self_weight": 1.0})

@@ -16,8 +16,8 @@ class DistillationSettings:
     """Weights of the losses of distillation, which are added to QA loss and skim loss.
 
     Attributes:
-        label_weight: of the QA loss, by which the labels are learned. Below 1 only where something else teaches; at 0 a
-            model that knows the training questions by now learns no more of them by heart.
+        label_weight: of the QA loss, by which the labels are learned. Other than 1 only with a teacher; at 0 a model
+            that knows the training questions by now learns no more of them by heart.
         weight: of what is learned from the teacher's start and end logits.
         temperature: by which the logits of both are divided; the loss is multiplied by its square.
         hidden_weight: of what is learned from the teacher's hidden states, layer by layer.

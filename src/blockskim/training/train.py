@@ -250,8 +250,9 @@ def _check_lessons(recipe: Recipe, teacher: str | Path | None) -> None:
         for name in ("hidden_weight", "attention_weight", "layers"):
             if getattr(settings, name):
                 raise ConfigError(f"distillation.{name} is {getattr(settings, name)}, but there is no teacher")
-        for name in ("label_weight", "weight"):
-            if getattr(settings, name) != 1:
+        # A weight of 0 for a teacher that isn't there is no mistake.
+        for name, harmless in (("label_weight", (1,)), ("weight", (0, 1))):
+            if getattr(settings, name) not in harmless:
                 raise ConfigError(f"distillation.{name} is {getattr(settings, name)}, but there is no teacher")
     elif recipe.predictors_only:
         raise ConfigError("a teacher teaches encoder and QA head, which predictors_only leaves as they are")
