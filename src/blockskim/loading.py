@@ -79,7 +79,7 @@ def shipped_model() -> Path:
     Raises:
         ModelError: this installation has none.
     """
-    directory = Path(str(resources.files("blockskim") / "model"))
+    directory = Path(str(resources.files("blockskim") / "default_model"))
     if not (directory / "config.json").is_file():
         raise ModelError("this installation of blockskim comes without a model; name one: a directory or a hub id")
     return directory
