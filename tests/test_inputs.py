@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blockskim.attention import AttentionRows
+from blockskim.kernels.attention_probabilities import AttentionRows
 from blockskim.blocks import token_indices
 from blockskim.inputs import (
     Bags,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from blockskim.attention import AttentionRows
+from blockskim.kernels.attention_probabilities import AttentionRows
 from blockskim.blocks import token_indices
 from blockskim.config import INPUTS, SkimConfig
 from blockskim.inputs import LayerView, attended_features, hidden_features, question_features, tile_features

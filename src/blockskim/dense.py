@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from blockskim.attention import AttentionRows, attend_padded
+from blockskim.kernels.attention_probabilities import AttentionRows, attend_padded
 from blockskim.blocks import BlockLayout, surviving_blocks, token_indices
 from blockskim.encoders import EncoderAdapter
 from blockskim.inputs import LayerView

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blockskim.attention import take_rows
+from blockskim.kernels.attention_probabilities import take_rows
 
 
 class Attention(Protocol):

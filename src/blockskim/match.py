@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blockskim.attention import take_rows
+from blockskim.kernels.attention_probabilities import take_rows
 from blockskim.inputs import LayerView, bags_of
 
 ROUNDS = 2

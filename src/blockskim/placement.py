@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from blockskim.attention import Bias, take_rows
+from blockskim.kernels.attention_probabilities import Bias, take_rows
 from blockskim.encoders import EncoderAdapter, RelativeAttention
 
 

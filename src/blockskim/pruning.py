@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from blockskim.attention import Bias
+from blockskim.kernels.attention_probabilities import Bias
 from blockskim.config import SkimConfig
 from blockskim.encoders import EncoderAdapter
 from blockskim.errors import ModelError

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from blockskim.attention import AttentionRows
+from blockskim.kernels.attention_probabilities import AttentionRows
 from blockskim.blocks import BlockLayout, surviving_blocks
 from blockskim.encoders import EncoderAdapter
 from blockskim.inputs import Bags, LayerView
 from blockskim.judge import Judge
-from blockskim.packed_attention import attend_packed, padded_rows
+from blockskim.kernels.packed_attention import attend_packed, padded_rows
 from blockskim.placement import Placement, depends_on_positions
 from blockskim.pruning import biases_of_heads
 from blockskim.question import question_tokens

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification
 
-from blockskim import packed_attention
+from blockskim.kernels import packed_attention
 from blockskim.config import INPUTS, SkimConfig
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError

@@ -3,8 +3,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blockskim.attention import AttentionRows, attend_padded, take_rows
-from blockskim.packed_attention import attend_packed
+from blockskim.kernels.attention_probabilities import AttentionRows, attend_padded, take_rows
+from blockskim.kernels.packed_attention import attend_packed
 
 HEADS, SIZE = 3, 8
 SCALE = SIZE**-0.5

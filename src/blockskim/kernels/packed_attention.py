@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from blockskim.varlen import attend_varlen
+from blockskim.kernels.varlen_attention import attend_varlen
 
 ROWS = 8
 """Rows that kernels prefer in multiples: oneDNN makes a kernel for every shape, and these make for few shapes."""

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from blockskim import packed_attention
-from blockskim.packed_attention import LONG, ROWS, SHORT, attend_packed, has_fused_cpu, padded_rows
+from blockskim.kernels import packed_attention
+from blockskim.kernels.packed_attention import LONG, ROWS, SHORT, attend_packed, has_fused_cpu, padded_rows
 from plain_attention import reference
 
 HEADS, SIZE = 3, 8

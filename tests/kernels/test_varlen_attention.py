@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from blockskim import varlen
-from blockskim.packed_attention import attend_packed
-from blockskim.varlen import attend_varlen, choose_kernel, flash_attn_kernel, token_log_sum_exp, torch_kernel
+from blockskim.kernels import varlen_attention
+from blockskim.kernels.packed_attention import attend_packed
+from blockskim.kernels.varlen_attention import attend_varlen, choose_kernel, flash_attn_kernel, token_log_sum_exp, torch_kernel
 from plain_attention import reference
 
 HEADS, SIZE = 3, 8

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch import nn
 from transformers.activations import ACT2FN
 
-from blockskim import linear
-from blockskim.linear import (
+from blockskim.kernels import packed_linear
+from blockskim.kernels.packed_linear import (
     Activation,
     activation_of,
     apply_linear,
