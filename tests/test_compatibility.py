@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from blockskim.config import SkimConfig
+from blockskim.method.config import SkimConfig
 from blockskim.modeling import BlockSkimForQuestionAnswering
 from tiny_models import make_batch, new_dense_model, new_skim_model
 from tiny_tokenizers import WORDS, word_piece

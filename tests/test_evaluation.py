@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from blockskim.config import SkimConfig
+from blockskim.method.config import SkimConfig
 from blockskim.data.examples import Answer, Example
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.errors import DataError

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blockskim.config import SkimConfig
+from blockskim.method.config import SkimConfig
 from blockskim.data.examples import Answer, Example
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.evaluation import evaluate_windows

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from blockskim import judge
-from blockskim.config import INPUTS
+from blockskim.method.config import INPUTS
 from blockskim.judge import Judges, make_judge
-from blockskim.match import MatchPredictor
-from blockskim.predictor import keep_probabilities
+from blockskim.method.predictors.match import MatchPredictor
+from blockskim.method.predictors.predictor import keep_probabilities
 from strategies import every_alignment, every_family, every_input
 from tiny_models import make_batch, new_skim_model, skim_model, views_of
 

@@ -1,7 +1,7 @@
 import pytest
 from transformers import AutoConfig
 
-from blockskim.config import SkimConfig
+from blockskim.method.config import SkimConfig
 from blockskim.errors import ConfigError
 from blockskim.model_config import BlockSkimConfig
 from tiny_models import encoder_config

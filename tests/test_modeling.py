@@ -8,11 +8,11 @@ from hypothesis import given
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoModelForQuestionAnswering
 
-from blockskim.blocks import soften_labels
-from blockskim.config import INPUTS, SkimConfig
+from blockskim.method.blocks import soften_labels
+from blockskim.method.config import INPUTS, SkimConfig
 from blockskim.encoders import supported_types
 from blockskim.errors import ConfigError, ModelError
-from blockskim.losses import block_loss, teaching_loss
+from blockskim.method.losses import block_loss, teaching_loss
 from blockskim.model_config import BlockSkimConfig
 from blockskim.modeling import BlockSkimForQuestionAnswering, check_loadable
 from strategies import every_alignment, every_family, every_input, few, seeds

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from blockskim.config import INPUTS
+from blockskim.method.config import INPUTS
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
 from blockskim.flops import dense_flops

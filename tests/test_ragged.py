@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blockskim import packed_attention, ragged
-from blockskim.config import INPUTS
+from blockskim.method.config import INPUTS
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
 from layers_by_hand import answer, run_layer

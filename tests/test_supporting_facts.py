@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from blockskim.config import SkimConfig
+from blockskim.method.config import SkimConfig
 from blockskim.data.hotpotqa import read_hotpotqa
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.evaluation import evaluate_windows

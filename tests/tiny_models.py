@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForQuestionAnswering, PreTrainedModel
 
-from blockskim.config import INPUTS, SkimConfig
+from blockskim.method.config import INPUTS, SkimConfig
 from blockskim.judge import Judge
 from blockskim.modeling import BlockSkimForQuestionAnswering
-from blockskim.predictor import keep_probabilities
+from blockskim.method.predictors.predictor import keep_probabilities
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from blockskim import auto_classes
 
 if TYPE_CHECKING:
-    from blockskim.config import SkimConfig
+    from blockskim.method.config import SkimConfig
     from blockskim.data.reading import read_examples
     from blockskim.errors import BlockSkimError
     from blockskim.evaluation import evaluate
@@ -41,7 +41,7 @@ _HOMES = {
     "BlockSkimError": "blockskim.errors",
     "BlockSkimForQuestionAnswering": "blockskim.modeling",
     "QuestionAnswerer": "blockskim.pipeline",
-    "SkimConfig": "blockskim.config",
+    "SkimConfig": "blockskim.method.config",
     "Wish": "blockskim.training.wishes",
     "calibrate": "blockskim.training.calibration",
     "calibrate_points": "blockskim.training.calibration",

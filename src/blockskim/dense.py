@@ -14,13 +14,13 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from blockskim.kernels.attention_probabilities import AttentionRows, attend_padded
-from blockskim.blocks import BlockLayout, surviving_blocks, token_indices
+from blockskim.method.blocks import BlockLayout, surviving_blocks, token_indices
 from blockskim.encoders import EncoderAdapter
-from blockskim.inputs import LayerView
+from blockskim.method.layer_view import LayerView
 from blockskim.placement import Placement, depends_on_positions
-from blockskim.predictor import SkimPredictor, keep_probabilities
+from blockskim.method.predictors.predictor import SkimPredictor, keep_probabilities
 from blockskim.pruning import biases_of_heads
-from blockskim.question import question_tokens
+from blockskim.method.question import question_tokens
 
 
 @dataclass(frozen=True, slots=True)

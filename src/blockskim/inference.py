@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from blockskim.config import layer_thresholds
+from blockskim.method.config import layer_thresholds
 from blockskim.data.collate import pad_windows
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blockskim.inputs import LayerView
-from blockskim.match import MatchPredictor, match_margin
-from blockskim.predictor import PooledPredictor, SkimPredictor, keep_probabilities
+from blockskim.method.layer_view import LayerView
+from blockskim.method.predictors.match import MatchPredictor, match_margin
+from blockskim.method.predictors.predictor import PooledPredictor, SkimPredictor, keep_probabilities
 from blockskim.watch import Watch, watch
 
 BLOCKS = 8

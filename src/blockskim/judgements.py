@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from blockskim.blocks import relevance_labels
+from blockskim.method.blocks import relevance_labels
 from blockskim.data.windows import WindowSet
 from blockskim.inference import WindowBatch
 

@@ -14,7 +14,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from blockskim.config import layer_thresholds
+from blockskim.method.config import layer_thresholds
 from blockskim.data.windows import WindowSettings, pair_template
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from transformers import AutoConfig, PreTrainedConfig
 
-from blockskim.config import SkimConfig
+from blockskim.method.config import SkimConfig
 from blockskim.pruned_heads import read_pruned_heads
 
 

@@ -20,16 +20,16 @@ from transformers import (
 )
 from transformers.utils.generic import ModelOutput
 
-from blockskim.blocks import BlockLayout, block_layout, relevance_labels, soften_labels
-from blockskim.config import SkimConfig, layer_factors, layer_thresholds
+from blockskim.method.blocks import BlockLayout, block_layout, relevance_labels, soften_labels
+from blockskim.method.config import SkimConfig, layer_factors, layer_thresholds
 from blockskim.dense import DenseResult, Dropping, encode_dense
 from blockskim.encoders import EncoderAdapter, QaHead, adapter_for
 from blockskim.errors import ConfigError, ModelError
 from blockskim.flops import LayerUse, ModelCost, dense_flops, linears_in, model_cost, skim_flops
 from blockskim.judge import Judges
-from blockskim.losses import block_loss, span_loss, teaching_loss
+from blockskim.method.losses import block_loss, span_loss, teaching_loss
 from blockskim.model_config import BlockSkimConfig
-from blockskim.predictor import SkimPredictor, predictor_cost
+from blockskim.method.predictors.predictor import SkimPredictor, predictor_cost
 from blockskim.pruned_heads import PrunedHeads, add_pruned_heads, heads_left, read_pruned_heads
 from blockskim.pruning import check_prunable, prune_layer, prune_predictor
 from blockskim.ragged import RaggedResult, encode_ragged

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from blockskim.kernels.attention_probabilities import Bias
-from blockskim.config import SkimConfig
+from blockskim.method.config import SkimConfig
 from blockskim.encoders import EncoderAdapter
 from blockskim.errors import ModelError
-from blockskim.predictor import LayerWidths, SkimPredictor, channels_of_heads, head_channels
+from blockskim.method.predictors.predictor import LayerWidths, SkimPredictor, channels_of_heads, head_channels
 
 
 def shares_weights(layers: Sequence[nn.Module]) -> bool:

@@ -14,14 +14,14 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from blockskim.kernels.attention_probabilities import AttentionRows
-from blockskim.blocks import BlockLayout, surviving_blocks
+from blockskim.method.blocks import BlockLayout, surviving_blocks
 from blockskim.encoders import EncoderAdapter
-from blockskim.inputs import Bags, LayerView
+from blockskim.method.layer_view import Bags, LayerView
 from blockskim.judge import Judge
 from blockskim.kernels.packed_attention import attend_packed, padded_rows
 from blockskim.placement import Placement, depends_on_positions
 from blockskim.pruning import biases_of_heads
-from blockskim.question import question_tokens
+from blockskim.method.question import question_tokens
 from blockskim.ready import ReadyLayer
 
 GROUP_BYTES = 16 * 2**20

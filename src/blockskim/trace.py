@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from blockskim.blocks import BlockLayout
+from blockskim.method.blocks import BlockLayout
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blockskim.blocks import block_layout, relevance_labels
-from blockskim.config import SkimConfig
+from blockskim.method.blocks import block_layout, relevance_labels
+from blockskim.method.config import SkimConfig
 from blockskim.data.collate import pad_windows, training_collator
 from blockskim.data.examples import Answer, Example
 from blockskim.data.windows import WindowSettings, make_windows

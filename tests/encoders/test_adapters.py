@@ -2,12 +2,12 @@ import pytest
 import torch
 from torch import nn
 
-from blockskim.config import SkimConfig
+from blockskim.method.config import SkimConfig
 from blockskim.encoders import adapter_for, supported_types
 from blockskim.errors import ModelError
 from blockskim.modeling import BlockSkimForQuestionAnswering
 from blockskim.placement import Placement
-from blockskim.predictor import LayerWidths
+from blockskim.method.predictors.predictor import LayerWidths
 from layers_by_hand import layers_of
 from strategies import every_family
 from tiny_models import FAMILIES, SIZES, dense_model, make_batch, new_dense_model

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from blockskim.config import INPUTS
+from blockskim.method.config import INPUTS
 from blockskim.encoders import adapter_for
 from blockskim.errors import ModelError
 from blockskim.modeling import BlockSkimForQuestionAnswering

@@ -8,7 +8,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification
 
 from blockskim.kernels import packed_attention
-from blockskim.config import INPUTS, SkimConfig
+from blockskim.method.config import INPUTS, SkimConfig
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
 from blockskim.modeling import BlockSkimForQuestionAnswering

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from blockskim.config import INPUTS
+from blockskim.method.config import INPUTS
 from blockskim.profiling.aligned import aligned_flops, skim_aligned
 from strategies import every_alignment, every_family, every_input
 from tiny_models import dense_model, make_batch, skim_model

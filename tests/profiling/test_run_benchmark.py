@@ -4,7 +4,7 @@ import pytest
 import torch
 from test_workloads import examples
 
-from blockskim.config import SkimConfig
+from blockskim.method.config import SkimConfig
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.evaluation import evaluate_windows
 from blockskim.profiling import benchmark

@@ -15,7 +15,7 @@ from blockskim.data.examples import Answer
 from blockskim.data.windows import make_windows, pair_template
 from blockskim.errors import ConfigError, ModelError
 from blockskim.evaluation import evaluate
-from blockskim.losses import distillation_loss
+from blockskim.method.losses import distillation_loss
 from blockskim.modeling import BlockSkimForQuestionAnswering
 from blockskim.training import train as training
 from blockskim.training.distillation import load_teacher, token_types

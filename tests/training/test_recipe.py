@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from blockskim.config import SkimConfig
+from blockskim.method.config import SkimConfig
 from blockskim.data.windows import WindowSettings
 from blockskim.errors import ConfigError
 from blockskim.training.distillation_settings import DistillationSettings

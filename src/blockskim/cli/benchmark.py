@@ -12,7 +12,7 @@ import typer
 from blockskim.cli import options
 from blockskim.cli.data import read_data
 from blockskim.cli.output import console, print_json, progress_console
-from blockskim.config import ALIGNMENTS, INPUTS
+from blockskim.method.config import ALIGNMENTS, INPUTS
 from blockskim.profiling.keep import parse_keep
 from blockskim.profiling.names import BASELINES, SHAPES, check_shape, parse_baseline
 
@@ -278,7 +278,7 @@ def _random(
     shape: str, length: int, settings: dict[str, object], keep: dict[int, float], keep_full: int, seed: int
 ) -> "tuple[BlockSkimForQuestionAnswering, Workload]":
     """A random model on a schedule, and random samples for it."""
-    from blockskim.config import SkimConfig
+    from blockskim.method.config import SkimConfig
     from blockskim.profiling.random_models import random_skim
     from blockskim.profiling.schedule import install_schedule
     from blockskim.profiling.workloads import random_workload

@@ -194,7 +194,7 @@ TOLD = ("wish", "chosen", "satisfied")
 
 def _named(texts: list[str]) -> dict[str, str | None]:
     """Names of operating points and what is wished of each; None where only the name is given."""
-    from blockskim.config import check_point_name
+    from blockskim.method.config import check_point_name
 
     named: dict[str, str | None] = {}
     for text in texts:

@@ -31,7 +31,7 @@ def info(
 
     import torch
 
-    from blockskim.config import layer_thresholds
+    from blockskim.method.config import layer_thresholds
     from blockskim.loading import load, position_limit
 
     loaded = load(model, device.value, dtype.value, threads)

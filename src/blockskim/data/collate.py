@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from blockskim.blocks import block_layout, relevance_labels
-from blockskim.config import SkimConfig
+from blockskim.method.blocks import block_layout, relevance_labels
+from blockskim.method.config import SkimConfig
 
 Collator = Callable[[Sequence[dict[str, Any]]], dict[str, Tensor]]
 

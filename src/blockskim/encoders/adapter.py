@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from blockskim.encoders.post_norm import PostNormParts
-from blockskim.predictor import LayerWidths
+from blockskim.method.predictors.predictor import LayerWidths
 
 Projection = tuple[Tensor, Tensor, Tensor]
 

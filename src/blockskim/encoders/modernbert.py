@@ -11,7 +11,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from blockskim.encoders.adapter import EncoderAdapter, Projection, QaHead
 from blockskim.errors import ModelError
-from blockskim.predictor import LayerWidths
+from blockskim.method.predictors.predictor import LayerWidths
 
 
 def check(config: PreTrainedConfig) -> None:

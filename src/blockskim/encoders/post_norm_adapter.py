@@ -8,7 +8,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from blockskim.encoders.adapter import EncoderAdapter, Projection, RelativeAttention, split_heads
 from blockskim.encoders.post_norm import PostNormParts
-from blockskim.predictor import LayerWidths
+from blockskim.method.predictors.predictor import LayerWidths
 
 
 def no_embedding_linears(_encoder: PreTrainedModel) -> Sequence[nn.Linear]:

@@ -14,14 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from blockskim.blocks import token_indices
+from blockskim.method.blocks import token_indices
 from blockskim.encoders import EncoderAdapter
 from blockskim.flops import LayerCost
-from blockskim.inputs import Attention, LayerView
+from blockskim.method.layer_view import Attention, LayerView
 from blockskim.modeling import BlockSkimForQuestionAnswering
 from blockskim.placement import Placement, depends_on_positions
-from blockskim.predictor import keep_probabilities, predictor_cost
-from blockskim.question import question_tokens
+from blockskim.method.predictors.predictor import keep_probabilities, predictor_cost
+from blockskim.method.question import question_tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from blockskim.config import layer_thresholds
+from blockskim.method.config import layer_thresholds
 from blockskim.data.windows import WindowSet
 from blockskim.inference import Thresholds, WindowBatch, run_windows
 from blockskim.modeling import BlockSkimForQuestionAnswering, SkimOutput

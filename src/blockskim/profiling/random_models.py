@@ -3,7 +3,7 @@
 import torch
 from transformers import AutoModelForQuestionAnswering, BertConfig, PreTrainedModel
 
-from blockskim.config import SkimConfig
+from blockskim.method.config import SkimConfig
 from blockskim.modeling import BlockSkimForQuestionAnswering
 from blockskim.profiling.names import SHAPES, check_shape
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from blockskim.errors import ConfigError
-from blockskim.inputs import LayerView
+from blockskim.method.layer_view import LayerView
 from blockskim.modeling import BlockSkimForQuestionAnswering
-from blockskim.predictor import SkimPredictor
+from blockskim.method.predictors.predictor import SkimPredictor
 from blockskim.profiling.keep import kept_blocks, share_after
 
 THRESHOLD = 0.5

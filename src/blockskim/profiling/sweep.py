@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from blockskim.comparison import compare_with_dense, work
-from blockskim.config import layer_thresholds
+from blockskim.method.config import layer_thresholds
 from blockskim.data.windows import WindowSet
 from blockskim.errors import ConfigError
 from blockskim.evaluation import Evaluation, evaluate_windows, padded_flops

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from blockskim.comparison import compare_with_dense
-from blockskim.config import check_point_name
+from blockskim.method.config import check_point_name
 from blockskim.data.windows import WindowSet, covering_tokens
 from blockskim.errors import ConfigError, ModelError
 from blockskim.evaluation import Evaluation, evaluate_windows, mean_scores, scores_by_source

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import yaml
 
-from blockskim.config import SkimConfig
+from blockskim.method.config import SkimConfig
 from blockskim.data.windows import WindowSettings
 from blockskim.errors import ConfigError
 from blockskim.training.checks import check_known, check_number

@@ -14,7 +14,7 @@ from blockskim.data.windows import WindowSet
 from blockskim.flops import LayerUse, dense_flops, skim_flops
 from blockskim.judgements import Judgements
 from blockskim.modeling import BlockSkimForQuestionAnswering
-from blockskim.predictor import JudgingCost, predictor_cost
+from blockskim.method.predictors.predictor import JudgingCost, predictor_cost
 from blockskim.training.points import Point
 
 LOSSES = (0.0, *np.geomspace(5e-4, 0.3, 60).tolist())

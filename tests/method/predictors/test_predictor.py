@@ -7,10 +7,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from blockskim.kernels.attention_probabilities import AttentionRows
-from blockskim.blocks import token_indices
-from blockskim.config import INPUTS, SkimConfig
-from blockskim.inputs import LayerView, attended_features, hidden_features, question_features, tile_features
-from blockskim.predictor import (
+from blockskim.method.blocks import token_indices
+from blockskim.method.config import INPUTS, SkimConfig
+from blockskim.method.layer_view import LayerView, attended_features, hidden_features, question_features, tile_features
+from blockskim.method.predictors.predictor import (
     LayerWidths,
     PooledPredictor,
     SkimPredictor,

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from blockskim.losses import block_loss, distillation_loss, span_loss, state_loss, teaching_loss
+from blockskim.method.losses import block_loss, distillation_loss, span_loss, state_loss, teaching_loss
 
 
 def logits_of(*shape, seed=0):

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blockskim.kernels.attention_probabilities import AttentionRows
-from blockskim.blocks import token_indices
-from blockskim.inputs import (
+from blockskim.method.blocks import token_indices
+from blockskim.method.layer_view import (
     Bags,
     LayerView,
     attended_features,

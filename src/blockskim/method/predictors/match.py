@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from blockskim.kernels.attention_probabilities import take_rows
-from blockskim.inputs import LayerView, bags_of
+from blockskim.method.layer_view import LayerView, bags_of
 
 ROUNDS = 2
 """How often blocks look at each other."""

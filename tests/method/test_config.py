@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blockskim.config import (
+from blockskim.method.config import (
     ALIGNMENTS,
     BLOCK_SIZES,
     INPUTS,

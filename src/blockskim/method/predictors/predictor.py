@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from blockskim.config import SkimConfig
-from blockskim.inputs import (
+from blockskim.method.config import SkimConfig
+from blockskim.method.layer_view import (
     LayerView,
     attended_features,
     hidden_features,
     question_features,
     tile_features,
 )
-from blockskim.match import ROUNDS, MatchPredictor
+from blockskim.method.predictors.match import ROUNDS, MatchPredictor
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blockskim.blocks import token_indices
-from blockskim.inputs import LayerView
-from blockskim.match import MatchPredictor, match_margin
+from blockskim.method.blocks import token_indices
+from blockskim.method.layer_view import LayerView
+from blockskim.method.predictors.match import MatchPredictor, match_margin
 
 WIDTH, FEATURES, BLOCK = 6, 10, 8
 

@@ -2,7 +2,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blockskim.question import question_tokens
+from blockskim.method.question import question_tokens
 from tiny_models import FAMILIES, SEPARATOR, START, make_batch
 
 

@@ -1,0 +1,1 @@
+"""The paper: blocks, features, predictors, losses and their settings; they know no model."""

@@ -1,0 +1,1 @@
+"""Skim predictors: small networks that tell relevant blocks from irrelevant ones, one kind per file."""
