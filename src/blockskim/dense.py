@@ -17,7 +17,7 @@ from blockskim.kernels.attention_probabilities import AttentionRows, attend_padd
 from blockskim.method.blocks import BlockLayout, surviving_blocks, token_indices
 from blockskim.encoders import EncoderAdapter
 from blockskim.method.layer_view import LayerView
-from blockskim.placement import Placement, depends_on_positions
+from blockskim.encoders.positions import Placement, depends_on_positions
 from blockskim.method.predictors.predictor import SkimPredictor, keep_probabilities
 from blockskim.pruning import biases_of_heads
 from blockskim.method.question import question_tokens

@@ -19,7 +19,7 @@ from blockskim.encoders import EncoderAdapter
 from blockskim.method.layer_view import Bags, LayerView
 from blockskim.judge import Judge
 from blockskim.kernels.packed_attention import attend_packed, padded_rows
-from blockskim.placement import Placement, depends_on_positions
+from blockskim.encoders.positions import Placement, depends_on_positions
 from blockskim.pruning import biases_of_heads
 from blockskim.method.question import question_tokens
 from blockskim.ready import ReadyLayer

@@ -6,7 +6,7 @@ from blockskim.method.config import SkimConfig
 from blockskim.encoders import adapter_for, supported_types
 from blockskim.errors import ModelError
 from blockskim.modeling import BlockSkimForQuestionAnswering
-from blockskim.placement import Placement
+from blockskim.encoders.positions import Placement
 from blockskim.method.predictors.predictor import LayerWidths
 from layers_by_hand import layers_of
 from strategies import every_family

@@ -19,7 +19,7 @@ from blockskim.encoders import EncoderAdapter
 from blockskim.flops import LayerCost
 from blockskim.method.layer_view import Attention, LayerView
 from blockskim.modeling import BlockSkimForQuestionAnswering
-from blockskim.placement import Placement, depends_on_positions
+from blockskim.encoders.positions import Placement, depends_on_positions
 from blockskim.method.predictors.predictor import keep_probabilities, predictor_cost
 from blockskim.method.question import question_tokens
 
