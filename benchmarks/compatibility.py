@@ -30,7 +30,7 @@ from blockskim.encoders import supported_types
 from blockskim.errors import BlockSkimError, ConfigError, DataError
 from blockskim.evaluation import evaluate_windows
 from blockskim.loading import load
-from blockskim.modeling import BlockSkimForQuestionAnswering, is_block_skim
+from blockskim.model.modeling import BlockSkimForQuestionAnswering, is_block_skim
 from blockskim.training.calibration import calibrate, save_calibrated
 from blockskim.training.directories import new_directory
 from blockskim.training.head_pruning import answerable_windows, head_importance, least_important, save_pruned

@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from blockskim.method.config import SkimConfig
-from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from tiny_models import make_batch, new_dense_model, new_skim_model
 from tiny_tokenizers import WORDS, word_piece
 

@@ -11,7 +11,7 @@ from blockskim.errors import DataError
 from blockskim.evaluation import evaluate, evaluate_windows, report, score
 from blockskim.inference import Candidate, ExampleAnswers, run_windows
 from blockskim.judgements import collect_judgements
-from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from tiny_models import new_dense_model
 from tiny_tokenizers import fixed_tokenizer
 

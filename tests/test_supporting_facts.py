@@ -8,7 +8,7 @@ from blockskim.data.hotpotqa import read_hotpotqa
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.evaluation import evaluate_windows
 from blockskim.inference import run_windows
-from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.supporting_facts import FactCollector
 from tiny_models import new_dense_model, spread_opinions
 from tiny_tokenizers import fixed_tokenizer

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.pipeline import QuestionAnswerer
 from tiny_models import new_dense_model, new_skim_model, spread_opinions
 from tiny_tokenizers import fixed_tokenizer

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForQuestionAnswering, PreTrainedModel
 
 from blockskim.method.config import INPUTS, SkimConfig
-from blockskim.judge import Judge
-from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.prepared_predictors import Judge
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.method.predictors.predictor import keep_probabilities
 
 

@@ -6,14 +6,14 @@ Importing this package is quick: what it offers is imported when it is first use
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from blockskim import auto_classes
+from blockskim.model import auto_classes
 
 if TYPE_CHECKING:
     from blockskim.method.config import SkimConfig
     from blockskim.data.reading import read_examples
     from blockskim.errors import BlockSkimError
     from blockskim.evaluation import evaluate
-    from blockskim.modeling import BlockSkimForQuestionAnswering
+    from blockskim.model.modeling import BlockSkimForQuestionAnswering
     from blockskim.pipeline import QuestionAnswerer
     from blockskim.training.calibration import calibrate, calibrate_points
     from blockskim.training.train import train
@@ -39,7 +39,7 @@ __all__ = [
 
 _HOMES = {
     "BlockSkimError": "blockskim.errors",
-    "BlockSkimForQuestionAnswering": "blockskim.modeling",
+    "BlockSkimForQuestionAnswering": "blockskim.model.modeling",
     "QuestionAnswerer": "blockskim.pipeline",
     "SkimConfig": "blockskim.method.config",
     "Wish": "blockskim.training.wishes",

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet, WindowSettings, make_windows
 from blockskim.errors import DataError
-from blockskim.flops import dense_flops
+from blockskim.model.flops import dense_flops
 from blockskim.inference import (
     AnswerCollector,
     ExampleAnswers,
@@ -26,7 +26,7 @@ from blockskim.judgements import answer_labels
 from blockskim.metrics.hotpotqa import score_hotpotqa
 from blockskim.metrics.mrqa import score_mrqa
 from blockskim.metrics.squad import score_squad, score_squad2
-from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.supporting_facts import FACT_THRESHOLD, Fact, FactCollector
 
 

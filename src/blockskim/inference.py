@@ -12,7 +12,7 @@ from blockskim.method.config import layer_thresholds
 from blockskim.data.collate import pad_windows
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet
-from blockskim.modeling import BlockSkimForQuestionAnswering, SkimOutput
+from blockskim.model.modeling import BlockSkimForQuestionAnswering, SkimOutput
 from blockskim.spans import best_spans
 
 Thresholds = float | Sequence[float] | None

@@ -19,8 +19,8 @@ from blockskim.data.windows import WindowSettings, pair_template
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference import Thresholds
-from blockskim.model_config import BlockSkimConfig
-from blockskim.modeling import BlockSkimForQuestionAnswering, check_loadable
+from blockskim.model.config import BlockSkimConfig
+from blockskim.model.modeling import BlockSkimForQuestionAnswering, check_loadable
 from blockskim.precision import choose_device, choose_dtype
 
 # Any of these makes a tokenizer; which one depends on the family.

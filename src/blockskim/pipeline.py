@@ -29,7 +29,7 @@ from blockskim.inference import (
     whole_examples,
 )
 from blockskim.loading import LoadedModel, check_threshold_for, load, position_limit, thresholds_for, window_settings
-from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.words import align_to_words, trim_blanks
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 from blockskim.errors import ConfigError, ModelError
 from blockskim.loading import LoadedModel, shipped_model
-from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.pipeline import QuestionAnswerer
 from blockskim.precision import choose_dtype
 

@@ -4,7 +4,7 @@ import pytest
 from cli_data import squad
 from safetensors.torch import load_file
 
-from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from torch import nn
 from blockskim.method.config import SkimConfig
 from blockskim.encoders import adapter_for, supported_types
 from blockskim.errors import ModelError
-from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.encoders.positions import Placement
 from blockskim.method.predictors.predictor import LayerWidths
 from layers_by_hand import layers_of

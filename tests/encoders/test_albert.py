@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from blockskim.encoders import adapter_for
-from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from tiny_models import make_batch, new_dense_model, skim_model, spread_opinions
 
 SIZES = [(4, 60), (2, 41), (6, 12)]

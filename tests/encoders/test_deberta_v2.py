@@ -6,7 +6,7 @@ import torch
 from blockskim.method.config import INPUTS
 from blockskim.encoders import adapter_for
 from blockskim.errors import ModelError
-from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from tiny_models import encoder_config, make_batch, new_dense_model, skim_model, spread_opinions
 
 SIZES = [(4, 90), (2, 41), (6, 12), (3, 0)]

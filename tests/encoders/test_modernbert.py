@@ -11,7 +11,7 @@ from blockskim.kernels import packed_attention
 from blockskim.method.config import INPUTS, SkimConfig
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
-from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from tiny_models import encoder_config, make_batch, new_dense_model, spread_opinions, views_of
 
 SIZES = [(4, 90), (2, 41), (6, 12), (3, 0)]

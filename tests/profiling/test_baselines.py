@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from blockskim.errors import ConfigError
-from blockskim.flops import dense_flops
+from blockskim.model.flops import dense_flops
 from blockskim.profiling import names
 from blockskim.profiling.baselines import make_baseline, transformers_model
 from blockskim.profiling.contenders import Batch

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from blockskim.errors import ConfigError, ModelError
-from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training.averaging import average_models
 from strategies import every_family
 from tiny_answerers import save_model, save_plain

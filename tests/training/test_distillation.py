@@ -16,7 +16,7 @@ from blockskim.data.windows import make_windows, pair_template
 from blockskim.errors import ConfigError, ModelError
 from blockskim.evaluation import evaluate
 from blockskim.method.losses import distillation_loss
-from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training import train as training
 from blockskim.training.distillation import load_teacher, token_types
 from blockskim.training.distillation_settings import DistillationSettings

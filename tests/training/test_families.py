@@ -4,7 +4,7 @@ import pytest
 
 from blockskim.encoders import adapter_for
 from blockskim.evaluation import evaluate
-from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training import train as training
 from blockskim.training.recipe import Recipe
 from synthetic_task import examples

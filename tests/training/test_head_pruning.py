@@ -12,7 +12,7 @@ from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSettings
 from blockskim.errors import ConfigError, DataError
 from blockskim.evaluation import evaluate
-from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training import train as training
 from blockskim.training.head_pruning import answerable_windows, head_importance, least_important, save_pruned
 from blockskim.training.recipe import Recipe

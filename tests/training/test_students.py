@@ -10,8 +10,8 @@ from transformers import AutoModel, AutoModelForQuestionAnswering
 
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
-from blockskim.modeling import BlockSkimForQuestionAnswering
-from blockskim.pruning import shares_weights
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.head_removal import shares_weights
 from blockskim.training import train as training
 from blockskim.training.recipe import Recipe
 from blockskim.training.students import choose_layers, make_student

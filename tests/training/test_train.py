@@ -15,7 +15,7 @@ from blockskim.data.examples import Example
 from blockskim.data.windows import make_windows
 from blockskim.errors import BlockSkimError, ConfigError, DataError
 from blockskim.evaluation import evaluate, evaluate_windows
-from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training import train as training
 from blockskim.training.calibration import calibrate
 from blockskim.training.recipe import Recipe

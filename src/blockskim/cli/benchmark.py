@@ -18,7 +18,7 @@ from blockskim.profiling.names import BASELINES, SHAPES, check_shape, parse_base
 
 if TYPE_CHECKING:
     from blockskim.inference import Thresholds
-    from blockskim.modeling import BlockSkimForQuestionAnswering
+    from blockskim.model.modeling import BlockSkimForQuestionAnswering
     from blockskim.profiling.benchmark import Record
     from blockskim.profiling.workloads import Workload
 

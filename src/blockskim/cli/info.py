@@ -10,7 +10,7 @@ from blockskim.cli import options
 from blockskim.cli.output import console, print_json
 
 if TYPE_CHECKING:
-    from blockskim.modeling import BlockSkimForQuestionAnswering
+    from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "huggingface-hub", "numpy")
 

@@ -52,7 +52,7 @@ def prune_heads(
 
     from transformers.utils.logging import disable_progress_bar
 
-    from blockskim.flops import dense_flops
+    from blockskim.model.flops import dense_flops
     from blockskim.loading import load, window_settings
     from blockskim.training.head_pruning import answerable_windows, head_importance, least_important, save_pruned
 

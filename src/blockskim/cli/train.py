@@ -80,7 +80,7 @@ def train(
     from transformers.utils import logging as transformers_logging
 
     from blockskim.loading import load_tokenizer
-    from blockskim.modeling import check_loadable
+    from blockskim.model.modeling import check_loadable
     from blockskim.training import train as training
 
     # Its bars for reading and writing weights would tear ours apart.

@@ -12,9 +12,9 @@ from transformers import AutoModelForQuestionAnswering, PreTrainedModel
 
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError
-from blockskim.flops import dense_flops, linears_in, model_cost
+from blockskim.model.flops import dense_flops, linears_in, model_cost
 from blockskim.inference import Thresholds
-from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.profiling.contenders import (
     Batch,
     Contender,
@@ -29,7 +29,7 @@ from blockskim.profiling.contenders import (
 from blockskim.profiling.names import parse_baseline
 from blockskim.profiling.onnx_runtime import onnx_contender
 from blockskim.profiling.random_models import BERT_VOCABULARY, random_dense, shape_config
-from blockskim.pruning import prune_layer
+from blockskim.model.head_removal import prune_layer
 
 
 def make_baseline(

@@ -11,7 +11,7 @@ import torch
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation import score
 from blockskim.inference import AnswerCollector, ExampleAnswers, WindowBatch, answer_texts, batches
-from blockskim.modeling import SkimOutput
+from blockskim.model.modeling import SkimOutput
 from blockskim.profiling.contenders import Batch, Contender, Inputs, Work
 from blockskim.profiling.memory import peak_bytes
 from blockskim.profiling.timing import Spread, paired_speedup, spread_of, time_rounds

@@ -4,7 +4,7 @@ import torch
 from transformers import AutoModelForQuestionAnswering, BertConfig, PreTrainedModel
 
 from blockskim.method.config import SkimConfig
-from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.profiling.names import SHAPES, check_shape
 
 BERT_VOCABULARY = 30522

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from blockskim.errors import ConfigError
 from blockskim.method.layer_view import LayerView
-from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.method.predictors.predictor import SkimPredictor
 from blockskim.profiling.keep import kept_blocks, share_after
 

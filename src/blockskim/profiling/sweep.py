@@ -10,7 +10,7 @@ from blockskim.data.windows import WindowSet
 from blockskim.errors import ConfigError
 from blockskim.evaluation import Evaluation, evaluate_windows, padded_flops
 from blockskim.inference import Progress
-from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.profiling.peers import relative_loss
 
 DENSE = "dense"

@@ -11,7 +11,7 @@ from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet
 from blockskim.errors import ConfigError
 from blockskim.inference import batches
-from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.profiling.contenders import Batch
 
 # Which ids these are makes no difference to a random model.

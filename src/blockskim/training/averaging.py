@@ -15,7 +15,7 @@ from torch import Tensor
 
 from blockskim.errors import ConfigError, ModelError
 from blockskim.loading import load_tokenizer
-from blockskim.modeling import BlockSkimForQuestionAnswering, is_block_skim
+from blockskim.model.modeling import BlockSkimForQuestionAnswering, is_block_skim
 from blockskim.training.card import base_name
 from blockskim.training.directories import check_new, new_directory
 from blockskim.training.shapes import different_parameter

@@ -30,7 +30,7 @@ from blockskim.evaluation import Evaluation, evaluate_windows, mean_scores, scor
 from blockskim.inference import AnswerCollector, ExampleAnswers, WindowBatch, answer_texts, run_windows
 from blockskim.judgements import Judgements, collect_judgements
 from blockskim.metrics.squad import token_f1
-from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training.calibration_cache import CalibrationCache, calibration_key
 from blockskim.training.directories import new_directory
 from blockskim.training.points import Point

@@ -14,7 +14,7 @@ import torch
 
 from blockskim.data.windows import WindowSet
 from blockskim.judgements import Judgements
-from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training.points import Point
 from blockskim.training.simulation import Stakes
 

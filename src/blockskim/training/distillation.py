@@ -15,7 +15,7 @@ from blockskim.data.windows import PairTemplate, pair_template
 from blockskim.errors import ConfigError, ModelError
 from blockskim.loading import load, position_limit
 from blockskim.method.losses import distillation_loss, state_loss
-from blockskim.modeling import BlockSkimForQuestionAnswering, BlockSkimOutput
+from blockskim.model.modeling import BlockSkimForQuestionAnswering, BlockSkimOutput
 from blockskim.training.card import base_name
 from blockskim.training.distillation_settings import DistillationSettings
 

@@ -20,8 +20,8 @@ from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet, WindowSettings, make_windows
 from blockskim.errors import ConfigError, DataError
 from blockskim.inference import batches
-from blockskim.modeling import BlockSkimForQuestionAnswering
-from blockskim.pruned_heads import PrunedHeads
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.pruned_heads import PrunedHeads
 from blockskim.training.directories import new_directory
 
 Importance = dict[int, dict[int, float]]

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blockskim.data.windows import WindowSet
-from blockskim.flops import LayerUse, dense_flops, skim_flops
+from blockskim.model.flops import LayerUse, dense_flops, skim_flops
 from blockskim.judgements import Judgements
-from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.method.predictors.predictor import JudgingCost, predictor_cost
 from blockskim.training.points import Point
 

@@ -16,8 +16,8 @@ from transformers import AutoModelForQuestionAnswering, PreTrainedModel, PreTrai
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
 from blockskim.loading import load_tokenizer
-from blockskim.modeling import BlockSkimForQuestionAnswering, check_loadable, is_block_skim, load_source
-from blockskim.pruning import shares_weights
+from blockskim.model.modeling import BlockSkimForQuestionAnswering, check_loadable, is_block_skim, load_source
+from blockskim.model.head_removal import shares_weights
 from blockskim.training.card import base_name
 from blockskim.training.directories import check_new, new_directory
 from blockskim.training.shapes import different_parameter

@@ -10,7 +10,7 @@ from torch.utils.data import Sampler
 from transformers import Trainer
 
 from blockskim.data.windows import WindowSet
-from blockskim.modeling import BlockSkimForQuestionAnswering, BlockSkimOutput
+from blockskim.model.modeling import BlockSkimForQuestionAnswering, BlockSkimOutput
 from blockskim.training.distillation import Teacher, logits_loss, surviving_tokens, taught
 from blockskim.training.recipe import Recipe
 from blockskim.training.sampling import LengthGroupedSampler

@@ -13,8 +13,8 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
 FOLLOWERS = {
-    "transformers.models.auto.configuration_auto": "blockskim.model_config",
-    "transformers.models.auto.modeling_auto": "blockskim.modeling",
+    "transformers.models.auto.configuration_auto": "blockskim.model.config",
+    "transformers.models.auto.modeling_auto": "blockskim.model.modeling",
 }
 """The module that has to be imported right after another one, because it registers something there."""
 

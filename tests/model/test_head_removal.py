@@ -10,12 +10,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from blockskim.method.config import INPUTS
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
-from blockskim.flops import dense_flops
-from blockskim.model_config import BlockSkimConfig
-from blockskim.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.flops import dense_flops
+from blockskim.model.config import BlockSkimConfig
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.profiling.aligned import skim_aligned
 from blockskim.profiling.baselines import transformers_model
-from blockskim.pruning import check_prunable, shares_weights
+from blockskim.model.head_removal import check_prunable, shares_weights
 from tiny_models import FAMILIES, INPUT_SETS, SIZES, dense_model, make_batch, new_skim_model
 
 FIRST = {1: [2], 2: [1, 4]}

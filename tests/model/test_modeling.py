@@ -13,8 +13,8 @@ from blockskim.method.config import INPUTS, SkimConfig
 from blockskim.encoders import supported_types
 from blockskim.errors import ConfigError, ModelError
 from blockskim.method.losses import block_loss, teaching_loss
-from blockskim.model_config import BlockSkimConfig
-from blockskim.modeling import BlockSkimForQuestionAnswering, check_loadable
+from blockskim.model.config import BlockSkimConfig
+from blockskim.model.modeling import BlockSkimForQuestionAnswering, check_loadable
 from strategies import every_alignment, every_family, every_input, few, seeds
 from tiny_models import (
     dense_model,

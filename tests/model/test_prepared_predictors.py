@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from blockskim import judge
+from blockskim.model import prepared_predictors
 from blockskim.method.config import INPUTS
-from blockskim.judge import Judges, make_judge
+from blockskim.model.prepared_predictors import Judges, make_judge
 from blockskim.method.predictors.match import MatchPredictor
 from blockskim.method.predictors.predictor import keep_probabilities
 from strategies import every_alignment, every_family, every_input

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 
-from blockskim.watch import watch
+from blockskim.model.weight_snapshot import watch
 
 
 def make():

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from transformers import AutoConfig, PreTrainedConfig
 
 from blockskim.method.config import SkimConfig
-from blockskim.pruned_heads import read_pruned_heads
+from blockskim.model.pruned_heads import read_pruned_heads
 
 
 class BlockSkimConfig(PreTrainedConfig):
@@ -43,5 +43,5 @@ class BlockSkimConfig(PreTrainedConfig):
         super().__init__(**kwargs)
 
 
-# Here and not beside the model: AutoConfig alone is enough to read a config (see blockskim.auto_classes).
+# Here and not beside the model: AutoConfig alone is enough to read a config (see blockskim.model.auto_classes).
 AutoConfig.register(BlockSkimConfig.model_type, BlockSkimConfig)

@@ -17,12 +17,12 @@ from blockskim.kernels.attention_probabilities import AttentionRows
 from blockskim.method.blocks import BlockLayout, surviving_blocks
 from blockskim.encoders import EncoderAdapter
 from blockskim.method.layer_view import Bags, LayerView
-from blockskim.judge import Judge
+from blockskim.model.prepared_predictors import Judge
 from blockskim.kernels.packed_attention import attend_packed, padded_rows
 from blockskim.encoders.positions import Placement, depends_on_positions
-from blockskim.pruning import biases_of_heads
+from blockskim.model.head_removal import biases_of_heads
 from blockskim.method.question import question_tokens
-from blockskim.ready import ReadyLayer
+from blockskim.model.prepared_layers import ReadyLayer
 
 GROUP_BYTES = 16 * 2**20
 """How large query, key and value of the samples may be that run together on a CPU. Above that, memory comes fresh from

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blockskim.errors import ConfigError
-from blockskim.pruned_heads import add_pruned_heads, heads_left, read_pruned_heads
+from blockskim.model.pruned_heads import add_pruned_heads, heads_left, read_pruned_heads
 
 
 def test_json_has_layers_as_text():

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from blockskim import linear, ready
 from blockskim.encoders import adapter_for
-from blockskim.ready import CHUNK, ReadyLayers
+from blockskim.model.prepared_layers import CHUNK, ReadyLayers
 from strategies import every_family
 from tiny_models import SIZES, dense_model, encoder_config, make_batch, new_dense_model, new_skim_model, skim_model
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from blockskim.method.layer_view import LayerView
 from blockskim.method.predictors.match import MatchPredictor, match_margin
 from blockskim.method.predictors.predictor import PooledPredictor, SkimPredictor, keep_probabilities
-from blockskim.watch import Watch, watch
+from blockskim.model.weight_snapshot import Watch, watch
 
 BLOCKS = 8
 """Networks of other kinds judge blocks in multiples of so many: for every number of them oneDNN makes a kernel."""

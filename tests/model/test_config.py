@@ -3,7 +3,7 @@ from transformers import AutoConfig
 
 from blockskim.method.config import SkimConfig
 from blockskim.errors import ConfigError
-from blockskim.model_config import BlockSkimConfig
+from blockskim.model.config import BlockSkimConfig
 from tiny_models import encoder_config
 
 
@@ -30,6 +30,6 @@ def test_impossible_skim_settings_are_refused():
 
 def test_its_type_is_known_to_transformers():
     # Registered when the model's module is imported.
-    import blockskim.modeling  # noqa: F401
+    import blockskim.model.modeling  # noqa: F401
 
     assert isinstance(AutoConfig.for_model("blockskim"), BlockSkimConfig)

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from blockskim.encoders import EncoderAdapter
 from blockskim.encoders.post_norm import PostNormParts
 from blockskim.kernels.packed_linear import activation_of, apply_linear, apply_linear_and_add, ready_linear
-from blockskim.watch import Watch, watch
+from blockskim.model.weight_snapshot import Watch, watch
 
 CHUNK = 1024
 """Tokens that go through the feed-forward part at a time on a CPU."""

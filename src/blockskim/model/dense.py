@@ -19,7 +19,7 @@ from blockskim.encoders import EncoderAdapter
 from blockskim.method.layer_view import LayerView
 from blockskim.encoders.positions import Placement, depends_on_positions
 from blockskim.method.predictors.predictor import SkimPredictor, keep_probabilities
-from blockskim.pruning import biases_of_heads
+from blockskim.model.head_removal import biases_of_heads
 from blockskim.method.question import question_tokens
 
 

@@ -1,0 +1,1 @@
+"""BlockSkimForQuestionAnswering: the dense and the ragged pass, the loss, FLOPs, checkpoints."""
