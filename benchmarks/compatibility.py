@@ -29,7 +29,7 @@ from blockskim.data.windows import make_windows
 from blockskim.encoders import supported_types
 from blockskim.errors import BlockSkimError, ConfigError, DataError
 from blockskim.evaluation import evaluate_windows
-from blockskim.loading import load
+from blockskim.inference.loading import load
 from blockskim.model.modeling import BlockSkimForQuestionAnswering, is_block_skim
 from blockskim.training.calibration import calibrate, save_calibrated
 from blockskim.training.directories import new_directory

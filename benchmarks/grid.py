@@ -28,7 +28,7 @@ from blockskim.data.windows import make_windows
 from blockskim.errors import BlockSkimError, ConfigError
 from blockskim.evaluation import evaluate_windows
 from blockskim.judgements import Judgements
-from blockskim.loading import load
+from blockskim.inference.loading import load
 from blockskim.metrics.skim import area_under_roc, kept_at_recall
 from blockskim.training.calibration import record
 from blockskim.training.points import Point

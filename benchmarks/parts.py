@@ -22,7 +22,7 @@ import torch
 from blockskim import modeling, ragged
 from blockskim.data.reading import read_examples
 from blockskim.data.windows import make_windows
-from blockskim.loading import load
+from blockskim.inference.loading import load
 from blockskim.profiling.workloads import window_batches
 
 PACKING = ("_pack", "_embed", "question_tokens")

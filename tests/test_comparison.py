@@ -4,7 +4,7 @@ from blockskim.comparison import compare_with_dense, work
 from blockskim.data.examples import Answer, Example
 from blockskim.data.windows import make_windows
 from blockskim.evaluation import evaluate_windows
-from blockskim.loading import window_settings
+from blockskim.inference.loading import window_settings
 from tiny_answerers import TEXT, answerer
 
 

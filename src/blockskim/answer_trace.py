@@ -6,7 +6,7 @@ from typing import Any
 
 from blockskim.data.windows import WindowSet
 from blockskim.explain import Passage, TextBlock, cost_line, to_html
-from blockskim.inference import WindowBatch
+from blockskim.inference.runner import WindowBatch
 
 
 @dataclass(frozen=True, slots=True)

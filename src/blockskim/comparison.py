@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation import CostReport, Evaluation, scored
-from blockskim.inference import AnswerCollector, Progress, Thresholds, batches, run_windows
+from blockskim.inference.runner import AnswerCollector, Progress, Thresholds, batches, run_windows
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.supporting_facts import FactCollector
 

@@ -12,7 +12,7 @@ from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet, WindowSettings, make_windows
 from blockskim.errors import DataError
 from blockskim.model.flops import dense_flops
-from blockskim.inference import (
+from blockskim.inference.runner import (
     AnswerCollector,
     ExampleAnswers,
     Progress,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from blockskim.method.blocks import relevance_labels
 from blockskim.data.windows import WindowSet
-from blockskim.inference import WindowBatch
+from blockskim.inference.runner import WindowBatch
 
 
 @dataclass(frozen=True, slots=True)

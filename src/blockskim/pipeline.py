@@ -20,7 +20,7 @@ from blockskim.answer_trace import AnswerTrace, WindowTrace, trace_windows
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet, WindowSettings, make_windows
 from blockskim.errors import ConfigError, DataError
-from blockskim.inference import (
+from blockskim.inference.runner import (
     AnswerCollector,
     ExampleAnswers,
     Thresholds,
@@ -28,7 +28,7 @@ from blockskim.inference import (
     run_windows,
     whole_examples,
 )
-from blockskim.loading import LoadedModel, check_threshold_for, load, position_limit, thresholds_for, window_settings
+from blockskim.inference.loading import LoadedModel, check_threshold_for, load, position_limit, thresholds_for, window_settings
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.words import align_to_words, trim_blanks
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from blockskim.data.windows import WindowSet
-from blockskim.inference import WindowBatch
+from blockskim.inference.runner import WindowBatch
 
 Fact: TypeAlias = tuple[str, int]
 """Title of a paragraph and number of a sentence in it, from 0."""

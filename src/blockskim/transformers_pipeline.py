@@ -9,10 +9,10 @@ from transformers import AutoModelForQuestionAnswering, Pipeline, pipelines
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from blockskim.errors import ConfigError, ModelError
-from blockskim.loading import LoadedModel, shipped_model
+from blockskim.inference.loading import LoadedModel, shipped_model
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.pipeline import QuestionAnswerer
-from blockskim.precision import choose_dtype
+from blockskim.inference.devices import choose_dtype
 
 TASK = "question-answering"
 

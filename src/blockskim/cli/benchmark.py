@@ -17,7 +17,7 @@ from blockskim.profiling.keep import parse_keep
 from blockskim.profiling.names import BASELINES, SHAPES, check_shape, parse_baseline
 
 if TYPE_CHECKING:
-    from blockskim.inference import Thresholds
+    from blockskim.inference.runner import Thresholds
     from blockskim.model.modeling import BlockSkimForQuestionAnswering
     from blockskim.profiling.benchmark import Record
     from blockskim.profiling.workloads import Workload
@@ -170,7 +170,7 @@ def benchmark(
     import torch
     from torch import nn
 
-    from blockskim.precision import choose_device, choose_dtype
+    from blockskim.inference.devices import choose_device, choose_dtype
     from blockskim.profiling.baselines import make_baseline
     from blockskim.profiling.benchmark import run_benchmark
     from blockskim.profiling.contenders import skim_contender
@@ -302,7 +302,7 @@ def _loaded(
     """A model in float32, the windows of data files, and what to skim with, given a threshold or a point."""
     from blockskim.data.windows import make_windows
     from blockskim.errors import DataError
-    from blockskim.loading import load, thresholds_for, window_settings
+    from blockskim.inference.loading import load, thresholds_for, window_settings
     from blockskim.profiling.workloads import Workload, choose_examples
 
     examples = choose_examples(read_data(files, format), limit, seed)

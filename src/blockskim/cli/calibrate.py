@@ -138,7 +138,7 @@ def calibrate(
     from transformers.utils.logging import disable_progress_bar
 
     from blockskim.data.windows import make_windows
-    from blockskim.loading import load, window_settings
+    from blockskim.inference.loading import load, window_settings
     from blockskim.training.calibration import calibrate_points, save_calibrated
     from blockskim.training.calibration_cache import remove_cache
     from blockskim.training.refinement import REFINING, has_optuna

@@ -55,7 +55,7 @@ def evaluate(
     from blockskim.comparison import compare_with_dense, work
     from blockskim.data.windows import make_windows
     from blockskim.evaluation import evaluate_windows, report
-    from blockskim.loading import load, thresholds_for, window_settings
+    from blockskim.inference.loading import load, thresholds_for, window_settings
 
     loaded = load(model, device.value, dtype.value, threads)
     thresholds = thresholds_for(loaded, threshold, point)

@@ -32,7 +32,7 @@ def info(
     import torch
 
     from blockskim.method.config import layer_thresholds
-    from blockskim.loading import load, position_limit
+    from blockskim.inference.loading import load, position_limit
 
     loaded = load(model, device.value, dtype.value, threads)
     network = loaded.model

@@ -53,7 +53,7 @@ def prune_heads(
     from transformers.utils.logging import disable_progress_bar
 
     from blockskim.model.flops import dense_flops
-    from blockskim.loading import load, window_settings
+    from blockskim.inference.loading import load, window_settings
     from blockskim.training.head_pruning import answerable_windows, head_importance, least_important, save_pruned
 
     # This command's own progress is enough.

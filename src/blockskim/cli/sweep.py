@@ -75,7 +75,7 @@ def sweep(
 
     from blockskim.data.windows import make_windows
     from blockskim.errors import ConfigError
-    from blockskim.loading import load, window_settings
+    from blockskim.inference.loading import load, window_settings
     from blockskim.profiling.peers import PEERS
     from blockskim.profiling.sweep import calibrated_settings, global_settings, run_sweep, sweep_work
     from blockskim.profiling.sweep_report import save_sweep_plots, sweep_table

@@ -79,7 +79,7 @@ def train(
     import torch
     from transformers.utils import logging as transformers_logging
 
-    from blockskim.loading import load_tokenizer
+    from blockskim.inference.loading import load_tokenizer
     from blockskim.model.modeling import check_loadable
     from blockskim.training import train as training
 

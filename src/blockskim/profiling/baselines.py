@@ -13,7 +13,7 @@ from transformers import AutoModelForQuestionAnswering, PreTrainedModel
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError
 from blockskim.model.flops import dense_flops, linears_in, model_cost
-from blockskim.inference import Thresholds
+from blockskim.inference.runner import Thresholds
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.profiling.contenders import (
     Batch,

@@ -10,7 +10,7 @@ import torch
 
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation import score
-from blockskim.inference import AnswerCollector, ExampleAnswers, WindowBatch, answer_texts, batches
+from blockskim.inference.runner import AnswerCollector, ExampleAnswers, WindowBatch, answer_texts, batches
 from blockskim.model.modeling import SkimOutput
 from blockskim.profiling.contenders import Batch, Contender, Inputs, Work
 from blockskim.profiling.memory import peak_bytes

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from blockskim.method.config import layer_thresholds
 from blockskim.data.windows import WindowSet
-from blockskim.inference import Thresholds, WindowBatch, run_windows
+from blockskim.inference.runner import Thresholds, WindowBatch, run_windows
 from blockskim.model.modeling import BlockSkimForQuestionAnswering, SkimOutput
 from blockskim.profiling.aligned import aligned_flops, skim_aligned
 

@@ -9,7 +9,7 @@ from blockskim.method.config import layer_thresholds
 from blockskim.data.windows import WindowSet
 from blockskim.errors import ConfigError
 from blockskim.evaluation import Evaluation, evaluate_windows, padded_flops
-from blockskim.inference import Progress
+from blockskim.inference.runner import Progress
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.profiling.peers import relative_loss
 

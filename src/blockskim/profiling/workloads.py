@@ -10,7 +10,7 @@ from blockskim.data.collate import pad_windows
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet
 from blockskim.errors import ConfigError
-from blockskim.inference import batches
+from blockskim.inference.runner import batches
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.profiling.contenders import Batch
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from blockskim.errors import ConfigError, ModelError
-from blockskim.loading import load_tokenizer
+from blockskim.inference.loading import load_tokenizer
 from blockskim.model.modeling import BlockSkimForQuestionAnswering, is_block_skim
 from blockskim.training.card import base_name
 from blockskim.training.directories import check_new, new_directory

@@ -27,7 +27,7 @@ from blockskim.method.config import check_point_name
 from blockskim.data.windows import WindowSet, covering_tokens
 from blockskim.errors import ConfigError, ModelError
 from blockskim.evaluation import Evaluation, evaluate_windows, mean_scores, scores_by_source
-from blockskim.inference import AnswerCollector, ExampleAnswers, WindowBatch, answer_texts, run_windows
+from blockskim.inference.runner import AnswerCollector, ExampleAnswers, WindowBatch, answer_texts, run_windows
 from blockskim.judgements import Judgements, collect_judgements
 from blockskim.metrics.squad import token_f1
 from blockskim.model.modeling import BlockSkimForQuestionAnswering

@@ -6,7 +6,7 @@ import numpy as np
 
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation import mean_scores, scores_by_source
-from blockskim.inference import AnswerCollector, WindowBatch, run_windows
+from blockskim.inference.runner import AnswerCollector, WindowBatch, run_windows
 from blockskim.judgements import collect_judgements
 from blockskim.metrics.skim import area_under_roc, kept_at_recall, precision_recall
 from blockskim.model.modeling import BlockSkimForQuestionAnswering

@@ -19,7 +19,7 @@ from blockskim.data.collate import pad_windows
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet, WindowSettings, make_windows
 from blockskim.errors import ConfigError, DataError
-from blockskim.inference import batches
+from blockskim.inference.runner import batches
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.pruned_heads import PrunedHeads
 from blockskim.training.directories import new_directory

@@ -15,7 +15,7 @@ from transformers import AutoModelForQuestionAnswering, PreTrainedModel, PreTrai
 
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
-from blockskim.loading import load_tokenizer
+from blockskim.inference.loading import load_tokenizer
 from blockskim.model.modeling import BlockSkimForQuestionAnswering, check_loadable, is_block_skim, load_source
 from blockskim.model.head_removal import shares_weights
 from blockskim.training.card import base_name

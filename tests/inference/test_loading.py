@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from blockskim.errors import ConfigError, ModelError
-from blockskim.loading import (
+from blockskim.inference.loading import (
     load,
     load_tokenizer,
     position_limit,
@@ -164,7 +164,7 @@ def test_devices_and_formats_are_checked(stored):
 
 
 def test_without_a_shipped_model_another_is_asked_for(monkeypatch, tmp_path):
-    monkeypatch.setattr("blockskim.loading.resources.files", lambda _: tmp_path)
+    monkeypatch.setattr("blockskim.inference.loading.resources.files", lambda _: tmp_path)
     with pytest.raises(ModelError, match="comes without a model"):
         load()
     (tmp_path / "model").mkdir()

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blockskim.spans import best_spans
+from blockskim.inference.spans import best_spans
 
 
 def by_loop(starts, ends, context, max_length, n_best):

@@ -13,7 +13,7 @@ from blockskim.data.collate import pad_windows
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet
 from blockskim.model.modeling import BlockSkimForQuestionAnswering, SkimOutput
-from blockskim.spans import best_spans
+from blockskim.inference.spans import best_spans
 
 Thresholds = float | Sequence[float] | None
 Progress = Callable[[int], None]

@@ -1,0 +1,1 @@
+"""From a model and windows to the candidate answers of every example."""
