@@ -28,7 +28,7 @@ from blockskim.data.splitting import split_by_article
 from blockskim.data.windows import make_windows
 from blockskim.encoders import supported_types
 from blockskim.errors import BlockSkimError, ConfigError, DataError
-from blockskim.evaluation import evaluate_windows
+from blockskim.evaluation.evaluate import evaluate_windows
 from blockskim.inference.loading import load
 from blockskim.model.modeling import BlockSkimForQuestionAnswering, is_block_skim
 from blockskim.training.calibration import calibrate, save_calibrated

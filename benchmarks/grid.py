@@ -26,8 +26,8 @@ from blockskim.data.reading import read_examples
 from blockskim.data.splitting import split_by_article
 from blockskim.data.windows import make_windows
 from blockskim.errors import BlockSkimError, ConfigError
-from blockskim.evaluation import evaluate_windows
-from blockskim.judgements import Judgements
+from blockskim.evaluation.evaluate import evaluate_windows
+from blockskim.evaluation.block_scores import Judgements
 from blockskim.inference.loading import load
 from blockskim.metrics.skim import area_under_roc, kept_at_recall
 from blockskim.training.calibration import record

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from blockskim.method.config import SkimConfig
     from blockskim.data.reading import read_examples
     from blockskim.errors import BlockSkimError
-    from blockskim.evaluation import evaluate
+    from blockskim.evaluation.evaluate import evaluate
     from blockskim.model.modeling import BlockSkimForQuestionAnswering
     from blockskim.pipeline import QuestionAnswerer
     from blockskim.training.calibration import calibrate, calibrate_points
@@ -45,7 +45,7 @@ _HOMES = {
     "Wish": "blockskim.training.wishes",
     "calibrate": "blockskim.training.calibration",
     "calibrate_points": "blockskim.training.calibration",
-    "evaluate": "blockskim.evaluation",
+    "evaluate": "blockskim.evaluation.evaluate",
     "read_examples": "blockskim.data.reading",
     "register_pipeline": "blockskim.transformers_pipeline",
     "train": "blockskim.training.train",

@@ -6,7 +6,7 @@ from test_workloads import examples
 
 from blockskim.method.config import SkimConfig
 from blockskim.data.windows import WindowSettings, make_windows
-from blockskim.evaluation import evaluate_windows
+from blockskim.evaluation.evaluate import evaluate_windows
 from blockskim.profiling import benchmark
 from blockskim.profiling.baselines import make_baseline
 from blockskim.profiling.benchmark import run_benchmark

@@ -10,7 +10,7 @@ import pytest
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.errors import ConfigError, ModelError
-from blockskim.evaluation import evaluate_windows
+from blockskim.evaluation.evaluate import evaluate_windows
 from blockskim.training import calibration
 from blockskim.training.calibration import calibrate, calibrate_points, read_calibration, save_calibrated
 from blockskim.training.calibration_cache import CalibrationCache, calibration_key, remove_cache

@@ -14,7 +14,7 @@ from blockskim.data.collate import training_collator
 from blockskim.data.examples import Answer
 from blockskim.data.windows import make_windows, pair_template
 from blockskim.errors import ConfigError, ModelError
-from blockskim.evaluation import evaluate
+from blockskim.evaluation.evaluate import evaluate
 from blockskim.method.losses import distillation_loss
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training import train as training

@@ -3,7 +3,7 @@
 import pytest
 
 from blockskim.encoders import adapter_for
-from blockskim.evaluation import evaluate
+from blockskim.evaluation.evaluate import evaluate
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training import train as training
 from blockskim.training.recipe import Recipe

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSettings
 from blockskim.errors import ConfigError, DataError
-from blockskim.evaluation import evaluate
+from blockskim.evaluation.evaluate import evaluate
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training import train as training
 from blockskim.training.head_pruning import answerable_windows, head_importance, least_important, save_pruned

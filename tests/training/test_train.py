@@ -14,7 +14,7 @@ from transformers import AutoModelForQuestionAnswering, TrainerCallback
 from blockskim.data.examples import Example
 from blockskim.data.windows import make_windows
 from blockskim.errors import BlockSkimError, ConfigError, DataError
-from blockskim.evaluation import evaluate, evaluate_windows
+from blockskim.evaluation.evaluate import evaluate, evaluate_windows
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training import train as training
 from blockskim.training.calibration import calibrate

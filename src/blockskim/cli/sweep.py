@@ -12,7 +12,7 @@ from blockskim.cli.data import HoldOut, read_data
 from blockskim.cli.output import console, print_json, window_progress, write_whole
 
 if TYPE_CHECKING:
-    from blockskim.profiling.sweep import Setting, SweepRecord
+    from blockskim.evaluation.sweep import Setting, SweepRecord
 
 RESULTS = "sweep.json"
 PARTIAL = "sweep.partial.json"
@@ -66,7 +66,7 @@ def sweep(
         _check_output(output)
 
     from blockskim.profiling.report import load_matplotlib
-    from blockskim.profiling.sweep import parse_thresholds
+    from blockskim.evaluation.sweep import parse_thresholds
 
     values = () if thresholds is None else parse_thresholds(thresholds)
     if output is not None and plot:
@@ -76,9 +76,9 @@ def sweep(
     from blockskim.data.windows import make_windows
     from blockskim.errors import ConfigError
     from blockskim.inference.loading import load, window_settings
-    from blockskim.profiling.peers import PEERS
-    from blockskim.profiling.sweep import calibrated_settings, global_settings, run_sweep, sweep_work
-    from blockskim.profiling.sweep_report import save_sweep_plots, sweep_table
+    from blockskim.evaluation.published import PEERS
+    from blockskim.evaluation.sweep import calibrated_settings, global_settings, run_sweep, sweep_work
+    from blockskim.evaluation.sweep_report import save_sweep_plots, sweep_table
     from blockskim.training.calibration import read_calibration
     from blockskim.training.calibration_cache import calibration_key
 
@@ -149,7 +149,7 @@ def _check_output(output: Path) -> None:
 def _known(path: Path, key: str, seconds: bool) -> "list[SweepRecord]":
     """What a killed run of the same sweep has measured."""
     from blockskim.errors import ConfigError
-    from blockskim.profiling.sweep import SweepRecord
+    from blockskim.evaluation.sweep import SweepRecord
 
     try:
         part = json.loads(path.read_text(encoding="utf-8"))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from blockskim.data.windows import WindowSet
-from blockskim.evaluation import score
+from blockskim.evaluation.evaluate import score
 from blockskim.inference.runner import AnswerCollector, ExampleAnswers, WindowBatch, answer_texts, batches
 from blockskim.model.modeling import SkimOutput
 from blockskim.profiling.contenders import Batch, Contender, Inputs, Work

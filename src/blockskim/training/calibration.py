@@ -22,13 +22,13 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from blockskim.comparison import compare_with_dense
+from blockskim.evaluation.compare import compare_with_dense
 from blockskim.method.config import check_point_name
 from blockskim.data.windows import WindowSet, covering_tokens
 from blockskim.errors import ConfigError, ModelError
-from blockskim.evaluation import Evaluation, evaluate_windows, mean_scores, scores_by_source
+from blockskim.evaluation.evaluate import Evaluation, evaluate_windows, mean_scores, scores_by_source
 from blockskim.inference.runner import AnswerCollector, ExampleAnswers, WindowBatch, answer_texts, run_windows
-from blockskim.judgements import Judgements, collect_judgements
+from blockskim.evaluation.block_scores import Judgements, collect_judgements
 from blockskim.metrics.squad import token_f1
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training.calibration_cache import CalibrationCache, calibration_key

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from blockskim.data.windows import WindowSet
-from blockskim.judgements import Judgements
+from blockskim.evaluation.block_scores import Judgements
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training.points import Point
 from blockskim.training.simulation import Stakes

@@ -8,7 +8,7 @@ import numpy as np
 
 from blockskim.data.windows import WindowSet
 from blockskim.errors import ConfigError
-from blockskim.judgements import Judgements
+from blockskim.evaluation.block_scores import Judgements
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training.points import Point
 from blockskim.training.simulation import Simulated, Stakes, at_steps, simulator, threshold_grid

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from blockskim.data.windows import WindowSet
 from blockskim.model.flops import LayerUse, dense_flops, skim_flops
-from blockskim.judgements import Judgements
+from blockskim.evaluation.block_scores import Judgements
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.method.predictors.predictor import JudgingCost, predictor_cost
 from blockskim.training.points import Point

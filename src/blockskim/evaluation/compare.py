@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blockskim.data.windows import WindowSet
-from blockskim.evaluation import CostReport, Evaluation, scored
+from blockskim.evaluation.evaluate import CostReport, Evaluation, scored
 from blockskim.inference.runner import AnswerCollector, Progress, Thresholds, batches, run_windows
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.supporting_facts import FactCollector
+from blockskim.evaluation.supporting_facts import FactCollector
 
 ROUNDS = 5
 

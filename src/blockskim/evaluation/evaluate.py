@@ -22,12 +22,12 @@ from blockskim.inference.runner import (
     best_text,
     run_windows,
 )
-from blockskim.judgements import answer_labels
+from blockskim.evaluation.block_scores import answer_labels
 from blockskim.metrics.hotpotqa import score_hotpotqa
 from blockskim.metrics.mrqa import score_mrqa
 from blockskim.metrics.squad import score_squad, score_squad2
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.supporting_facts import FACT_THRESHOLD, Fact, FactCollector
+from blockskim.evaluation.supporting_facts import FACT_THRESHOLD, Fact, FactCollector
 
 
 @dataclass(slots=True)

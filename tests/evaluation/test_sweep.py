@@ -9,10 +9,10 @@ from rich.console import Console
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.errors import ConfigError
-from blockskim.evaluation import evaluate_windows
-from blockskim.profiling import sweep
-from blockskim.profiling.peers import PEERS, relative_loss
-from blockskim.profiling.sweep import (
+from blockskim.evaluation.evaluate import evaluate_windows
+from blockskim.evaluation.evaluate import sweep
+from blockskim.evaluation.published import PEERS, relative_loss
+from blockskim.evaluation.sweep import (
     SweepRecord,
     calibrated_settings,
     global_settings,
@@ -20,7 +20,7 @@ from blockskim.profiling.sweep import (
     run_sweep,
     sweep_work,
 )
-from blockskim.profiling.sweep_report import save_sweep_plots, sweep_table
+from blockskim.evaluation.sweep_report import save_sweep_plots, sweep_table
 from tiny_answerers import new_model
 from tiny_tokenizers import WORDS, fixed_tokenizer
 

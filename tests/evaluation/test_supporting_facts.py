@@ -6,10 +6,10 @@ import torch
 from blockskim.method.config import SkimConfig
 from blockskim.data.hotpotqa import read_hotpotqa
 from blockskim.data.windows import WindowSettings, make_windows
-from blockskim.evaluation import evaluate_windows
+from blockskim.evaluation.evaluate import evaluate_windows
 from blockskim.inference.runner import run_windows
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.supporting_facts import FactCollector
+from blockskim.evaluation.supporting_facts import FactCollector
 from tiny_models import new_dense_model, spread_opinions
 from tiny_tokenizers import fixed_tokenizer
 

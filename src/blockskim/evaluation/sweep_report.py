@@ -9,9 +9,9 @@ from rich import box
 from rich.table import Table
 
 from blockskim.errors import ConfigError
-from blockskim.profiling.peers import PEERS
+from blockskim.evaluation.published import PEERS
 from blockskim.profiling.report import load_matplotlib
-from blockskim.profiling.sweep import SweepRecord
+from blockskim.evaluation.sweep import SweepRecord
 
 _SERIES = {
     "threshold": ("one threshold in all layers", "o"),

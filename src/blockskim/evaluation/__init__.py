@@ -1,0 +1,1 @@
+"""Scores and cost of runs: one run, one against dense, many over thresholds."""
