@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from blockskim.errors import BlockSkimError
     from blockskim.evaluation.evaluate import evaluate
     from blockskim.model.modeling import BlockSkimForQuestionAnswering
-    from blockskim.pipeline import QuestionAnswerer
+    from blockskim.answering.answerer import QuestionAnswerer
     from blockskim.training.calibration import calibrate, calibrate_points
     from blockskim.training.train import train
     from blockskim.training.wishes import Wish
@@ -40,7 +40,7 @@ __all__ = [
 _HOMES = {
     "BlockSkimError": "blockskim.errors",
     "BlockSkimForQuestionAnswering": "blockskim.model.modeling",
-    "QuestionAnswerer": "blockskim.pipeline",
+    "QuestionAnswerer": "blockskim.answering.answerer",
     "SkimConfig": "blockskim.method.config",
     "Wish": "blockskim.training.wishes",
     "calibrate": "blockskim.training.calibration",

@@ -11,7 +11,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.loading import LoadedModel, shipped_model
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.pipeline import QuestionAnswerer
+from blockskim.answering.answerer import QuestionAnswerer
 from blockskim.inference.devices import choose_dtype
 
 TASK = "question-answering"

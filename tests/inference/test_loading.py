@@ -14,7 +14,7 @@ from blockskim.inference.loading import (
     thresholds_for,
     window_settings,
 )
-from blockskim.pipeline import QuestionAnswerer
+from blockskim.answering.answerer import QuestionAnswerer
 from tiny_answerers import FAMILY, TEXT, answerer, dense_for, new_model, save_model, save_plain
 from tiny_models import new_dense_model
 from tiny_tokenizers import KINDS, fixed_tokenizer

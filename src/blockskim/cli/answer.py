@@ -12,7 +12,7 @@ from blockskim.cli.output import console, print_json, printable, window_progress
 from blockskim.cli.sentences import sentence_around
 
 if TYPE_CHECKING:
-    from blockskim.pipeline import SearchResult
+    from blockskim.answering.answerer import SearchResult
 
 
 def answer(
@@ -58,8 +58,8 @@ def answer(
             raise typer.BadParameter("the question is empty", param_hint="--question")
     documents = _documents(context, [*(file or []), *(more or [])], bool(file))
 
-    from blockskim.answer_trace import skim_summary
-    from blockskim.pipeline import QuestionAnswerer
+    from blockskim.answering.trace import skim_summary
+    from blockskim.answering.answerer import QuestionAnswerer
 
     answerer = QuestionAnswerer(
         model, device=device.value, dtype=dtype.value, threads=threads, batch_size=batch_size, point=point
@@ -78,7 +78,7 @@ def answer(
             progress=bar.update,
         )
     if explain is not None:
-        from blockskim.explain import to_html
+        from blockskim.answering.explain_page import to_html
 
         passages = [trace.passage() for result in results for trace in result.traces]
         write_whole(explain, to_html(passages, "; ".join(question)))
@@ -126,8 +126,8 @@ def _show(results: "Sequence[SearchResult]", documents: dict[str, str], numbered
     """Answers for people: the answer, how sure, where, its sentence; then what was skipped."""
     from rich.text import Text
 
-    from blockskim.answer_trace import skim_summary
-    from blockskim.explain import cost_line
+    from blockskim.answering.trace import skim_summary
+    from blockskim.answering.explain_page import cost_line
 
     out = console()
     mark = "" if out.is_terminal and not out.no_color else "**"

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from blockskim.answer_trace import AnswerTrace, WindowTrace, trace_windows
+from blockskim.answering.trace import AnswerTrace, WindowTrace, trace_windows
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet, WindowSettings, make_windows
 from blockskim.errors import ConfigError, DataError
@@ -30,7 +30,7 @@ from blockskim.inference.runner import (
 )
 from blockskim.inference.loading import LoadedModel, check_threshold_for, load, position_limit, thresholds_for, window_settings
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.words import align_to_words, trim_blanks
+from blockskim.answering.word_boundaries import align_to_words, trim_blanks
 
 logger = logging.getLogger(__name__)
 
@@ -167,7 +167,7 @@ class QuestionAnswerer:
             max_seq_len: tokens in a window, question included.
             max_question_len: tokens of a question that are read; a warning tells when a question is longer.
             handle_impossible_answer: whether "no answer", the empty string, may be among the answers.
-            align_to_words: whether answers are extended to whole words (see ``blockskim.words``).
+            align_to_words: whether answers are extended to whole words (see ``blockskim.answering.word_boundaries``).
             batch_size: windows that run together; the answers do not depend on it.
             threshold: keep probability under which a block is dropped, one for all layers or one a layer; None takes
                 the model's own.

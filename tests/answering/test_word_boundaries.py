@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blockskim.words import align_to_words, trim_blanks
+from blockskim.answering.word_boundaries import align_to_words, trim_blanks
 
 texts = st.text(alphabet="ab é\u0301_1,.'-\u200d🏽👩日本ไทย한\u00ad\ufeff \n", max_size=20)
 

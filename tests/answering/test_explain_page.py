@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blockskim.explain import Passage, TextBlock, cost_line, to_html
+from blockskim.answering.explain_page import Passage, TextBlock, cost_line, to_html
 from tiny_answerers import TEXT, answerer
 
 EMPTY = {"meta", "br"}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from blockskim.data.windows import WindowSet
-from blockskim.explain import Passage, TextBlock, cost_line, to_html
+from blockskim.answering.explain_page import Passage, TextBlock, cost_line, to_html
 from blockskim.inference.runner import WindowBatch
 
 
