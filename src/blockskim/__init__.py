@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from blockskim.training.calibration import calibrate, calibrate_points
     from blockskim.training.train import train
     from blockskim.training.wishes import Wish
-    from blockskim.transformers_pipeline import register_pipeline
+    from blockskim.integrations.transformers_pipeline import register_pipeline
 
 __version__ = "0.1.0"
 
@@ -47,7 +47,7 @@ _HOMES = {
     "calibrate_points": "blockskim.training.calibration",
     "evaluate": "blockskim.evaluation.evaluate",
     "read_examples": "blockskim.data.reading",
-    "register_pipeline": "blockskim.transformers_pipeline",
+    "register_pipeline": "blockskim.integrations.transformers_pipeline",
     "train": "blockskim.training.train",
 }
 

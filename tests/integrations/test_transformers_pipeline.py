@@ -8,7 +8,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 import blockskim
 from blockskim import QuestionAnswerer
 from blockskim.errors import ConfigError, DataError, ModelError
-from blockskim.transformers_pipeline import TASK, QuestionAnsweringPipeline
+from blockskim.integrations.transformers_pipeline import TASK, QuestionAnsweringPipeline
 from tiny_answerers import save_model, save_plain
 
 QUESTION = "what does the kite eat ?"

@@ -1,0 +1,1 @@
+"""Ways into the library from other libraries."""
