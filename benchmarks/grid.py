@@ -30,10 +30,10 @@ from blockskim.evaluation.evaluate import evaluate_windows
 from blockskim.evaluation.block_scores import Judgements
 from blockskim.inference.loading import load
 from blockskim.metrics.skim import area_under_roc, kept_at_recall
-from blockskim.training.calibration import record
-from blockskim.training.points import Point
+from blockskim.calibration.calibrate import record
+from blockskim.calibration.points import Point
 from blockskim.training.recipe import Recipe
-from blockskim.training.simulation import search
+from blockskim.calibration.simulator import search
 from blockskim.training.train import CHECKPOINTS, RECIPE_FILE, train
 
 STAKES = (0.1, 0.25, 0.5, 1.0, 1.5, 2.5)

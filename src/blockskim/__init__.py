@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from blockskim.evaluation.evaluate import evaluate
     from blockskim.model.modeling import BlockSkimForQuestionAnswering
     from blockskim.answering.answerer import QuestionAnswerer
-    from blockskim.training.calibration import calibrate, calibrate_points
+    from blockskim.calibration.calibrate import calibrate, calibrate_points
     from blockskim.training.train import train
-    from blockskim.training.wishes import Wish
+    from blockskim.calibration.targets import Wish
     from blockskim.integrations.transformers_pipeline import register_pipeline
 
 __version__ = "0.1.0"
@@ -42,9 +42,9 @@ _HOMES = {
     "BlockSkimForQuestionAnswering": "blockskim.model.modeling",
     "QuestionAnswerer": "blockskim.answering.answerer",
     "SkimConfig": "blockskim.method.config",
-    "Wish": "blockskim.training.wishes",
-    "calibrate": "blockskim.training.calibration",
-    "calibrate_points": "blockskim.training.calibration",
+    "Wish": "blockskim.calibration.targets",
+    "calibrate": "blockskim.calibration.calibrate",
+    "calibrate_points": "blockskim.calibration.calibrate",
     "evaluate": "blockskim.evaluation.evaluate",
     "read_examples": "blockskim.data.reading",
     "register_pipeline": "blockskim.integrations.transformers_pipeline",

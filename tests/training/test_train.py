@@ -17,7 +17,7 @@ from blockskim.errors import BlockSkimError, ConfigError, DataError
 from blockskim.evaluation.evaluate import evaluate, evaluate_windows
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training import train as training
-from blockskim.training.calibration import calibrate
+from blockskim.calibration.calibrate import calibrate
 from blockskim.training.recipe import Recipe
 from synthetic_task import examples
 from tiny_models import new_dense_model

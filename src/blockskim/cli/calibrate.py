@@ -24,8 +24,8 @@ OWN = "default"
 """Stands for the copy's own thresholds where no operating point is named."""
 
 if TYPE_CHECKING:
-    from blockskim.training.calibration import Calibration
-    from blockskim.training.wishes import Wish
+    from blockskim.calibration.calibrate import Calibration
+    from blockskim.calibration.targets import Wish
 
 
 def calibrate(
@@ -123,7 +123,7 @@ def calibrate(
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise typer.BadParameter(f"{output} exists already; name a new directory", param_hint="--output")
 
-    from blockskim.training.wishes import Wish, parse_wish
+    from blockskim.calibration.targets import Wish, parse_wish
 
     if named and not bare:
         wishes = {name: parse_wish(text or "", max_answers_lost, by.value) for name, text in named.items()}
@@ -139,9 +139,9 @@ def calibrate(
 
     from blockskim.data.windows import make_windows
     from blockskim.inference.loading import load, window_settings
-    from blockskim.training.calibration import calibrate_points, save_calibrated
-    from blockskim.training.calibration_cache import remove_cache
-    from blockskim.training.refinement import REFINING, has_optuna
+    from blockskim.calibration.calibrate import calibrate_points, save_calibrated
+    from blockskim.calibration.cache import remove_cache
+    from blockskim.calibration.refine import REFINING, has_optuna
 
     if refine and not has_optuna():
         typer.echo(

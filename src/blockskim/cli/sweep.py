@@ -79,8 +79,8 @@ def sweep(
     from blockskim.evaluation.published import PEERS
     from blockskim.evaluation.sweep import calibrated_settings, global_settings, run_sweep, sweep_work
     from blockskim.evaluation.sweep_report import save_sweep_plots, sweep_table
-    from blockskim.training.calibration import read_calibration
-    from blockskim.training.calibration_cache import calibration_key
+    from blockskim.calibration.calibrate import read_calibration
+    from blockskim.calibration.cache import calibration_key
 
     loaded = load(model, device.value, dtype.value, threads)
     network = loaded.model

@@ -10,8 +10,8 @@ from blockskim.data.windows import WindowSet
 from blockskim.errors import ConfigError
 from blockskim.evaluation.block_scores import Judgements
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.training.points import Point
-from blockskim.training.simulation import Simulated, Stakes, at_steps, simulator, threshold_grid
+from blockskim.calibration.points import Point
+from blockskim.calibration.simulator import Simulated, Stakes, at_steps, simulator, threshold_grid
 
 POPULATION = 50
 

@@ -15,8 +15,8 @@ import torch
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation.block_scores import Judgements
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.training.points import Point
-from blockskim.training.simulation import Stakes
+from blockskim.calibration.points import Point
+from blockskim.calibration.simulator import Stakes
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from blockskim.errors import ConfigError
-from blockskim.training.points import Point
+from blockskim.calibration.points import Point
 
 MEASURES = ("flops", "seconds")
 

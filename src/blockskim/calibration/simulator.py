@@ -15,7 +15,7 @@ from blockskim.model.flops import LayerUse, dense_flops, skim_flops
 from blockskim.evaluation.block_scores import Judgements
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.method.predictors.predictor import JudgingCost, predictor_cost
-from blockskim.training.points import Point
+from blockskim.calibration.points import Point
 
 LOSSES = (0.0, *np.geomspace(5e-4, 0.3, 60).tolist())
 """Shares of the blocks at stake that a layer's threshold may drop: the steps of the search."""

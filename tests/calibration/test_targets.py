@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blockskim.errors import ConfigError
-from blockskim.training.points import Point
-from blockskim.training.wishes import Wish, choose, parse_wish
+from blockskim.calibration.points import Point
+from blockskim.calibration.targets import Wish, choose, parse_wish
 
 DENSE = Point((0.0,), 1.0, 0.0, f1=80.0, exact_match=70.0)
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from test_calibration import model, windows  # noqa: F401
 
 from blockskim.errors import ConfigError
-from blockskim.training import refinement
-from blockskim.training.calibration import calibrate, record
-from blockskim.training.refinement import has_optuna, non_dominated, refine
-from blockskim.training.simulation import Simulated, search, simulator
+from blockskim.calibration import refine as refinement
+from blockskim.calibration.calibrate import calibrate, record
+from blockskim.calibration.refine import has_optuna, non_dominated, refine
+from blockskim.calibration.simulator import Simulated, search, simulator
 
 
 class Trial:
@@ -109,7 +109,7 @@ def test_points_of_a_refined_front_are_confirmed(stand_in, model, windows, monke
 
 def test_without_optuna_it_is_said_before_the_model_runs(model, windows, monkeypatch):  # noqa: F811
     monkeypatch.setitem(sys.modules, "optuna", None)
-    monkeypatch.setattr("blockskim.training.calibration.record", None)
+    monkeypatch.setattr("blockskim.calibration.calibrate.record", None)
     with pytest.raises(ConfigError, match=r"blockskim\[calibrate\]"):
         calibrate(model, windows, max_f1_drop=1.0, trials=10)
     with pytest.raises(ConfigError, match="trials"):

@@ -11,12 +11,12 @@ from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.errors import ConfigError, ModelError
 from blockskim.evaluation.evaluate import evaluate_windows
-from blockskim.training import calibration
-from blockskim.training.calibration import calibrate, calibrate_points, read_calibration, save_calibrated
-from blockskim.training.calibration_cache import CalibrationCache, calibration_key, remove_cache
-from blockskim.training.points import Point
-from blockskim.training.simulation import SOFTER, search, simulator, with_softer
-from blockskim.training.wishes import Wish
+from blockskim.calibration import calibrate as calibration
+from blockskim.calibration.calibrate import calibrate, calibrate_points, read_calibration, save_calibrated
+from blockskim.calibration.cache import CalibrationCache, calibration_key, remove_cache
+from blockskim.calibration.points import Point
+from blockskim.calibration.simulator import SOFTER, search, simulator, with_softer
+from blockskim.calibration.targets import Wish
 from tiny_answerers import new_model, save_model
 from tiny_tokenizers import WORDS, fixed_tokenizer
 

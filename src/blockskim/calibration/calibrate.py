@@ -31,12 +31,12 @@ from blockskim.inference.runner import AnswerCollector, ExampleAnswers, WindowBa
 from blockskim.evaluation.block_scores import Judgements, collect_judgements
 from blockskim.metrics.squad import token_f1
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.training.calibration_cache import CalibrationCache, calibration_key
+from blockskim.calibration.cache import CalibrationCache, calibration_key
 from blockskim.training.directories import new_directory
-from blockskim.training.points import Point
-from blockskim.training.refinement import load_optuna, refine
-from blockskim.training.simulation import OVERHEAD, Stakes, search, spread, with_softer
-from blockskim.training.wishes import Wish, choose
+from blockskim.calibration.points import Point
+from blockskim.calibration.refine import load_optuna, refine
+from blockskim.calibration.simulator import OVERHEAD, Stakes, search, spread, with_softer
+from blockskim.calibration.targets import Wish, choose
 
 logger = logging.getLogger(__name__)
 

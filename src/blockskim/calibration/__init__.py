@@ -1,0 +1,1 @@
+"""Thresholds for a target of accuracy or speed."""
