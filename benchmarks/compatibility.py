@@ -33,9 +33,9 @@ from blockskim.inference.loading import load
 from blockskim.model.modeling import BlockSkimForQuestionAnswering, is_block_skim
 from blockskim.calibration.calibrate import calibrate, save_calibrated
 from blockskim.training.directories import new_directory
-from blockskim.training.head_pruning import answerable_windows, head_importance, least_important, save_pruned
+from blockskim.surgery.head_pruning import answerable_windows, head_importance, least_important, save_pruned
 from blockskim.training.recipe import Recipe
-from blockskim.training.students import make_student
+from blockskim.surgery.students import make_student
 
 VARIANTS = ("base", "student", "shared", "pruned")
 

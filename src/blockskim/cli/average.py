@@ -32,7 +32,7 @@ def average(
 
     from transformers.utils.logging import disable_progress_bar
 
-    from blockskim.training.averaging import average_models
+    from blockskim.surgery.averaging import average_models
 
     disable_progress_bar()
     used = average_models(models, output, given)

@@ -37,7 +37,7 @@ def make_student(
 
     from transformers.utils.logging import disable_progress_bar
 
-    from blockskim.training.students import make_student as make
+    from blockskim.surgery.students import make_student as make
 
     disable_progress_bar()
     chosen = make(base, output, numbers, every)

@@ -54,7 +54,7 @@ def prune_heads(
 
     from blockskim.model.flops import dense_flops
     from blockskim.inference.loading import load, window_settings
-    from blockskim.training.head_pruning import answerable_windows, head_importance, least_important, save_pruned
+    from blockskim.surgery.head_pruning import answerable_windows, head_importance, least_important, save_pruned
 
     # This command's own progress is enough.
     disable_progress_bar()

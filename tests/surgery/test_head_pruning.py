@@ -14,7 +14,7 @@ from blockskim.errors import ConfigError, DataError
 from blockskim.evaluation.evaluate import evaluate
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training import train as training
-from blockskim.training.head_pruning import answerable_windows, head_importance, least_important, save_pruned
+from blockskim.surgery.head_pruning import answerable_windows, head_importance, least_important, save_pruned
 from blockskim.training.recipe import Recipe
 from strategies import every_family
 from synthetic_task import examples
@@ -210,7 +210,7 @@ def test_a_failed_save_leaves_nothing(trained, tmp_path, monkeypatch):
     def broken(*_given):
         raise OSError(28, "No space left on device", "x")
 
-    monkeypatch.setattr("blockskim.training.head_pruning._card_section", broken)
+    monkeypatch.setattr("blockskim.surgery.head_pruning._card_section", broken)
     with pytest.raises(OSError, match="No space"):
         save_pruned(model, word_piece(), trained, {}, {}, tmp_path / "folder" / "pruned")
     assert list((tmp_path / "folder").iterdir()) == []

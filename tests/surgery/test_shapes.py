@@ -1,6 +1,6 @@
 from torch import nn
 
-from blockskim.training.shapes import different_parameter
+from blockskim.surgery.shapes import different_parameter
 
 
 def test_the_first_weight_that_differs_is_named():

@@ -18,7 +18,7 @@ from blockskim.inference.loading import load_tokenizer
 from blockskim.model.modeling import BlockSkimForQuestionAnswering, is_block_skim
 from blockskim.training.card import base_name
 from blockskim.training.directories import check_new, new_directory
-from blockskim.training.shapes import different_parameter
+from blockskim.surgery.shapes import different_parameter
 
 AVERAGE_FILE = "average.json"
 

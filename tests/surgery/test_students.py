@@ -14,7 +14,7 @@ from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.head_removal import shares_weights
 from blockskim.training import train as training
 from blockskim.training.recipe import Recipe
-from blockskim.training.students import choose_layers, make_student
+from blockskim.surgery.students import choose_layers, make_student
 from strategies import every_family
 from synthetic_task import examples
 from tiny_encoders import save_encoder
@@ -101,7 +101,7 @@ def test_impossible_layers_are_refused(values, message):
 
 def test_layers_that_share_their_weights_make_no_student(tmp_path, monkeypatch):
     base = save_encoder(tmp_path / "base", answers=True)
-    monkeypatch.setattr("blockskim.training.students.shares_weights", lambda _layers: True)
+    monkeypatch.setattr("blockskim.surgery.students.shares_weights", lambda _layers: True)
     with pytest.raises(ModelError, match="share their weights"):
         make_student(base, tmp_path / "student", [1, 2])
     assert not (tmp_path / "student").exists()

@@ -20,7 +20,7 @@ from blockskim.model.modeling import BlockSkimForQuestionAnswering, check_loadab
 from blockskim.model.head_removal import shares_weights
 from blockskim.training.card import base_name
 from blockskim.training.directories import check_new, new_directory
-from blockskim.training.shapes import different_parameter
+from blockskim.surgery.shapes import different_parameter
 
 STUDENT_FILE = "student.json"
 LEAST = 2

@@ -7,7 +7,7 @@ import torch
 
 from blockskim.errors import ConfigError, ModelError
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.training.averaging import average_models
+from blockskim.surgery.averaging import average_models
 from strategies import every_family
 from tiny_answerers import save_model, save_plain
 from tiny_models import new_skim_model

@@ -1,0 +1,1 @@
+"""Models made of models: students, removed heads, averages."""
