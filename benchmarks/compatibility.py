@@ -32,7 +32,7 @@ from blockskim.evaluation.evaluate import evaluate_windows
 from blockskim.inference.loading import load
 from blockskim.model.modeling import BlockSkimForQuestionAnswering, is_block_skim
 from blockskim.calibration.calibrate import calibrate, save_calibrated
-from blockskim.training.directories import new_directory
+from blockskim.atomic import new_directory
 from blockskim.surgery.head_pruning import answerable_windows, head_importance, least_important, save_pruned
 from blockskim.training.recipe import Recipe
 from blockskim.surgery.students import make_student

@@ -32,7 +32,7 @@ from blockskim.evaluation.block_scores import Judgements, collect_judgements
 from blockskim.metrics.squad import token_f1
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.calibration.cache import CalibrationCache, calibration_key
-from blockskim.training.directories import new_directory
+from blockskim.atomic import new_directory
 from blockskim.calibration.points import Point
 from blockskim.calibration.refine import load_optuna, refine
 from blockskim.calibration.simulator import OVERHEAD, Stakes, search, spread, with_softer

@@ -17,7 +17,7 @@ from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.loading import load_tokenizer
 from blockskim.model.modeling import BlockSkimForQuestionAnswering, is_block_skim
 from blockskim.training.card import base_name
-from blockskim.training.directories import check_new, new_directory
+from blockskim.atomic import check_new, new_directory
 from blockskim.surgery.shapes import different_parameter
 
 AVERAGE_FILE = "average.json"

@@ -22,7 +22,7 @@ from blockskim.errors import ConfigError, DataError
 from blockskim.inference.runner import batches
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.pruned_heads import PrunedHeads
-from blockskim.training.directories import new_directory
+from blockskim.atomic import new_directory
 
 Importance = dict[int, dict[int, float]]
 """By layer and head, both counted from 1 as they were when all heads were there."""

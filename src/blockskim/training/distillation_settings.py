@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 from blockskim.errors import ConfigError
-from blockskim.training.checks import check_known, check_number
+from blockskim.checks import check_known, check_number
 
 STATE_LOSSES = ("mse", "cosine")
 

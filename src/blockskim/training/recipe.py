@@ -11,7 +11,7 @@ import yaml
 from blockskim.method.config import SkimConfig
 from blockskim.data.windows import WindowSettings
 from blockskim.errors import ConfigError
-from blockskim.training.checks import check_known, check_number
+from blockskim.checks import check_known, check_number
 from blockskim.training.distillation_settings import DistillationSettings
 
 GROUPS = ("skim", "windows", "distillation")
