@@ -16,7 +16,7 @@ from torch import Tensor
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.loading import load_tokenizer
 from blockskim.model.modeling import BlockSkimForQuestionAnswering, is_block_skim
-from blockskim.training.card import base_name
+from blockskim.training.model_card import base_name
 from blockskim.atomic import check_new, new_directory
 from blockskim.surgery.shapes import different_parameter
 

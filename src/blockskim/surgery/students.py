@@ -18,7 +18,7 @@ from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.loading import load_tokenizer
 from blockskim.model.modeling import BlockSkimForQuestionAnswering, check_loadable, is_block_skim, load_source
 from blockskim.model.head_removal import shares_weights
-from blockskim.training.card import base_name
+from blockskim.training.model_card import base_name
 from blockskim.atomic import check_new, new_directory
 from blockskim.surgery.shapes import different_parameter
 

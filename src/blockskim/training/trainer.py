@@ -13,7 +13,7 @@ from blockskim.data.windows import WindowSet
 from blockskim.model.modeling import BlockSkimForQuestionAnswering, BlockSkimOutput
 from blockskim.training.distillation import Teacher, logits_loss, surviving_tokens, taught
 from blockskim.training.recipe import Recipe
-from blockskim.training.sampling import LengthGroupedSampler
+from blockskim.training.samplers import LengthGroupedSampler
 
 Evaluate = Callable[[BlockSkimForQuestionAnswering], dict[str, float]]
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blockskim.training.sampling import LengthGroupedSampler
+from blockskim.training.samplers import LengthGroupedSampler
 
 
 @given(count=st.integers(0, 500), batch_size=st.integers(1, 20), group=st.booleans(), epoch=st.integers(0, 3))
