@@ -6,7 +6,7 @@ import sys
 import pytest
 from cli_data import squad
 
-from blockskim.profiling import matmul
+from blockskim.profiling import matmul_rate as matmul
 
 SHAPE = ("benchmark", "--shape", "bert-mini", "--length", 88, "--block-size", 8, "--repeats", 1, "--batch-size", "1,3")
 FIELDS = {

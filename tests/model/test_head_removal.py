@@ -13,7 +13,7 @@ from blockskim.errors import ConfigError, ModelError
 from blockskim.model.flops import dense_flops
 from blockskim.model.config import BlockSkimConfig
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.profiling.aligned import skim_aligned
+from blockskim.profiling.batch_aligned import skim_aligned
 from blockskim.profiling.baselines import transformers_model
 from blockskim.model.head_removal import check_prunable, shares_weights
 from tiny_models import FAMILIES, INPUT_SETS, SIZES, dense_model, make_batch, new_skim_model

@@ -7,10 +7,10 @@ import torch
 
 from blockskim.errors import ConfigError
 from blockskim.model.flops import dense_flops
-from blockskim.profiling import names
+from blockskim.profiling import catalog as names
 from blockskim.profiling.baselines import make_baseline, transformers_model
 from blockskim.profiling.contenders import Batch
-from blockskim.profiling.names import BASELINES, parse_baseline
+from blockskim.profiling.catalog import BASELINES, parse_baseline
 from strategies import every_family
 from tiny_models import dense_model, make_batch, skim_model
 

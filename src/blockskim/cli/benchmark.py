@@ -13,8 +13,8 @@ from blockskim.cli import options
 from blockskim.cli.data import read_data
 from blockskim.cli.output import console, print_json, progress_console
 from blockskim.method.config import ALIGNMENTS, INPUTS
-from blockskim.profiling.keep import parse_keep
-from blockskim.profiling.names import BASELINES, SHAPES, check_shape, parse_baseline
+from blockskim.profiling.schedule_notation import parse_keep
+from blockskim.profiling.catalog import BASELINES, SHAPES, check_shape, parse_baseline
 
 if TYPE_CHECKING:
     from blockskim.inference.runner import Thresholds
@@ -174,7 +174,7 @@ def benchmark(
     from blockskim.profiling.baselines import make_baseline
     from blockskim.profiling.benchmark import run_benchmark
     from blockskim.profiling.contenders import skim_contender
-    from blockskim.profiling.matmul import matmul_rate
+    from blockskim.profiling.matmul_rate import matmul_rate
     from blockskim.profiling.report import load_matplotlib, records_table, save_plot, speedup_table
     from blockskim.profiling.schedule import THRESHOLD
 

@@ -26,7 +26,7 @@ from blockskim.profiling.contenders import (
     skim_contender,
     weight_bytes,
 )
-from blockskim.profiling.names import parse_baseline
+from blockskim.profiling.catalog import parse_baseline
 from blockskim.profiling.onnx_runtime import onnx_contender
 from blockskim.profiling.random_models import BERT_VOCABULARY, random_dense, shape_config
 from blockskim.model.head_removal import prune_layer

@@ -13,7 +13,7 @@ from blockskim.method.config import layer_thresholds
 from blockskim.data.windows import WindowSet
 from blockskim.inference.runner import Thresholds, WindowBatch, run_windows
 from blockskim.model.modeling import BlockSkimForQuestionAnswering, SkimOutput
-from blockskim.profiling.aligned import aligned_flops, skim_aligned
+from blockskim.profiling.batch_aligned import aligned_flops, skim_aligned
 
 Inputs = Mapping[str, Any]
 """Arguments of one run, as the contender wants them."""

@@ -5,7 +5,7 @@ from transformers import AutoModelForQuestionAnswering, BertConfig, PreTrainedMo
 
 from blockskim.method.config import SkimConfig
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.profiling.names import SHAPES, check_shape
+from blockskim.profiling.catalog import SHAPES, check_shape
 
 BERT_VOCABULARY = 30522
 

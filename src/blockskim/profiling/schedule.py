@@ -14,7 +14,7 @@ from blockskim.errors import ConfigError
 from blockskim.method.layer_view import LayerView
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.method.predictors.predictor import SkimPredictor
-from blockskim.profiling.keep import kept_blocks, share_after
+from blockskim.profiling.schedule_notation import kept_blocks, share_after
 
 THRESHOLD = 0.5
 """The threshold under which the logits of scheduled predictors keep the scheduled blocks."""

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from blockskim.method.config import INPUTS
-from blockskim.profiling.aligned import aligned_flops, skim_aligned
+from blockskim.profiling.batch_aligned import aligned_flops, skim_aligned
 from strategies import every_alignment, every_family, every_input
 from tiny_models import dense_model, make_batch, skim_model
 

@@ -1,7 +1,7 @@
 import pytest
 
 from blockskim.errors import ConfigError
-from blockskim.profiling.keep import kept_blocks, parse_keep, share_after
+from blockskim.profiling.schedule_notation import kept_blocks, parse_keep, share_after
 
 
 def test_schedules_are_read():
