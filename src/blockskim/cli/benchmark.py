@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blockskim.cli import options
-from blockskim.cli.data import read_data
+from blockskim.cli.data_files import read_data
 from blockskim.cli.output import console, print_json, progress_console
 from blockskim.method.config import ALIGNMENTS, INPUTS
 from blockskim.profiling.schedule_notation import parse_keep

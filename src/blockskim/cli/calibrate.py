@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blockskim.cli import options
-from blockskim.cli.data import HoldOut, read_data
+from blockskim.cli.data_files import HoldOut, read_data
 from blockskim.cli.output import console, print_json, progress_console
 
 

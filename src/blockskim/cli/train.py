@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from blockskim.cli import options
-from blockskim.cli.data import HoldOut, split_held_out
+from blockskim.cli.data_files import HoldOut, split_held_out
 from blockskim.cli.output import console, print_json, progress_console
 
 GROUPS = ("skim", "windows", "distillation")
