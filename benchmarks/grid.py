@@ -21,19 +21,19 @@ import torch
 import yaml
 from rich.console import Console
 
+from blockskim.calibration.calibrate import record
+from blockskim.calibration.points import Point
+from blockskim.calibration.simulator import search
 from blockskim.data.examples import Example
 from blockskim.data.reading import read_examples
 from blockskim.data.splitting import split_by_article
 from blockskim.data.windows import make_windows
 from blockskim.errors import BlockSkimError, ConfigError
-from blockskim.evaluation.evaluate import evaluate_windows
 from blockskim.evaluation.block_scores import Judgements
+from blockskim.evaluation.evaluate import evaluate_windows
 from blockskim.inference.loading import load
 from blockskim.metrics.skim import area_under_roc, kept_at_recall
-from blockskim.calibration.calibrate import record
-from blockskim.calibration.points import Point
 from blockskim.training.recipe import Recipe
-from blockskim.calibration.simulator import search
 from blockskim.training.train import CHECKPOINTS, RECIPE_FILE, train
 
 STAKES = (0.1, 0.25, 0.5, 1.0, 1.5, 2.5)

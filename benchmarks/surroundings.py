@@ -21,8 +21,8 @@ import torch
 from blockskim.data.examples import Example
 from blockskim.data.reading import read_examples
 from blockskim.data.windows import make_windows
-from blockskim.inference.runner import AnswerCollector, answer_texts, run_windows
 from blockskim.inference.loading import LoadedModel, load
+from blockskim.inference.runner import AnswerCollector, answer_texts, run_windows
 
 
 def main() -> None:

@@ -44,7 +44,8 @@ IMPORTS = {
     "transformers first": "from transformers import AutoConfig, AutoModelForQuestionAnswering\nimport blockskim",
     "config first": "from transformers import AutoConfig\nimport blockskim\nfrom transformers import "
     "AutoModelForQuestionAnswering",
-    "model first": "import blockskim.model.modeling\nfrom transformers import AutoConfig, AutoModelForQuestionAnswering",
+    "model first": "import blockskim.model.modeling\nfrom transformers import AutoConfig, "
+    "AutoModelForQuestionAnswering",
 }
 
 

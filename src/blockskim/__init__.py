@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 from blockskim.model import auto_classes
 
 if TYPE_CHECKING:
-    from blockskim.method.config import SkimConfig
+    from blockskim.answering.answerer import QuestionAnswerer
+    from blockskim.calibration.calibrate import calibrate, calibrate_points
+    from blockskim.calibration.targets import Wish
     from blockskim.data.reading import read_examples
     from blockskim.errors import BlockSkimError
     from blockskim.evaluation.evaluate import evaluate
-    from blockskim.model.modeling import BlockSkimForQuestionAnswering
-    from blockskim.answering.answerer import QuestionAnswerer
-    from blockskim.calibration.calibrate import calibrate, calibrate_points
-    from blockskim.training.train import train
-    from blockskim.calibration.targets import Wish
     from blockskim.integrations.transformers_pipeline import register_pipeline
+    from blockskim.method.config import SkimConfig
+    from blockskim.model.modeling import BlockSkimForQuestionAnswering
+    from blockskim.training.train import train
 
 __version__ = "0.1.0"
 

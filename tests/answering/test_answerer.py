@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blockskim.errors import ConfigError, DataError
 from blockskim.answering.answerer import QuestionAnswerer
+from blockskim.errors import ConfigError, DataError
 from tiny_answerers import FAMILY, TEXT, answerer, dense_for, new_model
 from tiny_tokenizers import KINDS, fixed_tokenizer
 

@@ -1,24 +1,22 @@
 """Points for several wishes, and runs that were killed; on a random model whose answers are taken for right."""
 
 import json
-import random
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from blockskim.data.examples import Example
-from blockskim.data.windows import WindowSettings, make_windows
-from blockskim.errors import ConfigError, ModelError
-from blockskim.evaluation.evaluate import evaluate_windows
 from blockskim.calibration import calibrate as calibration
-from blockskim.calibration.calibrate import calibrate, calibrate_points, read_calibration, save_calibrated
 from blockskim.calibration.cache import CalibrationCache, calibration_key, remove_cache
+from blockskim.calibration.calibrate import calibrate, calibrate_points, read_calibration, save_calibrated
 from blockskim.calibration.points import Point
 from blockskim.calibration.simulator import SOFTER, search, simulator, with_softer
 from blockskim.calibration.targets import Wish
+from blockskim.data.windows import make_windows
+from blockskim.errors import ConfigError, ModelError
+from blockskim.evaluation.evaluate import evaluate_windows
 from tiny_answerers import new_model, save_model
-from tiny_tokenizers import WORDS, fixed_tokenizer
+from tiny_tokenizers import fixed_tokenizer
 
 WISHES = {
     "exact": Wish(max_f1_drop=1.0),
@@ -28,26 +26,6 @@ WISHES = {
 
 # Asking a tiny model costs more than it saves, and little is lost only where little is dropped.
 FREELY = {"overhead": 0.0, "max_at_stake": 60.0}
-
-
-@pytest.fixture(scope="module")
-def model():
-    return new_model()
-
-
-@pytest.fixture(scope="module")
-def windows(model):
-    choose = random.Random(0)
-    words = [word for word in WORDS if word.isalpha()]
-    texts = [" ".join(choose.choice(words) for _ in range(choose.randint(40, 90))) for _ in range(30)]
-    examples = [
-        Example(str(number), "when ?", text, (), ("?",), metadata=(("format", "squad"), ("version", "1.1")))
-        for number, text in enumerate(texts)
-    ]
-    settings = WindowSettings(80, 10, 10)
-    tokenizer = fixed_tokenizer("wordpiece")
-    found = evaluate_windows(model, make_windows(examples, tokenizer, settings), 8, 0.0).predictions
-    return make_windows([replace(one, references=(found[one.id],)) for one in examples], tokenizer, settings)
 
 
 @pytest.fixture

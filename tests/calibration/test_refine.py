@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_calibration import model, windows  # noqa: F401
 
-from blockskim.errors import ConfigError
 from blockskim.calibration import refine as refinement
 from blockskim.calibration.calibrate import calibrate, record
 from blockskim.calibration.refine import has_optuna, non_dominated, refine
 from blockskim.calibration.simulator import Simulated, search, simulator
+from blockskim.errors import ConfigError
 
 
 class Trial:
@@ -59,7 +58,7 @@ def stand_in(monkeypatch):
 
 
 @pytest.fixture
-def recorded(model, windows):  # noqa: F811
+def recorded(model, windows):
     _, judgements, stakes = record(model, windows, 8, 30)
     return judgements, stakes, model, windows
 
@@ -91,7 +90,7 @@ def test_optuna_itself_refines(recorded):
     check_refined(recorded)
 
 
-def test_points_of_a_refined_front_are_confirmed(stand_in, model, windows, monkeypatch):  # noqa: F811
+def test_points_of_a_refined_front_are_confirmed(stand_in, model, windows, monkeypatch):
     told = []
     first, again = (
         calibrate(
@@ -107,7 +106,7 @@ def test_points_of_a_refined_front_are_confirmed(stand_in, model, windows, monke
     assert greedy.satisfied
 
 
-def test_without_optuna_it_is_said_before_the_model_runs(model, windows, monkeypatch):  # noqa: F811
+def test_without_optuna_it_is_said_before_the_model_runs(model, windows, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     monkeypatch.setattr("blockskim.calibration.calibrate.record", None)
     with pytest.raises(ConfigError, match=r"blockskim\[calibrate\]"):

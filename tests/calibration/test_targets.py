@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blockskim.errors import ConfigError
 from blockskim.calibration.points import Point
 from blockskim.calibration.targets import Wish, choose, parse_wish
+from blockskim.errors import ConfigError
 
 DENSE = Point((0.0,), 1.0, 0.0, f1=80.0, exact_match=70.0)
 

@@ -4,9 +4,9 @@ import json
 import sys
 
 import pytest
-from cli_data import squad
 
-from blockskim.profiling import matmul_rate as matmul
+from blockskim.profiling import matmul_rate
+from cli_data import squad
 
 SHAPE = ("benchmark", "--shape", "bert-mini", "--length", 88, "--block-size", 8, "--repeats", 1, "--batch-size", "1,3")
 FIELDS = {
@@ -41,7 +41,7 @@ FIELDS = {
 @pytest.fixture(autouse=True)
 def small_products(monkeypatch):
     """Measuring how fast large matrices are multiplied would take longer than all the rest."""
-    monkeypatch.setattr(matmul, "SIZES", (16,))
+    monkeypatch.setattr(matmul_rate, "SIZES", (16,))
 
 
 @pytest.fixture

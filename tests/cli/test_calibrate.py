@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from cli_data import squad
 from safetensors.torch import load_file
 
 from blockskim.training import calibration, refinement
+from cli_data import squad
 
 
 @pytest.fixture

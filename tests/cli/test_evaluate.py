@@ -1,8 +1,8 @@
 import json
 
 import pytest
-from cli_data import squad
 
+from cli_data import squad
 from tiny_answerers import TEXT
 
 

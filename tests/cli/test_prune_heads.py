@@ -1,10 +1,10 @@
 import json
 
 import pytest
-from cli_data import squad
 from safetensors.torch import load_file
 
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from cli_data import squad
 
 
 @pytest.fixture

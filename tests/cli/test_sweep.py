@@ -4,9 +4,9 @@ import json
 import sys
 
 import pytest
-from cli_data import squad
 
-from blockskim.profiling import sweep as sweeping
+from blockskim.evaluation import sweep as sweeping
+from cli_data import squad
 
 HAS_MATPLOTLIB = importlib.util.find_spec("matplotlib") is not None
 

@@ -2,9 +2,9 @@ import json
 
 import pytest
 import typer
-from cli_data import squad
 
 from blockskim.cli.train import parse_changes
+from cli_data import squad
 
 
 @pytest.fixture

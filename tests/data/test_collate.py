@@ -4,11 +4,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blockskim.method.blocks import block_layout, relevance_labels
-from blockskim.method.config import SkimConfig
 from blockskim.data.collate import pad_windows, training_collator
 from blockskim.data.examples import Answer, Example
 from blockskim.data.windows import WindowSettings, make_windows
+from blockskim.method.blocks import block_layout, relevance_labels
+from blockskim.method.config import SkimConfig
 from tiny_tokenizers import KINDS, fixed_tokenizer
 
 every_kind = pytest.mark.parametrize("kind", KINDS)

@@ -2,12 +2,12 @@ import pytest
 import torch
 from torch import nn
 
-from blockskim.method.config import SkimConfig
 from blockskim.encoders import adapter_for, supported_types
-from blockskim.errors import ModelError
-from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.encoders.positions import Placement
+from blockskim.errors import ModelError
+from blockskim.method.config import SkimConfig
 from blockskim.method.predictors.predictor import LayerWidths
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from layers_by_hand import layers_of
 from strategies import every_family
 from tiny_models import FAMILIES, SIZES, dense_model, make_batch, new_dense_model

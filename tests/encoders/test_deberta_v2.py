@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from blockskim.method.config import INPUTS
 from blockskim.encoders import adapter_for
 from blockskim.errors import ModelError
+from blockskim.method.config import INPUTS
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from tiny_models import encoder_config, make_batch, new_dense_model, skim_model, spread_opinions
 

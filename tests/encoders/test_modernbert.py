@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification
 
-from blockskim.kernels import packed_attention
-from blockskim.method.config import INPUTS, SkimConfig
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
+from blockskim.kernels import packed_attention
+from blockskim.method.config import INPUTS, SkimConfig
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from tiny_models import encoder_config, make_batch, new_dense_model, spread_opinions, views_of
 

@@ -1,8 +1,8 @@
 import pytest
 
-from blockskim.evaluation.compare import compare_with_dense, work
 from blockskim.data.examples import Answer, Example
 from blockskim.data.windows import make_windows
+from blockskim.evaluation.compare import compare_with_dense, work
 from blockskim.evaluation.evaluate import evaluate_windows
 from blockskim.inference.loading import window_settings
 from tiny_answerers import TEXT, answerer

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from blockskim.method.config import SkimConfig
 from blockskim.data.examples import Answer, Example
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.errors import DataError
+from blockskim.evaluation.block_scores import collect_judgements
 from blockskim.evaluation.evaluate import evaluate, evaluate_windows, report, score
 from blockskim.inference.runner import Candidate, ExampleAnswers, run_windows
-from blockskim.evaluation.block_scores import collect_judgements
+from blockskim.method.config import SkimConfig
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from tiny_models import new_dense_model
 from tiny_tokenizers import fixed_tokenizer

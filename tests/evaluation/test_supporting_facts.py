@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from blockskim.method.config import SkimConfig
 from blockskim.data.hotpotqa import read_hotpotqa
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.evaluation.evaluate import evaluate_windows
-from blockskim.inference.runner import run_windows
-from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.evaluation.supporting_facts import FactCollector
+from blockskim.inference.runner import run_windows
+from blockskim.method.config import SkimConfig
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from tiny_models import new_dense_model, spread_opinions
 from tiny_tokenizers import fixed_tokenizer
 

@@ -9,8 +9,7 @@ from rich.console import Console
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.errors import ConfigError
-from blockskim.evaluation.evaluate import evaluate_windows
-from blockskim.evaluation.evaluate import sweep
+from blockskim.evaluation.evaluate import evaluate_windows, sweep
 from blockskim.evaluation.published import PEERS, relative_loss
 from blockskim.evaluation.sweep import (
     SweepRecord,

@@ -5,6 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from blockskim.answering.answerer import QuestionAnswerer
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.loading import (
     load,
@@ -14,7 +15,6 @@ from blockskim.inference.loading import (
     thresholds_for,
     window_settings,
 )
-from blockskim.answering.answerer import QuestionAnswerer
 from tiny_answerers import FAMILY, TEXT, answerer, dense_for, new_model, save_model, save_plain
 from tiny_models import new_dense_model
 from tiny_tokenizers import KINDS, fixed_tokenizer

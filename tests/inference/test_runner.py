@@ -6,11 +6,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blockskim.method.config import SkimConfig
 from blockskim.data.examples import Answer, Example
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.evaluation.evaluate import evaluate_windows
 from blockskim.inference.runner import AnswerCollector, batches, run_windows, whole_examples
+from blockskim.method.config import SkimConfig
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from tiny_models import new_dense_model
 from tiny_tokenizers import fixed_tokenizer

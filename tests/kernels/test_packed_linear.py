@@ -33,7 +33,7 @@ every_dtype = pytest.mark.parametrize("dtype", ERRORS, ids=str)
 def way(request, monkeypatch):
     """The packed kernel, and the fallback for machines without it."""
     if request.param == "plain":
-        monkeypatch.setattr(linear, "can_pack", lambda weight: False)
+        monkeypatch.setattr(packed_linear, "can_pack", lambda weight: False)
     elif not can_pack(torch.zeros(1, 1)):
         pytest.skip("this machine has no packed kernel")
     return request.param
@@ -89,7 +89,7 @@ def test_joined_layers_give_what_each_gives_times_its_scale(rows, inputs, output
     entering = states(rows, inputs, seed, dtype)
     found = [apply_linear(ready_linear(layers, scales), entering)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(linear, "can_pack", lambda weight: False)
+        patch.setattr(packed_linear, "can_pack", lambda weight: False)
         ready = ready_linear(layers, scales)
         assert not ready.packed
         found.append(apply_linear(ready, entering))

@@ -9,7 +9,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from blockskim.kernels import varlen_attention
 from blockskim.kernels.packed_attention import attend_packed
-from blockskim.kernels.varlen_attention import attend_varlen, choose_kernel, flash_attn_kernel, token_log_sum_exp, torch_kernel
+from blockskim.kernels.varlen_attention import (
+    attend_varlen,
+    choose_kernel,
+    flash_attn_kernel,
+    token_log_sum_exp,
+    torch_kernel,
+)
 from plain_attention import reference
 
 HEADS, SIZE = 3, 8
@@ -58,7 +64,7 @@ def test_padded_attention_is_attention_of_each_sequence_to_itself(lengths, paddi
     parts = projections(sum(lengths) + padding, seed, spread=1.5)
     biases = head_biases(lengths, seed) if with_bias else None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(varlen, "SCORE_BYTES", limit)
+        patch.setattr(varlen_attention, "SCORE_BYTES", limit)
         context, log_sum_exp = attend_varlen(*parts, SCALE, lengths, biases)
     assert (context.dtype, log_sum_exp.dtype) == (torch.float32, torch.float32)
     assert_close((context, log_sum_exp), reference(*parts, SCALE, lengths, biases))
@@ -132,7 +138,7 @@ class Products(TorchDispatchMode):
 def test_no_more_scores_than_allowed_exist_at_a_time(monkeypatch, rows):
     lengths = [40, 12, 1, 33, 0, 40, 7]
     limit = ONE_ROW * 40 * rows
-    monkeypatch.setattr(varlen, "SCORE_BYTES", limit)
+    monkeypatch.setattr(varlen_attention, "SCORE_BYTES", limit)
     with Products() as products:
         attend_varlen(*projections(sum(lengths)), SCALE, lengths, None)
     all_scores = ONE_ROW * 40 * 40 * 6
@@ -204,7 +210,7 @@ def use_fake_torch(patch, form):
     module.varlen_attn = varlen_attn
     module.AuxRequest = lambda lse: types.SimpleNamespace(lse=lse)
     patch.setitem(sys.modules, "torch.nn.attention.varlen", module)
-    patch.setattr(varlen, "choose_kernel", lambda *case: "torch")
+    patch.setattr(varlen_attention, "choose_kernel", lambda *case: "torch")
 
 
 def use_fake_flash_attn(patch, form):
@@ -230,7 +236,7 @@ def use_fake_flash_attn(patch, form):
     module = types.ModuleType("flash_attn")
     module.flash_attn_varlen_func = flash_attn_varlen_func
     patch.setitem(sys.modules, "flash_attn", module)
-    patch.setattr(varlen, "choose_kernel", lambda *case: "flash-attn")
+    patch.setattr(varlen_attention, "choose_kernel", lambda *case: "flash-attn")
 
 
 @some
@@ -306,8 +312,8 @@ def test_other_devices_never_ask_for_flash_attn(monkeypatch):
     def unexpected():
         raise AssertionError("looked for a CUDA kernel")
 
-    monkeypatch.setattr(varlen, "torch_kernel", unexpected)
-    monkeypatch.setattr(varlen, "flash_attn_kernel", unexpected)
+    monkeypatch.setattr(varlen_attention, "torch_kernel", unexpected)
+    monkeypatch.setattr(varlen_attention, "flash_attn_kernel", unexpected)
     attend_varlen(*projections(5), SCALE, [5], None)
 
 
@@ -324,9 +330,9 @@ def test_kernels_agree_with_padding_on_cuda(monkeypatch, lengths, name, dtype):
         tokens = sum(lengths) + padding
         parts = [part.cuda() for part in projections(tokens, dtype=dtype, heads=12, size=64)]
         fused = torch.stack(parts, 1)
-        monkeypatch.setattr(varlen, "choose_kernel", lambda *case: name)
+        monkeypatch.setattr(varlen_attention, "choose_kernel", lambda *case: name)
         found = attend_varlen(*fused.unbind(1), 0.125, lengths, None)
-        monkeypatch.setattr(varlen, "choose_kernel", lambda *case: "padded")
+        monkeypatch.setattr(varlen_attention, "choose_kernel", lambda *case: "padded")
         padded = attend_varlen(*fused.unbind(1), 0.125, lengths, None)
         expected = reference(*parts, 0.125, lengths)
         for context, log_sum_exp in (found, padded):

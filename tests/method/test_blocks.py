@@ -4,7 +4,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blockskim.method.blocks import IGNORED, block_layout, relevance_labels, soften_labels, surviving_blocks, token_indices
+from blockskim.method.blocks import (
+    IGNORED,
+    block_layout,
+    relevance_labels,
+    soften_labels,
+    surviving_blocks,
+    token_indices,
+)
 
 ALIGNMENTS = ["sequence", "context"]
 

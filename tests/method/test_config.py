@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blockskim.errors import BlockSkimError, ConfigError
 from blockskim.method.config import (
     ALIGNMENTS,
     BLOCK_SIZES,
@@ -14,7 +15,6 @@ from blockskim.method.config import (
     layer_thresholds,
     setting_names,
 )
-from blockskim.errors import BlockSkimError, ConfigError
 
 NAN = float("nan")
 INFINITE = float("inf")

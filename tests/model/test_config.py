@@ -1,8 +1,8 @@
 import pytest
 from transformers import AutoConfig
 
-from blockskim.method.config import SkimConfig
 from blockskim.errors import ConfigError
+from blockskim.method.config import SkimConfig
 from blockskim.model.config import BlockSkimConfig
 from tiny_models import encoder_config
 

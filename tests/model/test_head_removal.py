@@ -7,15 +7,15 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from blockskim.method.config import INPUTS
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
-from blockskim.model.flops import dense_flops
+from blockskim.method.config import INPUTS
 from blockskim.model.config import BlockSkimConfig
-from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.profiling.batch_aligned import skim_aligned
-from blockskim.profiling.baselines import transformers_model
+from blockskim.model.flops import dense_flops
 from blockskim.model.head_removal import check_prunable, shares_weights
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.profiling.baselines import transformers_model
+from blockskim.profiling.batch_aligned import skim_aligned
 from tiny_models import FAMILIES, INPUT_SETS, SIZES, dense_model, make_batch, new_skim_model
 
 FIRST = {1: [2], 2: [1, 4]}

@@ -8,10 +8,10 @@ from hypothesis import given
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoModelForQuestionAnswering
 
-from blockskim.method.blocks import soften_labels
-from blockskim.method.config import INPUTS, SkimConfig
 from blockskim.encoders import supported_types
 from blockskim.errors import ConfigError, ModelError
+from blockskim.method.blocks import soften_labels
+from blockskim.method.config import INPUTS, SkimConfig
 from blockskim.method.losses import block_loss, teaching_loss
 from blockskim.model.config import BlockSkimConfig
 from blockskim.model.modeling import BlockSkimForQuestionAnswering, check_loadable

@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from blockskim.model import prepared_predictors
 from blockskim.method.config import INPUTS
-from blockskim.model.prepared_predictors import Judges, make_judge
 from blockskim.method.predictors.match import MatchPredictor
 from blockskim.method.predictors.predictor import keep_probabilities
+from blockskim.model import prepared_predictors
+from blockskim.model.prepared_predictors import Judges, make_judge
 from strategies import every_alignment, every_family, every_input
 from tiny_models import make_batch, new_skim_model, skim_model, views_of
 
@@ -84,7 +84,7 @@ def test_networks_over_tiles_get_blocks_in_multiples(monkeypatch):
     expected = by_modules(model, views)[1]
     shapes.clear()
     for multiple, filled in ((1, 16), (5, 20), (8, 16), (32, 32)):
-        monkeypatch.setattr(judge, "BLOCKS", multiple)
+        monkeypatch.setattr(prepared_predictors, "BLOCKS", multiple)
         with torch.inference_mode():
             close(make_judge(model.predictors["1"]).probabilities(views[1]), expected)
         assert len(expected) == 16

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blockskim import packed_attention, ragged
-from blockskim.method.config import INPUTS
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
+from blockskim.method.config import INPUTS
 from layers_by_hand import answer, run_layer
 from strategies import batches, every_alignment, every_family, every_input, few, seeds, thresholds
 from tiny_models import dense_model, make_batch, skim_model, views_of

@@ -7,27 +7,14 @@ import torch
 
 from blockskim.errors import ConfigError
 from blockskim.model.flops import dense_flops
-from blockskim.profiling import catalog as names
+from blockskim.profiling import catalog
 from blockskim.profiling.baselines import make_baseline, transformers_model
-from blockskim.profiling.contenders import Batch
 from blockskim.profiling.catalog import BASELINES, parse_baseline
+from contender_results import as_batch, result_of
 from strategies import every_family
 from tiny_models import dense_model, make_batch, skim_model
 
 SIZES = [(4, 30), (2, 41), (6, 12)]
-
-
-def as_batch(made):
-    rows = len(made.sizes)
-    return Batch(made.inputs, torch.arange(rows), np.arange(rows))
-
-
-def result_of(contender, made):
-    """Logits of the tokens that the batch has, and the work."""
-    inputs = contender.prepare(as_batch(made))
-    logits = contender.run(inputs)
-    width = made.real.shape[1]
-    return [part[:, :width][made.real] for part in logits], contender.work(inputs)
 
 
 NAMES = ("dense-eager", "dense-sdpa", "dense-eager-64", "dense-sdpa-64", "packed", "packed-float32", "aligned")
@@ -72,7 +59,7 @@ def test_packed_runs_the_model_that_is_measured_and_dense_the_one_in_float32():
 
 
 def test_bert_base_has_the_size_of_bert_base_whatever_the_model(monkeypatch):
-    monkeypatch.setitem(names.SHAPES, "bert-base", (1, 16, 2, 32))
+    monkeypatch.setitem(catalog.SHAPES, "bert-base", (1, 16, 2, 32))
     made = make_batch("roberta", SIZES)
     model = skim_model("roberta")
     contender = make_baseline("bert-base-64", model, model)

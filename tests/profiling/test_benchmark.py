@@ -2,17 +2,17 @@ import json
 
 import pytest
 import torch
-from test_workloads import examples
 
-from blockskim.method.config import SkimConfig
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.evaluation.evaluate import evaluate_windows
+from blockskim.method.config import SkimConfig
 from blockskim.profiling import benchmark
 from blockskim.profiling.baselines import make_baseline
 from blockskim.profiling.benchmark import run_benchmark
 from blockskim.profiling.contenders import Contender, Logits, Work, skim_contender
 from blockskim.profiling.random_models import random_skim
 from blockskim.profiling.workloads import Workload, random_workload
+from kite_examples import examples
 from tiny_answerers import new_model
 from tiny_tokenizers import word_piece
 

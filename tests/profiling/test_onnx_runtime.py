@@ -1,8 +1,8 @@
 import pytest
 import torch
-from test_baselines import as_batch, result_of
 
 from blockskim.profiling.baselines import make_baseline
+from contender_results import as_batch, result_of
 from strategies import every_family
 from tiny_models import dense_model, make_batch, skim_model
 

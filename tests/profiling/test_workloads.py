@@ -2,22 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from blockskim.data.examples import Answer, Example
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.errors import ConfigError
 from blockskim.profiling.workloads import Workload, choose_examples, random_batch, random_workload
+from kite_examples import examples
 from tiny_models import skim_model
 from tiny_tokenizers import word_piece
 
 CPU = torch.device("cpu")
-
-
-def examples(count):
-    context = "the red kite nest in wales . " * 6
-    return [
-        Example(f"q{number}", "who eat the worm ?", context[: 20 + 9 * number], (Answer("red", 4),), ("red",))
-        for number in range(count)
-    ]
 
 
 def test_random_samples_are_questions_with_contexts():

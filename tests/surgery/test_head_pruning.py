@@ -13,8 +13,8 @@ from blockskim.data.windows import WindowSettings
 from blockskim.errors import ConfigError, DataError
 from blockskim.evaluation.evaluate import evaluate
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.training import train as training
 from blockskim.surgery.head_pruning import answerable_windows, head_importance, least_important, save_pruned
+from blockskim.training import train as training
 from blockskim.training.recipe import Recipe
 from strategies import every_family
 from synthetic_task import examples

@@ -10,11 +10,11 @@ from transformers import AutoModel, AutoModelForQuestionAnswering
 
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
-from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.head_removal import shares_weights
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.surgery.students import choose_layers, make_student
 from blockskim.training import train as training
 from blockskim.training.recipe import Recipe
-from blockskim.surgery.students import choose_layers, make_student
 from strategies import every_family
 from synthetic_task import examples
 from tiny_encoders import save_encoder

@@ -3,9 +3,9 @@
 import pytest
 import yaml
 
-from blockskim.method.config import SkimConfig
 from blockskim.data.windows import WindowSettings
 from blockskim.errors import ConfigError
+from blockskim.method.config import SkimConfig
 from blockskim.training.distillation_settings import DistillationSettings
 from blockskim.training.recipe import Recipe, shipped_recipes
 

@@ -11,13 +11,13 @@ from rich.console import Console
 from safetensors.torch import load_file
 from transformers import AutoModelForQuestionAnswering, TrainerCallback
 
+from blockskim.calibration.calibrate import calibrate
 from blockskim.data.examples import Example
 from blockskim.data.windows import make_windows
 from blockskim.errors import BlockSkimError, ConfigError, DataError
 from blockskim.evaluation.evaluate import evaluate, evaluate_windows
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training import train as training
-from blockskim.calibration.calibrate import calibrate
 from blockskim.training.recipe import Recipe
 from synthetic_task import examples
 from tiny_models import new_dense_model

@@ -17,9 +17,18 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from blockskim.answering.trace import AnswerTrace, WindowTrace, trace_windows
+from blockskim.answering.word_boundaries import align_to_words, trim_blanks
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet, WindowSettings, make_windows
 from blockskim.errors import ConfigError, DataError
+from blockskim.inference.loading import (
+    LoadedModel,
+    check_threshold_for,
+    load,
+    position_limit,
+    thresholds_for,
+    window_settings,
+)
 from blockskim.inference.runner import (
     AnswerCollector,
     ExampleAnswers,
@@ -28,9 +37,7 @@ from blockskim.inference.runner import (
     run_windows,
     whole_examples,
 )
-from blockskim.inference.loading import LoadedModel, check_threshold_for, load, position_limit, thresholds_for, window_settings
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.answering.word_boundaries import align_to_words, trim_blanks
 
 logger = logging.getLogger(__name__)
 

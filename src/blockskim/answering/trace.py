@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from blockskim.data.windows import WindowSet
 from blockskim.answering.explain_page import Passage, TextBlock, cost_line, to_html
+from blockskim.data.windows import WindowSet
 from blockskim.inference.runner import WindowBatch
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from blockskim.calibration.points import Point
+from blockskim.calibration.simulator import Stakes
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation.block_scores import Judgements
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.calibration.points import Point
-from blockskim.calibration.simulator import Stakes
 
 logger = logging.getLogger(__name__)
 

@@ -22,21 +22,21 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from blockskim.evaluation.compare import compare_with_dense
-from blockskim.method.config import check_point_name
-from blockskim.data.windows import WindowSet, covering_tokens
-from blockskim.errors import ConfigError, ModelError
-from blockskim.evaluation.evaluate import Evaluation, evaluate_windows, mean_scores, scores_by_source
-from blockskim.inference.runner import AnswerCollector, ExampleAnswers, WindowBatch, answer_texts, run_windows
-from blockskim.evaluation.block_scores import Judgements, collect_judgements
-from blockskim.metrics.squad import token_f1
-from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.calibration.cache import CalibrationCache, calibration_key
 from blockskim.atomic import new_directory
+from blockskim.calibration.cache import CalibrationCache, calibration_key
 from blockskim.calibration.points import Point
 from blockskim.calibration.refine import load_optuna, refine
 from blockskim.calibration.simulator import OVERHEAD, Stakes, search, spread, with_softer
 from blockskim.calibration.targets import Wish, choose
+from blockskim.data.windows import WindowSet, covering_tokens
+from blockskim.errors import ConfigError, ModelError
+from blockskim.evaluation.block_scores import Judgements, collect_judgements
+from blockskim.evaluation.compare import compare_with_dense
+from blockskim.evaluation.evaluate import Evaluation, evaluate_windows, mean_scores, scores_by_source
+from blockskim.inference.runner import AnswerCollector, ExampleAnswers, WindowBatch, answer_texts, run_windows
+from blockskim.method.config import check_point_name
+from blockskim.metrics.squad import token_f1
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 logger = logging.getLogger(__name__)
 

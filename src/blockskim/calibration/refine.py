@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from blockskim.calibration.points import Point
+from blockskim.calibration.simulator import Simulated, Stakes, at_steps, simulator, threshold_grid
 from blockskim.data.windows import WindowSet
 from blockskim.errors import ConfigError
 from blockskim.evaluation.block_scores import Judgements
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.calibration.points import Point
-from blockskim.calibration.simulator import Simulated, Stakes, at_steps, simulator, threshold_grid
 
 POPULATION = 50
 

@@ -10,12 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from blockskim.data.windows import WindowSet
-from blockskim.model.flops import LayerUse, dense_flops, skim_flops
-from blockskim.evaluation.block_scores import Judgements
-from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.method.predictors.predictor import JudgingCost, predictor_cost
 from blockskim.calibration.points import Point
+from blockskim.data.windows import WindowSet
+from blockskim.evaluation.block_scores import Judgements
+from blockskim.method.predictors.predictor import JudgingCost, predictor_cost
+from blockskim.model.flops import LayerUse, dense_flops, skim_flops
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 LOSSES = (0.0, *np.geomspace(5e-4, 0.3, 60).tolist())
 """Shares of the blocks at stake that a layer's threshold may drop: the steps of the search."""

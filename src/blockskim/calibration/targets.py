@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from blockskim.errors import ConfigError
 from blockskim.calibration.points import Point
+from blockskim.errors import ConfigError
 
 MEASURES = ("flops", "seconds")
 

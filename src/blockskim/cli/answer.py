@@ -58,8 +58,8 @@ def answer(
             raise typer.BadParameter("the question is empty", param_hint="--question")
     documents = _documents(context, [*(file or []), *(more or [])], bool(file))
 
-    from blockskim.answering.trace import skim_summary
     from blockskim.answering.answerer import QuestionAnswerer
+    from blockskim.answering.trace import skim_summary
 
     answerer = QuestionAnswerer(
         model, device=device.value, dtype=dtype.value, threads=threads, batch_size=batch_size, point=point
@@ -126,8 +126,8 @@ def _show(results: "Sequence[SearchResult]", documents: dict[str, str], numbered
     """Answers for people: the answer, how sure, where, its sentence; then what was skipped."""
     from rich.text import Text
 
-    from blockskim.answering.trace import skim_summary
     from blockskim.answering.explain_page import cost_line
+    from blockskim.answering.trace import skim_summary
 
     out = console()
     mark = "" if out.is_terminal and not out.no_color else "**"

@@ -13,8 +13,8 @@ from blockskim.cli import options
 from blockskim.cli.data_files import read_data
 from blockskim.cli.output import console, print_json, progress_console
 from blockskim.method.config import ALIGNMENTS, INPUTS
-from blockskim.profiling.schedule_notation import parse_keep
 from blockskim.profiling.catalog import BASELINES, SHAPES, check_shape, parse_baseline
+from blockskim.profiling.schedule_notation import parse_keep
 
 if TYPE_CHECKING:
     from blockskim.inference.runner import Thresholds

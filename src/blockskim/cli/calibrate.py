@@ -137,11 +137,11 @@ def calibrate(
 
     from transformers.utils.logging import disable_progress_bar
 
+    from blockskim.calibration.cache import remove_cache
+    from blockskim.calibration.calibrate import calibrate_points, save_calibrated
+    from blockskim.calibration.refine import REFINING, has_optuna
     from blockskim.data.windows import make_windows
     from blockskim.inference.loading import load, window_settings
-    from blockskim.calibration.calibrate import calibrate_points, save_calibrated
-    from blockskim.calibration.cache import remove_cache
-    from blockskim.calibration.refine import REFINING, has_optuna
 
     if refine and not has_optuna():
         typer.echo(

@@ -52,8 +52,8 @@ def evaluate(
         raise typer.BadParameter("--compare-dense compares skimming with --dense; give one of them")
     examples = read_data([*data, *(more or [])], format, hold_out, limit, skip_bad)
 
-    from blockskim.evaluation.compare import compare_with_dense, work
     from blockskim.data.windows import make_windows
+    from blockskim.evaluation.compare import compare_with_dense, work
     from blockskim.evaluation.evaluate import evaluate_windows, report
     from blockskim.inference.loading import load, thresholds_for, window_settings
 

@@ -65,22 +65,22 @@ def sweep(
     if output is not None:
         _check_output(output)
 
-    from blockskim.profiling.report import load_matplotlib
     from blockskim.evaluation.sweep import parse_thresholds
+    from blockskim.profiling.report import load_matplotlib
 
     values = () if thresholds is None else parse_thresholds(thresholds)
     if output is not None and plot:
         load_matplotlib()
     examples = read_data([*data, *(more or [])], format, hold_out, limit, skip_bad)
 
+    from blockskim.calibration.cache import calibration_key
+    from blockskim.calibration.calibrate import read_calibration
     from blockskim.data.windows import make_windows
     from blockskim.errors import ConfigError
-    from blockskim.inference.loading import load, window_settings
     from blockskim.evaluation.published import PEERS
     from blockskim.evaluation.sweep import calibrated_settings, global_settings, run_sweep, sweep_work
     from blockskim.evaluation.sweep_report import save_sweep_plots, sweep_table
-    from blockskim.calibration.calibrate import read_calibration
-    from blockskim.calibration.cache import calibration_key
+    from blockskim.inference.loading import load, window_settings
 
     loaded = load(model, device.value, dtype.value, threads)
     network = loaded.model

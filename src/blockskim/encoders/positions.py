@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from blockskim.kernels.attention_probabilities import Bias, take_rows
 from blockskim.encoders import EncoderAdapter, RelativeAttention
+from blockskim.kernels.attention_probabilities import Bias, take_rows
 
 
 @dataclass(frozen=True, slots=True)

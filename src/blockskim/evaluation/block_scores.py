@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from blockskim.method.blocks import relevance_labels
 from blockskim.data.windows import WindowSet
 from blockskim.inference.runner import WindowBatch
+from blockskim.method.blocks import relevance_labels
 
 
 @dataclass(frozen=True, slots=True)

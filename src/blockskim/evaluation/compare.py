@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation.evaluate import CostReport, Evaluation, scored
+from blockskim.evaluation.supporting_facts import FactCollector
 from blockskim.inference.runner import AnswerCollector, Progress, Thresholds, batches, run_windows
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.evaluation.supporting_facts import FactCollector
 
 ROUNDS = 5
 

@@ -11,7 +11,8 @@ from transformers import PreTrainedTokenizerBase
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet, WindowSettings, make_windows
 from blockskim.errors import DataError
-from blockskim.model.flops import dense_flops
+from blockskim.evaluation.block_scores import answer_labels
+from blockskim.evaluation.supporting_facts import FACT_THRESHOLD, Fact, FactCollector
 from blockskim.inference.runner import (
     AnswerCollector,
     ExampleAnswers,
@@ -22,12 +23,11 @@ from blockskim.inference.runner import (
     best_text,
     run_windows,
 )
-from blockskim.evaluation.block_scores import answer_labels
 from blockskim.metrics.hotpotqa import score_hotpotqa
 from blockskim.metrics.mrqa import score_mrqa
 from blockskim.metrics.squad import score_squad, score_squad2
+from blockskim.model.flops import dense_flops
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.evaluation.supporting_facts import FACT_THRESHOLD, Fact, FactCollector
 
 
 @dataclass(slots=True)

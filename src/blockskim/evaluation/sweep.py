@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from blockskim.evaluation.compare import compare_with_dense, work
-from blockskim.method.config import layer_thresholds
 from blockskim.data.windows import WindowSet
 from blockskim.errors import ConfigError
+from blockskim.evaluation.compare import compare_with_dense, work
 from blockskim.evaluation.evaluate import Evaluation, evaluate_windows, padded_flops
-from blockskim.inference.runner import Progress
-from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.evaluation.published import relative_loss
+from blockskim.inference.runner import Progress
+from blockskim.method.config import layer_thresholds
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 DENSE = "dense"
 KINDS = (DENSE, "threshold", "point", "front")

@@ -14,14 +14,14 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from blockskim.method.config import layer_thresholds
 from blockskim.data.windows import WindowSettings, pair_template
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
+from blockskim.inference.devices import choose_device, choose_dtype
 from blockskim.inference.runner import Thresholds
+from blockskim.method.config import layer_thresholds
 from blockskim.model.config import BlockSkimConfig
 from blockskim.model.modeling import BlockSkimForQuestionAnswering, check_loadable
-from blockskim.inference.devices import choose_device, choose_dtype
 
 # Any of these makes a tokenizer; which one depends on the family.
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")

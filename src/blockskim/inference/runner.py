@@ -8,12 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from blockskim.method.config import layer_thresholds
 from blockskim.data.collate import pad_windows
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet
-from blockskim.model.modeling import BlockSkimForQuestionAnswering, SkimOutput
 from blockskim.inference.spans import best_spans
+from blockskim.method.config import layer_thresholds
+from blockskim.model.modeling import BlockSkimForQuestionAnswering, SkimOutput
 
 Thresholds = float | Sequence[float] | None
 Progress = Callable[[int], None]

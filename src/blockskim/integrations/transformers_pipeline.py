@@ -8,11 +8,11 @@ import torch
 from transformers import AutoModelForQuestionAnswering, Pipeline, pipelines
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from blockskim.answering.answerer import QuestionAnswerer
 from blockskim.errors import ConfigError, ModelError
+from blockskim.inference.devices import choose_dtype
 from blockskim.inference.loading import LoadedModel, shipped_model
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.answering.answerer import QuestionAnswerer
-from blockskim.inference.devices import choose_dtype
 
 TASK = "question-answering"
 

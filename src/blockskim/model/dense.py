@@ -13,14 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from blockskim.encoders import EncoderAdapter
+from blockskim.encoders.positions import Placement, depends_on_positions
 from blockskim.kernels.attention_probabilities import AttentionRows, attend_padded
 from blockskim.method.blocks import BlockLayout, surviving_blocks, token_indices
-from blockskim.encoders import EncoderAdapter
 from blockskim.method.layer_view import LayerView
-from blockskim.encoders.positions import Placement, depends_on_positions
 from blockskim.method.predictors.predictor import SkimPredictor, keep_probabilities
-from blockskim.model.head_removal import biases_of_heads
 from blockskim.method.question import question_tokens
+from blockskim.model.head_removal import biases_of_heads
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from blockskim.kernels.attention_probabilities import Bias
-from blockskim.method.config import SkimConfig
 from blockskim.encoders import EncoderAdapter
 from blockskim.errors import ModelError
+from blockskim.kernels.attention_probabilities import Bias
+from blockskim.method.config import SkimConfig
 from blockskim.method.predictors.predictor import LayerWidths, SkimPredictor, channels_of_heads, head_channels
 
 

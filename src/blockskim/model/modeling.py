@@ -20,20 +20,20 @@ from transformers import (
 )
 from transformers.utils.generic import ModelOutput
 
-from blockskim.method.blocks import BlockLayout, block_layout, relevance_labels, soften_labels
-from blockskim.method.config import SkimConfig, layer_factors, layer_thresholds
-from blockskim.model.dense import DenseResult, Dropping, encode_dense
 from blockskim.encoders import EncoderAdapter, QaHead, adapter_for
 from blockskim.errors import ConfigError, ModelError
-from blockskim.model.flops import LayerUse, ModelCost, dense_flops, linears_in, model_cost, skim_flops
-from blockskim.model.prepared_predictors import Judges
+from blockskim.method.blocks import BlockLayout, block_layout, relevance_labels, soften_labels
+from blockskim.method.config import SkimConfig, layer_factors, layer_thresholds
 from blockskim.method.losses import block_loss, span_loss, teaching_loss
-from blockskim.model.config import BlockSkimConfig
 from blockskim.method.predictors.predictor import SkimPredictor, predictor_cost
-from blockskim.model.pruned_heads import PrunedHeads, add_pruned_heads, heads_left, read_pruned_heads
+from blockskim.model.config import BlockSkimConfig
+from blockskim.model.dense import DenseResult, Dropping, encode_dense
+from blockskim.model.flops import LayerUse, ModelCost, dense_flops, linears_in, model_cost, skim_flops
 from blockskim.model.head_removal import check_prunable, prune_layer, prune_predictor
-from blockskim.model.ragged import RaggedResult, encode_ragged
 from blockskim.model.prepared_layers import ReadyLayers
+from blockskim.model.prepared_predictors import Judges
+from blockskim.model.pruned_heads import PrunedHeads, add_pruned_heads, heads_left, read_pruned_heads
+from blockskim.model.ragged import RaggedResult, encode_ragged
 from blockskim.model.trace import SkimTrace
 
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")

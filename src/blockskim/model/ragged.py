@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from blockskim.kernels.attention_probabilities import AttentionRows
-from blockskim.method.blocks import BlockLayout, surviving_blocks
 from blockskim.encoders import EncoderAdapter
-from blockskim.method.layer_view import Bags, LayerView
-from blockskim.model.prepared_predictors import Judge
-from blockskim.kernels.packed_attention import attend_packed, padded_rows
 from blockskim.encoders.positions import Placement, depends_on_positions
-from blockskim.model.head_removal import biases_of_heads
+from blockskim.kernels.attention_probabilities import AttentionRows
+from blockskim.kernels.packed_attention import attend_packed, padded_rows
+from blockskim.method.blocks import BlockLayout, surviving_blocks
+from blockskim.method.layer_view import Bags, LayerView
 from blockskim.method.question import question_tokens
+from blockskim.model.head_removal import biases_of_heads
 from blockskim.model.prepared_layers import ReadyLayer
+from blockskim.model.prepared_predictors import Judge
 
 GROUP_BYTES = 16 * 2**20
 """How large query, key and value of the samples may be that run together on a CPU. Above that, memory comes fresh from

@@ -12,9 +12,11 @@ from transformers import AutoModelForQuestionAnswering, PreTrainedModel
 
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError
-from blockskim.model.flops import dense_flops, linears_in, model_cost
 from blockskim.inference.runner import Thresholds
+from blockskim.model.flops import dense_flops, linears_in, model_cost
+from blockskim.model.head_removal import prune_layer
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.profiling.catalog import parse_baseline
 from blockskim.profiling.contenders import (
     Batch,
     Contender,
@@ -26,10 +28,8 @@ from blockskim.profiling.contenders import (
     skim_contender,
     weight_bytes,
 )
-from blockskim.profiling.catalog import parse_baseline
 from blockskim.profiling.onnx_runtime import onnx_contender
 from blockskim.profiling.random_models import BERT_VOCABULARY, random_dense, shape_config
-from blockskim.model.head_removal import prune_layer
 
 
 def make_baseline(

@@ -14,14 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from blockskim.method.blocks import token_indices
 from blockskim.encoders import EncoderAdapter
-from blockskim.model.flops import LayerCost
-from blockskim.method.layer_view import Attention, LayerView
-from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.encoders.positions import Placement, depends_on_positions
+from blockskim.method.blocks import token_indices
+from blockskim.method.layer_view import Attention, LayerView
 from blockskim.method.predictors.predictor import keep_probabilities, predictor_cost
 from blockskim.method.question import question_tokens
+from blockskim.model.flops import LayerCost
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from blockskim.method.config import layer_thresholds
 from blockskim.data.windows import WindowSet
 from blockskim.inference.runner import Thresholds, WindowBatch, run_windows
+from blockskim.method.config import layer_thresholds
 from blockskim.model.modeling import BlockSkimForQuestionAnswering, SkimOutput
 from blockskim.profiling.batch_aligned import aligned_flops, skim_aligned
 

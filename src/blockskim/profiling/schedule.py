@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from blockskim.errors import ConfigError
 from blockskim.method.layer_view import LayerView
-from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.method.predictors.predictor import SkimPredictor
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.profiling.schedule_notation import kept_blocks, share_after
 
 THRESHOLD = 0.5

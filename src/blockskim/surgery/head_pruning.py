@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from blockskim.atomic import new_directory
 from blockskim.data.collate import pad_windows
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet, WindowSettings, make_windows
@@ -22,7 +23,6 @@ from blockskim.errors import ConfigError, DataError
 from blockskim.inference.runner import batches
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.pruned_heads import PrunedHeads
-from blockskim.atomic import new_directory
 
 Importance = dict[int, dict[int, float]]
 """By layer and head, both counted from 1 as they were when all heads were there."""

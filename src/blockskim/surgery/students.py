@@ -13,14 +13,14 @@ import torch
 from torch import nn
 from transformers import AutoModelForQuestionAnswering, PreTrainedModel, PreTrainedTokenizerBase
 
+from blockskim.atomic import check_new, new_directory
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.loading import load_tokenizer
-from blockskim.model.modeling import BlockSkimForQuestionAnswering, check_loadable, is_block_skim, load_source
 from blockskim.model.head_removal import shares_weights
-from blockskim.training.model_card import base_name
-from blockskim.atomic import check_new, new_directory
+from blockskim.model.modeling import BlockSkimForQuestionAnswering, check_loadable, is_block_skim, load_source
 from blockskim.surgery.shapes import different_parameter
+from blockskim.training.model_card import base_name
 
 STUDENT_FILE = "student.json"
 LEAST = 2

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
-from blockskim.errors import ConfigError
 from blockskim.checks import check_known, check_number
+from blockskim.errors import ConfigError
 
 STATE_LOSSES = ("mse", "cosine")
 

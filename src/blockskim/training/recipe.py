@@ -8,10 +8,10 @@ from typing import Any, Self
 
 import yaml
 
-from blockskim.method.config import SkimConfig
+from blockskim.checks import check_known, check_number
 from blockskim.data.windows import WindowSettings
 from blockskim.errors import ConfigError
-from blockskim.checks import check_known, check_number
+from blockskim.method.config import SkimConfig
 from blockskim.training.distillation_settings import DistillationSettings
 
 GROUPS = ("skim", "windows", "distillation")

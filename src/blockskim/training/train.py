@@ -23,14 +23,14 @@ from blockskim.data.collate import training_collator
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet, make_windows
 from blockskim.errors import BlockSkimError, ConfigError, DataError
-from blockskim.model.modeling import BlockSkimForQuestionAnswering, is_block_skim
 from blockskim.inference.devices import choose_device, has_bfloat16
-from blockskim.training.model_card import base_name, model_card
-from blockskim.training.validation import development_metrics
-from blockskim.training.distillation import TEACHER_FILE, load_teacher, same_teacher
+from blockskim.model.modeling import BlockSkimForQuestionAnswering, is_block_skim
 from blockskim.training.callbacks import MetricsCallback, ProgressCallback
+from blockskim.training.distillation import TEACHER_FILE, load_teacher, same_teacher
+from blockskim.training.model_card import base_name, model_card
 from blockskim.training.recipe import Recipe
 from blockskim.training.trainer import SkimTrainer
+from blockskim.training.validation import development_metrics
 
 RECIPE_FILE = "recipe.json"
 CHECKPOINTS = "checkpoints"

@@ -1,6 +1,6 @@
 """Does skimming go together with other ways to make a model small? The paper's comparison, on any data.
 
-    python benchmarks/compatibility.py --data DATA --train train.json --base MODEL --output runs/compatibility
+    python benchmarks/smaller_models.py --data DATA --train train.json --base MODEL --output runs/smaller-models
 
 Four models are made: the base, a student of every second layer that learns from it, an ALBERT whose layers share one
 layer's weights (or, with ``--groups``, those of a few), and the base without a third of its attention heads. Each is
@@ -22,6 +22,8 @@ from grid import train_once, write
 from rich.console import Console
 from transformers import AlbertConfig, AlbertForQuestionAnswering
 
+from blockskim.atomic import new_directory
+from blockskim.calibration.calibrate import calibrate, save_calibrated
 from blockskim.data.examples import Example
 from blockskim.data.reading import read_examples
 from blockskim.data.splitting import split_by_article
@@ -31,11 +33,9 @@ from blockskim.errors import BlockSkimError, ConfigError, DataError
 from blockskim.evaluation.evaluate import evaluate_windows
 from blockskim.inference.loading import load
 from blockskim.model.modeling import BlockSkimForQuestionAnswering, is_block_skim
-from blockskim.calibration.calibrate import calibrate, save_calibrated
-from blockskim.atomic import new_directory
 from blockskim.surgery.head_pruning import answerable_windows, head_importance, least_important, save_pruned
-from blockskim.training.recipe import Recipe
 from blockskim.surgery.students import make_student
+from blockskim.training.recipe import Recipe
 
 VARIANTS = ("base", "student", "shared", "pruned")
 

@@ -13,7 +13,7 @@ from blockskim.errors import ConfigError
 from tiny_models import new_dense_model
 from tiny_tokenizers import WORDS, word_piece
 
-FOLDER = Path(__file__).parents[1] / "benchmarks"
+FOLDER = Path(__file__).parents[2] / "benchmarks"
 GRID = {
     "train": ["one.json"],
     "evaluate": ["one.json", "two.json"],

@@ -15,7 +15,7 @@ from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from tiny_models import make_batch, new_dense_model, new_skim_model
 from tiny_tokenizers import WORDS, word_piece
 
-FOLDER = Path(__file__).parents[1] / "benchmarks"
+FOLDER = Path(__file__).parents[2] / "benchmarks"
 RECIPE = {
     "skim": {"block_size": 8, "predictor_width": 8, "inputs": ["match"]},
     "windows": {"max_length": 80, "doc_stride": 10, "max_question_length": 10},
@@ -27,21 +27,21 @@ RECIPE = {
 
 
 @pytest.fixture(scope="module")
-def compatibility():
+def smaller_models():
     sys.path.insert(0, str(FOLDER))
-    spec = importlib.util.spec_from_file_location("compatibility", FOLDER / "compatibility.py")
+    spec = importlib.util.spec_from_file_location("smaller_models", FOLDER / "smaller_models.py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules["compatibility"] = module
+    sys.modules["smaller_models"] = module
     spec.loader.exec_module(module)
     yield module
-    for name in ("compatibility", "grid"):
+    for name in ("smaller_models", "grid"):
         sys.modules.pop(name, None)
     sys.path.remove(str(FOLDER))
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("compatibility")
+    folder = tmp_path_factory.mktemp("smaller_models")
     choose = random.Random(1)
     words = [word for word in WORDS if word.isalpha()]
     data = []
@@ -65,13 +65,13 @@ def arguments(place, *more):
     names = ("--data", "--base", "--output", "--recipe", "--train", "--hold-out")
     values = (place, place / "base", place / "runs", place / "recipe.yaml", "data.json", 0.4)
     given = [str(part) for pair in zip(names, values, strict=True) for part in pair]
-    return ["compatibility.py", *given, *map(str, more)]
+    return ["smaller_models.py", *given, *map(str, more)]
 
 
-def test_variants_are_made_and_judged_once(compatibility, place, monkeypatch, capsys):
-    monkeypatch.setattr(compatibility, "supported_types", lambda: ("bert",))
+def test_variants_are_made_and_judged_once(smaller_models, place, monkeypatch, capsys):
+    monkeypatch.setattr(smaller_models, "supported_types", lambda: ("bert",))
     monkeypatch.setattr(sys, "argv", arguments(place, "--target-speedup", 1.05))
-    assert compatibility.main() == 0
+    assert smaller_models.main() == 0
     text = capsys.readouterr().out
     results = json.loads((place / "runs" / "results.json").read_text())
     assert [item["variant"] for item in results["records"]] == ["base", "student", "pruned"]
@@ -94,36 +94,36 @@ def test_variants_are_made_and_judged_once(compatibility, place, monkeypatch, ca
         raise AssertionError("everything is there already")
 
     for name in ("make_student", "head_importance", "calibrate", "evaluate_windows"):
-        monkeypatch.setattr(compatibility, name, never)
+        monkeypatch.setattr(smaller_models, name, never)
     monkeypatch.setattr(sys.modules["grid"], "train", never)
-    assert compatibility.main() == 0
+    assert smaller_models.main() == 0
     assert capsys.readouterr().out == text
     # Results for another wish are not taken for those of this one.
     monkeypatch.setattr(sys, "argv", arguments(place, "--target-speedup", 1.2))
-    assert compatibility.main() == 1
+    assert smaller_models.main() == 1
     assert "another wish" in " ".join(capsys.readouterr().err.split())
 
 
-def test_articles_are_held_out_for_calibration_and_for_the_report(compatibility, place):
-    parts = compatibility.divide(place, ["data.json"], [], 0.4, None)
+def test_articles_are_held_out_for_calibration_and_for_the_report(smaller_models, place):
+    parts = smaller_models.divide(place, ["data.json"], [], 0.4, None)
     ids = [{example.id for example in part} for part in (parts.train, parts.calibration, parts.evaluation)]
     assert sum(map(len, ids)) == len(set().union(*ids)) == 60
     assert min(map(len, ids)) > 4
-    with_dev = compatibility.divide(place, ["data.json"], ["dev.json"], 0.4, 2)
+    with_dev = smaller_models.divide(place, ["data.json"], ["dev.json"], 0.4, 2)
     assert {example.id for example in with_dev.calibration} == ids[1] | ids[2]
     # What was trained on is not reported on.
     assert {example.id for example in with_dev.evaluation} <= (ids[1] | ids[2]) & {str(number) for number in range(5)}
-    every = compatibility.divide(place, ["data.json"], [], 0.4, None, 3)
+    every = smaller_models.divide(place, ["data.json"], [], 0.4, None, 3)
     assert list(every.train) == list(parts.train)[::3]
-    with pytest.raises(compatibility.DataError, match="nothing is left for calibration"):
-        compatibility.divide(place, ["data.json"], [], 0.0, None)
+    with pytest.raises(smaller_models.DataError, match="nothing is left for calibration"):
+        smaller_models.divide(place, ["data.json"], [], 0.0, None)
 
 
 @pytest.mark.parametrize(("groups", "weights"), [(1, [0, 0, 0, 0]), (2, [0, 0, 2, 2]), (4, [0, 1, 2, 3])])
-def test_a_shared_model_does_in_every_layer_what_the_base_does_in_the_first_of_a_group(compatibility, groups, weights):
+def test_a_shared_model_does_in_every_layer_what_the_base_does_in_the_first_of_a_group(smaller_models, groups, weights):
     dense = new_dense_model("bert", num_hidden_layers=4)
     model = BlockSkimForQuestionAnswering.from_backbone(dense, SkimConfig(block_size=8)).eval()
-    shared = compatibility.share_layers(model, groups).eval()
+    shared = smaller_models.share_layers(model, groups).eval()
     layers = model.encoder.encoder.layer
     for number, first in enumerate(weights):
         layers[number].load_state_dict(layers[first].state_dict())
@@ -131,14 +131,14 @@ def test_a_shared_model_does_in_every_layer_what_the_base_does_in_the_first_of_a
     with torch.no_grad():
         found, expected = (one(**batch.without_context()) for one in (shared, model))
     torch.testing.assert_close(found.start_logits[batch.real], expected.start_logits[batch.real], atol=1e-5, rtol=0)
-    with pytest.raises(compatibility.LeftOut, match="'mpnet'"):
-        compatibility.share_layers(new_skim_model("mpnet"))
+    with pytest.raises(smaller_models.LeftOut, match="'mpnet'"):
+        smaller_models.share_layers(new_skim_model("mpnet"))
     for impossible in (0, 3):
-        with pytest.raises(compatibility.ConfigError, match=f"4 layers can't be divided into {impossible} groups"):
-            compatibility.share_layers(model, impossible)
+        with pytest.raises(smaller_models.ConfigError, match=f"4 layers can't be divided into {impossible} groups"):
+            smaller_models.share_layers(model, impossible)
 
 
-def test_savings_are_told_against_the_dense_base(compatibility, tmp_path):
+def test_savings_are_told_against_the_dense_base(smaller_models, tmp_path):
     def record(name, dense, skimming):
         runs = {
             part: {"f1": 80.0 - flops / 1e9, "exact_match": 1.0, "flops_per_example": flops, "seconds": 1.0}
@@ -147,8 +147,10 @@ def test_savings_are_told_against_the_dense_base(compatibility, tmp_path):
         return {"variant": name, "layers": 6, "heads": 72, "parameters": 2.26e7, **runs}
 
     results = {"records": [record("base", 4e9, 2e9), record("student", 2e9, 1.6e9)], "left_out": {}}
-    assert compatibility.speedups(results) == {"base": (1.0, 2.0), "student": (2.0, 2.5)}
-    assert "| student | 6 | 72 | 22.6 | 78.00 | 78.40 | 2.000 | 1.600 | 1.25× | 2.50× |" in compatibility.table(results)
+    assert smaller_models.speedups(results) == {"base": (1.0, 2.0), "student": (2.0, 2.5)}
+    assert "| student | 6 | 72 | 22.6 | 78.00 | 78.40 | 2.000 | 1.600 | 1.25× | 2.50× |" in smaller_models.table(
+        results
+    )
     pytest.importorskip("matplotlib")
-    compatibility.plot(results, tmp_path / "figure.png")
+    smaller_models.plot(results, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 1000

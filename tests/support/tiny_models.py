@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForQuestionAnswering, PreTrainedModel
 
 from blockskim.method.config import INPUTS, SkimConfig
-from blockskim.model.prepared_predictors import Judge
-from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.method.predictors.predictor import keep_probabilities
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.prepared_predictors import Judge
 
 
 @dataclass(frozen=True)
