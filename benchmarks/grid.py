@@ -29,15 +29,15 @@ from blockskim.data.reading import read_examples
 from blockskim.data.splitting import split_by_article
 from blockskim.data.windows import make_windows
 from blockskim.errors import BlockSkimError, ConfigError
-from blockskim.evaluation.block_scores import Judgements
+from blockskim.evaluation.block_scores import BlockScores
 from blockskim.evaluation.evaluate import evaluate_windows
 from blockskim.inference.loading import load
 from blockskim.metrics.skim import area_under_roc, kept_at_recall
 from blockskim.training.recipe import Recipe
 from blockskim.training.train import CHECKPOINTS, RECIPE_FILE, train
 
-STAKES = (0.1, 0.25, 0.5, 1.0, 1.5, 2.5)
-"""Points of F1 at stake at which the fronts are read and confirmed."""
+LIMITS = (0.1, 0.25, 0.5, 1.0, 1.5, 2.5)
+"""Points of F1 at risk at which the fronts are read and confirmed."""
 
 MOST_LOST = 0.5
 """Points of F1 that may be lost where arms are compared by one number."""
@@ -206,17 +206,17 @@ def front(folder: Path, held_out: Sequence[Example]) -> dict[str, Any]:
     model = loaded.model
     recipe = Recipe.from_dict(json.loads((folder / RECIPE_FILE).read_text(encoding="utf-8")))
     windows = make_windows(held_out, loaded.tokenizer, recipe.windows)
-    dense, judgements, stakes = record(model, windows, 32, recipe.max_answer_length)
+    dense, block_scores, answer_blocks = record(model, windows, 32, recipe.max_answer_length)
     assert dense.f1 is not None
-    path = search(judgements, stakes, model, windows, max(STAKES), 0.0)
+    path = search(block_scores, answer_blocks, model, windows, max(LIMITS), 0.0)
     points = []
-    for stake in STAKES:
-        point = best_at(path, stake)
+    for limit in LIMITS:
+        point = best_at(path, limit)
         result = evaluate_windows(model, windows, 32, point.thresholds, recipe.max_answer_length)
         points.append(
             {
-                "most_at_stake": stake,
-                "at_stake": point.at_stake,
+                "most_f1_at_risk": limit,
+                "f1_at_risk": point.f1_at_risk,
                 "simulated": point.flops_speedup,
                 "thresholds": point.thresholds,
                 "flops_speedup": result.cost.dense_flops / result.cost.flops,
@@ -228,25 +228,25 @@ def front(folder: Path, held_out: Sequence[Example]) -> dict[str, Any]:
     return {
         "held_out": len(held_out),
         "dense": {"f1": dense.f1, "exact_match": dense.exact_match},
-        "predictors": predictors(judgements),
+        "predictors": predictors(block_scores),
         "points": points,
     }
 
 
-def best_at(path: Sequence[Point], stake: float) -> Point:
-    """The cheapest simulated point with at most so much at stake."""
-    return max((point for point in path if point.at_stake <= stake), key=lambda point: point.flops_speedup)
+def best_at(path: Sequence[Point], limit: float) -> Point:
+    """The cheapest simulated point with at most so much at risk."""
+    return max((point for point in path if point.f1_at_risk <= limit), key=lambda point: point.flops_speedup)
 
 
-def predictors(judgements: Judgements) -> list[dict[str, float]]:
+def predictors(block_scores: BlockScores) -> list[dict[str, float]]:
     """How well each layer's predictor tells blocks with an answer from others, nothing dropped."""
     return [
         {
             "layer": layer,
-            "auc": area_under_roc(probabilities, judgements.relevant),
-            "kept98": kept_at_recall(probabilities, judgements.relevant),
+            "auc": area_under_roc(probabilities, block_scores.relevant),
+            "kept98": kept_at_recall(probabilities, block_scores.relevant),
         }
-        for layer, probabilities in zip(judgements.layers, judgements.probabilities, strict=True)
+        for layer, probabilities in zip(block_scores.layers, block_scores.probabilities, strict=True)
     ]
 
 
@@ -272,12 +272,12 @@ def merged(report: Path, records: Sequence[dict[str, Any]]) -> list[dict[str, An
 def table(records: Sequence[Mapping[str, Any]]) -> str:
     """Markdown."""
     lines = [
-        "| arm | seed | dense F1 | AUC by layer | saved at 0.5 / 1.0 F1 at stake | saved at 0.5 F1 lost |",
+        "| arm | seed | dense F1 | AUC by layer | saved at 0.5 / 1.0 F1 at risk | saved at 0.5 F1 lost |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for item in records:
         areas = " ".join(f"{part['auc']:.3f}".lstrip("0") for part in item["predictors"])
-        at = {point["most_at_stake"]: point["simulated"] for point in item["points"]}
+        at = {point["most_f1_at_risk"]: point["simulated"] for point in item["points"]}
         lines.append(
             f"| {item['arm']} | {item['seed']} | {item['dense']['f1']:.2f} | {areas} | "
             f"{at[0.5]:.3f}× / {at[1.0]:.3f}× | {speedup_at(item['points'], MOST_LOST):.3f}× |"

@@ -62,7 +62,7 @@ def main() -> None:
             spent, dense = spent + int(trace.flops.sum()), dense + int(trace.dense_flops.sum())
         return spent, dense
 
-    ready, judges = model._ready, model._judges
+    ready, prepared = model._prepared_layers, model._prepared_predictors
     for thresholds in (None, 0.0):
         spent, dense = run(thresholds)
         sys.stdout.write(f"{dense / spent:.3f} times less arithmetic than dense\n")
@@ -77,8 +77,9 @@ def main() -> None:
         replace(layer, project=timed("query, key, value", layer.project), finish=timed("feed-forward", layer.finish))
         for layer in ready._layers
     ]
-    for number, judge in judges._judges.items():
-        judges._judges[number] = replace(judge, probabilities=timed("judging", judge.probabilities))
+    for number, predictor in prepared._prepared_predictors.items():
+        scored = replace(predictor, probabilities=timed("predictors", predictor.probabilities))
+        prepared._prepared_predictors[number] = scored
     rounds: dict[float | None, list[dict[str, float]]] = {None: [], 0.0: []}
     for _ in range(chosen.rounds + 1):
         for thresholds, done in rounds.items():

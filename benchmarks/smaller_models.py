@@ -4,7 +4,7 @@
 
 Four models are made: the base, a student of every second layer that learns from it, an ALBERT whose layers share one
 layer's weights (or, with ``--groups``, those of a few), and the base without a third of its attention heads. Each is
-trained, calibrated at the same wish on one half of the held-out articles, and scored on the other half (or a file,
+trained, calibrated at the same target on one half of the held-out articles, and scored on the other half (or a file,
 ``--dev``), reading everything and skimming. Steps that are done are not done again. Results go to
 ``OUTPUT/results.json``, a table to ``OUTPUT/results.md`` and standard output, a figure to ``--plot``.
 """
@@ -59,7 +59,7 @@ class Parts:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Target:
     """What thresholds are chosen for: one of the two."""
 
     max_f1_drop: float | None
@@ -75,7 +75,7 @@ class Comparison:
         output: folder with one folder a variant.
         parts: the data.
         recipe: of every training.
-        wish: of every calibration.
+        target: of every calibration.
         groups: how many sets of weights the model with shared layers has.
         console: where progress goes.
     """
@@ -84,7 +84,7 @@ class Comparison:
     output: Path
     parts: Parts
     recipe: Recipe
-    wish: Wish
+    target: Target
     groups: int
     console: Console
 
@@ -107,9 +107,9 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, help="train on every nth question")
     parser.add_argument("--groups", type=int, default=1, help="sets of weights of the model that shares them")
     parser.add_argument("--limit", type=int, help="report on the first so many questions")
-    wish = parser.add_mutually_exclusive_group()
-    wish.add_argument("--max-f1-drop", type=float, help="most points of F1 to lose by skimming (default: 1)")
-    wish.add_argument("--target-speedup", type=float, help="arithmetic to save by skimming, dense over spent")
+    target = parser.add_mutually_exclusive_group()
+    target.add_argument("--max-f1-drop", type=float, help="most points of F1 to lose by skimming (default: 1)")
+    target.add_argument("--target-speedup", type=float, help="arithmetic to save by skimming, dense over spent")
     parser.add_argument("--plot", type=Path, help="figure to write (needs matplotlib)")
     parser.add_argument("--threads", type=int, default=2)
     chosen = parser.parse_args()
@@ -122,7 +122,7 @@ def main() -> int:
             chosen.output,
             divide(chosen.data, chosen.train, chosen.dev, chosen.hold_out, chosen.limit, chosen.every),
             Recipe.load(chosen.recipe),
-            Wish(drop, chosen.target_speedup),
+            Target(drop, chosen.target_speedup),
             chosen.groups,
             console,
         )
@@ -179,7 +179,7 @@ def run(comparison: Comparison, names: Sequence[str]) -> dict[str, Any]:
             notes[name] = str(reason)
             continue
         records.append({"variant": name, **score_once(comparison, folder)})
-    return {"wish": asdict(comparison.wish), "records": records, "left_out": notes}
+    return {"target": asdict(comparison.target), "records": records, "left_out": notes}
 
 
 def make_base(comparison: Comparison, folder: Path) -> None:
@@ -311,14 +311,14 @@ def score_once(comparison: Comparison, folder: Path) -> dict[str, Any]:
     """Calibrate and score a variant unless that was done.
 
     Raises:
-        ConfigError: that was done for another wish or on other questions.
+        ConfigError: that was done for another target or on other questions.
     """
     stored = folder / "result.json"
-    asked = {**asdict(comparison.wish), "questions": len(comparison.parts.evaluation)}
+    asked = {**asdict(comparison.target), "questions": len(comparison.parts.evaluation)}
     if stored.is_file():
         found: dict[str, Any] = json.loads(stored.read_text(encoding="utf-8"))
         if found["asked"] != asked:
-            raise ConfigError(f"{stored} is of another wish or other data; remove it or name another --output")
+            raise ConfigError(f"{stored} is of another target or other data; remove it or name another --output")
         return found
     comparison.console.print(f"{folder.name}: calibrating and scoring")
     result = {"asked": asked, **score(comparison, folder)}
@@ -328,7 +328,7 @@ def score_once(comparison: Comparison, folder: Path) -> dict[str, Any]:
 
 def score(comparison: Comparison, folder: Path) -> dict[str, Any]:
     """What a variant answers and costs, reading everything and skimming at thresholds chosen on other articles."""
-    recipe, wish = comparison.recipe, comparison.wish
+    recipe, target = comparison.recipe, comparison.target
     loaded = load(folder)
     model = loaded.model
     calibration, evaluation = (
@@ -336,7 +336,7 @@ def score(comparison: Comparison, folder: Path) -> dict[str, Any]:
         for part in (comparison.parts.calibration, comparison.parts.evaluation)
     )
     found = calibrate(
-        model, calibration, wish.max_f1_drop, wish.target_speedup, max_answer_length=recipe.max_answer_length
+        model, calibration, target.max_f1_drop, target.target_speedup, max_answer_length=recipe.max_answer_length
     )
     if not (folder / "calibrated").exists():
         save_calibrated(folder, loaded.tokenizer, found, folder / "calibrated")

@@ -11,7 +11,7 @@ from blockskim.model import auto_classes
 if TYPE_CHECKING:
     from blockskim.answering.answerer import QuestionAnswerer
     from blockskim.calibration.calibrate import calibrate, calibrate_points
-    from blockskim.calibration.targets import Wish
+    from blockskim.calibration.targets import Target
     from blockskim.data.reading import read_examples
     from blockskim.errors import BlockSkimError
     from blockskim.evaluation.evaluate import evaluate
@@ -27,7 +27,7 @@ __all__ = [
     "BlockSkimForQuestionAnswering",
     "QuestionAnswerer",
     "SkimConfig",
-    "Wish",
+    "Target",
     "__version__",
     "calibrate",
     "calibrate_points",
@@ -42,7 +42,7 @@ _HOMES = {
     "BlockSkimForQuestionAnswering": "blockskim.model.modeling",
     "QuestionAnswerer": "blockskim.answering.answerer",
     "SkimConfig": "blockskim.method.config",
-    "Wish": "blockskim.calibration.targets",
+    "Target": "blockskim.calibration.targets",
     "calibrate": "blockskim.calibration.calibrate",
     "calibrate_points": "blockskim.calibration.calibrate",
     "evaluate": "blockskim.evaluation.evaluate",

@@ -1,4 +1,4 @@
-"""The experiment runner in ``benchmarks/``: what it reads, that it trains and judges arms, and goes on where it was."""
+"""The experiment runner in ``benchmarks/``: what it reads, that it trains and scores arms, and resumes."""
 
 import importlib.util
 import json
@@ -88,8 +88,8 @@ def test_a_grid_is_trained_and_judged_once(grid, place, monkeypatch, capsys):
     for item in records:
         assert item["held_out"] > 5
         assert len(item["predictors"]) == 2
-        assert [point["most_at_stake"] for point in item["points"]] == list(grid.STAKES)
-        assert all(point["at_stake"] <= point["most_at_stake"] for point in item["points"])
+        assert [point["most_f1_at_risk"] for point in item["points"]] == list(grid.LIMITS)
+        assert all(point["f1_at_risk"] <= point["most_f1_at_risk"] for point in item["points"])
         assert f"| {item['arm']} | {item['seed']} | {item['dense']['f1']:.2f} |" in table
 
     def never(*_args, **_kwargs):

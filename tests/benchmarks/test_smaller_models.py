@@ -1,4 +1,4 @@
-"""The comparison of compression methods in ``benchmarks/``: it makes, trains and judges variants, each step once."""
+"""The comparison of compression methods in ``benchmarks/``: it makes, trains and scores variants, each step once."""
 
 import importlib.util
 import json
@@ -98,10 +98,10 @@ def test_variants_are_made_and_judged_once(smaller_models, place, monkeypatch, c
     monkeypatch.setattr(sys.modules["grid"], "train", never)
     assert smaller_models.main() == 0
     assert capsys.readouterr().out == text
-    # Results for another wish are not taken for those of this one.
+    # Results for another target are not taken for those of this one.
     monkeypatch.setattr(sys, "argv", arguments(place, "--target-speedup", 1.2))
     assert smaller_models.main() == 1
-    assert "another wish" in " ".join(capsys.readouterr().err.split())
+    assert "another target" in " ".join(capsys.readouterr().err.split())
 
 
 def test_articles_are_held_out_for_calibration_and_for_the_report(smaller_models, place):

@@ -43,8 +43,8 @@ class Study:
     def optimize(self, objective, n_trials):
         choose = random.Random(self.sampler["seed"])
         for number in range(n_trials):
-            speedup, at_stake = objective(Trial(self.queue[number] if number < len(self.queue) else {}, choose))
-            assert speedup > 0 <= at_stake
+            speedup, f1_at_risk = objective(Trial(self.queue[number] if number < len(self.queue) else {}, choose))
+            assert speedup > 0 <= f1_at_risk
 
 
 @pytest.fixture
@@ -59,8 +59,8 @@ def stand_in(monkeypatch):
 
 @pytest.fixture
 def recorded(model, windows):
-    _, judgements, stakes = record(model, windows, 8, 30)
-    return judgements, stakes, model, windows
+    _, block_scores, answer_blocks = record(model, windows, 8, 30)
+    return block_scores, answer_blocks, model, windows
 
 
 def check_refined(recorded):
@@ -72,11 +72,12 @@ def check_refined(recorded):
     for front in (refined, other):
         speedups = [values[point.thresholds].speedup for point in front]
         assert speedups == sorted(speedups)
-        assert all(point.at_stake <= 30.0 for point in front)
+        assert all(point.f1_at_risk <= 30.0 for point in front)
         # Every point of the path is there, or one that is as good.
         for point in path:
             assert any(
-                values[one.thresholds].speedup >= values[point.thresholds].speedup and one.at_stake <= point.at_stake
+                values[one.thresholds].speedup >= values[point.thresholds].speedup
+                and one.f1_at_risk <= point.f1_at_risk
                 for one in front
             )
 
@@ -124,6 +125,6 @@ figures = st.tuples(st.floats(1, 9), st.floats(0, 9)).map(lambda pair: Simulated
 def test_a_front_holds_what_nothing_beats(points):
     front = non_dominated(points)
     kept = [points[point.thresholds] for point in front]
-    assert all(one.speedup < two.speedup and one.at_stake < two.at_stake for one, two in pairwise(kept))
+    assert all(one.speedup < two.speedup and one.f1_at_risk < two.f1_at_risk for one, two in pairwise(kept))
     for value in points.values():
-        assert any(one.speedup >= value.speedup and one.at_stake <= value.at_stake for one in kept)
+        assert any(one.speedup >= value.speedup and one.f1_at_risk <= value.f1_at_risk for one in kept)

@@ -3,14 +3,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blockskim.calibration.points import Point
-from blockskim.calibration.targets import Wish, choose, parse_wish
+from blockskim.calibration.targets import Target, choose, parse_target
 from blockskim.errors import ConfigError
 
 DENSE = Point((0.0,), 1.0, 0.0, f1=80.0, exact_match=70.0)
 
 
-def point(speedup, f1, at_stake=0.0, answers_lost=0.0, wall=None, error=0.0):
-    return Point((speedup / 100,), speedup, at_stake, f1, f1 - 10, 1.0, error, answers_lost, wall)
+def point(speedup, f1, f1_at_risk=0.0, answers_lost=0.0, wall=None, error=0.0):
+    return Point((speedup / 100,), speedup, f1_at_risk, f1, f1 - 10, 1.0, error, answers_lost, wall)
 
 
 FRONT = (
@@ -21,42 +21,42 @@ FRONT = (
 
 
 @pytest.mark.parametrize(
-    ("wish", "expected"),
+    ("target", "expected"),
     [
-        (Wish(max_f1_drop=0), (FRONT[0], True)),
-        (Wish(max_f1_drop=0.5), (FRONT[1], True)),
-        (Wish(max_f1_drop=2), (FRONT[2], True)),
-        (Wish(max_answers_lost=0.02), (FRONT[1], True)),
-        (Wish(max_f1_drop=2, max_answers_lost=0.01), (FRONT[0], True)),
-        (Wish(target_speedup=1.3), (FRONT[1], True)),
-        (Wish(target_speedup=1.6), (FRONT[2], True)),
-        (Wish(target_speedup=20), (FRONT[2], False)),
-        (Wish(target_speedup=1.3, max_answers_lost=0.01), (FRONT[0], False)),
-        (Wish(target_speedup=1.55, by="seconds"), (FRONT[1], True)),
-        (Wish(target_speedup=1.7, by="seconds"), (FRONT[1], False)),
+        (Target(max_f1_drop=0), (FRONT[0], True)),
+        (Target(max_f1_drop=0.5), (FRONT[1], True)),
+        (Target(max_f1_drop=2), (FRONT[2], True)),
+        (Target(max_answers_lost=0.02), (FRONT[1], True)),
+        (Target(max_f1_drop=2, max_answers_lost=0.01), (FRONT[0], True)),
+        (Target(target_speedup=1.3), (FRONT[1], True)),
+        (Target(target_speedup=1.6), (FRONT[2], True)),
+        (Target(target_speedup=20), (FRONT[2], False)),
+        (Target(target_speedup=1.3, max_answers_lost=0.01), (FRONT[0], False)),
+        (Target(target_speedup=1.55, by="seconds"), (FRONT[1], True)),
+        (Target(target_speedup=1.7, by="seconds"), (FRONT[1], False)),
     ],
 )
-def test_the_point_for_a_wish(wish, expected):
-    assert choose(wish, DENSE, FRONT) == expected
+def test_the_point_for_a_target(target, expected):
+    assert choose(target, DENSE, FRONT) == expected
 
 
 def test_where_nothing_can_be_dropped_the_dense_run_is_the_nearest():
-    assert choose(Wish(max_f1_drop=0.5), DENSE, ()) == (DENSE, True)
-    assert choose(Wish(target_speedup=2), DENSE, ()) == (DENSE, False)
+    assert choose(Target(max_f1_drop=0.5), DENSE, ()) == (DENSE, True)
+    assert choose(Target(target_speedup=2), DENSE, ()) == (DENSE, False)
 
 
-def test_neither_a_lucky_measurement_nor_a_lucky_stake_makes_a_point_fit():
+def test_neither_a_lucky_measurement_nor_a_lucky_estimate_makes_a_point_fit():
     sound, risky, lucky = (
-        point(1.5, 79.8, at_stake=0.3),
-        point(1.8, 79.4, at_stake=0.1),
-        point(2.0, 80.1, at_stake=0.4),
+        point(1.5, 79.8, f1_at_risk=0.3),
+        point(1.8, 79.4, f1_at_risk=0.1),
+        point(2.0, 80.1, f1_at_risk=0.4),
     )
     front = (lucky, sound, risky)
-    assert choose(Wish(max_f1_drop=0.6), DENSE, front)[0] == lucky
+    assert choose(Target(max_f1_drop=0.6), DENSE, front)[0] == lucky
     # What was measured to lose less than a slower point did so by chance.
-    assert choose(Wish(max_f1_drop=0.5), DENSE, front)[0] == sound
-    assert choose(Wish(max_f1_drop=0.5), DENSE, (sound, lucky))[0] == lucky
-    assert choose(Wish(max_f1_drop=0.1), DENSE, front)[0] == DENSE
+    assert choose(Target(max_f1_drop=0.5), DENSE, front)[0] == sound
+    assert choose(Target(max_f1_drop=0.5), DENSE, (sound, lucky))[0] == lucky
+    assert choose(Target(max_f1_drop=0.1), DENSE, front)[0] == DENSE
 
 
 points = st.builds(
@@ -65,8 +65,8 @@ points = st.builds(
 
 
 @given(st.lists(points), st.floats(1, 6), st.floats(0, 1), st.sampled_from(["flops", "seconds"]))
-def test_a_satisfied_wish_is_satisfied(front, target, lost, by):
-    chosen, satisfied = choose(Wish(target_speedup=target, max_answers_lost=lost, by=by), DENSE, front)
+def test_a_satisfied_target_is_satisfied(front, target, lost, by):
+    chosen, satisfied = choose(Target(target_speedup=target, max_answers_lost=lost, by=by), DENSE, front)
     fitting = [
         one
         for one in front
@@ -82,25 +82,25 @@ def test_a_satisfied_wish_is_satisfied(front, target, lost, by):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("0.5", Wish(max_f1_drop=0.5)),
-        ("0", Wish(max_f1_drop=0.0)),
-        ("2x", Wish(target_speedup=2.0)),
-        (" 1.5× ", Wish(target_speedup=1.5)),
+        ("0.5", Target(max_f1_drop=0.5)),
+        ("0", Target(max_f1_drop=0.0)),
+        ("2x", Target(target_speedup=2.0)),
+        (" 1.5× ", Target(target_speedup=1.5)),
     ],
 )
-def test_wishes_are_read(text, expected):
-    assert parse_wish(text) == expected
+def test_targets_are_read(text, expected):
+    assert parse_target(text) == expected
 
 
-def test_bounds_and_measure_belong_to_every_wish_that_has_a_use_for_them():
-    assert parse_wish("2x", 0.1, "seconds") == Wish(None, 2.0, 0.1, "seconds")
-    assert parse_wish("0.5", 0.1, "seconds") == Wish(0.5, None, 0.1)
+def test_bounds_and_measure_belong_to_every_target_that_has_a_use_for_them():
+    assert parse_target("2x", 0.1, "seconds") == Target(None, 2.0, 0.1, "seconds")
+    assert parse_target("0.5", 0.1, "seconds") == Target(0.5, None, 0.1)
 
 
 @pytest.mark.parametrize("text", ["", "x", "fast", "nan", "nanx", "-1", "101", "0.5x", "infx", "2xx", "2 times"])
-def test_what_is_no_wish_is_refused(text):
+def test_what_is_no_target_is_refused(text):
     with pytest.raises(ConfigError):
-        parse_wish(text)
+        parse_target(text)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +114,6 @@ def test_what_is_no_wish_is_refused(text):
         {"max_f1_drop": 1, "by": "seconds"},
     ],
 )
-def test_impossible_wishes_are_refused(values):
+def test_impossible_targets_are_refused(values):
     with pytest.raises(ConfigError):
-        Wish(**values)
+        Target(**values)

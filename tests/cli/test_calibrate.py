@@ -62,15 +62,15 @@ def test_the_overhead_of_asking_a_layer_is_passed_on(call, model, data, tmp_path
         return calibrate(*given, **settings)
 
     monkeypatch.setattr(calibration, "calibrate_points", watching)
-    wish = ("--max-f1-drop", 100, "--json")
+    target = ("--max-f1-drop", 100, "--json")
     for index, more in enumerate([(), ("--overhead", 1), ("--overhead", 0)]):
-        code, out, _ = call(*arguments(data, model, tmp_path / str(index), *wish, *more))
+        code, out, _ = call(*arguments(data, model, tmp_path / str(index), *target, *more))
         assert code == 0
         if index == 1:  # nothing saves as much as that
             assert not any(json.loads(out)["chosen"]["thresholds"])
     assert asked == [calibration.OVERHEAD, 1.0, 0.0]
     for impossible in (-0.1, 1.1):
-        assert call(*arguments(data, model, tmp_path / "never", *wish, "--overhead", impossible))[0] == 2
+        assert call(*arguments(data, model, tmp_path / "never", *target, "--overhead", impossible))[0] == 2
 
 
 def test_half_stores_float16(call, model, data, tmp_path):
@@ -79,7 +79,7 @@ def test_half_stores_float16(call, model, data, tmp_path):
     assert {value.dtype for value in weights.values() if value.is_floating_point()} == {torch.float16}
 
 
-def test_a_wish_that_can_not_be_met_exits_with_1_and_writes_the_nearest(call, model, data, tmp_path):
+def test_a_target_that_can_not_be_met_exits_with_1_and_writes_the_nearest(call, model, data, tmp_path):
     code, _, err = call(*arguments(data, model, tmp_path / "fast", "--target-speedup", 1000))
     assert code == 1
     assert "nearest" in err
@@ -107,7 +107,7 @@ def test_a_wish_that_can_not_be_met_exits_with_1_and_writes_the_nearest(call, mo
         ("--point", "fast=1", "--by", "seconds"),
     ],
 )
-def test_impossible_wishes_are_usage_errors(call, model, data, tmp_path, more):
+def test_impossible_targets_are_usage_errors(call, model, data, tmp_path, more):
     assert call(*arguments(data, model, tmp_path / "out", *more))[0] == 2
     assert not (tmp_path / "out").exists()
 
@@ -120,8 +120,10 @@ def test_nothing_is_overwritten(call, model, data):
 
 def test_several_points_in_one_call(call, model, answered, tmp_path):
     output = tmp_path / "copy"
-    wishes = ("--point", "exact=0", "--point", "fast=100", "--point", "twice=1.05x", "--default", "fast")
-    code, out, err = call(*arguments(answered, model, output, *wishes, "--overhead", 0, "--dtype", "float32", "--json"))
+    targets = ("--point", "exact=0", "--point", "fast=100", "--point", "twice=1.05x", "--default", "fast")
+    code, out, err = call(
+        *arguments(answered, model, output, *targets, "--overhead", 0, "--dtype", "float32", "--json")
+    )
     assert code == 0
     assert "12 examples can't vouch for a loss of at most 0 F1" in err
     values = json.loads(out)
@@ -141,29 +143,29 @@ def test_several_points_in_one_call(call, model, answered, tmp_path):
     assert again["thresholds"] == again["points"]["fast"]
 
 
-def test_a_name_for_the_wish_of_the_other_options(call, model, data, tmp_path):
-    wish = ("--point", "fast", "--max-f1-drop", 100, "--max-answers-lost", 0.5, "--overhead", 0)
-    code, out, _ = call(*arguments(data, model, tmp_path / "copy", *wish, "--json"))
+def test_a_name_for_the_target_of_the_other_options(call, model, data, tmp_path):
+    target = ("--point", "fast", "--max-f1-drop", 100, "--max-answers-lost", 0.5, "--overhead", 0)
+    code, out, _ = call(*arguments(data, model, tmp_path / "copy", *target, "--json"))
     assert code == 0
     settings = json.loads((tmp_path / "copy" / "config.json").read_text())["skim"]
     assert settings["points"] == {"fast": settings["thresholds"]}
-    assert json.loads(out)["points"]["fast"]["wish"]["max_answers_lost"] == 0.5
+    assert json.loads(out)["points"]["fast"]["target"]["max_answers_lost"] == 0.5
 
 
-def test_any_wish_that_can_not_be_met_exits_with_1(call, model, answered, tmp_path):
+def test_any_target_that_can_not_be_met_exits_with_1(call, model, answered, tmp_path):
     code, _, err = call(
         *arguments(answered, model, tmp_path / "copy", "--point", "fast=100", "--point", "faster=1000x")
     )
     assert code == 1
     assert "faster" in err
     assert "1000×" in err
-    assert "wish of fast " not in err
+    assert "target of fast " not in err
     assert list(json.loads((tmp_path / "copy" / "config.json").read_text())["skim"]["points"]) == ["fast", "faster"]
 
 
 def test_by_seconds(call, model, answered, tmp_path):
-    wish = ("--target-speedup", 1000, "--by", "seconds", "--overhead", 0)
-    code, out, err = call(*arguments(answered, model, tmp_path / "copy", *wish))
+    target = ("--target-speedup", 1000, "--by", "seconds", "--overhead", 0)
+    code, out, err = call(*arguments(answered, model, tmp_path / "copy", *target))
     assert code == 1
     assert "1000× by seconds" in err
     assert "by seconds" in out

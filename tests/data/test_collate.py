@@ -65,14 +65,14 @@ def test_training_batches_have_targets_and_labels(kind, alignment, block_size):
     config = SkimConfig(block_size=block_size, alignment=alignment)
     batch = training_collator(config, fixed_tokenizer(kind).pad_token_id)(items)
     layout = block_layout(batch["attention_mask"], batch["context_mask"], block_size, alignment)
-    assert batch["skim_labels"].shape == layout.judged.shape
+    assert batch["skim_labels"].shape == layout.droppable.shape
     relevant = 0
     for row, item in enumerate(items):
         assert [int(batch["start_positions"][row]), int(batch["end_positions"][row])] == item["target"].tolist()
         marked = {place for first, last in item["answer_spans"] for place in range(first, last + 1)}
-        for block in range(layout.judged.shape[1]):
+        for block in range(layout.droppable.shape[1]):
             first, length = int(layout.starts[row, block]), int(layout.lengths[row, block])
-            label = int(bool(marked & set(range(first, first + length)))) if layout.judged[row, block] else -100
+            label = int(bool(marked & set(range(first, first + length)))) if layout.droppable[row, block] else -100
             assert int(batch["skim_labels"][row, block]) == label
             relevant += label == 1
     assert relevant > 0

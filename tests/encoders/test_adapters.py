@@ -3,10 +3,10 @@ import torch
 from torch import nn
 
 from blockskim.encoders import adapter_for, supported_types
-from blockskim.encoders.positions import Placement
+from blockskim.encoders.positions import Positions
 from blockskim.errors import ModelError
 from blockskim.method.config import SkimConfig
-from blockskim.method.predictors.predictor import LayerWidths
+from blockskim.method.predictors.predictor import LayerDims
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from layers_by_hand import layers_of
 from strategies import every_family
@@ -65,7 +65,7 @@ def test_the_pieces_of_a_layer_make_up_the_layer(family, number):
         # Tokens in any leading shape: packed, without a batch.
         query, key, value = adapter.project(layer, states[number][0])
         places = torch.arange(len(query))
-        placement = Placement(encoder_of(family), adapter, places, [places], len(places) - 1)
+        placement = Positions(encoder_of(family), adapter, places, [places], len(places) - 1)
         placed = placement.of(layer, query, key, adapter.scale(layer))
         scores = torch.einsum("qhd,khd->hqk", placed.query, placed.key) * adapter.scale(layer)
         if placed.biases is not None:
@@ -81,7 +81,7 @@ def test_the_pieces_of_a_layer_make_up_the_layer(family, number):
 def test_widths_and_linear_layers_are_those_of_the_layer(family):
     adapter = adapter_for(family)
     layer = adapter.layers(encoder_of(family))[0]
-    assert adapter.widths(layer) == LayerWidths(32, 4, 8)
+    assert adapter.widths(layer) == LayerDims(32, 4, 8)
     before, after = adapter.linears(layer)
     listed = {id(module) for module in (*before, *after)}
     assert listed == {id(module) for module in layer.modules() if isinstance(module, nn.Linear)}
@@ -145,6 +145,6 @@ def test_a_model_as_deep_as_bert_large_skims_to_the_dense_logits():
     assert model.predictors["23"].branches["tiles"][0].in_channels == 16
     with torch.no_grad():
         expected = dense(**batch.without_context()).start_logits[batch.real]
-        close(model.skim(**batch.inputs, thresholds=0.0, judge_all=True).start_logits[batch.real], expected)
+        close(model.skim(**batch.inputs, thresholds=0.0, score_all_layers=True).start_logits[batch.real], expected)
         masked = model(**batch.inputs, thresholds=0.5).start_logits
     close(model.skim(**batch.inputs, thresholds=0.5).start_logits[batch.real], masked[batch.real])

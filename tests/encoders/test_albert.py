@@ -61,7 +61,7 @@ def test_logits_are_those_of_transformers_and_dropping_is_masking(layout):
     batch = make_batch("albert", SIZES, padding=2)
     with torch.no_grad():
         expected = dense(**batch.without_context()).start_logits[batch.real]
-        for found in (model(**batch.inputs), model.skim(**batch.inputs, thresholds=0.0, judge_all=True)):
+        for found in (model(**batch.inputs), model.skim(**batch.inputs, thresholds=0.0, score_all_layers=True)):
             torch.testing.assert_close(found.start_logits[batch.real], expected, atol=1e-5, rtol=0)
         masked, dropped = (run(**batch.inputs, thresholds=0.5) for run in (model, model.skim))
     torch.testing.assert_close(dropped.start_logits[batch.real], masked.start_logits[batch.real], atol=1e-5, rtol=0)
@@ -72,13 +72,13 @@ def test_logits_are_those_of_transformers_and_dropping_is_masking(layout):
 def test_shared_weights_are_made_ready_and_watched_once(layout):
     _, model = make(layout)
     size = model.prepare()
-    ready = model._ready.of(model.encoder, model.adapter)
+    ready = model._prepared_layers.of(model.encoder, model.adapter)
     assert len(ready) == 4
     assert len({id(layer) for layer in ready}) == layout[1]
     _, separate = make((4, 4, 1))
     assert size * 4 == separate.prepare() * layout[1]
     shared = {id(value) for layer in model.adapter.layers(model.encoder) for value in layer.parameters()}
-    assert sorted(map(id, model._ready._watch._weights)) == sorted(shared)
+    assert sorted(map(id, model._prepared_layers._watch._weights)) == sorted(shared)
 
 
 def test_a_change_of_shared_weights_is_a_change_of_every_layer():

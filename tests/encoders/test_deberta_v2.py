@@ -39,7 +39,7 @@ def test_logits_are_those_of_transformers_and_dropping_is_masking(changes):
     with torch.no_grad():
         expected = dense(**batch.without_context()).start_logits[real]
         close(model.eval()(**batch.inputs).start_logits[real], expected)
-        close(model.skim(**batch.inputs, thresholds=0.0, judge_all=True).start_logits[real], expected)
+        close(model.skim(**batch.inputs, thresholds=0.0, score_all_layers=True).start_logits[real], expected)
         masked, dropped = (run(**batch.inputs, thresholds=0.5) for run in (model, model.skim))
     close(dropped.start_logits[real], masked.start_logits[real])
     assert bool(dropped.start_logits[real].isinf().any())

@@ -45,7 +45,7 @@ def test_logits_are_those_of_transformers_and_dropping_is_masking(order):
     with torch.no_grad():
         expected = dense(**batch.without_context()).start_logits[real]
         close(model(**batch.inputs).start_logits[real], expected)
-        close(model.skim(**batch.inputs, thresholds=0.0, judge_all=True).start_logits[real], expected)
+        close(model.skim(**batch.inputs, thresholds=0.0, score_all_layers=True).start_logits[real], expected)
         masked, dropped = (run(**batch.inputs, thresholds=0.5) for run in (model, model.skim))
     close(dropped.start_logits[real], masked.start_logits[real])
     assert bool(dropped.start_logits[real].isinf().any())
@@ -74,7 +74,7 @@ def test_windows_and_rotations_are_those_of_the_original_positions_after_a_drop(
     dense, model = make(order)
     batch = make_batch("modernbert", [(4, 90)])
     first = model.skim_layers[0]
-    likely = model.skim(**batch.inputs, thresholds=0.0, judge_all=True).trace.probabilities[0, 0]
+    likely = model.skim(**batch.inputs, thresholds=0.0, score_all_layers=True).trace.probabilities[0, 0]
     values = [float(likely.nanmedian()), *[0.0] * (len(model.skim_layers) - 1)]
     found = model.skim(**batch.inputs, thresholds=values).start_logits[0]
     gone = found.isinf()
@@ -117,7 +117,7 @@ def test_a_local_layer_may_have_a_predictor_that_sees_what_attention_did(inputs)
     batch = make_batch("modernbert", SIZES)
     with torch.no_grad():
         matrices = dense(**batch.without_context(), output_attentions=True).attentions
-    for run in (model, lambda **given: model.skim(**given, thresholds=0.0, judge_all=True)):
+    for run in (model, lambda **given: model.skim(**given, thresholds=0.0, score_all_layers=True)):
         with views_of(model) as views, torch.no_grad():
             run(**batch.inputs)
         for number, view in views.items():

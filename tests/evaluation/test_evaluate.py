@@ -1,4 +1,4 @@
-"""Scores by format, cost reports, and the judgements that calibration works on."""
+"""Scores by format, cost reports, and the block_scores that calibration works on."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import torch
 from blockskim.data.examples import Answer, Example
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.errors import DataError
-from blockskim.evaluation.block_scores import collect_judgements
+from blockskim.evaluation.block_scores import collect_block_scores
 from blockskim.evaluation.evaluate import evaluate, evaluate_windows, report, score
 from blockskim.inference.runner import Candidate, ExampleAnswers, run_windows
 from blockskim.method.config import SkimConfig
@@ -62,23 +62,23 @@ def test_kept_shares_fall_from_layer_to_layer_and_count_all_blocks(model):
 
 def test_predictor_figures_equal_a_count_by_hand(model):
     windows = make_windows(examples(), TOKENIZER, SETTINGS)
-    judged = collect_judgements(run_windows(model, windows, 8, 0.0, judge_all=True), windows)
-    threshold = float(np.median(judged.probabilities[0]))
-    kept = judged.probabilities[0] >= threshold
+    droppable = collect_block_scores(run_windows(model, windows, 8, 0.0, score_all_layers=True), windows)
+    threshold = float(np.median(droppable.probabilities[0]))
+    kept = droppable.probabilities[0] >= threshold
     count = evaluate_windows(model, windows, thresholds=(threshold, 0.0)).cost.layers[1]
-    assert count.judged == len(kept)
+    assert count.droppable == len(kept)
     assert abs(count.kept - int(kept.sum())) <= 1  # equal probabilities may fall on either side in another batch
-    assert count.relevant == int(judged.relevant.sum())
+    assert count.relevant == int(droppable.relevant.sum())
     # Several windows show the same answer; each of them has a relevant block.
-    assert judged.relevant.sum() >= 2
+    assert droppable.relevant.sum() >= 2
 
 
 def test_judgements_refuse_runs_in_which_blocks_were_dropped(model):
     windows = make_windows(examples(), TOKENIZER, SETTINGS)
     with pytest.raises(ValueError, match="thresholds of 0"):
-        collect_judgements(run_windows(model, windows, 8, 1.0), windows)
-    with pytest.raises(ValueError, match="no judged block"):
-        collect_judgements([], windows)
+        collect_block_scores(run_windows(model, windows, 8, 1.0), windows)
+    with pytest.raises(ValueError, match="no droppable block"):
+        collect_block_scores([], windows)
 
 
 def test_squad_2_counts_no_answer_where_its_score_is_higher():

@@ -85,7 +85,7 @@ def test_facts_are_scored_when_predictors_were_asked_and_only_then(model, window
     assert {"sp_f1", "joint_f1", "joint_exact_match"} <= set(scores)
     assert scores["sp_missing"] == 0
     assert "sp_f1" not in evaluate_windows(model, windows, thresholds=0.0).scores
-    assert "sp_f1" in evaluate_windows(model, windows, thresholds=0.0, judge_all=True).scores
+    assert "sp_f1" in evaluate_windows(model, windows, thresholds=0.0, score_all_layers=True).scores
 
 
 def test_a_lower_threshold_gives_more_facts(model, windows):

@@ -15,7 +15,7 @@ from blockskim.kernels.packed_linear import (
     apply_linear,
     apply_linear_and_add,
     can_pack,
-    ready_linear,
+    pack_linear,
 )
 
 some = settings(max_examples=max(5, settings.default.max_examples // 2))
@@ -87,10 +87,10 @@ def test_joined_layers_give_what_each_gives_times_its_scale(rows, inputs, output
     before = copy.deepcopy(layers)
     scales = [0.35, 1.0, -2.0][: len(layers)] if scaled else None
     entering = states(rows, inputs, seed, dtype)
-    found = [apply_linear(ready_linear(layers, scales), entering)]
+    found = [apply_linear(pack_linear(layers, scales), entering)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(packed_linear, "can_pack", lambda weight: False)
-        ready = ready_linear(layers, scales)
+        ready = pack_linear(layers, scales)
         assert not ready.packed
         found.append(apply_linear(ready, entering))
     for result in found:
@@ -107,14 +107,14 @@ def test_joined_layers_give_what_each_gives_times_its_scale(rows, inputs, output
 @every_dtype
 def test_the_packed_kernel_runs_where_it_can(way, dtype):
     layer = make(8, 8, dtype=dtype)
-    assert ready_linear([layer]).packed == (way == "packed" and can_pack(layer.weight))
+    assert pack_linear([layer]).packed == (way == "packed" and can_pack(layer.weight))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
 def test_other_types_are_not_packed(dtype):
     layer = make(16, 24, dtype=dtype)
     assert not can_pack(layer.weight)
-    found = apply_linear(ready_linear([layer]), states(5, 16, dtype=dtype))
+    found = apply_linear(pack_linear([layer]), states(5, 16, dtype=dtype))
     expected, _ = exact(layer, states(5, 16, dtype=dtype))
     torch.testing.assert_close(found.double(), expected, atol=1e-12 if dtype == torch.float64 else 0.01, rtol=0)
 
@@ -139,7 +139,7 @@ def test_float32_is_not_packed_for_processors_that_it_is_not_fast_on(monkeypatch
 def test_an_activation_follows(way, name, rows, bias, dtype):
     layer, entering = make(24, 40, bias, dtype=dtype), states(rows, 24, dtype=dtype, spread=2.0)
     activation = activation_of(ACT2FN[name])
-    found = apply_linear(ready_linear([layer]), entering, activation)
+    found = apply_linear(pack_linear([layer]), entering, activation)
     expected, size = exact(layer, entering)
     close(found, ACT2FN[name](expected), dtype, size)
     assert (activation.fused is None) == (name not in ("gelu", "gelu_pytorch_tanh", "relu"))
@@ -148,7 +148,7 @@ def test_an_activation_follows(way, name, rows, bias, dtype):
 @every_dtype
 def test_any_function_may_be_an_activation(way, dtype):
     layer, entering = make(24, 40, dtype=dtype), states(9, 24, dtype=dtype)
-    found = apply_linear(ready_linear([layer]), entering, Activation(torch.sin))
+    found = apply_linear(pack_linear([layer]), entering, Activation(torch.sin))
     expected, size = exact(layer, entering)
     close(found, expected.sin(), dtype, size)
 
@@ -160,7 +160,7 @@ def test_a_residual_is_added_and_left_as_it_was(way, rows, bias, dtype):
     layer, entering = make(24, 40, bias, dtype=dtype), states(rows, 24, dtype=dtype)
     residual = states(rows, 40, seed=1, dtype=dtype)
     before = [entering.clone(), residual.clone()]
-    found = apply_linear_and_add(ready_linear([layer]), entering, residual)
+    found = apply_linear_and_add(pack_linear([layer]), entering, residual)
     expected, size = exact(layer, entering)
     close(found, expected + residual.double(), dtype, size + float(residual.abs().max()) if rows else 0.0)
     assert torch.equal(entering, before[0])

@@ -39,7 +39,7 @@ def layout_of(samples, block_size, alignment, extra=0):
 
 def block_numbers(attention, context, block_size, alignment):
     """Worked out token by token: the block of each token (-1 for none) and the blocks with nothing but context."""
-    numbers, judged = [], []
+    numbers, droppable = [], []
     for real, inside in zip(attention.tolist(), context.tolist(), strict=True):
         wanted = real if alignment == "sequence" else inside
         row, counter = [], 0
@@ -48,14 +48,14 @@ def block_numbers(attention, context, block_size, alignment):
             counter += token
         numbers.append(row)
         blocks = sorted(set(row) - {-1})
-        judged.append([all(inside[i] for i in range(len(row)) if row[i] == block) for block in blocks])
-    return numbers, judged
+        droppable.append([all(inside[i] for i in range(len(row)) if row[i] == block) for block in blocks])
+    return numbers, droppable
 
 
 @given(samples_strategy, sizes, st.sampled_from(ALIGNMENTS), st.integers(0, 9))
 def test_layout_is_what_counting_token_by_token_gives(samples, block_size, alignment, extra):
     attention, context, layout = layout_of(samples, block_size, alignment, extra)
-    numbers, judged = block_numbers(attention, context, block_size, alignment)
+    numbers, droppable = block_numbers(attention, context, block_size, alignment)
     for row in range(len(samples)):
         tokens = np.full(attention.shape[1], -1)
         for block in range(layout.starts.shape[1]):
@@ -63,20 +63,20 @@ def test_layout_is_what_counting_token_by_token_gives(samples, block_size, align
             if length:
                 tokens[first : first + length] = block
         assert tokens.tolist() == numbers[row]
-        found = layout.judged[row].tolist()
-        assert found == judged[row] + [False] * (len(found) - len(judged[row]))
+        found = layout.droppable[row].tolist()
+        assert found == droppable[row] + [False] * (len(found) - len(droppable[row]))
 
 
 @given(samples_strategy, sizes)
 def test_context_alignment_judges_every_context_token(samples, block_size):
     _, context, layout = layout_of(samples, block_size, "context")
-    assert torch.equal((layout.lengths * layout.judged).sum(-1), context.sum(-1))
+    assert torch.equal((layout.lengths * layout.droppable).sum(-1), context.sum(-1))
 
 
 @given(samples_strategy, sizes, st.sampled_from(ALIGNMENTS))
 def test_question_and_special_and_padding_tokens_are_never_judged(samples, block_size, alignment):
     _, context, layout = layout_of(samples, block_size, alignment, extra=7)
-    rows, blocks = layout.judged.nonzero(as_tuple=True)
+    rows, blocks = layout.droppable.nonzero(as_tuple=True)
     indices, exists = token_indices(layout.starts[rows, blocks], layout.lengths[rows, blocks], block_size)
     inside = context[rows[:, None].expand_as(indices), indices]
     assert bool((inside == 1)[exists].all())
@@ -86,7 +86,7 @@ def test_question_and_special_and_padding_tokens_are_never_judged(samples, block
 def test_padding_changes_no_block(samples, block_size, alignment, extra):
     _, _, short = layout_of(samples, block_size, alignment)
     _, _, long = layout_of(samples, block_size, alignment, extra)
-    for name in ("starts", "lengths", "judged"):
+    for name in ("starts", "lengths", "droppable"):
         assert torch.equal(getattr(short, name), getattr(long, name))
 
 
@@ -96,7 +96,7 @@ def test_sequence_alignment_cuts_from_the_first_token_as_the_paper_does():
     assert layout.starts.tolist() == [[0, 8, 16, 24]]
     assert layout.lengths.tolist() == [[8, 8, 8, 7]]
     # The first holds the question, the second its end, the last the final separator.
-    assert layout.judged.tolist() == [[False, False, True, False]]
+    assert layout.droppable.tolist() == [[False, False, True, False]]
 
 
 def test_context_alignment_cuts_the_context_alone():
@@ -104,13 +104,13 @@ def test_context_alignment_cuts_the_context_alone():
     layout = block_layout(attention, context, 8, "context")
     assert layout.starts.tolist() == [[10, 18, 26], [7, 15, 23]]
     assert layout.lengths.tolist() == [[8, 8, 4], [8, 1, 0]]
-    assert layout.judged.tolist() == [[True, True, True], [True, True, False]]
+    assert layout.droppable.tolist() == [[True, True, True], [True, True, False]]
 
 
 @pytest.mark.parametrize("alignment", ALIGNMENTS)
 def test_sample_without_context_has_no_judged_block(alignment):
     attention, context = masks((0, 20, 0, 0), (0, 3, 0, 1), width=24)
-    assert not block_layout(attention, context, 8, alignment).judged.any()
+    assert not block_layout(attention, context, 8, alignment).droppable.any()
 
 
 @pytest.mark.parametrize("alignment", ALIGNMENTS)
@@ -118,12 +118,12 @@ def test_context_mask_on_padding_counts_for_nothing(alignment):
     attention, context = masks((0, 8, 16, 0), width=48)
     clean = block_layout(attention, context, 8, alignment)
     context[0, 24:] = 1
-    assert torch.equal(block_layout(attention, context, 8, alignment).judged, clean.judged)
+    assert torch.equal(block_layout(attention, context, 8, alignment).droppable, clean.droppable)
 
 
 def test_empty_batch_has_an_empty_layout():
     empty = torch.zeros(0, 12, dtype=torch.long)
-    assert block_layout(empty, empty, 8, "context").judged.shape == (0, 1)
+    assert block_layout(empty, empty, 8, "context").droppable.shape == (0, 1)
 
 
 @pytest.mark.parametrize("alignment", ALIGNMENTS)
@@ -191,10 +191,10 @@ def test_labels_are_what_looking_at_every_token_gives(samples, block_size, align
     place = st.integers(-1, width - 1)
     answers = [data.draw(st.lists(st.tuples(place, place), min_size=2, max_size=2)) for _ in samples]
     labels = relevance_labels(layout, *torch.tensor(answers).unbind(-1))
-    numbers, judged = block_numbers(attention, context, block_size, alignment)
+    numbers, droppable = block_numbers(attention, context, block_size, alignment)
     for row, spans in enumerate(answers):
         marked = {token for first, last in spans if first >= 0 for token in range(first, last + 1)}
-        for block, counts in enumerate(judged[row]):
+        for block, counts in enumerate(droppable[row]):
             holds = any(numbers[row][token] == block for token in marked)
             assert labels[row, block] == (int(holds) if counts else IGNORED)
 

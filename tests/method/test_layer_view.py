@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from blockskim.kernels.attention_probabilities import AttentionRows
 from blockskim.method.blocks import token_indices
 from blockskim.method.layer_view import (
-    Bags,
     LayerView,
+    TokenBags,
     attended_features,
     hidden_features,
     question_features,
@@ -140,7 +140,7 @@ def test_bags_that_were_made_before_give_the_same(features):
     view = Scene().view
     places = [[*range(8, 16)], [*range(16, 24)], [24, 25], [*range(35, 43)], [1, 2, 3], [28, 29, 30, 31, 32]]
     offsets = np.cumsum([0, *(len(part) for part in places[:-1])])
-    bags = Bags(torch.tensor([*itertools.chain(*places)]), torch.from_numpy(offsets))
+    bags = TokenBags(torch.tensor([*itertools.chain(*places)]), torch.from_numpy(offsets))
     assert torch.equal(features(dataclasses.replace(view, bags=bags)), features(view))
 
 

@@ -29,7 +29,7 @@ def test_block_loss_is_torchs_weighted_cross_entropy(labels, balance, seed):
 
 def test_block_loss_worked_out_by_hand():
     logits = torch.tensor([[0.0, 0.0], [0.0, 0.0], [5.0, -5.0]]).log_softmax(-1)
-    # Both judged blocks cost log 2, whatever they weigh.
+    # Both droppable blocks cost log 2, whatever they weigh.
     assert float(block_loss(logits, torch.tensor([1, 0, -100]), 20.0)) == pytest.approx(0.693147, abs=1e-6)
     logits = torch.tensor([[0.0, 3.0], [0.0, 3.0]]).log_softmax(-1)
     relevant, irrelevant = -float(logits[0, 1]), -float(logits[1, 0])
@@ -38,10 +38,10 @@ def test_block_loss_worked_out_by_hand():
 
 
 def test_blocks_that_are_not_judged_never_enter_the_loss():
-    judged = logits_of(4, 2)
-    more = torch.cat([judged.detach(), torch.full((3, 2), 1e4)])
+    droppable = logits_of(4, 2)
+    more = torch.cat([droppable.detach(), torch.full((3, 2), 1e4)])
     labels = torch.tensor([0, 1, 0, 0, -100, -100, -100])
-    torch.testing.assert_close(block_loss(more, labels, 20.0), block_loss(judged, labels[:4], 20.0))
+    torch.testing.assert_close(block_loss(more, labels, 20.0), block_loss(droppable, labels[:4], 20.0))
 
 
 @pytest.mark.parametrize("labels", [[], [-100, -100]])

@@ -82,15 +82,15 @@ def test_tiles_are_the_diagonal_of_transformers_attention(family, alignment):
     batch = make_batch(family, SIZES, padding=2)
     with torch.no_grad():
         attentions = dense_model(family)(**batch.without_context(), output_attentions=True).attentions
-    for run in (model, lambda **inputs: model.skim(**inputs, thresholds=0.0, judge_all=True)):
+    for run in (model, lambda **inputs: model.skim(**inputs, thresholds=0.0, score_all_layers=True)):
         with views_of(model) as views:
             run(**batch.inputs)
         assert sorted(views) == [1, 2]
         layout = model.layout(*batch.masks)
         for number, view in views.items():
             tiles = tile_features(view)
-            assert len(tiles) == int(layout.judged.sum()) > 0
-            for tile, (row, block) in zip(tiles, layout.judged.nonzero().tolist(), strict=True):
+            assert len(tiles) == int(layout.droppable.sum()) > 0
+            for tile, (row, block) in zip(tiles, layout.droppable.nonzero().tolist(), strict=True):
                 first, length = int(layout.starts[row, block]), int(layout.lengths[row, block])
                 part = slice(first, first + length)
                 close(tile[:, :length, :length], attentions[number - 1][row, :, part, part], atol=1e-6)
@@ -102,7 +102,7 @@ def test_tiles_in_bfloat16_are_close_to_the_diagonal_of_transformers_attention()
     batch = make_batch("bert", [(4, 32)])
     with torch.no_grad():
         attention = dense(**batch.without_context(), output_attentions=True).attentions[0].float()
-    for run in (model, lambda **inputs: model.skim(**inputs, thresholds=0.0, judge_all=True)):
+    for run in (model, lambda **inputs: model.skim(**inputs, thresholds=0.0, score_all_layers=True)):
         with views_of(model) as views:
             run(**batch.inputs)
         for index, tile in enumerate(tile_features(views[1])):
@@ -130,7 +130,7 @@ def test_a_short_sample_beside_a_long_question_trains(inputs, left):
     # It has fewer tokens than its batch mate has question tokens: what fills up its question must not be padding.
     model = new_skim_model("bert", inputs, "context").train()
     batch = make_batch("bert", [(1, 1), (40, 30)], left=left)
-    output = model(**batch.inputs, skim_labels=model.layout(*batch.masks).judged.long())
+    output = model(**batch.inputs, skim_labels=model.layout(*batch.masks).droppable.long())
     output.loss.backward()
     assert bool(output.loss.isfinite())
     assert all(value.grad.isfinite().all() for value in model.parameters() if value.grad is not None)
@@ -142,9 +142,9 @@ def test_skim_logits_are_nan_where_blocks_are_not_judged():
     logits = model(**batch.inputs).skim_logits
     layout = model.layout(*batch.masks)
     assert logits.shape == (2, 2, 6, 2)
-    assert torch.equal(~logits.isnan().any(-1), layout.judged[:, None].expand(2, 2, 6))
+    assert torch.equal(~logits.isnan().any(-1), layout.droppable[:, None].expand(2, 2, 6))
     # [CLS], 10 question tokens, [SEP] and 30 of context: blocks 2 to 4 hold context alone.
-    assert layout.judged.tolist() == [[False, False, True, True, True, False], [False] * 6]
+    assert layout.droppable.tolist() == [[False, False, True, True, True, False], [False] * 6]
 
 
 def without_dropout(family, inputs, hidden=0.0, attention=0.0):
@@ -166,8 +166,8 @@ def test_predictors_see_probabilities_before_dropout(family, inputs):
     wild = without_dropout(family, inputs, attention=0.5)(**batch.inputs)
     # Only the first layer's input is the same in both runs.
     torch.testing.assert_close(wild.skim_logits[:, 0], calm.skim_logits[:, 0], atol=1e-4, rtol=1e-4, equal_nan=True)
-    judged = ~calm.skim_logits[:, 1].isnan()
-    assert not torch.allclose(wild.skim_logits[:, 1][judged], calm.skim_logits[:, 1][judged], atol=1e-2)
+    droppable = ~calm.skim_logits[:, 1].isnan()
+    assert not torch.allclose(wild.skim_logits[:, 1][droppable], calm.skim_logits[:, 1][droppable], atol=1e-2)
     assert not torch.allclose(wild.start_logits, calm.start_logits, atol=1e-2)
 
 
@@ -203,7 +203,7 @@ def test_padding_never_enters_the_batch_norm_statistics(alignment):
 
 
 def test_question_and_special_tokens_never_enter_the_batch_norm_statistics():
-    # The statistics are those of the judged blocks of each sample run by hand through the first convolution.
+    # The statistics are those of the droppable blocks of each sample run by hand through the first convolution.
     model = without_dropout("bert", ("tiles",))
     batch = make_batch("bert", SIZES, padding=16)
     for predictor in model.predictors.values():
@@ -279,13 +279,13 @@ def test_training_drops_no_block_with_an_answer_and_learns_on_what_is_left():
     dropped = output.start_logits.isinf() & batch.real
     assert bool(dropped.any())
     layout = model.layout(*batch.masks)
-    for row, block in layout.judged.nonzero().tolist():
+    for row, block in layout.droppable.nonzero().tolist():
         tokens = slice(int(layout.starts[row, block]), int(layout.starts[row, block] + layout.lengths[row, block]))
         assert bool(dropped[row, tokens].all()) != bool(relevant[row, block])
-    # The second predictor judges what the first left over.
-    judged = ~output.skim_logits.isnan().any(-1)
-    assert torch.equal(judged[:, 0], layout.judged)
-    assert torch.equal(judged[:, 1], relevant)
+    # The second predictor scores what the first left over.
+    droppable = ~output.skim_logits.isnan().any(-1)
+    assert torch.equal(droppable[:, 0], layout.droppable)
+    assert torch.equal(droppable[:, 1], relevant)
     output.loss.backward()
     assert bool(output.loss.isfinite())
     assert all(bool(value.grad.isfinite().all()) for value in model.parameters() if value.grad is not None)

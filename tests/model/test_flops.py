@@ -30,12 +30,12 @@ def countable(model):
         patch.setattr(linear, "can_pack", lambda weight: False)
         patch.setattr(packed_attention, "ROWS", 1)
         patch.setattr(ragged, "attend_packed", attend_plainly)
-        model._ready.clear()
+        model._prepared_layers.clear()
         try:
             with judged_by_modules(model):
                 yield
         finally:
-            model._ready.clear()
+            model._prepared_layers.clear()
 
 
 def lengths_of(batch):

@@ -81,8 +81,8 @@ def test_a_model_loads_in_another_dtype(dtype, tmp_path):
     loaded = BlockSkimForQuestionAnswering.from_pretrained(tmp_path, dtype=dtype)
     assert {value.dtype for value in loaded.parameters()} == {dtype}
     batch = make_batch("bert", SIZES)
-    found = loaded.skim(**batch.inputs, thresholds=0.0, judge_all=True)
-    expected = model.skim(**batch.inputs, thresholds=0.0, judge_all=True)
+    found = loaded.skim(**batch.inputs, thresholds=0.0, score_all_layers=True)
+    expected = model.skim(**batch.inputs, thresholds=0.0, score_all_layers=True)
     tolerance = 0.1 if dtype == torch.bfloat16 else 1e-4
     real = batch.real
     torch.testing.assert_close(
@@ -342,10 +342,10 @@ def test_loss_is_the_qa_loss_and_the_weighted_skim_losses(inputs, alignment, see
     positions = [torch.tensor([[20, 8], [30, -1], [0, -1]]), torch.tensor([[22, 9], [30, -1], [0, -1]])]
     output = model(**batch.inputs, start_positions=positions[0], end_positions=positions[1])
     layout = model.layout(*batch.masks)
-    labels = torch.full(layout.judged.shape, -100)
+    labels = torch.full(layout.droppable.shape, -100)
     for row, spans in enumerate(([(20, 22), (8, 9)], [(30, 30)], [(0, 0)])):
         for block in range(labels.shape[1]):
-            if layout.judged[row, block]:
+            if layout.droppable[row, block]:
                 first, length = int(layout.starts[row, block]), int(layout.lengths[row, block])
                 tokens = set(range(first, first + length))
                 labels[row, block] = int(any(tokens & set(range(start, end + 1)) for start, end in spans))
@@ -419,12 +419,12 @@ def test_given_labels_are_used_and_those_of_blocks_that_are_not_judged_ignored()
     model = skim_model("bert", ("tiles",), "sequence")
     batch = make_batch("bert", SIZES, padding=8)
     layout = model.layout(*batch.masks)
-    labels = torch.zeros(layout.judged.shape, dtype=torch.long)
+    labels = torch.zeros(layout.droppable.shape, dtype=torch.long)
     output = model(**batch.inputs, skim_labels=labels)
     assert output.qa_loss is None
-    assert torch.equal(output.skim_labels, torch.where(layout.judged, 0, -100))
+    assert torch.equal(output.skim_labels, torch.where(layout.droppable, 0, -100))
     torch.testing.assert_close(output.loss, 0.1 * output.skim_loss)
-    ones = labels.masked_fill(~layout.judged, 1)
+    ones = labels.masked_fill(~layout.droppable, 1)
     assert torch.equal(model(**batch.inputs, skim_labels=ones).skim_loss, output.skim_loss)
 
 

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from blockskim import linear, ready
 from blockskim.encoders import adapter_for
-from blockskim.model.prepared_layers import CHUNK, ReadyLayers
+from blockskim.model.prepared_layers import CHUNK, PreparedLayers
 from strategies import every_family
 from tiny_models import SIZES, dense_model, encoder_config, make_batch, new_dense_model, new_skim_model, skim_model
 
@@ -40,7 +40,7 @@ def choose(patch, packs):
 
 
 def ready_of(model):
-    return model._ready.of(model.encoder, model.adapter)
+    return model._prepared_layers.of(model.encoder, model.adapter)
 
 
 def skimmed(model, **settings):
@@ -74,7 +74,7 @@ def test_ready_layers_do_what_the_adapter_does(family, packs, rows, number, seed
     encoder, adapter = dense_model(family).base_model, adapter_for(family)
     with pytest.MonkeyPatch.context() as patch:
         choose(patch, packs)
-        found = ReadyLayers().of(encoder, adapter)
+        found = PreparedLayers().of(encoder, adapter)
         assert len(found) == LAYERS
         layer, expected = found[number], adapter.layers(encoder)[number]
         hidden, context = states(rows, seed=seed), states(rows, seed=seed + 1)
@@ -99,7 +99,7 @@ def test_ready_layers_in_bfloat16_are_close_to_the_adapter_in_float32(monkeypatc
     rounded = copy.deepcopy(encoder).to(torch.bfloat16)
     exact = copy.deepcopy(rounded).float()
     hidden, context = (states(60, seed=seed, dtype=torch.bfloat16) for seed in (0, 1))
-    for layer, expected in zip(ReadyLayers().of(rounded, adapter), adapter.layers(exact), strict=True):
+    for layer, expected in zip(PreparedLayers().of(rounded, adapter), adapter.layers(exact), strict=True):
         # Numbers are as large as 4, rounded to 8 bits: by 0.008. That happens to the query's weights, too, and before
         # each of four linear layers and two norms; so the bounds are for 2 and for 6 such errors.
         query, key, value = adapter.project(expected, hidden.float())
@@ -131,7 +131,7 @@ def test_chunks_change_nothing(packs, rows, chunk):
     hidden, context = states(rows), states(rows, seed=1)
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():
         choose(patch, packs)
-        layer = ReadyLayers().of(encoder, adapter)[0]
+        layer = PreparedLayers().of(encoder, adapter)[0]
         patch.setattr(ready, "CHUNK", 10**9)
         whole = layer.finish(context, hidden)
         patch.setattr(ready, "CHUNK", chunk)
@@ -147,7 +147,7 @@ def test_chunks_change_nothing(packs, rows, chunk):
 @torch.no_grad()
 def test_no_tokens_are_no_tokens_still(monkeypatch, packs):
     choose(monkeypatch, packs)
-    layer = ReadyLayers().of(dense_model("bert").base_model, adapter_for("bert"))[0]
+    layer = PreparedLayers().of(dense_model("bert").base_model, adapter_for("bert"))[0]
     assert [part.shape for part in layer.project(states(0))] == [(0, HEADS, SIZE)] * 3
     assert layer.finish(states(0), states(0)).shape == (0, HIDDEN)
 
@@ -374,10 +374,10 @@ def test_training_frees_the_layers_that_were_made_ready():
 def test_clearing_frees_the_layers():
     model = new_skim_model("bert")
     held = remembered(model)
-    model._ready.clear()
+    model._prepared_layers.clear()
     gc.collect()
     assert held() is None
-    assert model._ready.num_bytes == 0
+    assert model._prepared_layers.num_bytes == 0
 
 
 def test_old_layers_are_freed_before_new_ones_are_made(monkeypatch):
@@ -385,14 +385,14 @@ def test_old_layers_are_freed_before_new_ones_are_made(monkeypatch):
     held = remembered(model)
     change_in_place(model)
     alive = []
-    make = ready.ready_linear
+    make = ready.pack_linear
 
     def watching(*arguments):
         gc.collect()
         alive.append(held() is not None)
         return make(*arguments)
 
-    monkeypatch.setattr(ready, "ready_linear", watching)
+    monkeypatch.setattr(ready, "pack_linear", watching)
     ready_of(model)
     assert alive == [False] * 4 * LAYERS
 
@@ -406,7 +406,7 @@ def test_preparing_tells_the_memory_that_copies_take():
     packs = linear.can_pack(some_linear(model).weight)
     assert 4 * LAYERS * (joined + packs * others) <= size <= 1.2 * 4 * LAYERS * (joined + packs * others)
     model.train()
-    assert model._ready.num_bytes == 0
+    assert model._prepared_layers.num_bytes == 0
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
@@ -488,7 +488,7 @@ def test_a_layer_with_other_parts_runs_through_its_modules(change):
     model = new_skim_model("bert")
     before = skimmed(model)
     change(model.encoder.encoder.layer[1])
-    model._ready.clear()
+    model._prepared_layers.clear()
     scales = [layer.scale for layer in ready_of(model)]
     assert scales == [1.0, model.adapter.scale(model.encoder.encoder.layer[1]), 1.0]
     after = skimmed(model)
@@ -513,7 +513,7 @@ def test_a_family_without_known_parts_runs_through_its_modules(family):
     encoder = dense_model(family).base_model
     adapter = dataclasses.replace(adapter_for(family), parts=None)
     hidden, context = states(20), states(20, seed=1)
-    for layer, expected in zip(ReadyLayers().of(encoder, adapter), adapter.layers(encoder), strict=True):
+    for layer, expected in zip(PreparedLayers().of(encoder, adapter), adapter.layers(encoder), strict=True):
         assert layer.scale == adapter.scale(expected)
         for found, part in zip(layer.project(hidden), adapter.project(expected, hidden), strict=True):
             assert torch.equal(found, part)

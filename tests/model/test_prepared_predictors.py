@@ -9,7 +9,7 @@ from blockskim.method.config import INPUTS
 from blockskim.method.predictors.match import MatchPredictor
 from blockskim.method.predictors.predictor import keep_probabilities
 from blockskim.model import prepared_predictors
-from blockskim.model.prepared_predictors import Judges, make_judge
+from blockskim.model.prepared_predictors import PreparedPredictors, prepare_predictor
 from strategies import every_alignment, every_family, every_input
 from tiny_models import make_batch, new_skim_model, skim_model, views_of
 
@@ -22,7 +22,7 @@ def close(found, expected, atol=1e-5):
 
 def skim_views(model, batch=BATCH):
     with views_of(model) as views:
-        model.skim(**batch.inputs, thresholds=0.0, judge_all=True)
+        model.skim(**batch.inputs, thresholds=0.0, score_all_layers=True)
     return views
 
 
@@ -40,13 +40,13 @@ def test_judges_say_what_predictors_say(family, inputs, alignment):
     views = skim_views(model, make_batch(family, BATCH.sizes))
     expected = by_modules(model, views)
     with torch.inference_mode():
-        judges = Judges().of(model._predictors())
-        assert list(judges) == [1, 2]
+        predictors = PreparedPredictors().of(model._predictors())
+        assert list(predictors) == [1, 2]
         for number, view in views.items():
-            found = judges[number].probabilities(view)
+            found = predictors[number].probabilities(view)
             assert (found.dtype, found.shape) == (torch.float32, (len(view.tokens),))
             close(found, expected[number])
-            assert judges[number].wants_attention is model.predictors[str(number)].wants_attention
+            assert predictors[number].wants_attention is model.predictors[str(number)].wants_attention
 
 
 @pytest.mark.parametrize("blocks", [1, 2, 7, 8, 9, 16])
@@ -55,9 +55,9 @@ def test_any_number_of_blocks_is_judged_each_by_itself(inputs, blocks):
     model = skim_model("bert", inputs, "context")
     whole, part = (skim_views(model, make_batch("bert", [(4, 8 * count)]))[1] for count in (16, blocks))
     with torch.inference_mode():
-        found = make_judge(model.predictors["1"]).probabilities(part)
+        found = prepare_predictor(model.predictors["1"]).probabilities(part)
         assert len(found) == blocks
-        assert len(make_judge(model.predictors["1"]).probabilities(whole)) == 16
+        assert len(prepare_predictor(model.predictors["1"]).probabilities(whole)) == 16
     close(found, by_modules(model, {1: part})[1])
 
 
@@ -67,8 +67,8 @@ def test_predictors_in_bfloat16_judge_close_to_float32(inputs):
     views = skim_views(rounded)
     exact = copy.deepcopy(rounded).float()
     with torch.inference_mode():
-        for number, judges in Judges().of(rounded._predictors()).items():
-            found = judges.probabilities(views[number])
+        for number, predictors in PreparedPredictors().of(rounded._predictors()).items():
+            found = predictors.probabilities(views[number])
             assert found.dtype == torch.float32
             expected = keep_probabilities(exact.predictors[str(number)](views[number]))
             # Pooled features are worked on in float32. Tiles are not: their network rounds four times to 8 bits, and
@@ -86,7 +86,7 @@ def test_networks_over_tiles_get_blocks_in_multiples(monkeypatch):
     for multiple, filled in ((1, 16), (5, 20), (8, 16), (32, 32)):
         monkeypatch.setattr(prepared_predictors, "BLOCKS", multiple)
         with torch.inference_mode():
-            close(make_judge(model.predictors["1"]).probabilities(views[1]), expected)
+            close(prepare_predictor(model.predictors["1"]).probabilities(views[1]), expected)
         assert len(expected) == 16
         assert shapes.pop() == filled
 
@@ -106,26 +106,28 @@ class EverythingUnseen(Everything):
 
 def test_other_modules_are_called_as_they_are():
     view = skim_views(skim_model("bert", ("hidden",), "context"))[1]
-    found = make_judge(Everything())
+    found = prepare_predictor(Everything())
     assert found.wants_attention
     assert found.probabilities(view).tolist() == [1.0] * 16
-    assert not make_judge(EverythingUnseen()).wants_attention
+    assert not prepare_predictor(EverythingUnseen()).wants_attention
 
 
 def test_a_model_skims_with_any_module_as_predictor():
     model = new_skim_model("bert", ("attended",), "context")
-    assert not bool(model.skim(**BATCH.inputs, thresholds=0.99).trace.kept[0].equal(model.layout(*BATCH.masks).judged))
+    assert not bool(
+        model.skim(**BATCH.inputs, thresholds=0.99).trace.kept[0].equal(model.layout(*BATCH.masks).droppable)
+    )
     model.predictors["1"], model.predictors["2"] = Everything(), EverythingUnseen()
     trace = model.skim(**BATCH.inputs, thresholds=0.99).trace
-    assert all(torch.equal(kept, trace.layout.judged) for kept in trace.kept)
+    assert all(torch.equal(kept, trace.layout.droppable) for kept in trace.kept)
 
 
 def test_judges_are_made_once_while_nothing_changes():
     model = new_skim_model("bert", INPUTS, "context")
-    judges = model._judges.of(model._predictors())
-    first = list(judges.values())
+    predictors = model._prepared_predictors.of(model._predictors())
+    first = list(predictors.values())
     model.skim(**BATCH.inputs, thresholds=0.5)
-    again = model._judges.of(model._predictors())
+    again = model._prepared_predictors.of(model._predictors())
     assert all(one is other for one, other in zip(first, again.values(), strict=True))
 
 
@@ -145,7 +147,7 @@ def change_in_place(model):
 
 def step(model):
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.3)
-    labels = model.layout(*BATCH.masks).judged.long()
+    labels = model.layout(*BATCH.masks).droppable.long()
     model(**BATCH.inputs, skim_labels=labels).loss.backward()
     optimizer.step()
 
@@ -155,7 +157,7 @@ def train_with_a_fused_optimizer(model):
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.3, fused=True)
     model.train()
     for _ in range(2):
-        labels = model.layout(*BATCH.masks).judged.long()
+        labels = model.layout(*BATCH.masks).droppable.long()
         model(**BATCH.inputs, skim_labels=labels).loss.backward()
         optimizer.step()
     model.eval()
@@ -203,12 +205,12 @@ def replace_a_predictor(model):
 def test_what_changes_in_a_predictor_changes_its_judgement(change, inputs):
     model = new_skim_model("bert", inputs, "context")
 
-    def judged():
-        return model.skim(**BATCH.inputs, thresholds=0.0, judge_all=True).trace.probabilities.nan_to_num()
+    def droppable():
+        return model.skim(**BATCH.inputs, thresholds=0.0, score_all_layers=True).trace.probabilities.nan_to_num()
 
-    before = judged()
+    before = droppable()
     change(model)
-    after = judged()
+    after = droppable()
     with torch.no_grad():
         dense = model(**BATCH.inputs).skim_logits.softmax(-1)[..., 1].transpose(0, 1)
     close(after, dense.nan_to_num(), atol=1e-4)

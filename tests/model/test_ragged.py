@@ -38,16 +38,16 @@ def kept_tokens(output):
 @few
 @given(batches, seeds, st.integers(0, 9), st.booleans())
 def test_threshold_0_gives_the_logits_of_the_dense_transformers_model(
-    family, inputs, alignment, sizes, seed, padding, judge_all
+    family, inputs, alignment, sizes, seed, padding, score_all_layers
 ):
     batch = make_batch(family, sizes, seed, padding)
     model = skim_model(family, inputs, alignment)
     expected = dense_model(family)(**batch.without_context())
-    found = model.skim(**batch.inputs, thresholds=0.0, judge_all=judge_all)
+    found = model.skim(**batch.inputs, thresholds=0.0, score_all_layers=score_all_layers)
     assert torch.equal(kept_tokens(found), batch.real)
     close(found.start_logits[batch.real], expected.start_logits[batch.real])
     close(found.end_logits[batch.real], expected.end_logits[batch.real])
-    if not judge_all:
+    if not score_all_layers:
         assert torch.equal(found.trace.flops, found.trace.dense_flops)
         assert found.trace.layers == ()
 
@@ -60,9 +60,9 @@ def test_threshold_0_gives_the_logits_of_the_dense_transformers_model(
 def test_predictors_say_the_same_in_the_dense_and_the_ragged_pass(family, inputs, alignment, sizes, seed):
     batch = make_batch(family, sizes, seed)
     model = skim_model(family, inputs, alignment)
-    found = model.skim(**batch.inputs, thresholds=0.0, judge_all=True).trace
+    found = model.skim(**batch.inputs, thresholds=0.0, score_all_layers=True).trace
     expected = model(**batch.inputs).skim_logits.softmax(-1)[..., 1].transpose(0, 1)
-    if bool(found.layout.judged.any()):
+    if bool(found.layout.droppable.any()):
         assert found.layers == (1, 2)
         torch.testing.assert_close(found.probabilities, expected, atol=1e-4, rtol=0, equal_nan=True)
 
@@ -133,15 +133,15 @@ def test_what_is_kept_shrinks_from_layer_to_layer_but_never_to_nothing(family, i
     # Question and special tokens have logits; padding never has.
     assert bool(kept[batch.real & ~batch.context].all())
     assert not bool(kept[~batch.real].any())
-    before = trace.layout.judged
+    before = trace.layout.droppable
     for number in range(len(trace.layers)):
         assert bool((before | ~trace.kept[number]).all())
         assert torch.equal(trace.probabilities[number].isnan(), ~before)
         before = trace.kept[number]
-    # A sample that had blocks keeps one; a block that was not judged keeps its context.
-    assert torch.equal(before.any(-1), trace.layout.judged.any(-1))
+    # A sample that had blocks keeps one; a block that was not droppable keeps its context.
+    assert torch.equal(before.any(-1), trace.layout.droppable.any(-1))
     for row, size in enumerate(sizes):
-        judged_tokens = int((trace.layout.lengths * trace.layout.judged)[row].sum())
+        judged_tokens = int((trace.layout.lengths * trace.layout.droppable)[row].sum())
         left = int((trace.layout.lengths * before)[row].sum())
         assert int((kept & batch.context)[row].sum()) == size[1] - judged_tokens + left
 
@@ -154,7 +154,9 @@ def test_what_is_kept_shrinks_from_layer_to_layer_but_never_to_nothing(family, i
 def test_the_kept_set_of_the_first_layer_shrinks_as_the_threshold_rises(family, inputs, alignment, sizes, seed, values):
     batch = make_batch(family, sizes, seed)
     model = skim_model(family, inputs, alignment)
-    traces = [model.skim(**batch.inputs, thresholds=[value, 0.0], judge_all=True).trace for value in sorted(values)]
+    traces = [
+        model.skim(**batch.inputs, thresholds=[value, 0.0], score_all_layers=True).trace for value in sorted(values)
+    ]
     for lower, higher in itertools.pairwise(traces):
         assert bool((lower.kept[:1] | ~higher.kept[:1]).all())
         # With one layer that drops, operations never rise with its threshold.
@@ -180,8 +182,10 @@ def test_skimming_equals_dropping_blocks_by_hand(family, alignment, sizes, seed,
             layout = model.layout(inputs["attention_mask"], context)
             blocks = [
                 range(int(first), int(first + length))
-                for first, length, judged in zip(layout.starts[0], layout.lengths[0], layout.judged[0], strict=True)
-                if judged
+                for first, length, droppable in zip(
+                    layout.starts[0], layout.lengths[0], layout.droppable[0], strict=True
+                )
+                if droppable
             ]
             places = list(range(hidden.shape[1]))
             for number in (1, 2, 3):
@@ -212,9 +216,9 @@ def test_skimming_equals_dropping_blocks_by_hand(family, alignment, sizes, seed,
 def test_attention_to_the_question_keeps_its_distance_after_a_drop(family):
     model = skim_model(family, ("question",), "context")
     batch = make_batch(family, [(4, 90)])
-    likely = model.skim(**batch.inputs, thresholds=0.0, judge_all=True).trace.probabilities[0, 0]
+    likely = model.skim(**batch.inputs, thresholds=0.0, score_all_layers=True).trace.probabilities[0, 0]
     with views_of(model) as views:
-        trace = model.skim(**batch.inputs, thresholds=[float(likely.median()), 0.0], judge_all=True).trace
+        trace = model.skim(**batch.inputs, thresholds=[float(likely.median()), 0.0], score_all_layers=True).trace
     kept = trace.kept[0, 0].nonzero().flatten().tolist()
     assert 0 < len(kept) < len(likely)
     first = int(trace.layout.starts[0, 0])
@@ -315,9 +319,9 @@ def test_groups_of_which_some_have_nothing_to_judge(monkeypatch, values):
     model = skim_model("bert", ("attended",), "context")
     batch = make_batch("bert", [(4, 0), (3, 30), (5, 0), (2, 41)])
     documents = torch.tensor([2, 0, 1, 0])
-    expected = model.skim(**batch.inputs, thresholds=values, documents=documents, judge_all=True)
+    expected = model.skim(**batch.inputs, thresholds=values, documents=documents, score_all_layers=True)
     groups = split(monkeypatch, 20)
-    same(model.skim(**batch.inputs, thresholds=values, documents=documents, judge_all=True), expected)
+    same(model.skim(**batch.inputs, thresholds=values, documents=documents, score_all_layers=True), expected)
     assert groups == [[1, 3], [2, 0]]
     assert expected.trace.layers == (1, 2)
 
@@ -363,7 +367,7 @@ def test_weights_in_bfloat16_skim_close_to_the_same_in_float32(family, short, mo
     rounded = copy.deepcopy(skim_model(family, INPUTS, "context")).bfloat16()
     exact = copy.deepcopy(rounded).float()
     batch = make_batch(family, [(4, 100), (2, 60), (6, 12), (3, 0)])
-    found, expected = (model.skim(**batch.inputs, thresholds=0.0, judge_all=True) for model in (rounded, exact))
+    found, expected = (model.skim(**batch.inputs, thresholds=0.0, score_all_layers=True) for model in (rounded, exact))
     # Logits as large as 2 have some thirty roundings to 8 bits behind them, of 0.004 each, which mostly cancel out:
     # 0.018 is the most that is seen here. A keep probability changes by no more than its margin.
     close(found.start_logits[batch.real], expected.start_logits[batch.real], atol=0.05)
@@ -378,10 +382,10 @@ def test_thresholds_do_drop_something():
     # The properties above would hold for a model that never drops.
     for family in ("bert", "mpnet"):
         model, batch = skim_model(family, ("tiles",), "context"), make_batch(family, SIZES)
-        likely = model.skim(**batch.inputs, thresholds=0.0, judge_all=True).trace.probabilities[0]
+        likely = model.skim(**batch.inputs, thresholds=0.0, score_all_layers=True).trace.probabilities[0]
         trace = model.skim(**batch.inputs, thresholds=[float(likely.nanmedian()), 1.0]).trace
         kept = trace.kept.flatten(1).sum(-1).tolist()
-        assert int(trace.layout.judged.sum()) == 12 > kept[0] > kept[1] == 3
+        assert int(trace.layout.droppable.sum()) == 12 > kept[0] > kept[1] == 3
 
 
 @pytest.mark.parametrize("block_size", [8, 16, 32, 64])
@@ -395,8 +399,8 @@ def test_any_block_size(block_size, inputs, alignment):
     found = model.skim(**batch.inputs, thresholds=1.0)
     kept = kept_tokens(found)
     for row, size in enumerate(batch.sizes):
-        judged = found.trace.layout.judged[row]
-        lost = int((found.trace.layout.lengths[row] * judged).sum())
+        droppable = found.trace.layout.droppable[row]
+        lost = int((found.trace.layout.lengths[row] * droppable).sum())
         survivor = (found.trace.layout.lengths[row] * found.trace.kept[-1, row]).sum()
         assert 0 <= int(survivor) <= block_size
         assert int((kept & batch.context)[row].sum()) == size[1] - lost + int(survivor)
@@ -406,7 +410,7 @@ def test_any_block_size(block_size, inputs, alignment):
 def test_when_nothing_passes_the_best_block_survives(family):
     model = skim_model(family, ("tiles",), "context")
     batch = make_batch(family, [(4, 30), (2, 41)])
-    likely = model.skim(**batch.inputs, thresholds=0.0, judge_all=True).trace.probabilities[0]
+    likely = model.skim(**batch.inputs, thresholds=0.0, score_all_layers=True).trace.probabilities[0]
     assert float(likely[~likely.isnan()].max()) < 1.0
     found = model.skim(**batch.inputs, thresholds=[1.0, 0.0])
     layout = found.trace.layout
@@ -492,7 +496,7 @@ def test_layers_with_threshold_0_are_not_asked():
     batch = make_batch("bert", SIZES)
     assert model.skim(**batch.inputs, thresholds=[0.0, 0.5]).trace.layers == (2,)
     assert model.skim(**batch.inputs, thresholds=[0.5, 0.0]).trace.layers == (1,)
-    assert model.skim(**batch.inputs, thresholds=[0.5, 0.0], judge_all=True).trace.layers == (1, 2)
+    assert model.skim(**batch.inputs, thresholds=[0.5, 0.0], score_all_layers=True).trace.layers == (1, 2)
 
 
 @pytest.mark.parametrize("values", [1.5, -0.1, [0.5], [0.5, 0.5, 0.5], [0.5, 2.0], math.nan])

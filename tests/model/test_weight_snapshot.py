@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 
-from blockskim.model.weight_snapshot import watch
+from blockskim.model.weight_snapshot import take_snapshot
 
 
 def make():
@@ -110,17 +110,17 @@ def prune_a_weight(model):
 )
 def test_changes_are_seen(change):
     model = make()
-    watched = watch([model])
+    watched = take_snapshot([model])
     assert not watched.changed()
     change(model)
     assert watched.changed()
     assert watched.changed()
-    assert not watch([model]).changed()
+    assert not take_snapshot([model]).changed()
 
 
 def test_use_is_no_change():
     model = make()
-    watched = watch(iter([model[0], model[1], model[2]]))
+    watched = take_snapshot(iter([model[0], model[1], model[2]]))
     loss(model).backward()
     model.zero_grad()
     model.train()
@@ -136,7 +136,7 @@ def test_use_is_no_change():
 def test_a_hook_that_was_there_is_no_change_but_its_end_is():
     model = make()
     hook = model[0].register_forward_hook(lambda *_: None)
-    watched = watch([model])
+    watched = take_snapshot([model])
     loss(model)
     assert not watched.changed()
     hook.remove()
@@ -145,7 +145,7 @@ def test_a_hook_that_was_there_is_no_change_but_its_end_is():
 
 def test_other_modules_do_not_matter():
     model, other = make(), make()
-    watched = watch([model[0]])
+    watched = take_snapshot([model[0]])
     for change in (change_in_place, replace_a_module, remove_a_module):
         change(model)
     change_a_view_in_place(other)
@@ -155,11 +155,11 @@ def test_other_modules_do_not_matter():
 def test_models_made_in_inference_mode_can_be_watched():
     with torch.inference_mode():
         model = make()
-    watched = watch([model])
+    watched = take_snapshot([model])
     assert not watched.changed()
     replace_a_weight(model)
     assert watched.changed()
 
 
 def test_nothing_to_watch_never_changes():
-    assert not watch([]).changed()
+    assert not take_snapshot([]).changed()

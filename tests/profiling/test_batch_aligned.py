@@ -25,7 +25,7 @@ def test_with_nothing_dropped_the_logits_are_those_of_the_dense_model(family, th
     torch.testing.assert_close(found.end_logits[real], expected.end_logits[real], atol=1e-5, rtol=0)
     assert torch.equal(found.start_logits.isfinite(), real)
     assert len(set(found.widths)) == 1
-    assert tuple(found.judged) == (() if threshold == 0 else (1, 2))
+    assert tuple(found.droppable) == (() if threshold == 0 else (1, 2))
 
 
 @every_family

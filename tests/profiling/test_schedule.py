@@ -56,7 +56,7 @@ def test_keeping_everything_asks_every_predictor():
     batch = batch_of(workload, 3)
     output = model.skim(**batch.inputs, thresholds=THRESHOLD)
     assert output.trace.layers == (1, 2)
-    assert bool((output.trace.kept == output.trace.layout.judged).all())
+    assert bool((output.trace.kept == output.trace.layout.droppable).all())
     assert bool((output.trace.flops > output.trace.dense_flops).all())
     torch.testing.assert_close(output.start_logits, model.skim(**batch.inputs, thresholds=0.0).start_logits)
 

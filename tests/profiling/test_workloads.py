@@ -33,7 +33,7 @@ def test_blocks_of_random_samples_are_those_of_the_model():
         workload = random_workload("tiny", model, 70, 0)
         (batch,) = workload.batches(2, CPU)
         layout = model.layout(batch.inputs["attention_mask"], batch.inputs["context_mask"])
-        assert layout.judged.sum(-1).tolist() == [workload.blocks] * 2
+        assert layout.droppable.sum(-1).tolist() == [workload.blocks] * 2
         assert not workload.has_answers
 
 

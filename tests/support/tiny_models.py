@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForQuestionAnswering, PreTrainedMo
 from blockskim.method.config import INPUTS, SkimConfig
 from blockskim.method.predictors.predictor import keep_probabilities
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.model.prepared_predictors import Judge
+from blockskim.model.prepared_predictors import PreparedPredictor
 
 
 @dataclass(frozen=True)
@@ -246,17 +246,19 @@ def make_batch(family: str, sizes: list[tuple[int, int]], seed: int = 0, padding
 def judged_by_modules(model):
     """Makes ``skim`` call the predictors' own modules, with their hooks, instead of what was made ready of them."""
 
-    def judges(predictors):
+    def predictors(predictors):
         return {
-            number: Judge(lambda view, module=module: keep_probabilities(module(view)), module.wants_attention)
+            number: PreparedPredictor(
+                lambda view, module=module: keep_probabilities(module(view)), module.wants_attention
+            )
             for number, module in predictors.items()
         }
 
-    model._judges.of = judges
+    model._prepared_predictors.of = predictors
     try:
         yield
     finally:
-        del model._judges.of
+        del model._prepared_predictors.of
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ RECIPE = Recipe.from_dict(
 # One of each adapter; of BERT's there are tests enough.
 KINDS = [family for family in FAMILIES if adapter_for(family) is not adapter_for("bert")]
 CHANCE = 0.5
-"""How often a block with the answer is judged likelier than one without, by a predictor that knows nothing."""
+"""How often a block with the answer is droppable likelier than one without, by a predictor that knows nothing."""
 LARGE_MARGIN, SMALL_MARGIN = 0.4, 0.1
 """How far above it the best and the worst predictor must be."""
 

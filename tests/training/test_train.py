@@ -300,7 +300,7 @@ def test_examples_without_an_answer_in_their_context_are_left_out(base, tmp_path
         training.train(base, lost, [], tmp_path / "lost", RECIPE, device="cpu")
 
 
-def test_calibration_finds_a_cheaper_point_within_the_wish_twice_the_same(trained):
+def test_calibration_finds_a_cheaper_point_within_the_target_twice_the_same(trained):
     output, _ = trained
     model = BlockSkimForQuestionAnswering.from_pretrained(output).eval()
     windows = make_windows(examples(80, 5), word_piece(), RECIPE.windows)
@@ -314,7 +314,7 @@ def test_calibration_finds_a_cheaper_point_within_the_wish_twice_the_same(traine
     assert figures["f1"] == pytest.approx(first.chosen.f1)
     assert figures["flops_speedup"] == pytest.approx(first.chosen.flops_speedup)
     lost = first.dense.f1 - first.chosen.f1
-    assert max(first.chosen.at_stake, lost) <= 1.0 or lost + first.chosen.error <= 1.0
+    assert max(first.chosen.f1_at_risk, lost) <= 1.0 or lost + first.chosen.error <= 1.0
     # Nothing that would do as well is cheaper.
     for point in first.front:
         if point.flops_speedup > first.chosen.flops_speedup:
@@ -337,7 +337,7 @@ def test_layers_that_save_less_than_asking_them_costs_are_not_asked(trained):
     assert asked == sorted(asked, reverse=True)
 
 
-def test_a_wish_that_no_point_satisfies_gives_the_nearest(trained):
+def test_a_target_that_no_point_satisfies_gives_the_nearest(trained):
     output, _ = trained
     model = BlockSkimForQuestionAnswering.from_pretrained(output).eval()
     windows = make_windows(examples(40, 5), word_piece(), RECIPE.windows)
@@ -350,11 +350,11 @@ def test_a_wish_that_no_point_satisfies_gives_the_nearest(trained):
 
 
 @pytest.mark.parametrize(
-    "wish", [{}, {"max_f1_drop": 1, "target_speedup": 2}, {"max_f1_drop": -1}, {"target_speedup": 0.5}]
+    "target", [{}, {"max_f1_drop": 1, "target_speedup": 2}, {"max_f1_drop": -1}, {"target_speedup": 0.5}]
 )
-def test_impossible_wishes_are_refused(trained, wish):
+def test_impossible_targets_are_refused(trained, target):
     output, _ = trained
     model = BlockSkimForQuestionAnswering.from_pretrained(output).eval()
     windows = make_windows(examples(4, 5), word_piece(), RECIPE.windows)
     with pytest.raises(ConfigError):
-        calibrate(model, windows, **wish)
+        calibrate(model, windows, **target)

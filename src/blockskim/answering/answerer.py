@@ -344,7 +344,7 @@ class QuestionAnswerer:
         parts: dict[int, tuple[WindowTrace, ...]] = {}
         batches = run_windows(self.model, windows, options.batch_size, options.thresholds)
         # What a batch computed is let go with its group, so that memory does not grow with the length of the texts.
-        for group in whole_examples(_told(batches, len(windows), progress), windows):
+        for group in whole_examples(_with_progress(batches, len(windows), progress), windows):
             reads |= _collect(group, windows, options)
             if trace:
                 parts |= trace_windows(group, windows)
@@ -377,7 +377,7 @@ class QuestionAnswerer:
         ]
 
 
-def _told(batches: Iterable[WindowBatch], total: int, progress: Progress | None) -> Iterator[WindowBatch]:
+def _with_progress(batches: Iterable[WindowBatch], total: int, progress: Progress | None) -> Iterator[WindowBatch]:
     """The batches; whoever wants to know is told how many windows are done of how many."""
     done = 0
     for batch in batches:

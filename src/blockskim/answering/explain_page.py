@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class TextBlock:
-    """A block that predictors judged, as characters of its text.
+    """A block that predictors droppable, as characters of its text.
 
     Attributes:
         start: first character.
         end: one past the last character.
-        probabilities: (layer, keep probability) of each layer that judged it, in their order.
+        probabilities: (layer, keep probability) of each layer that scored it, in their order.
         dropped_in: the layer that dropped it; None when it was read to the end.
     """
 
@@ -38,7 +38,7 @@ class Passage:
     Attributes:
         question: the question.
         text: the text.
-        blocks: its judged blocks; those of overlapping windows overlap.
+        blocks: its droppable blocks; those of overlapping windows overlap.
         answers: (first character, one past the last, score) of each answer, best first.
         layers: number of layers of the model.
         cost: a line on what was read and saved.

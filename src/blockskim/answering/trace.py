@@ -134,7 +134,7 @@ def _window_traces(
     trace = batch.output.trace
     assert trace is not None
     layout = trace.layout
-    judged, starts, lengths = layout.judged.cpu(), layout.starts.tolist(), layout.lengths.tolist()
+    droppable, starts, lengths = layout.droppable.cpu(), layout.starts.tolist(), layout.lengths.tolist()
     probabilities, kept = trace.probabilities.cpu(), trace.kept.cpu()
     costs = zip(trace.tokens.tolist(), trace.flops.tolist(), trace.dense_flops.tolist(), strict=True)
     for row, (window, cost) in enumerate(zip(batch.indices.tolist(), costs, strict=True)):
@@ -145,7 +145,7 @@ def _window_traces(
         last_layer = standing[0] if standing < best[example] else float("inf")
         likely, stayed = probabilities[:, row].tolist(), kept[:, row].tolist()
         blocks = []
-        for block in judged[row].nonzero().flatten().tolist():
+        for block in droppable[row].nonzero().flatten().tolist():
             begin = starts[row][block] + shift
             span = windows.character_span(example, begin, begin + lengths[row][block] - 1)
             said, dropped = [], None

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from blockskim.calibration.points import Point
-from blockskim.calibration.simulator import Stakes
+from blockskim.calibration.simulator import AnswerBlocks
 from blockskim.data.windows import WindowSet
-from blockskim.evaluation.block_scores import Judgements
+from blockskim.evaluation.block_scores import BlockScores
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 logger = logging.getLogger(__name__)
@@ -58,38 +58,42 @@ class CalibrationCache:
     folder: Path
     key: str
 
-    def recording(self) -> tuple[Point, Judgements, Stakes] | None:
+    def recording(self) -> tuple[Point, BlockScores, AnswerBlocks] | None:
         """What ``keep_recording`` wrote; None where there is nothing that can be read."""
         try:
             with np.load(self._recording, allow_pickle=False) as stored:
                 dense = _point(json.loads(str(stored["dense"])))
-                judgements = Judgements(
+                block_scores = BlockScores(
                     tuple(stored["layers"].tolist()),
                     *(stored[name] for name in ("probabilities", "relevant", "windows", "starts", "tokens")),
                 )
-                return dense, judgements, Stakes(stored["stake_blocks"], stored["stake_examples"], stored["stake_f1"])
+                return (
+                    dense,
+                    block_scores,
+                    AnswerBlocks(stored["answer_blocks"], stored["answer_examples"], stored["answer_f1"]),
+                )
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             logger.warning("%s can't be read (%s); recording again", self._recording, error)
             return None
 
-    def keep_recording(self, dense: Point, judgements: Judgements, stakes: Stakes) -> None:
+    def keep_recording(self, dense: Point, block_scores: BlockScores, answer_blocks: AnswerBlocks) -> None:
         """Write what ``record`` found."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".tmp", delete=False) as file:
             np.savez(
                 file,
                 dense=np.array(json.dumps(asdict(dense))),
-                layers=np.array(judgements.layers),
-                probabilities=judgements.probabilities,
-                relevant=judgements.relevant,
-                windows=judgements.windows,
-                starts=judgements.starts,
-                tokens=judgements.tokens,
-                stake_blocks=stakes.blocks,
-                stake_examples=stakes.examples,
-                stake_f1=stakes.f1,
+                layers=np.array(block_scores.layers),
+                probabilities=block_scores.probabilities,
+                relevant=block_scores.relevant,
+                windows=block_scores.windows,
+                starts=block_scores.starts,
+                tokens=block_scores.tokens,
+                answer_blocks=answer_blocks.blocks,
+                answer_examples=answer_blocks.examples,
+                answer_f1=answer_blocks.f1,
             )
         Path(file.name).replace(self._recording)
 

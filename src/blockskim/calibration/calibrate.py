@@ -2,11 +2,11 @@
 
 The model runs once with nothing dropped, and every keep probability is recorded, and which blocks its own answers
 begin and end in. On these records thresholds are simulated: starting from none, again and again the layer is skimmed a
-little harder where that saves the most arithmetic for the F1 at stake. *At stake* is the F1 of the dense model's
+little harder where that saves the most arithmetic for the F1 at risk. *At risk* is the F1 of the dense model's
 answers that lose a block they begin or end in. It depends on chance less than the difference of two measured F1 does,
 but is not all that is lost: answers also change because the text around them is gone, for worse and for better. The
 path of that search is a front of ever cheaper and riskier points; points on it are then confirmed by really skimming,
-and the cheapest one that satisfies the wish, both by what is at stake and by what was measured, is chosen.
+and the cheapest one that satisfies the target, both by what is at risk and by what was measured, is chosen.
 """
 
 import json
@@ -26,11 +26,11 @@ from blockskim.atomic import new_directory
 from blockskim.calibration.cache import CalibrationCache, calibration_key
 from blockskim.calibration.points import Point
 from blockskim.calibration.refine import load_optuna, refine
-from blockskim.calibration.simulator import OVERHEAD, Stakes, search, spread, with_softer
-from blockskim.calibration.targets import Wish, choose
+from blockskim.calibration.simulator import OVERHEAD, AnswerBlocks, add_conservative_points, search, spread
+from blockskim.calibration.targets import Target, choose
 from blockskim.data.windows import WindowSet, covering_tokens
 from blockskim.errors import ConfigError, ModelError
-from blockskim.evaluation.block_scores import Judgements, collect_judgements
+from blockskim.evaluation.block_scores import BlockScores, collect_block_scores
 from blockskim.evaluation.compare import compare_with_dense
 from blockskim.evaluation.evaluate import Evaluation, evaluate_windows, mean_scores, scores_by_source
 from blockskim.inference.runner import AnswerCollector, ExampleAnswers, WindowBatch, answer_texts, run_windows
@@ -43,15 +43,15 @@ logger = logging.getLogger(__name__)
 CALIBRATION_FILE = "calibration.json"
 
 REACH = 5.0
-"""Points are searched up to so many times the F1 that may be lost at stake."""
+"""Points are searched up to so many times the F1 that may be lost at risk."""
 
 FEWEST = 6
-"""Points that are confirmed for a wish, however many wishes there are."""
+"""Points that are confirmed for a target, however many targets there are."""
 
 CLOSING = 3
 """More of them, one after the other, between the fastest that loses little enough and the next one that doesn't."""
 
-Tell = Callable[[str, int], None]
+Progress = Callable[[str, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,12 @@ class Calibration:
     """The outcome of a calibration.
 
     Attributes:
-        chosen: the point that was chosen; if no point satisfies the wish, the nearest.
-        satisfied: whether it satisfies the wish.
+        chosen: the point that was chosen; if no point satisfies the target, the nearest.
+        satisfied: whether it satisfies the target.
         dense: the run with nothing dropped.
         front: every confirmed point, by rising speed-up.
         examples: number of examples it was calibrated on.
-        wish: what was wished for.
+        target: what was asked for.
     """
 
     chosen: Point
@@ -72,7 +72,7 @@ class Calibration:
     dense: Point
     front: tuple[Point, ...]
     examples: int
-    wish: Wish
+    target: Target
 
 
 def calibrate(
@@ -83,16 +83,16 @@ def calibrate(
     batch_size: int = 32,
     max_answer_length: int = 30,
     points: int = 12,
-    max_at_stake: float = 10.0,
+    max_f1_at_risk: float = 10.0,
     overhead: float = OVERHEAD,
-    progress: Tell | None = None,
+    progress: Progress | None = None,
     max_answers_lost: float | None = None,
     by: str = "flops",
     trials: int = 0,
     seed: int = 0,
     cache: Path | None = None,
 ) -> Calibration:
-    """Choose thresholds for a wish; the model's settings are left as they are.
+    """Choose thresholds for a target; the model's settings are left as they are.
 
     Args:
         model: in evaluation mode.
@@ -102,10 +102,10 @@ def calibrate(
         batch_size: as for ``calibrate_points``, like all that follow but these two.
         max_answer_length: see there.
         points: see there.
-        max_at_stake: see there.
+        max_f1_at_risk: see there.
         overhead: see there.
         progress: see there.
-        max_answers_lost: largest share of the examples whose dense answer may lose a block; beside another wish, or
+        max_answers_lost: largest share of the examples whose dense answer may lose a block; beside another target, or
             alone.
         by: what the speed-up is of, ``"flops"`` or ``"seconds"``.
         trials: see there.
@@ -113,50 +113,50 @@ def calibrate(
         cache: see there.
 
     Raises:
-        ConfigError: there is no wish, or it is impossible.
+        ConfigError: there is no target, or it is impossible.
     """
-    wish = Wish(max_f1_drop, target_speedup, max_answers_lost, by)
+    target = Target(max_f1_drop, target_speedup, max_answers_lost, by)
     found = calibrate_points(
         model,
         windows,
-        {"wish": wish},
+        {"target": target},
         batch_size,
         max_answer_length,
         points,
-        max_at_stake,
+        max_f1_at_risk,
         overhead,
         trials,
         seed,
         progress,
         cache,
     )
-    return found["wish"]
+    return found["target"]
 
 
 def calibrate_points(
     model: BlockSkimForQuestionAnswering,
     windows: WindowSet,
-    wishes: Mapping[str, Wish],
+    targets: Mapping[str, Target],
     batch_size: int = 32,
     max_answer_length: int = 30,
     points: int = 12,
-    max_at_stake: float = 10.0,
+    max_f1_at_risk: float = 10.0,
     overhead: float = OVERHEAD,
     trials: int = 0,
     seed: int = 0,
-    progress: Tell | None = None,
+    progress: Progress | None = None,
     cache: Path | None = None,
 ) -> dict[str, Calibration]:
-    """Choose an operating point for each wish; the model runs once to record, and once for each confirmed point.
+    """Choose an operating point for each target; the model runs once to record, and once for each confirmed point.
 
     Args:
         model: in evaluation mode; its settings are left as they are.
         windows: of examples that were neither trained on nor will be reported on.
-        wishes: by name of the operating point.
+        targets: by name of the operating point.
         batch_size: windows a batch.
         max_answer_length: most tokens in an answer.
-        points: how many points are confirmed by really skimming when there is one wish; of several, each gets fewer.
-        max_at_stake: points that put more F1 at stake are not considered.
+        points: how many points are confirmed by really skimming when there is one target; of several, each gets fewer.
+        max_f1_at_risk: points that put more F1 at risk are not considered.
         overhead: what asking the predictor of one layer costs beyond its arithmetic, as a share of a dense run. Layers
             that save less than that are not asked.
         trials: of Optuna, to refine what greedy search finds; 0 for none.
@@ -166,20 +166,20 @@ def calibrate_points(
             is repeated; None for none. Whoever named it removes it (``remove_cache``).
 
     Returns:
-        The outcome of each wish. All have the same dense run and the same front.
+        The outcome of each target. All have the same dense run and the same front.
 
     Raises:
-        ConfigError: there is no wish, a name is impossible, or trials are asked for without Optuna.
+        ConfigError: there is no target, a name is impossible, or trials are asked for without Optuna.
     """
-    if not wishes:
-        raise ConfigError("there is no wish; give at least one")
-    for name in wishes:
+    if not targets:
+        raise ConfigError("there is no target; give at least one")
+    for name in targets:
         check_point_name(name)
     if trials < 0:
         raise ConfigError(f"trials is {trials}; it must be at least 0")
     if trials:
         load_optuna()
-    _warn_of_few_examples(wishes, len(windows.examples))
+    _warn_of_few_examples(targets, len(windows.examples))
     kept = None
     if cache is not None:
         kept = CalibrationCache(cache, calibration_key(model, windows, batch_size, max_answer_length))
@@ -188,28 +188,30 @@ def calibrate_points(
         recorded = record(model, windows, batch_size, max_answer_length, progress)
         if kept is not None:
             kept.keep_recording(*recorded)
-    dense, judgements, stakes = recorded
-    confirm = _Confirmation(model, windows, stakes, batch_size, max_answer_length, kept, progress)
-    count = points if len(wishes) == 1 else max(FEWEST, 2 * points // (len(wishes) + 1))
-    for wish in wishes.values():
-        limit = max_at_stake if wish.max_f1_drop is None else min(max_at_stake, REACH * wish.max_f1_drop)
-        most_lost = 1.0 if wish.max_answers_lost is None else wish.max_answers_lost
-        path = search(judgements, stakes, model, windows, limit, overhead, most_lost)
+    dense, block_scores, answer_blocks = recorded
+    confirm = _Confirmation(model, windows, answer_blocks, batch_size, max_answer_length, kept, progress)
+    count = points if len(targets) == 1 else max(FEWEST, 2 * points // (len(targets) + 1))
+    for target in targets.values():
+        limit = max_f1_at_risk if target.max_f1_drop is None else min(max_f1_at_risk, REACH * target.max_f1_drop)
+        most_lost = 1.0 if target.max_answers_lost is None else target.max_answers_lost
+        path = search(block_scores, answer_blocks, model, windows, limit, overhead, most_lost)
         if trials:
-            path = refine(path, judgements, stakes, model, windows, limit, overhead, most_lost, trials, seed, progress)
-        path = with_softer(path, judgements, stakes, model, windows, overhead)
-        if wish.by == "seconds":
-            _bisect(path, confirm, wish.target_speedup or 1.0)
+            path = refine(
+                path, block_scores, answer_blocks, model, windows, limit, overhead, most_lost, trials, seed, progress
+            )
+        path = add_conservative_points(path, block_scores, answer_blocks, model, windows, overhead)
+        if target.by == "seconds":
+            _bisect(path, confirm, target.target_speedup or 1.0)
         else:
-            for point in spread(path, count, wish.target_speedup):
+            for point in spread(path, count, target.target_speedup):
                 confirm(point)
-            if wish.max_f1_drop is not None:
-                _close_in(path, confirm, wish, dense)
+            if target.max_f1_drop is not None:
+                _close_in(path, confirm, target, dense)
     front = tuple(sorted(confirm.points.values(), key=lambda point: point.flops_speedup))
     outcomes = {}
-    for name, wish in wishes.items():
-        chosen, satisfied = choose(wish, dense, front)
-        outcomes[name] = Calibration(chosen, satisfied, dense, front, len(windows.examples), wish)
+    for name, target in targets.items():
+        chosen, satisfied = choose(target, dense, front)
+        outcomes[name] = Calibration(chosen, satisfied, dense, front, len(windows.examples), target)
     return outcomes
 
 
@@ -219,21 +221,21 @@ def record(
     batch_size: int,
     max_answer_length: int,
     progress: Callable[[str, int], None] | None = None,
-) -> tuple[Point, Judgements, Stakes]:
+) -> tuple[Point, BlockScores, AnswerBlocks]:
     """Run a model with nothing dropped: its scores, what its predictors say, and the blocks of its answers."""
     collector = AnswerCollector(windows, max_answer_length)
     batches: list[WindowBatch] = []
     report = None if progress is None else lambda done: progress("recording", done)
-    for batch in run_windows(model, windows, batch_size, 0.0, judge_all=True, progress=report):
+    for batch in run_windows(model, windows, batch_size, 0.0, score_all_layers=True, progress=report):
         collector.add(batch)
         batches.append(batch)
     answers = collector.results()
     texts = answer_texts(windows, answers)
     scores = mean_scores(scores_by_source(windows.examples, answers))
-    judgements = collect_judgements(batches, windows)
-    none = (0.0,) * len(judgements.layers)
+    block_scores = collect_block_scores(batches, windows)
+    none = (0.0,) * len(block_scores.layers)
     dense = Point(none, 1.0, 0.0, scores["f1"], scores["exact_match"])
-    return dense, judgements, find_stakes(judgements, windows, answers, texts)
+    return dense, block_scores, find_answer_blocks(block_scores, windows, answers, texts)
 
 
 def save_calibrated(
@@ -264,7 +266,7 @@ def save_calibrated(
     if half:
         model = model.half()
     told = {
-        name: {key: asdict(point)[key] for key in ("wish", "chosen", "satisfied")} for name, point in points.items()
+        name: {key: asdict(point)[key] for key in ("target", "chosen", "satisfied")} for name, point in points.items()
     }
     values = asdict(result) | {"points": {**read_calibration(source).get("points", {}), **told}}
     with new_directory(output) as part:
@@ -294,15 +296,15 @@ def read_calibration(source: str | Path) -> dict[str, Any]:
     return values
 
 
-def find_stakes(
-    judgements: Judgements, windows: WindowSet, answers: Sequence[ExampleAnswers], texts: Mapping[str, str]
-) -> Stakes:
+def find_answer_blocks(
+    block_scores: BlockScores, windows: WindowSet, answers: Sequence[ExampleAnswers], texts: Mapping[str, str]
+) -> AnswerBlocks:
     """The blocks in which the best answers begin or end, and the F1 of these answers."""
     by_window: dict[int, NDArray[np.int64]] = {}
-    order = np.argsort(judgements.windows, kind="stable")
-    bounds = np.flatnonzero(np.diff(judgements.windows[order])) + 1
+    order = np.argsort(block_scores.windows, kind="stable")
+    bounds = np.flatnonzero(np.diff(block_scores.windows[order])) + 1
     for part in np.split(order, bounds):
-        by_window[int(judgements.windows[part[0]])] = part
+        by_window[int(block_scores.windows[part[0]])] = part
     blocks, examples = [], []
     for number, answer in enumerate(answers):
         if not answer.candidates or answer.candidates[0].window not in by_window:
@@ -312,11 +314,13 @@ def find_stakes(
         first = windows.context_start(best.window) - int(windows.windows[best.window, 1])
         offsets = windows.contexts.offsets_of(int(windows.context_of[number]))
         for token in set(covering_tokens(offsets, best.start, best.end)):
-            place = token + first - judgements.starts[own]
-            holding = own[(place >= 0) & (place < judgements.tokens[own])]
+            place = token + first - block_scores.starts[own]
+            holding = own[(place >= 0) & (place < block_scores.tokens[own])]
             blocks += holding.tolist()
             examples += [number] * len(holding)
-    return Stakes(np.array(blocks, dtype=np.int64), np.array(examples, dtype=np.int64), example_f1(windows, texts))
+    return AnswerBlocks(
+        np.array(blocks, dtype=np.int64), np.array(examples, dtype=np.int64), example_f1(windows, texts)
+    )
 
 
 def example_f1(windows: WindowSet, texts: Mapping[str, str]) -> NDArray[np.float64]:
@@ -329,19 +333,19 @@ def example_f1(windows: WindowSet, texts: Mapping[str, str]) -> NDArray[np.float
     )
 
 
-def _warn_of_few_examples(wishes: Mapping[str, Wish], examples: int) -> None:
-    """Warn of wishes that so few examples can't vouch for.
+def _warn_of_few_examples(targets: Mapping[str, Target], examples: int) -> None:
+    """Warn of targets that so few examples can't vouch for.
 
     Where none of n examples loses its answer, up to 3 / n of others may, at 95 % confidence (the rule of three).
     """
     unsure = 300 / examples
-    for wish in wishes.values():
-        if wish.max_f1_drop is not None and wish.max_f1_drop < unsure:
+    for target in targets.values():
+        if target.max_f1_drop is not None and target.max_f1_drop < unsure:
             logger.warning(
                 "%d examples can't vouch for a loss of at most %g F1: even where they lose nothing, others may lose "
                 "%.2g; calibrate on more",
                 examples,
-                wish.max_f1_drop,
+                target.max_f1_drop,
                 min(unsure, 100),
             )
             return
@@ -354,15 +358,15 @@ class _Confirmation:
         self,
         model: BlockSkimForQuestionAnswering,
         windows: WindowSet,
-        stakes: Stakes,
+        answer_blocks: AnswerBlocks,
         batch_size: int,
         max_answer_length: int,
         cache: CalibrationCache | None,
-        progress: Tell | None,
+        progress: Progress | None,
     ) -> None:
         self.model = model
         self.windows = windows
-        self.stakes = stakes
+        self.answer_blocks = answer_blocks
         self.batch_size = batch_size
         self.max_answer_length = max_answer_length
         self.cache = cache
@@ -379,7 +383,7 @@ class _Confirmation:
             if self.cache is not None:
                 self.cache.keep_points(self.known)
         # What the simulation says is of this run, should its settings be others than those of a killed one.
-        found = replace(found, at_stake=point.at_stake, answers_lost=point.answers_lost)
+        found = replace(found, f1_at_risk=point.f1_at_risk, answers_lost=point.answers_lost)
         self.points[point.thresholds] = found
         return found
 
@@ -390,7 +394,7 @@ class _Confirmation:
             self.batch_size,
             point.thresholds,
             self.max_answer_length,
-            progress=self._told(f"confirming point {len(self.points) + 1}"),
+            progress=self._with_progress(f"confirming point {len(self.points) + 1}"),
         )
         return self._confirmed(point, result)
 
@@ -401,18 +405,18 @@ class _Confirmation:
             self.batch_size,
             point.thresholds,
             self.max_answer_length,
-            progress=self._told(f"timing point {len(self.points) + 1}"),
+            progress=self._with_progress(f"timing point {len(self.points) + 1}"),
         )
         return replace(self._confirmed(point, comparison.skim), wall_speedup=comparison.wall_speedup)
 
-    def _told(self, task: str) -> Callable[[int], None] | None:
+    def _with_progress(self, task: str) -> Callable[[int], None] | None:
         progress = self.progress
         return None if progress is None else lambda done: progress(task, done)
 
     def _confirmed(self, point: Point, result: Evaluation) -> Point:
         """A point with what was measured."""
         cost = result.cost
-        lost = self.stakes.f1 - example_f1(self.windows, result.predictions)
+        lost = self.answer_blocks.f1 - example_f1(self.windows, result.predictions)
         return replace(
             point,
             flops_speedup=cost.dense_flops / cost.flops,
@@ -424,12 +428,12 @@ class _Confirmation:
         )
 
 
-def _close_in(path: Sequence[Point], confirm: _Confirmation, wish: Wish, dense: Point) -> None:
+def _close_in(path: Sequence[Point], confirm: _Confirmation, target: Target, dense: Point) -> None:
     """Confirm points of the path just beyond the fastest confirmed one that loses little enough."""
     skimming = [point for point in path if any(point.thresholds)]
     for _ in range(CLOSING):
         known = [number for number, point in enumerate(skimming) if point.thresholds in confirm.points]
-        chosen, _ = choose(wish, dense, [confirm.points[skimming[number].thresholds] for number in known])
+        chosen, _ = choose(target, dense, [confirm.points[skimming[number].thresholds] for number in known])
         low = max((number for number in known if skimming[number].thresholds == chosen.thresholds), default=-1)
         high = min((number for number in known if number > low), default=low)
         if high - low < 2:

@@ -10,7 +10,7 @@ class Point:
     Attributes:
         thresholds: one a layer with a predictor; 0 where the layer doesn't skim.
         flops_speedup: dense arithmetic over what is spent, on unpadded input; simulated, or measured when confirmed.
-        at_stake: F1 points of the dense model's answers that lose a block they begin or end in, in the simulation.
+        f1_at_risk: F1 points of the dense model's answers that lose a block they begin or end in, in the simulation.
         f1: when really skimming, in percent; None when not confirmed.
         exact_match: likewise.
         seconds: of the confirming run.
@@ -22,7 +22,7 @@ class Point:
 
     thresholds: tuple[float, ...]
     flops_speedup: float
-    at_stake: float
+    f1_at_risk: float
     f1: float | None = None
     exact_match: float | None = None
     seconds: float | None = None

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from blockskim.calibration.points import Point
-from blockskim.calibration.simulator import Simulated, Stakes, at_steps, simulator, threshold_grid
+from blockskim.calibration.simulator import AnswerBlocks, Simulated, at_steps, simulator, threshold_grid
 from blockskim.data.windows import WindowSet
 from blockskim.errors import ConfigError
-from blockskim.evaluation.block_scores import Judgements
+from blockskim.evaluation.block_scores import BlockScores
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 POPULATION = 50
@@ -26,29 +26,29 @@ def has_optuna() -> bool:
 
 def refine(
     path: Sequence[Point],
-    judgements: Judgements,
-    stakes: Stakes,
+    block_scores: BlockScores,
+    answer_blocks: AnswerBlocks,
     model: BlockSkimForQuestionAnswering,
     windows: WindowSet,
-    max_at_stake: float,
+    max_f1_at_risk: float,
     overhead: float,
     max_answers_lost: float,
     trials: int,
     seed: int,
     progress: Callable[[str, int], None] | None = None,
 ) -> list[Point]:
-    """Points that no other one beats in both speed-up and F1 at stake, among those of a path and of Optuna's trials.
+    """Points that no other one beats in both speed-up and F1 at risk, among those of a path and of Optuna's trials.
 
     NSGA-II starts from the path and changes which layers skim and at which of the steps of ``threshold_grid``. The same
     seed gives the same points.
 
     Args:
         path: from ``search``, with the same arguments.
-        judgements: as for ``search``.
-        stakes: likewise.
+        block_scores: as for ``search``.
+        answer_blocks: likewise.
         model: likewise.
         windows: likewise.
-        max_at_stake: likewise.
+        max_f1_at_risk: likewise.
         overhead: likewise.
         max_answers_lost: likewise.
         trials: how many thresholds to try besides those of the path.
@@ -62,13 +62,13 @@ def refine(
         ConfigError: Optuna is not installed.
     """
     optuna = load_optuna()
-    simulate = simulator(judgements, stakes, model, windows, overhead)
-    grid = threshold_grid(judgements, stakes)
+    simulate = simulator(block_scores, answer_blocks, model, windows, overhead)
+    grid = threshold_grid(block_scores, answer_blocks)
     tried: dict[tuple[float, ...], Simulated] = {}
 
     def objective(trial: Any) -> tuple[float, float]:
         steps = np.zeros(len(grid), dtype=np.int64)
-        for row, layer in enumerate(judgements.layers):
+        for row, layer in enumerate(block_scores.layers):
             # Both are asked for in every trial: NSGA-II wants the same parameters throughout.
             skims = trial.suggest_categorical(f"skims_{layer}", [False, True])
             step = trial.suggest_int(f"step_{layer}", 1, grid.shape[1] - 1)
@@ -77,7 +77,7 @@ def refine(
         then = tried[tuple(thresholds.tolist())] = simulate(thresholds)
         if progress is not None:
             progress(REFINING, 1)
-        return then.speedup, then.at_stake
+        return then.speedup, then.f1_at_risk
 
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -86,7 +86,7 @@ def refine(
         study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
         start = [path[int(place)] for place in np.linspace(0, len(path) - 1, min(len(path), POPULATION))]
         for point in start:
-            study.enqueue_trial(_parameters(point, judgements, grid))
+            study.enqueue_trial(_parameters(point, block_scores, grid))
         study.optimize(objective, n_trials=len(start) + trials)
     finally:
         optuna.logging.set_verbosity(verbosity)
@@ -94,26 +94,26 @@ def refine(
     known |= {
         thresholds: then
         for thresholds, then in tried.items()
-        if then.at_stake <= max_at_stake and then.answers_lost <= max_answers_lost
+        if then.f1_at_risk <= max_f1_at_risk and then.answers_lost <= max_answers_lost
     }
     return non_dominated(known)
 
 
 def non_dominated(points: dict[tuple[float, ...], Simulated]) -> list[Point]:
-    """Points of which no other one is as fast with less at stake, by rising speed-up."""
+    """Points of which no other one is as fast with less at risk, by rising speed-up."""
     front: list[Point] = []
     fastest = 0.0
-    for thresholds, then in sorted(points.items(), key=lambda item: (item[1].at_stake, -item[1].speedup, item[0])):
+    for thresholds, then in sorted(points.items(), key=lambda item: (item[1].f1_at_risk, -item[1].speedup, item[0])):
         if then.speedup > fastest:
             fastest = then.speedup
             front.append(then.point(np.array(thresholds)))
     return front
 
 
-def _parameters(point: Point, judgements: Judgements, grid: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, Any]:
+def _parameters(point: Point, block_scores: BlockScores, grid: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, Any]:
     """A point of the path as Optuna's parameters; its thresholds stand in the grid."""
     values: dict[str, Any] = {}
-    for row, layer in enumerate(judgements.layers):
+    for row, layer in enumerate(block_scores.layers):
         threshold = point.thresholds[row]
         values[f"skims_{layer}"] = threshold > 0
         values[f"step_{layer}"] = 1 + int(np.abs(grid[row, 1:] - threshold).argmin())

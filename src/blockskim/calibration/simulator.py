@@ -1,4 +1,4 @@
-"""Thresholds simulated on recorded judgements, and the greedy search for those that save most for what they risk.
+"""Thresholds simulated on recorded block_scores, and the greedy search for those that save most for what they risk.
 
 No model runs here: what thresholds drop is read from the keep probabilities of a run in which nothing was dropped.
 """
@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 
 from blockskim.calibration.points import Point
 from blockskim.data.windows import WindowSet
-from blockskim.evaluation.block_scores import Judgements
-from blockskim.method.predictors.predictor import JudgingCost, predictor_cost
+from blockskim.evaluation.block_scores import BlockScores
+from blockskim.method.predictors.predictor import PredictorCost, predictor_cost
 from blockskim.model.flops import LayerUse, dense_flops, skim_flops
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 LOSSES = (0.0, *np.geomspace(5e-4, 0.3, 60).tolist())
-"""Shares of the blocks at stake that a layer's threshold may drop: the steps of the search."""
+"""Shares of the blocks at risk that a layer's threshold may drop: the steps of the search."""
 
-SOFTER = (0.125, 0.25, 0.5)
+CONSERVATIVE = (0.125, 0.25, 0.5)
 """Shares of the first step's thresholds, which are points of the path, too: answers may change although none of their
-blocks is gone, and a wish for next to no loss has to be able to stay below a step that puts nothing at stake."""
+blocks is gone, and a target for next to no loss has to be able to stay below a step that puts nothing at risk."""
 
 OVERHEAD = 0.04
 """What asking the predictor of one layer, and taking out what it drops, costs beyond its arithmetic, as a share of a
@@ -31,12 +31,12 @@ two cores, 32 windows at a time (docs/performance.md). It is more at batch size 
 
 
 @dataclass(frozen=True, slots=True)
-class Stakes:
+class AnswerBlocks:
     """The blocks in which the dense model's answers begin or end, and what these answers are worth.
 
     Attributes:
-        blocks: indices of blocks. Shape: (stakes,)
-        examples: whose answer it is. Shape: (stakes,)
+        blocks: indices of blocks. Shape: (answer_blocks,)
+        examples: whose answer it is. Shape: (answer_blocks,)
         f1: official F1 of the dense model's answer to each example, in percent. Shape: (examples,)
     """
 
@@ -46,28 +46,28 @@ class Stakes:
 
 
 def search(
-    judgements: Judgements,
-    stakes: Stakes,
+    block_scores: BlockScores,
+    answer_blocks: AnswerBlocks,
     model: BlockSkimForQuestionAnswering,
     windows: WindowSet,
-    max_at_stake: float,
+    max_f1_at_risk: float,
     overhead: float = OVERHEAD,
     max_answers_lost: float = 1.0,
 ) -> list[Point]:
-    """The front of simulated points, from nothing dropped to what may be put at stake.
+    """The front of simulated points, from nothing dropped to what may be put at risk.
 
     Args:
-        judgements: what was recorded.
-        stakes: the blocks of the dense model's answers.
+        block_scores: what was recorded.
+        answer_blocks: the blocks of the dense model's answers.
         model: the model that was recorded.
         windows: of the same examples.
-        max_at_stake: most F1 at stake, in points.
+        max_f1_at_risk: most F1 at risk, in points.
         overhead: of asking a layer's predictor; see ``simulator``.
         max_answers_lost: largest share of the examples whose answer loses a block.
     """
-    simulate = simulator(judgements, stakes, model, windows, overhead)
-    grid = threshold_grid(judgements, stakes)
-    steps = np.zeros(len(judgements.layers), dtype=np.int64)
+    simulate = simulator(block_scores, answer_blocks, model, windows, overhead)
+    grid = threshold_grid(block_scores, answer_blocks)
+    steps = np.zeros(len(block_scores.layers), dtype=np.int64)
     now = simulate(at_steps(grid, steps))
     path = [now.point(at_steps(grid, steps))]
     while True:
@@ -78,12 +78,12 @@ def search(
                 trial = steps.copy()
                 trial[layer] = step
                 then = simulate(at_steps(grid, trial))
-                if then.at_stake > max_at_stake or then.answers_lost > max_answers_lost:
+                if then.f1_at_risk > max_f1_at_risk or then.answers_lost > max_answers_lost:
                     break
-                gain = float(np.log(then.speedup / now.speedup)) / max(then.at_stake - now.at_stake, 1e-6)
+                gain = float(np.log(then.speedup / now.speedup)) / max(then.f1_at_risk - now.f1_at_risk, 1e-6)
                 if best is None or gain > best[0]:
                     best = (gain, layer, step, then)
-                if then.at_stake > now.at_stake and then.speedup > now.speedup:
+                if then.f1_at_risk > now.f1_at_risk and then.speedup > now.speedup:
                     break
         if best is None or best[0] <= 0:
             return path
@@ -92,30 +92,30 @@ def search(
         path.append(now.point(at_steps(grid, steps)))
 
 
-def with_softer(
+def add_conservative_points(
     path: Sequence[Point],
-    judgements: Judgements,
-    stakes: Stakes,
+    block_scores: BlockScores,
+    answer_blocks: AnswerBlocks,
     model: BlockSkimForQuestionAnswering,
     windows: WindowSet,
     overhead: float = OVERHEAD,
 ) -> list[Point]:
-    """A front with points before its first step, which puts next to nothing at stake and drops a good deal.
+    """A front with points before its first step, which puts next to nothing at risk and drops a good deal.
 
     Args:
         path: from ``search``; nothing dropped comes first.
-        judgements: as for ``search``, like all that follow.
-        stakes: see there.
+        block_scores: as for ``search``, like all that follow.
+        answer_blocks: see there.
         model: see there.
         windows: see there.
         overhead: see there.
     """
     if len(path) < 2:
         return list(path)
-    simulate = simulator(judgements, stakes, model, windows, overhead)
+    simulate = simulator(block_scores, answer_blocks, model, windows, overhead)
     beginning, first, *others = path
     between: list[Point] = []
-    for share in SOFTER:
+    for share in CONSERVATIVE:
         thresholds = share * np.array(first.thresholds)
         point = simulate(thresholds).point(thresholds)
         if (between or [beginning])[-1].flops_speedup < point.flops_speedup < first.flops_speedup:
@@ -123,17 +123,17 @@ def with_softer(
     return [beginning, *between, first, *others]
 
 
-def threshold_grid(judgements: Judgements, stakes: Stakes) -> NDArray[np.float64]:
-    """Thresholds of each layer that drop a rising share of the blocks at stake; 0, for all kept, first.
+def threshold_grid(block_scores: BlockScores, answer_blocks: AnswerBlocks) -> NDArray[np.float64]:
+    """Thresholds of each layer that drop a rising share of the blocks at risk; 0, for all kept, first.
 
     Shape: (layers, steps)
     """
-    grid = np.zeros((len(judgements.layers), len(LOSSES) + 1))
-    for row, probabilities in zip(grid, judgements.probabilities, strict=True):
-        staked = np.sort(probabilities[stakes.blocks[stakes.f1[stakes.examples] > 0]])
-        if len(staked):
+    grid = np.zeros((len(block_scores.layers), len(LOSSES) + 1))
+    for row, probabilities in zip(grid, block_scores.probabilities, strict=True):
+        at_risk = np.sort(probabilities[answer_blocks.blocks[answer_blocks.f1[answer_blocks.examples] > 0]])
+        if len(at_risk):
             # Blocks at the threshold itself are kept, so the block of that rank stays.
-            row[1:] = staked[np.minimum((np.array(LOSSES) * len(staked)).astype(int), len(staked) - 1)]
+            row[1:] = at_risk[np.minimum((np.array(LOSSES) * len(at_risk)).astype(int), len(at_risk) - 1)]
     return grid
 
 
@@ -148,23 +148,23 @@ class Simulated(NamedTuple):
     Attributes:
         speedup: over the dense run, what asking predictors costs beyond their arithmetic included.
         flops_speedup: of the arithmetic alone.
-        at_stake: F1 points of the answers that lose a block.
+        f1_at_risk: F1 points of the answers that lose a block.
         answers_lost: share of the examples whose answer loses a block.
     """
 
     speedup: float
     flops_speedup: float
-    at_stake: float
+    f1_at_risk: float
     answers_lost: float
 
     def point(self, thresholds: NDArray[np.float64]) -> Point:
         """The point that these thresholds make. Shape: (layers,)."""
-        return Point(tuple(thresholds.tolist()), self.flops_speedup, self.at_stake, answers_lost=self.answers_lost)
+        return Point(tuple(thresholds.tolist()), self.flops_speedup, self.f1_at_risk, answers_lost=self.answers_lost)
 
 
 def simulator(
-    judgements: Judgements,
-    stakes: Stakes,
+    block_scores: BlockScores,
+    answer_blocks: AnswerBlocks,
     model: BlockSkimForQuestionAnswering,
     windows: WindowSet,
     overhead: float = OVERHEAD,
@@ -176,28 +176,28 @@ def simulator(
     cost = model.cost
     lengths = windows.lengths
     count = len(windows)
-    fixed = lengths - np.bincount(judgements.windows, judgements.tokens, count)
+    fixed = lengths - np.bincount(block_scores.windows, block_scores.tokens, count)
     questions = np.diff(windows.questions.bounds)[windows.windows[:, 0]]
-    judging = _judging_costs(model, judgements.layers, questions)
+    judging = _predictor_costs(model, block_scores.layers, questions)
     documents = windows.windows[:, 0]
     dense = float(dense_flops(cost, lengths).sum())
 
     def simulate(thresholds: NDArray[np.float64]) -> Simulated:
-        alive = np.ones(len(judgements.windows), dtype=bool)
+        alive = np.ones(len(block_scores.windows), dtype=bool)
         uses: dict[int, LayerUse] = {}
-        for index, layer in enumerate(judgements.layers):
+        for index, layer in enumerate(block_scores.layers):
             if thresholds[index] <= 0:
                 continue
-            asked = judging[index].of(np.bincount(judgements.windows, alive, count))
-            passing = alive & (judgements.probabilities[index] >= thresholds[index])
-            alive = _with_best(passing, alive, judgements.probabilities[index], documents[judgements.windows])
-            kept = np.bincount(judgements.windows, judgements.tokens * alive, count)
+            asked = judging[index].of(np.bincount(block_scores.windows, alive, count))
+            passing = alive & (block_scores.probabilities[index] >= thresholds[index])
+            alive = _with_best(passing, alive, block_scores.probabilities[index], documents[block_scores.windows])
+            kept = np.bincount(block_scores.windows, block_scores.tokens * alive, count)
             left = np.where(kept > 0, fixed + kept, np.where(lengths > fixed, 0.0, lengths))
             uses[layer] = LayerUse(left, asked)
-        losing = np.unique(stakes.examples[~alive[stakes.blocks]])
-        lost = float(stakes.f1[losing].sum()) / len(stakes.f1)
+        losing = np.unique(answer_blocks.examples[~alive[answer_blocks.blocks]])
+        lost = float(answer_blocks.f1[losing].sum()) / len(answer_blocks.f1)
         spent = float(skim_flops(cost, uses, lengths).sum())
-        share = len(losing) / len(stakes.f1)
+        share = len(losing) / len(answer_blocks.f1)
         return Simulated(dense / (spent + overhead * len(uses) * dense), dense / spent, lost, share)
 
     return simulate
@@ -216,9 +216,9 @@ def spread(path: Sequence[Point], count: int, target_speedup: float | None) -> l
     return [skimming[index] for index in chosen]
 
 
-def _judging_costs(
+def _predictor_costs(
     model: BlockSkimForQuestionAnswering, layers: Sequence[int], questions: NDArray[np.int64]
-) -> list[JudgingCost]:
+) -> list[PredictorCost]:
     """What judging costs in each layer; its parts are arrays of Shape: (windows,)."""
     parts = model.adapter.layers(model.encoder)
     costs = []
@@ -226,7 +226,7 @@ def _judging_costs(
         widths = model.adapter.widths(parts[layer - 1])
         by_length = {size: predictor_cost(model.skim_config, widths, size) for size in set(questions.tolist())}
         block, sample = np.array([by_length[size] for size in questions.tolist()]).T
-        costs.append(JudgingCost(block, sample))
+        costs.append(PredictorCost(block, sample))
     return costs
 
 

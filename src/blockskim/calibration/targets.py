@@ -11,7 +11,7 @@ MEASURES = ("flops", "seconds")
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Target:
     """How much may be lost, or how much is to be saved.
 
     Attributes:
@@ -23,7 +23,7 @@ class Wish:
         by: what the speed-up is of: ``"flops"``, the arithmetic, or ``"seconds"``, timed in turns with the dense run.
 
     Raises:
-        ConfigError: nothing is wished for, or something impossible.
+        ConfigError: nothing is asked for, or something impossible.
     """
 
     max_f1_drop: float | None = None
@@ -50,7 +50,7 @@ class Wish:
             raise ConfigError("seconds are the measure of a speed-up to reach; give one")
 
     def __str__(self) -> str:
-        """The wish in words."""
+        """The target in words."""
         parts = []
         if self.max_f1_drop is not None:
             parts.append(f"at most {self.max_f1_drop:g} F1 lost")
@@ -61,13 +61,13 @@ class Wish:
         return ", ".join(parts)
 
 
-def parse_wish(text: str, max_answers_lost: float | None = None, by: str = "flops") -> Wish:
-    """Read a wish: ``0.5`` for the most F1 points to lose, ``2x`` for the speed-up to reach.
+def parse_target(text: str, max_answers_lost: float | None = None, by: str = "flops") -> Target:
+    """Read a target: ``0.5`` for the most F1 points to lose, ``2x`` for the speed-up to reach.
 
     Args:
-        text: the wish.
+        text: the target.
         max_answers_lost: of it.
-        by: what a speed-up is of; a wish for F1 has no use for it.
+        by: what a speed-up is of; a target for F1 has no use for it.
 
     Raises:
         ConfigError: the text is neither, or the number is impossible.
@@ -78,54 +78,56 @@ def parse_wish(text: str, max_answers_lost: float | None = None, by: str = "flop
     except ValueError:
         value = math.nan
     if math.isnan(value):
-        raise ConfigError(f"{text!r} is no wish; it must be the most F1 points to lose (0.5) or a speed-up (2x)")
+        raise ConfigError(f"{text!r} is no target; it must be the most F1 points to lose (0.5) or a speed-up (2x)")
     if number == text.strip():
-        return Wish(max_f1_drop=value, max_answers_lost=max_answers_lost)
-    return Wish(target_speedup=value, max_answers_lost=max_answers_lost, by=by)
+        return Target(max_f1_drop=value, max_answers_lost=max_answers_lost)
+    return Target(target_speedup=value, max_answers_lost=max_answers_lost, by=by)
 
 
-def choose(wish: Wish, dense: Point, front: Sequence[Point]) -> tuple[Point, bool]:
-    """The point for a wish, and whether it satisfies the wish; if none does, it is the nearest.
+def choose(target: Target, dense: Point, front: Sequence[Point]) -> tuple[Point, bool]:
+    """The point for a target, and whether it satisfies the target; if none does, it is the nearest.
 
     Args:
-        wish: what is wanted.
+        target: what is wanted.
         dense: the run with nothing dropped.
         front: confirmed points.
     """
     bounded = [
-        point for point in front if wish.max_answers_lost is None or point.answers_lost <= wish.max_answers_lost + 1e-9
+        point
+        for point in front
+        if target.max_answers_lost is None or point.answers_lost <= target.max_answers_lost + 1e-9
     ]
-    if wish.target_speedup is None:
-        return max([dense, *_losing_little_enough(bounded, dense, wish)], key=lambda point: point.flops_speedup), True
-    fast_enough = [point for point in bounded if _speed(point, wish) >= wish.target_speedup]
+    if target.target_speedup is None:
+        return max([dense, *_losing_little_enough(bounded, dense, target)], key=lambda point: point.flops_speedup), True
+    fast_enough = [point for point in bounded if _speed(point, target) >= target.target_speedup]
     if fast_enough:
         return max(fast_enough, key=lambda point: (point.f1, point.flops_speedup)), True
-    if wish.target_speedup <= 1:
+    if target.target_speedup <= 1:
         return dense, True
-    return max([dense, *bounded], key=lambda point: _speed(point, wish)), False
+    return max([dense, *bounded], key=lambda point: _speed(point, target)), False
 
 
-def _losing_little_enough(front: Sequence[Point], dense: Point, wish: Wish) -> list[Point]:
-    """Points that lose no more F1 than is wished for, both by what is at stake and by what was measured.
+def _losing_little_enough(front: Sequence[Point], dense: Point, target: Target) -> list[Point]:
+    """Points that lose no more F1 than is asked for, both by what is at risk and by what was measured.
 
     More that is dropped can't lose less: where a faster point was measured to lose less than a slower one that was
     luck, so it counts as losing as much. On some thousands of examples the error of what is measured is as large as a
-    wish, and the luckiest of many points would be taken otherwise.
+    target, and the luckiest of many points would be taken otherwise.
     """
-    if wish.max_f1_drop is None:
+    if target.max_f1_drop is None:
         return list(front)
     assert dense.f1 is not None
     fitting, lost = [], 0.0
     for point in sorted(front, key=lambda point: point.flops_speedup):
         assert point.f1 is not None
         lost = max(lost, dense.f1 - point.f1)
-        if max(lost, point.at_stake) <= wish.max_f1_drop + 1e-9:
+        if max(lost, point.f1_at_risk) <= target.max_f1_drop + 1e-9:
             fitting.append(point)
     return fitting
 
 
-def _speed(point: Point, wish: Wish) -> float:
-    """Speed-up by the wish's measure; points that were not timed have none by the clock."""
-    if wish.by == "flops":
+def _speed(point: Point, target: Target) -> float:
+    """Speed-up by the target's measure; points that were not timed have none by the clock."""
+    if target.by == "flops":
         return point.flops_speedup
     return 0.0 if point.wall_speedup is None else point.wall_speedup

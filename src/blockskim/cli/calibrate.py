@@ -1,4 +1,4 @@
-"""``blockskim calibrate``: thresholds for one wish or several, written into a copy of the model."""
+"""``blockskim calibrate``: thresholds for one target or several, written into a copy of the model."""
 
 from collections import Counter
 from dataclasses import asdict
@@ -25,7 +25,7 @@ OWN = "default"
 
 if TYPE_CHECKING:
     from blockskim.calibration.calibrate import Calibration
-    from blockskim.calibration.targets import Wish
+    from blockskim.calibration.targets import Target
 
 
 def calibrate(
@@ -61,7 +61,7 @@ def calibrate(
             "--point",
             metavar="NAME=X|NAME=Yx|NAME",
             help="Write an operating point: exact=0.1 loses at most 0.1 F1, fast=2x is 2 times as fast; may be "
-            "repeated. NAME alone names the wish of the other options.",
+            "repeated. NAME alone names the target of the other options.",
         ),
     ] = None,
     default: Annotated[
@@ -107,31 +107,31 @@ def calibrate(
     """Choose the thresholds that save most for what may be lost.
 
     What was recorded is kept in OUTPUT.partial until the copy is written, so that a run that was killed goes on. Exits
-    with 1 when no point satisfies a wish; the nearest is written all the same.
+    with 1 when no point satisfies a target; the nearest is written all the same.
     """
     options.set_up(quiet)
     named = _named(point or [])
-    bare = [name for name, wish in named.items() if wish is None]
+    bare = [name for name, target in named.items() if target is None]
     if max_f1_drop is not None and target_speedup is not None:
         raise typer.BadParameter("give either --max-f1-drop or --target-speedup")
     if named and not bare and not (max_f1_drop is None and target_speedup is None):
         raise typer.BadParameter("--max-f1-drop and --target-speedup go with --point NAME, not with --point NAME=X")
     if bare and len(named) > 1:
-        raise typer.BadParameter(f"--point {bare[0]} has no wish; of several points each needs one: {bare[0]}=0.5")
+        raise typer.BadParameter(f"--point {bare[0]} has no target; of several points each needs one: {bare[0]}=0.5")
     if default is not None and default not in named:
         raise typer.BadParameter(f"{default!r} is not among the points given by --point", param_hint="--default")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise typer.BadParameter(f"{output} exists already; name a new directory", param_hint="--output")
 
-    from blockskim.calibration.targets import Wish, parse_wish
+    from blockskim.calibration.targets import Target, parse_target
 
     if named and not bare:
-        wishes = {name: parse_wish(text or "", max_answers_lost, by.value) for name, text in named.items()}
+        targets = {name: parse_target(text or "", max_answers_lost, by.value) for name, text in named.items()}
     else:
         if max_f1_drop is None and target_speedup is None and max_answers_lost is None:
             raise typer.BadParameter("give --max-f1-drop, --target-speedup, --max-answers-lost or --point NAME=X")
-        wishes = {(bare or [OWN])[0]: Wish(max_f1_drop, target_speedup, max_answers_lost, by.value)}
-    if by is Measure.SECONDS and not any(wish.by == by for wish in wishes.values()):
+        targets = {(bare or [OWN])[0]: Target(max_f1_drop, target_speedup, max_answers_lost, by.value)}
+    if by is Measure.SECONDS and not any(target.by == by for target in targets.values()):
         raise typer.BadParameter("--by seconds needs a speed-up to reach: --target-speedup X or --point NAME=Yx")
     examples = read_data([*data, *(more or [])], format, hold_out, limit, skip_bad)
 
@@ -167,7 +167,7 @@ def calibrate(
         found = calibrate_points(
             loaded.model,
             windows,
-            wishes,
+            targets,
             batch_size,
             max_answer_len,
             overhead=overhead,
@@ -185,32 +185,32 @@ def calibrate(
         print_json(asdict(own) | ({"points": told} if named else {}))
     else:
         _show(found, own, loaded.model.skim_layers, output)
-    _complain(found, wishes)
+    _complain(found, targets)
 
 
-TOLD = ("wish", "chosen", "satisfied")
+TOLD = ("target", "chosen", "satisfied")
 """What is told of each operating point; the rest is the same for all."""
 
 
 def _named(texts: list[str]) -> dict[str, str | None]:
-    """Names of operating points and what is wished of each; None where only the name is given."""
+    """Names of operating points and what is asked of each; None where only the name is given."""
     from blockskim.method.config import check_point_name
 
     named: dict[str, str | None] = {}
     for text in texts:
-        name, equals, wish = text.partition("=")
+        name, equals, target = text.partition("=")
         if check_point_name(name) in named:
             raise typer.BadParameter(f"the point {name!r} is given twice", param_hint="--point")
-        named[name] = wish if equals else None
+        named[name] = target if equals else None
     return named
 
 
-def _complain(found: "dict[str, Calibration]", wishes: "dict[str, Wish]") -> None:
-    """Say which wishes no point satisfies, and leave with 1 if there are any."""
+def _complain(found: "dict[str, Calibration]", targets: "dict[str, Target]") -> None:
+    """Say which targets no point satisfies, and leave with 1 if there are any."""
     unmet = [name for name, result in found.items() if not result.satisfied]
     for name in unmet:
         of = "" if name == OWN else f" of {name}"
-        typer.echo(f"warning: no point satisfies the wish{of} ({wishes[name]}); the nearest was written", err=True)
+        typer.echo(f"warning: no point satisfies the target{of} ({targets[name]}); the nearest was written", err=True)
     if unmet:
         raise typer.Exit(1)
 

@@ -127,7 +127,7 @@ def _show(values: dict[str, Any], max_length: int) -> None:
     out.print(table)
     if values["predictor"]:
         table = Table(box=None, pad_edge=False)
-        for name in ("layer", "kept of all", "kept of judged", "precision", "recall"):
+        for name in ("layer", "kept of all", "kept of droppable", "precision", "recall"):
             table.add_column(name, justify="right")
         for row in values["predictor"]:
             kept = values["kept_by_layer"][row["layer"] - 1]

@@ -21,7 +21,7 @@ from pathlib import Path
 from blockskim.data.examples import Answer, Example
 from blockskim.data.files import check_file
 from blockskim.data.json_stream import stream
-from blockskim.data.records import Tally, checked, new_id, note_example, report, required
+from blockskim.data.records import ReadReport, checked, new_id, note_example, report, required
 from blockskim.errors import DataError
 
 YES_NO_PREFIX = "yes no"
@@ -80,28 +80,28 @@ def read_hotpotqa_pseudo(path: Path | str, skip_bad: bool = False) -> Iterator[E
 
 
 def _read(
-    path: Path | str, skip_bad: bool, make: Callable[[dict[str, object], str, str, Tally], Example]
+    path: Path | str, skip_bad: bool, make: Callable[[dict[str, object], str, str, ReadReport], Example]
 ) -> Iterator[Example]:
     """Reads records one at a time and makes an example of each, given its id and what error messages start with."""
     path = check_file(path)
-    tally = Tally(skip_bad)
-    with tally.forgiving():
+    read = ReadReport(skip_bad)
+    with read.forgiving():
         for number, part in enumerate(stream(path), 1):
             if not part.is_item and part.value != []:
                 raise DataError(f"{path}: is not a HotpotQA file: a list of records is needed")
-            with tally.forgiving():
+            with read.forgiving():
                 if part.is_item:
                     record = checked(part.value, dict, f"{path}: line {part.line}, record {number}")
-                    name, where = _identity(record, f"{path}: line {part.line}, record {number}", number, tally)
-                    yield make(record, name, where, tally)
-    report(path, tally)
+                    name, where = _identity(record, f"{path}: line {part.line}, record {number}", number, read)
+                    yield make(record, name, where, read)
+    report(path, read)
 
 
-def _native_example(record: dict[str, object], name: str, where: str, tally: Tally) -> Example:
+def _native_example(record: dict[str, object], name: str, where: str, read: ReadReport) -> Example:
     layout = _lay_out(_paragraphs(record, where))
     facts = _facts(record, where)
     spans = {(title, index): span for span, title, index in reversed(layout.sentences)}
-    tally.outside += sum(fact not in spans for fact in facts)
+    read.outside += sum(fact not in spans for fact in facts)
     wanted = set(facts)
     evidence = tuple(span for span, title, index in layout.sentences if (title, index) in wanted and span[0] < span[1])
     metadata: tuple[tuple[str, object], ...] = (
@@ -110,10 +110,10 @@ def _native_example(record: dict[str, object], name: str, where: str, tally: Tal
         ("supporting_facts", facts),
         ("sentences", layout.sentences),
     )
-    return _example(record, name, layout.context, evidence, metadata, where, tally)
+    return _example(record, name, layout.context, evidence, metadata, where, read)
 
 
-def _pseudo_example(record: dict[str, object], name: str, where: str, tally: Tally) -> Example:
+def _pseudo_example(record: dict[str, object], name: str, where: str, read: ReadReport) -> Example:
     texts: list[str] = []
     supporting: set[int] = set()
     for index, item in enumerate(_some(record, "paragraphs", where)):
@@ -127,13 +127,13 @@ def _pseudo_example(record: dict[str, object], name: str, where: str, tally: Tal
         span for index, (span, _, _) in enumerate(layout.sentences) if index in supporting and span[0] < span[1]
     )
     metadata = (("format", "hotpotqa-pseudo"), *_kind(record, where))
-    return _example(record, name, layout.context, evidence, metadata, where, tally)
+    return _example(record, name, layout.context, evidence, metadata, where, read)
 
 
-def _identity(record: dict[str, object], where: str, number: int, tally: Tally) -> tuple[str, str]:
+def _identity(record: dict[str, object], where: str, number: int, read: ReadReport) -> tuple[str, str]:
     # Collections made from several releases have records whose id is null.
     name = f"record-{number}" if record.get("_id") is None else required(record, "_id", str, where)
-    new_id(name, tally, where)
+    new_id(name, read, where)
     return name, f"{where} ({name!r})"
 
 
@@ -204,7 +204,7 @@ def _example(
     evidence: tuple[tuple[int, int], ...],
     metadata: tuple[tuple[str, object], ...],
     where: str,
-    tally: Tally,
+    read: ReadReport,
 ) -> Example:
     reference = required(record, "answer", str, where)
     answers = _answers(context, reference.strip(), evidence)
@@ -217,7 +217,7 @@ def _example(
         evidence=evidence,
         metadata=metadata,
     )
-    note_example(example, tally)
+    note_example(example, read)
     return example
 
 

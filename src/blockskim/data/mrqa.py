@@ -9,7 +9,16 @@ from pathlib import Path
 
 from blockskim.data.examples import Answer, Example
 from blockskim.data.files import check_file, open_text, parse_json
-from blockskim.data.records import Tally, checked, context_text, new_id, note_example, place_answer, report, required
+from blockskim.data.records import (
+    ReadReport,
+    checked,
+    context_text,
+    new_id,
+    note_example,
+    place_answer,
+    report,
+    required,
+)
 from blockskim.errors import DataError
 
 
@@ -33,37 +42,37 @@ def read_mrqa(path: Path | str, skip_bad: bool = False) -> Iterator[Example]:
         DataError: the file is not MRQA JSON lines; the message names the file, the line and what would be right.
     """
     path = check_file(path)
-    tally = Tally(skip_bad)
+    read = ReadReport(skip_bad)
     metadata: tuple[tuple[str, object], ...] = (("format", "mrqa"), ("dataset", ""))
-    with tally.forgiving(), open_text(path) as lines:
+    with read.forgiving(), open_text(path) as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
-            with tally.forgiving():
+            with read.forgiving():
                 record = checked(parse_json(line.rstrip(), str(path), line=number), dict, f"{path}: line {number}")
                 if number == 1 and "header" in record:
                     header = required(record, "header", dict, f"{path}: line 1")
                     metadata = (("format", "mrqa"), ("dataset", str(header.get("dataset", ""))))
                     continue
-                yield from _line_examples(record, path, number, metadata, tally)
-    report(path, tally)
+                yield from _line_examples(record, path, number, metadata, read)
+    report(path, read)
 
 
 def _line_examples(
-    record: dict[str, object], path: Path, number: int, metadata: tuple[tuple[str, object], ...], tally: Tally
+    record: dict[str, object], path: Path, number: int, metadata: tuple[tuple[str, object], ...], read: ReadReport
 ) -> Iterator[Example]:
     here = f"{path}: line {number}"
     context = context_text(required(record, "context", str, here), here)
     name_of_context = record.get("id")
     title = name_of_context if isinstance(name_of_context, str) else ""
     for item in required(record, "qas", list, here):
-        with tally.forgiving():
+        with read.forgiving():
             question = checked(item, dict, f"{here}: each of 'qas'")
-            name = new_id(required(question, "qid", str, here), tally, here)
+            name = new_id(required(question, "qid", str, here), read, here)
             where = f"{here}, question {name!r}"
             texts = required(question, "answers", list, where)
             references = tuple(checked(text, str, f"{where}: each of 'answers'") for text in texts)
-            answers = tuple(_spans(question, context, where, tally))
+            answers = tuple(_spans(question, context, where, read))
             if answers and not references:
                 # Without this the question would count as unanswerable, which MRQA doesn't know.
                 references = tuple(dict.fromkeys(answer.text for answer in answers))
@@ -76,11 +85,11 @@ def _line_examples(
                 title=title,
                 metadata=metadata,
             )
-            note_example(example, tally)
+            note_example(example, read)
             yield example
 
 
-def _spans(question: dict[str, object], context: str, where: str, tally: Tally) -> Iterator[Answer]:
+def _spans(question: dict[str, object], context: str, where: str, read: ReadReport) -> Iterator[Answer]:
     for item in required(question, "detected_answers", list, where):
         detected = checked(item, dict, f"{where}: each of 'detected_answers'")
         text = required(detected, "text", str, f"{where}: a detected answer")
@@ -91,7 +100,7 @@ def _spans(question: dict[str, object], context: str, where: str, tally: Tally) 
             if found != text and found.casefold().split() == text.casefold().split() != []:
                 yield Answer(found, start)
                 continue
-            placed = place_answer(context, text, start, tally)
+            placed = place_answer(context, text, start, read)
             if placed is not None:
                 yield placed
 

@@ -29,7 +29,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(slots=True)
-class Tally:
+class ReadReport:
     """What a reader met in one file and reports once, when it has read the file.
 
     Attributes:
@@ -118,79 +118,79 @@ def context_text(text: str, where: str) -> str:
     return text
 
 
-def new_id(name: str, tally: Tally, where: str) -> str:
+def new_id(name: str, read: ReadReport, where: str) -> str:
     """Notes a question id and returns it.
 
     Args:
         name: the id.
-        tally: knows the ids of the file so far.
+        read: knows the ids of the file so far.
         where: file and record for the message.
 
     Raises:
         DataError: the file has the id twice. Predictions are looked up by id, so one of the two would be lost.
     """
-    if name in tally.ids:
+    if name in read.ids:
         raise DataError(f"{where}: question id {name!r} occurs twice; ids must be unique in a file")
-    tally.ids.add(name)
+    read.ids.add(name)
     return name
 
 
-def place_answer(context: str, text: str, start: int, tally: Tally) -> Answer | None:
+def place_answer(context: str, text: str, start: int, read: ReadReport) -> Answer | None:
     """Returns the answer at its offset, or where its text occurs if that is one place, else None.
 
     Args:
         context: the context.
         text: text of the answer.
         start: offset that the file gives.
-        tally: counts the repaired and the skipped ones.
+        read: counts the repaired and the skipped ones.
     """
     if text and start >= 0 and context.startswith(text, start):
         return Answer(text, start)
     first = context.find(text) if text else -1
     # Searching on from the next character finds overlapping occurrences, too: "ana" is twice in "banana".
     if first >= 0 and context.find(text, first + 1) < 0:
-        tally.repaired += 1
+        read.repaired += 1
         return Answer(text, first)
-    tally.skipped += 1
+    read.skipped += 1
     return None
 
 
-def note_example(example: Example, tally: Tally) -> None:
+def note_example(example: Example, read: ReadReport) -> None:
     """Counts an example that was read, and whether it has references but no span.
 
     Args:
         example: what a reader made of a record.
-        tally: counts it.
+        read: counts it.
     """
-    tally.examples += 1
+    read.examples += 1
     if example.references and not example.answers:
-        tally.spanless += 1
+        read.spanless += 1
 
 
-def report(path: Path, tally: Tally) -> None:
+def report(path: Path, read: ReadReport) -> None:
     """Ends the reading of a file: warns once about what was repaired and left out.
 
     Args:
         path: the file that was read.
-        tally: what was met in it.
+        read: what was met in it.
 
     Raises:
         DataError: the file held no question.
     """
-    if not tally.examples:
-        more = f"; {tally.bad} wrong {_plural('record', tally.bad)} left out, first: {tally.first_bad}"
-        raise DataError(f"{path}: holds no questions{more if tally.bad else ''}")
+    if not read.examples:
+        more = f"; {read.bad} wrong {_plural('record', read.bad)} left out, first: {read.first_bad}"
+        raise DataError(f"{path}: holds no questions{more if read.bad else ''}")
     parts = []
-    if tally.bad:
-        parts.append(f"{tally.bad} wrong {_plural('record', tally.bad)} left out, first: {tally.first_bad}")
-    if tally.repaired or tally.skipped:
-        counts = f"{tally.repaired} {_plural('answer', tally.repaired)} repaired, {tally.skipped} skipped"
+    if read.bad:
+        parts.append(f"{read.bad} wrong {_plural('record', read.bad)} left out, first: {read.first_bad}")
+    if read.repaired or read.skipped:
+        counts = f"{read.repaired} {_plural('answer', read.repaired)} repaired, {read.skipped} skipped"
         parts.append(f"{counts} (offset does not match the text)")
-    if tally.spanless:
-        questions = _plural("question", tally.spanless)
-        parts.append(f"{tally.spanless} {questions} left without an answer span (usable for scores, not for training)")
-    if tally.outside:
-        parts.append(f"{tally.outside} {_plural('supporting fact', tally.outside)} outside of the context")
+    if read.spanless:
+        questions = _plural("question", read.spanless)
+        parts.append(f"{read.spanless} {questions} left without an answer span (usable for scores, not for training)")
+    if read.outside:
+        parts.append(f"{read.outside} {_plural('supporting fact', read.outside)} outside of the context")
     if parts:
         logger.warning("%s: %s", path.name, "; ".join(parts))
 

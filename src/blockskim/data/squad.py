@@ -10,7 +10,16 @@ from pathlib import Path
 from blockskim.data.examples import Answer, Example
 from blockskim.data.files import check_file
 from blockskim.data.json_stream import stream
-from blockskim.data.records import Tally, checked, context_text, new_id, note_example, place_answer, report, required
+from blockskim.data.records import (
+    ReadReport,
+    checked,
+    context_text,
+    new_id,
+    note_example,
+    place_answer,
+    report,
+    required,
+)
 from blockskim.errors import DataError
 
 
@@ -35,9 +44,9 @@ def read_squad(path: Path | str, skip_bad: bool = False) -> Iterator[Example]:
         DataError: the file is not SQuAD JSON; the message names the file, the record and what would be right.
     """
     path = check_file(path)
-    tally = Tally(skip_bad)
+    read = ReadReport(skip_bad)
     version, number, found = "1.1", 0, False
-    with tally.forgiving():
+    with read.forgiving():
         for part in stream(path, "data"):
             if part.key == "version" and str(part.value).lower().removeprefix("v").startswith("2"):
                 version = "2.0"
@@ -47,22 +56,22 @@ def read_squad(path: Path | str, skip_bad: bool = False) -> Iterator[Example]:
             if part.is_item:
                 number += 1
                 here = f"{path}: line {part.line}, article {number}"
-                with tally.forgiving():
-                    yield from _article_examples(part.value, here, version, tally)
+                with read.forgiving():
+                    yield from _article_examples(part.value, here, version, read)
         if not found:
             raise DataError(f"{path}: is not a SQuAD file: an object with a list 'data' of articles is needed")
-    report(path, tally)
+    report(path, read)
 
 
-def _article_examples(value: object, here: str, version: str, tally: Tally) -> Iterator[Example]:
+def _article_examples(value: object, here: str, version: str, read: ReadReport) -> Iterator[Example]:
     article = checked(value, dict, here)
     title = required(article, "title", str, here) if "title" in article else ""
     here = f"{here} ({title!r})" if title else here
     metadata = (("format", "squad"), ("version", "2.0" if _has_unanswerable(article) else version))
     for index, entry in enumerate(required(article, "paragraphs", list, here), 1):
-        with tally.forgiving():
+        with read.forgiving():
             paragraph = checked(entry, dict, f"{here}, paragraph {index}")
-            yield from _paragraph_examples(paragraph, title, f"{here}, paragraph {index}", metadata, tally)
+            yield from _paragraph_examples(paragraph, title, f"{here}, paragraph {index}", metadata, read)
 
 
 def _paragraph_examples(
@@ -70,15 +79,15 @@ def _paragraph_examples(
     title: str,
     here: str,
     metadata: tuple[tuple[str, object], ...],
-    tally: Tally,
+    read: ReadReport,
 ) -> Iterator[Example]:
     context = context_text(required(paragraph, "context", str, here), here)
     for item in required(paragraph, "qas", list, here):
-        with tally.forgiving():
+        with read.forgiving():
             question = checked(item, dict, f"{here}: each of 'qas'")
-            name = new_id(required(question, "id", str, here), tally, here)
+            name = new_id(required(question, "id", str, here), read, here)
             where = f"{here}, question {name!r}"
-            references, answers = _answers(question, context, where, tally)
+            references, answers = _answers(question, context, where, read)
             example = Example(
                 id=name,
                 question=required(question, "question", str, where),
@@ -88,12 +97,12 @@ def _paragraph_examples(
                 title=title,
                 metadata=metadata,
             )
-            note_example(example, tally)
+            note_example(example, read)
             yield example
 
 
 def _answers(
-    question: dict[str, object], context: str, where: str, tally: Tally
+    question: dict[str, object], context: str, where: str, read: ReadReport
 ) -> tuple[tuple[str, ...], tuple[Answer, ...]]:
     references: list[str] = []
     answers: list[Answer] = []
@@ -102,7 +111,7 @@ def _answers(
         text = required(answer, "text", str, f"{where}: an answer")
         start = required(answer, "answer_start", int, f"{where}: answer {text!r}")
         references.append(text)
-        placed = place_answer(context, text, start, tally)
+        placed = place_answer(context, text, start, read)
         if placed is not None:
             answers.append(placed)
     impossible = "is_impossible" in question and required(question, "is_impossible", bool, where)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from blockskim.encoders.post_norm import PostNormParts
-from blockskim.method.predictors.predictor import LayerWidths
+from blockskim.method.predictors.predictor import LayerDims
 
 Projection = tuple[Tensor, Tensor, Tensor]
 
@@ -94,7 +94,7 @@ class EncoderAdapter:
     project: Callable[[nn.Module, Tensor], Projection]
     finish: Callable[[nn.Module, Tensor, Tensor], Tensor]
     scale: Callable[[nn.Module], float]
-    widths: Callable[[nn.Module], LayerWidths]
+    widths: Callable[[nn.Module], LayerDims]
     linears: Callable[[nn.Module], tuple[Sequence[nn.Linear], Sequence[nn.Linear]]]
     embedding_linears: Callable[[PreTrainedModel], Sequence[nn.Linear]]
     attention_dropout: Callable[[nn.Module], float]

@@ -11,7 +11,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from blockskim.encoders.adapter import EncoderAdapter, Projection, QaHead
 from blockskim.errors import ModelError
-from blockskim.method.predictors.predictor import LayerWidths
+from blockskim.method.predictors.predictor import LayerDims
 
 
 def check(config: PreTrainedConfig) -> None:
@@ -78,11 +78,11 @@ def scale(layer: nn.Module) -> float:
     return float(part.attn.head_dim**-0.5)
 
 
-def widths(layer: nn.Module) -> LayerWidths:
+def widths(layer: nn.Module) -> LayerDims:
     """Hidden size, heads and size of a head, read off the projections."""
     part: Any = layer
     projection, size = part.attn.Wqkv, part.attn.head_dim
-    return LayerWidths(projection.in_features, projection.out_features // (3 * size), size)
+    return LayerDims(projection.in_features, projection.out_features // (3 * size), size)
 
 
 def linears(layer: nn.Module) -> tuple[Sequence[nn.Linear], Sequence[nn.Linear]]:

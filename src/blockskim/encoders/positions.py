@@ -17,7 +17,7 @@ from blockskim.kernels.attention_probabilities import Bias, take_rows
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class Positioned:
     """Queries and keys of a layer with all that positions do to them.
 
     Attributes:
@@ -34,7 +34,7 @@ class Placed:
     between: Bias | None
 
 
-class Placement:
+class Positions:
     """The positions of the tokens that run together, and what was made of them so far.
 
     What depends on positions alone is made once for all layers that are alike.
@@ -66,7 +66,7 @@ class Placement:
         self._biases: dict[int | None, list[Tensor]] = {}
         self._numbers: list[Tensor] | None = None
 
-    def of(self, layer: nn.Module, query: Tensor, key: Tensor, scale: float) -> Placed:
+    def of(self, layer: nn.Module, query: Tensor, key: Tensor, scale: float) -> Positioned:
         """What positions do in a layer.
 
         Args:
@@ -84,12 +84,14 @@ class Placement:
             return self._relative(self._adapter.relative, layer, query, key, scale)
         bias = self._by_position(layer)
         if bias is None:
-            return Placed(query, key, None, None)
+            return Positioned(query, key, None, None)
         window, positions = self._window(layer), self._positions
         if window not in self._biases:
             places = [positions[group] for group in self._groups]
             self._biases[window] = [bias(place, place) for place in places]
-        return Placed(query, key, self._biases[window], lambda rows, columns: bias(positions[rows], positions[columns]))
+        return Positioned(
+            query, key, self._biases[window], lambda rows, columns: bias(positions[rows], positions[columns])
+        )
 
     def _window(self, layer: nn.Module) -> int | None:
         """How far a layer sees, if there is anything further away."""
@@ -107,7 +109,7 @@ class Placement:
 
     def _relative(
         self, relative: RelativeAttention, layer: nn.Module, query: Tensor, key: Tensor, scale: float
-    ) -> Placed:
+    ) -> Positioned:
         """Terms between content and relative position: each token with each distance first, then those that occur."""
         keys, queries = relative.project(self._encoder, layer)
         # Shape: (tokens, heads, numbers) each
@@ -116,7 +118,7 @@ class Placement:
             None if queries is None else torch.einsum("thd,nhd->thn", key, queries) * self._adapter.scale(layer)
         )
         if of_rows is None and of_columns is None:
-            return Placed(query, key, None, None)
+            return Positioned(query, key, None, None)
 
         def between(rows: Tensor, columns: Tensor) -> Tensor:
             numbers = relative.numbers(self._encoder, self._positions[rows], self._positions[columns])
@@ -129,7 +131,7 @@ class Placement:
             relative_bias(of_rows, of_columns, group, group, numbers)
             for group, numbers in zip(self._groups, self._numbers, strict=True)
         ]
-        return Placed(query, key, biases, between)
+        return Positioned(query, key, biases, between)
 
 
 def depends_on_positions(adapter: EncoderAdapter) -> bool:

@@ -8,7 +8,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from blockskim.encoders.adapter import EncoderAdapter, Projection, RelativeAttention, split_heads
 from blockskim.encoders.post_norm import PostNormParts
-from blockskim.method.predictors.predictor import LayerWidths
+from blockskim.method.predictors.predictor import LayerDims
 
 
 def no_embedding_linears(_encoder: PreTrainedModel) -> Sequence[nn.Linear]:
@@ -80,9 +80,9 @@ def _scale(head_dim: Callable[[nn.Module], int], terms: Callable[[nn.Module], in
 
 def _widths(
     parts: Callable[[nn.Module], PostNormParts], head_dim: Callable[[nn.Module], int], layer: nn.Module
-) -> LayerWidths:
+) -> LayerDims:
     projection, size = parts(layer).query, head_dim(layer)
-    return LayerWidths(projection.in_features, projection.out_features // size, size)
+    return LayerDims(projection.in_features, projection.out_features // size, size)
 
 
 def _linears(

@@ -14,8 +14,8 @@ from blockskim.method.blocks import relevance_labels
 
 
 @dataclass(frozen=True, slots=True)
-class Judgements:
-    """What every predictor said about every judged block of a run in which nothing was dropped.
+class BlockScores:
+    """What every predictor said about every droppable block of a run in which nothing was dropped.
 
     Attributes:
         layers: numbers of the layers.
@@ -35,7 +35,7 @@ class Judgements:
 
 
 def answer_labels(batch: WindowBatch, windows: WindowSet) -> torch.Tensor:
-    """True for the judged blocks of a batch that hold tokens of an annotated answer. Shape: (batch, blocks)."""
+    """True for the droppable blocks of a batch that hold tokens of an annotated answer. Shape: (batch, blocks)."""
     trace = batch.output.trace
     assert trace is not None
     spans = [windows.answer_spans(int(index)) for index in batch.indices]
@@ -46,8 +46,8 @@ def answer_labels(batch: WindowBatch, windows: WindowSet) -> torch.Tensor:
     return relevance_labels(trace.layout, starts, ends) == 1
 
 
-def collect_judgements(batches: Iterable[WindowBatch], windows: WindowSet) -> Judgements:
-    """Gather the judgements of batches that ran with thresholds of 0 and ``judge_all``.
+def collect_block_scores(batches: Iterable[WindowBatch], windows: WindowSet) -> BlockScores:
+    """Gather the block_scores of batches that ran with thresholds of 0 and ``score_all_layers``.
 
     Raises:
         ValueError: there is no batch, or one was not run that way.
@@ -57,23 +57,23 @@ def collect_judgements(batches: Iterable[WindowBatch], windows: WindowSet) -> Ju
     for batch in batches:
         trace = batch.output.trace
         assert trace is not None
-        judged = trace.layout.judged
-        if not bool(judged.any()):
+        droppable = trace.layout.droppable
+        if not bool(droppable.any()):
             continue
-        if layers not in (None, trace.layers) or bool((~trace.kept & judged).any()):
-            raise ValueError("judgements are collected from runs with thresholds of 0 and judge_all alone")
+        if layers not in (None, trace.layers) or bool((~trace.kept & droppable).any()):
+            raise ValueError("block_scores are collected from runs with thresholds of 0 and score_all_layers alone")
         layers = trace.layers
-        rows = judged.nonzero(as_tuple=True)[0].cpu().numpy()
+        rows = droppable.nonzero(as_tuple=True)[0].cpu().numpy()
         parts.append(
             (
-                trace.probabilities[:, judged].double().cpu().numpy(),
-                answer_labels(batch, windows)[judged].cpu().numpy(),
+                trace.probabilities[:, droppable].double().cpu().numpy(),
+                answer_labels(batch, windows)[droppable].cpu().numpy(),
                 batch.indices[rows],
-                trace.layout.starts[judged].cpu().numpy(),
-                trace.layout.lengths[judged].cpu().numpy(),
+                trace.layout.starts[droppable].cpu().numpy(),
+                trace.layout.lengths[droppable].cpu().numpy(),
             )
         )
     if layers is None:
-        raise ValueError("there is no judged block")
+        raise ValueError("there is no droppable block")
     columns = list(zip(*parts, strict=True))
-    return Judgements(layers, np.concatenate(columns[0], axis=1), *(np.concatenate(column) for column in columns[1:]))
+    return BlockScores(layers, np.concatenate(columns[0], axis=1), *(np.concatenate(column) for column in columns[1:]))

@@ -35,24 +35,24 @@ class LayerCount:
     """Decisions of one layer's predictor, added up over windows.
 
     Attributes:
-        judged: blocks it judged.
+        droppable: blocks it droppable.
         kept: of these, kept.
         relevant: of these, holding answer tokens.
         right: kept and relevant.
     """
 
-    judged: int = 0
+    droppable: int = 0
     kept: int = 0
     relevant: int = 0
     right: int = 0
 
     def summary(self, layer: int) -> dict[str, float | int | None]:
-        """Precision, recall and share kept of what the layer judged; None where nothing was there to divide by."""
+        """Precision, recall and share kept of what the layer droppable; None where nothing was there to divide by."""
         return {
             "layer": layer,
             "precision": self.right / self.kept if self.kept else None,
             "recall": self.right / self.relevant if self.relevant else None,
-            "kept": self.kept / self.judged if self.judged else None,
+            "kept": self.kept / self.droppable if self.droppable else None,
         }
 
 
@@ -79,17 +79,17 @@ class CostReport:
             return
         relevant = answer_labels(batch, windows)
         for index, layer in enumerate(trace.layers):
-            judged = ~trace.probabilities[index].isnan()
+            droppable = ~trace.probabilities[index].isnan()
             kept = trace.kept[index]
             count = self.layers.setdefault(layer, LayerCount())
-            count.judged += int(judged.sum())
+            count.droppable += int(droppable.sum())
             count.kept += int(kept.sum())
-            count.relevant += int((relevant & judged).sum())
+            count.relevant += int((relevant & droppable).sum())
             count.right += int((relevant & kept).sum())
             self.kept_blocks[layer] = self.kept_blocks.get(layer, 0) + int(kept.sum())
 
     def kept_by_layer(self, num_layers: int) -> list[float]:
-        """Share of all judged blocks still there after each layer, from the first layer to the last."""
+        """Share of all droppable blocks still there after each layer, from the first layer to the last."""
         shares, last = [], 1.0
         for layer in range(1, num_layers + 1):
             if layer in self.kept_blocks:
@@ -127,7 +127,7 @@ def evaluate_windows(
     batch_size: int = 32,
     thresholds: Thresholds = None,
     max_answer_length: int = 30,
-    judge_all: bool = False,
+    score_all_layers: bool = False,
     n_best: int = 1,
     progress: Progress | None = None,
     fact_threshold: float = FACT_THRESHOLD,
@@ -140,7 +140,7 @@ def evaluate_windows(
         batch_size: windows a batch.
         thresholds: as ``skim`` takes them; 0 for a dense run.
         max_answer_length: most tokens in an answer.
-        judge_all: ask predictors of layers whose threshold is 0 too.
+        score_all_layers: ask predictors of layers whose threshold is 0 too.
         n_best: candidates to keep an example.
         progress: told after each batch.
         fact_threshold: keep probability from which a sentence is taken for a supporting fact (HotpotQA).
@@ -149,7 +149,7 @@ def evaluate_windows(
     facts = FactCollector(windows, fact_threshold)
     cost = CostReport()
     seconds, started = 0.0, time.perf_counter()
-    for batch in run_windows(model, windows, batch_size, thresholds, judge_all, progress):
+    for batch in run_windows(model, windows, batch_size, thresholds, score_all_layers, progress):
         collector.add(batch)
         seconds += time.perf_counter() - started
         cost.add(batch, windows)

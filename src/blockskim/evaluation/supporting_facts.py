@@ -40,7 +40,7 @@ class FactCollector:
         if not trace.layers or not self._sentences:
             return
         self._asked = True
-        kept = (trace.kept[-1] & trace.layout.judged).cpu().numpy()
+        kept = (trace.kept[-1] & trace.layout.droppable).cpu().numpy()
         probabilities = trace.probabilities[-1].cpu().numpy()
         starts, lengths = trace.layout.starts.cpu().numpy(), trace.layout.lengths.cpu().numpy()
         for row, index in enumerate(batch.indices.tolist()):

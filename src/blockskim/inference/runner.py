@@ -86,7 +86,7 @@ def run_windows(
     windows: WindowSet,
     batch_size: int = 32,
     thresholds: Thresholds = None,
-    judge_all: bool = False,
+    score_all_layers: bool = False,
     progress: Progress | None = None,
     selected: Iterable[NDArray[np.int64]] | None = None,
 ) -> Iterator[WindowBatch]:
@@ -97,7 +97,7 @@ def run_windows(
         windows: what to run.
         batch_size: windows a batch.
         thresholds: as ``skim`` takes them; 0 for a dense run.
-        judge_all: ask predictors of layers whose threshold is 0 too.
+        score_all_layers: ask predictors of layers whose threshold is 0 too.
         progress: told after each batch.
         selected: the batches to run, of those that ``batches`` makes; all when None.
 
@@ -110,7 +110,7 @@ def run_windows(
         inputs = {name: value.to(device) for name, value in pad_windows(items, windows.template.pad_id).items()}
         examples = windows.windows[indices, 0]
         documents = torch.from_numpy(np.unique(examples, return_inverse=True)[1]).to(device)
-        output = model.skim(**inputs, thresholds=thresholds, documents=documents, judge_all=judge_all)
+        output = model.skim(**inputs, thresholds=thresholds, documents=documents, score_all_layers=score_all_layers)
         standings = _standings(output, _by_layer(model, thresholds), indices, examples)
         yield WindowBatch(indices, inputs, output, standings)
         if progress is not None:

@@ -32,7 +32,7 @@ class Activation:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadyLinear:
+class PackedLinear:
     """A linear layer for inference.
 
     Attributes:
@@ -53,7 +53,7 @@ class ReadyLinear:
         return self.weight.numel() * self.weight.element_size()
 
 
-def ready_linear(linears: Sequence[nn.Linear], scales: Sequence[float] | None = None) -> ReadyLinear:
+def pack_linear(linears: Sequence[nn.Linear], scales: Sequence[float] | None = None) -> PackedLinear:
     """Join linear layers with the same input into one, their outputs side by side.
 
     Args:
@@ -67,7 +67,7 @@ def ready_linear(linears: Sequence[nn.Linear], scales: Sequence[float] | None = 
     packed = can_pack(weight)
     if packed:
         weight = torch.ops.mkldnn._reorder_linear_weight.default(weight.contiguous(), ROWS)
-    return ReadyLinear(weight, bias, packed, packed or len(linears) > 1 or factors[0] != 1.0)
+    return PackedLinear(weight, bias, packed, packed or len(linears) > 1 or factors[0] != 1.0)
 
 
 def can_pack(weight: Tensor) -> bool:
@@ -96,7 +96,7 @@ def activation_of(module: Callable[[Tensor], Tensor]) -> Activation:
     return Activation(module)
 
 
-def apply_linear(linear: ReadyLinear, rows: Tensor, activation: Activation | None = None) -> Tensor:
+def apply_linear(linear: PackedLinear, rows: Tensor, activation: Activation | None = None) -> Tensor:
     """Apply a linear layer and an activation. Shapes: (rows, in) to (rows, out)."""
     if not linear.packed:
         result = F.linear(rows, linear.weight, linear.bias)
@@ -106,7 +106,7 @@ def apply_linear(linear: ReadyLinear, rows: Tensor, activation: Activation | Non
     return activation.apply(result) if activation is not None and activation.fused is None else result
 
 
-def apply_linear_and_add(linear: ReadyLinear, rows: Tensor, residual: Tensor) -> Tensor:
+def apply_linear_and_add(linear: PackedLinear, rows: Tensor, residual: Tensor) -> Tensor:
     """Apply a linear layer and add a residual. Shapes: (rows, in), (rows, out) to (rows, out)."""
     if not linear.packed:
         return F.linear(rows, linear.weight, linear.bias).add_(residual)

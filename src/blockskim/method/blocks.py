@@ -1,8 +1,8 @@
 """Blocks of tokens as pure functions: layout, labels, tokens of a block, what survives.
 
 Nothing here knows a model. A *block* is a run of ``block_size`` tokens (the last may be shorter). Only blocks that hold
-context and nothing else are *judged*: they have a relevance label, enter the skim loss and can be dropped. Question,
-special and padding tokens belong to no judged block.
+context and nothing else are *droppable*: they have a relevance label, enter the skim loss and can be dropped. Question,
+special and padding tokens belong to no droppable block.
 """
 
 from dataclasses import dataclass
@@ -23,26 +23,26 @@ class BlockLayout:
     Attributes:
         starts: first token of each block. Shape: (batch, blocks)
         lengths: tokens in each block, 0 where a sample has no such block. Shape: (batch, blocks)
-        judged: whether the block holds context tokens alone. Shape: (batch, blocks)
+        droppable: whether the block holds context tokens alone. Shape: (batch, blocks)
         block_size: tokens in a full block.
     """
 
     starts: Tensor
     lengths: Tensor
-    judged: Tensor
+    droppable: Tensor
     block_size: int
 
     def to(self, device: torch.device) -> "BlockLayout":
         """The same layout on another device."""
-        return BlockLayout(self.starts.to(device), self.lengths.to(device), self.judged.to(device), self.block_size)
+        return BlockLayout(self.starts.to(device), self.lengths.to(device), self.droppable.to(device), self.block_size)
 
 
 def block_layout(attention_mask: Tensor, context_mask: Tensor, block_size: int, alignment: str) -> BlockLayout:
     """Cut every sample of a batch into blocks.
 
     ``alignment="sequence"`` cuts from the first real token on, question included, as the paper does: a block with any
-    question or special token in it is not judged. ``alignment="context"`` cuts from the first context token to the
-    last: every block is judged.
+    question or special token in it is not droppable. ``alignment="context"`` cuts from the first context token to the
+    last: every block is droppable.
 
     Args:
         attention_mask: 1 on real tokens, 0 on padding; the real tokens are one run. Shape: (batch, tokens)
@@ -80,10 +80,10 @@ def block_layout(attention_mask: Tensor, context_mask: Tensor, block_size: int, 
 
 
 def relevance_labels(layout: BlockLayout, start_positions: Tensor, end_positions: Tensor) -> Tensor:
-    """Label the judged blocks that hold at least one token of any annotated answer.
+    """Label the droppable blocks that hold at least one token of any annotated answer.
 
-    Positions outside of every judged block, such as the [CLS] token that unanswerable examples point at, make no block
-    relevant; negative ones are no answer at all.
+    Positions outside of every droppable block, such as the [CLS] token that unanswerable examples point at, make no
+    block relevant; negative ones are no answer at all.
 
     Args:
         layout: the blocks.
@@ -91,21 +91,21 @@ def relevance_labels(layout: BlockLayout, start_positions: Tensor, end_positions
         end_positions: last token of each answer, inclusive. Same shape.
 
     Returns:
-        1 for relevant, 0 for irrelevant, -100 for blocks that are not judged. Shape: (batch, blocks)
+        1 for relevant, 0 for irrelevant, -100 for blocks that are not droppable. Shape: (batch, blocks)
     """
     starts = start_positions.reshape(len(start_positions), 1, -1)
     ends = end_positions.reshape(len(end_positions), 1, -1)
     first = layout.starts[:, :, None]
     last = first + layout.lengths[:, :, None] - 1
     overlaps = (starts >= 0) & (starts <= ends) & (starts <= last) & (ends >= first)
-    return overlaps.any(-1).long().masked_fill(~layout.judged, IGNORED)
+    return overlaps.any(-1).long().masked_fill(~layout.droppable, IGNORED)
 
 
 def soften_labels(labels: Tensor, neighbor_relevance: float) -> Tensor:
     """Give irrelevant blocks beside a relevant one a share of relevance.
 
     Args:
-        labels: 1 relevant, 0 irrelevant, negative not judged, in the order of the input. Shape: (batch, blocks)
+        labels: 1 relevant, 0 irrelevant, negative not droppable, in the order of the input. Shape: (batch, blocks)
         neighbor_relevance: that share, from 0 to 1.
 
     Returns:

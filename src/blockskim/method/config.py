@@ -1,4 +1,4 @@
-"""Settings of Block-Skim: where blocks are judged, by what, and how much a layer has to be sure to drop one."""
+"""Settings of Block-Skim: which layers score blocks, from what, and below which keep probability a block is dropped."""
 
 import math
 import re

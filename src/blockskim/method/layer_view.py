@@ -23,7 +23,7 @@ class Attention(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Bags:
+class TokenBags:
     """Sets of tokens of any sizes: first every block, then every sample's question.
 
     Attributes:
@@ -37,7 +37,7 @@ class Bags:
 
 @dataclass(frozen=True, slots=True)
 class LayerView:
-    """A layer just after its attention, and the blocks that are to be judged in it.
+    """A layer just after its attention, and the blocks that are to be droppable in it.
 
     Attributes:
         attention: yields attention probabilities between chosen tokens; None when no predictor of the layer asks.
@@ -62,7 +62,7 @@ class LayerView:
     question: Tensor
     question_exists: Tensor
     places: Tensor
-    bags: Bags | None = None
+    bags: TokenBags | None = None
 
 
 def tile_features(view: LayerView) -> Tensor:
@@ -118,7 +118,7 @@ def attended_features(view: LayerView) -> Tensor:
 
 def _pooled(view: LayerView, states: Tensor) -> Tensor:
     """Mean and maximum over each block, and mean over its question. Shapes: (tokens, width) to (blocks, 3 * width)."""
-    bags = bags_of(view)
+    bags = token_bags(view)
     # One operation for sets of all sizes; a set without a token has a mean of 0.
     means = F.embedding_bag(bags.tokens, states, bags.offsets, mode="mean")
     blocks = len(view.tokens)
@@ -127,13 +127,13 @@ def _pooled(view: LayerView, states: Tensor) -> Tensor:
     return torch.cat([means[:blocks], largest, means[blocks:].index_select(0, view.samples)], -1)
 
 
-def bags_of(view: LayerView) -> Bags:
+def token_bags(view: LayerView) -> TokenBags:
     """The tokens of a view's blocks and questions as sets."""
     if view.bags is not None:
         return view.bags
     sizes = torch.cat([view.exists.sum(1), view.question_exists.sum(1)])
     tokens = torch.cat([view.tokens[view.exists], view.question[view.question_exists]])
-    return Bags(tokens, sizes.cumsum(0) - sizes)
+    return TokenBags(tokens, sizes.cumsum(0) - sizes)
 
 
 def _attention(view: LayerView) -> Attention:

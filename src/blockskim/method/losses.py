@@ -43,13 +43,13 @@ def block_loss(logits: Tensor, labels: Tensor, balance_factor: float) -> Tensor:
         balance_factor: weight of relevant blocks; irrelevant ones weigh 1.
 
     Returns:
-        A scalar in float32; 0 when no block is judged.
+        A scalar in float32; 0 when no block is droppable.
     """
-    judged = labels >= 0
-    if not bool(judged.any()):
+    droppable = labels >= 0
+    if not bool(droppable.any()):
         return logits.sum() * 0.0
-    share = labels[judged].float()
-    losses = -F.log_softmax(logits[judged].float(), -1)
+    share = labels[droppable].float()
+    losses = -F.log_softmax(logits[droppable].float(), -1)
     irrelevant, relevant = 1 - share, balance_factor * share
     return (irrelevant * losses[:, 0] + relevant * losses[:, 1]).sum() / (irrelevant + relevant).sum()
 

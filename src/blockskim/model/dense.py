@@ -1,6 +1,6 @@
 """The dense forward pass: every layer runs on every token. Differentiable, for training.
 
-Every predictor judges every block, unless the pass is told to drop blocks as inference does. What is dropped is then
+Every predictor scores every block, unless the pass is told to drop blocks as inference does. What is dropped is then
 hidden from the layers that follow and has no part in the result, which is the same as if it were not there.
 """
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from blockskim.encoders import EncoderAdapter
-from blockskim.encoders.positions import Placement, depends_on_positions
+from blockskim.encoders.positions import Positions, depends_on_positions
 from blockskim.kernels.attention_probabilities import AttentionRows, attend_padded
 from blockskim.method.blocks import BlockLayout, surviving_blocks, token_indices
 from blockskim.method.layer_view import LayerView
@@ -31,8 +31,8 @@ class DenseResult:
         hidden: Shape: (batch, tokens, hidden)
         skim_logits: logits of each layer's predictor for the blocks that were there, in the order of the True entries
             of ``present``; by layer number. Shape: (blocks, 2) each
-        present: which of the judged blocks, in the order of ``layout.judged``'s True entries, each layer's predictor
-            saw; by layer number. Shape: (judged,) each
+        present: which of the droppable blocks, in the order of ``layout.droppable``'s True entries, each layer's
+            predictor saw; by layer number. Shape: (droppable,) each
         mask: True on real tokens that were not dropped. Shape: (batch, tokens)
         states: hidden states that entered the first layer, then those that left each; empty when not asked for.
             Shape: (batch, tokens, hidden) each
@@ -54,8 +54,8 @@ class Dropping:
 
     Attributes:
         thresholds: by layer number; blocks with a lower keep probability are dropped after the layer's attention.
-        protected: judged blocks that stay whatever their predictors say, in the order of ``layout.judged``'s True
-            entries. Shape: (judged,)
+        protected: droppable blocks that stay whatever their predictors say, in the order of ``layout.droppable``'s True
+            entries. Shape: (droppable,)
     """
 
     thresholds: Mapping[int, float]
@@ -103,7 +103,7 @@ def encode_dense(
     hidden = adapter.embed(encoder, input_ids, token_type_ids, positions)
     placement = _placement(encoder, adapter, batch, tokens, input_ids.device)
     blocks = None
-    if layout is not None and context_mask is not None and bool(layout.judged.any()):
+    if layout is not None and context_mask is not None and bool(layout.droppable.any()):
         blocks = _find_blocks(input_ids, attention_mask, context_mask, layout)
     logits: dict[int, Tensor] = {}
     present: dict[int, Tensor] = {}
@@ -146,10 +146,10 @@ def encode_dense(
 
 @dataclass(frozen=True, slots=True)
 class _Blocks:
-    """The judged blocks and the questions of a batch, tokens as flat indices; names as in ``LayerView``.
+    """The droppable blocks and the questions of a batch, tokens as flat indices; names as in ``LayerView``.
 
     Attributes:
-        present: which of the blocks were not dropped so far. Shape: (judged,)
+        present: which of the blocks were not dropped so far. Shape: (droppable,)
     """
 
     tokens: Tensor
@@ -163,7 +163,7 @@ class _Blocks:
 
 def _find_blocks(input_ids: Tensor, attention_mask: Tensor, context_mask: Tensor, layout: BlockLayout) -> _Blocks:
     batch, tokens = input_ids.shape
-    samples, columns = layout.judged.nonzero(as_tuple=True)
+    samples, columns = layout.droppable.nonzero(as_tuple=True)
     starts = layout.starts[samples, columns] + samples * tokens
     indices, exists = token_indices(starts, layout.lengths[samples, columns], layout.block_size)
     question, question_exists = question_tokens(input_ids, attention_mask, context_mask)
@@ -190,7 +190,7 @@ def _view(rows: AttentionRows | None, hidden: Tensor, context: Tensor, blocks: _
 
 
 def _dropped(logits: Tensor, threshold: float, protected: Tensor, blocks: _Blocks) -> Tensor:
-    """Judged blocks that a layer drops; the likeliest of a sample stays even when none passes. Shape: (judged,)."""
+    """Judged blocks that a layer drops; the likeliest of a sample stays even when none passes. Shape: (droppable,)."""
     probabilities = keep_probabilities(logits.detach()).cpu().numpy()
     there = blocks.present
     samples = blocks.samples[there].cpu().numpy()
@@ -211,7 +211,7 @@ def _tokens_of(blocks: _Blocks, chosen: Tensor, count: int) -> Tensor:
 
 def _placement(
     encoder: PreTrainedModel, adapter: EncoderAdapter, batch: int, tokens: int, device: torch.device
-) -> Placement | None:
+) -> Positions | None:
     """Where the tokens of a padded batch stand; None for a family whose attention doesn't ask."""
     if not depends_on_positions(adapter):
         return None
@@ -220,7 +220,7 @@ def _placement(
     group = places[None]
     if adapter.relative is not None:  # it asks for the content of every sample, too
         group = torch.arange(batch * tokens, device=device).view(batch, tokens)
-    return Placement(encoder, adapter, places.repeat(batch), [group], tokens - 1)
+    return Positions(encoder, adapter, places.repeat(batch), [group], tokens - 1)
 
 
 def _attend(

@@ -103,7 +103,7 @@ def skim_flops(cost: ModelCost, uses: Mapping[int, LayerUse], lengths: NDArray[n
 
     Args:
         cost: of the model.
-        uses: what was computed in the layers that judged blocks, by layer number from 1.
+        uses: what was computed in the layers that droppable blocks, by layer number from 1.
         lengths: tokens of each sample. Shape: (batch,)
 
     Returns:

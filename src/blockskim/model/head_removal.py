@@ -16,7 +16,7 @@ from blockskim.encoders import EncoderAdapter
 from blockskim.errors import ModelError
 from blockskim.kernels.attention_probabilities import Bias
 from blockskim.method.config import SkimConfig
-from blockskim.method.predictors.predictor import LayerWidths, SkimPredictor, channels_of_heads, head_channels
+from blockskim.method.predictors.predictor import LayerDims, SkimPredictor, channels_of_heads, head_channels
 
 
 def shares_weights(layers: Sequence[nn.Module]) -> bool:
@@ -58,12 +58,12 @@ def prune_layer(adapter: EncoderAdapter, layer: nn.Module, keep: Sequence[int]) 
 
 
 def prune_predictor(
-    predictor: SkimPredictor, config: SkimConfig, widths: LayerWidths, keep: Sequence[int]
+    predictor: SkimPredictor, config: SkimConfig, widths: LayerDims, keep: Sequence[int]
 ) -> SkimPredictor:
     """A predictor for the layer of ``widths`` once it has only the heads at these places, with the weights it had."""
     weight = next(predictor.parameters())
     with torch.device(weight.device):
-        smaller = SkimPredictor(config, LayerWidths(widths.hidden, len(keep), widths.head_dim))
+        smaller = SkimPredictor(config, LayerDims(widths.hidden, len(keep), widths.head_dim))
     smaller.to(weight.dtype)
     for name, branch in predictor.branches.items():
         sizes = channels_of_heads(name, config, widths, keep)

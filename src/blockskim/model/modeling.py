@@ -1,4 +1,4 @@
-"""A question-answering model that judges context blocks and, at inference, drops the irrelevant ones."""
+"""A question-answering model that predictors context blocks and, at inference, drops the irrelevant ones."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -30,8 +30,8 @@ from blockskim.model.config import BlockSkimConfig
 from blockskim.model.dense import DenseResult, Dropping, encode_dense
 from blockskim.model.flops import LayerUse, ModelCost, dense_flops, linears_in, model_cost, skim_flops
 from blockskim.model.head_removal import check_prunable, prune_layer, prune_predictor
-from blockskim.model.prepared_layers import ReadyLayers
-from blockskim.model.prepared_predictors import Judges
+from blockskim.model.prepared_layers import PreparedLayers
+from blockskim.model.prepared_predictors import PreparedPredictors
 from blockskim.model.pruned_heads import PrunedHeads, add_pruned_heads, heads_left, read_pruned_heads
 from blockskim.model.ragged import RaggedResult, encode_ragged
 from blockskim.model.trace import SkimTrace
@@ -56,7 +56,7 @@ class BlockSkimOutput(ModelOutput):
             None when it has no weight.
         start_logits: -inf where a token was dropped. Shape: (batch, tokens)
         end_logits: likewise. Shape: (batch, tokens)
-        skim_logits: logits of "irrelevant" and "relevant" from each predictor, NaN for blocks that are not judged.
+        skim_logits: logits of "irrelevant" and "relevant" from each predictor, NaN for blocks that are not droppable.
             Shape: (batch, layers with a predictor, blocks, 2)
         skim_labels: the labels that the skim loss compared with. Shape: (batch, blocks)
         hidden_states: what entered the first layer, then what left each layer; None when not asked for.
@@ -121,7 +121,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         self._pruned_heads: PrunedHeads = {}
         for number, keep in self._lose_heads(read_pruned_heads(config.pruned_heads)).items():
             prune_layer(self.adapter, layers[number - 1], keep)
-        numbers = _judging_layers(self._skim_config, self.adapter, layers)
+        numbers = _predictor_layers(self._skim_config, self.adapter, layers)
         self._skim_config.check_counts(numbers)
         build = self.adapter.qa_head.build
         self.qa_transform = None if build is None else build(encoder_config)
@@ -133,8 +133,8 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
             }
         )
         self._cost = self._count_cost()
-        self._ready = ReadyLayers()
-        self._judges = Judges()
+        self._prepared_layers = PreparedLayers()
+        self._prepared_predictors = PreparedPredictors()
         self.post_init()
 
     @property
@@ -144,7 +144,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
 
     @skim_config.setter
     def skim_config(self, value: SkimConfig) -> None:
-        changed = self.built_otherwise(value)
+        changed = self.settings_needing_new_predictors(value)
         if changed:
             raise ModelError(
                 f"{changed[0]} can't change from {getattr(self._skim_config, changed[0])!r} to "
@@ -153,11 +153,11 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         value.check_counts(self.skim_layers)
         self._skim_config = value
 
-    def built_otherwise(self, value: SkimConfig) -> list[str]:
+    def settings_needing_new_predictors(self, value: SkimConfig) -> list[str]:
         """Names of the settings that call for other predictors than the model has; none if it can take the settings."""
         built = ("block_size", "alignment", "inputs", "predictor_width")
         changed = [name for name in built if getattr(value, name) != getattr(self._skim_config, name)]
-        if _judging_layers(value, self.adapter, self.adapter.layers(self.encoder)) != self.skim_layers:
+        if _predictor_layers(value, self.adapter, self.adapter.layers(self.encoder)) != self.skim_layers:
             changed.append("layers")
         return changed
 
@@ -204,7 +204,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
                 self.predictors[str(number)] = smaller
         self.config.pruned_heads = {layer: list(numbers) for layer, numbers in self._pruned_heads.items()}
         self._cost = self._count_cost()
-        self._forget()
+        self.clear_prepared()
 
     def _lose_heads(self, more: PrunedHeads) -> dict[int, list[int]]:
         """Take heads off the account; places of those that stay among those that were there, of each layer concerned.
@@ -238,16 +238,16 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
     def train(self, mode: bool = True) -> Self:
         """Go into training mode, or out of it; in training, what was made ready for inference is only in the way."""
         if mode:
-            self._forget()
+            self.clear_prepared()
         return super().train(mode)
 
     def _count_cost(self) -> ModelCost:
         return model_cost(self.encoder, self.adapter, linears_in([self.qa_transform, self.qa_outputs]))
 
-    def _forget(self) -> None:
+    def clear_prepared(self) -> None:
         """Free what was made ready for inference."""
-        self._ready.clear()
-        self._judges.clear()
+        self._prepared_layers.clear()
+        self._prepared_predictors.clear()
 
     def prepare(self) -> int:
         """Make the layers ready for inference now; otherwise the first call of ``skim`` does.
@@ -259,8 +259,8 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         Returns:
             Its size in bytes.
         """
-        self._ready.of(self.encoder, self.adapter)
-        return self._ready.num_bytes
+        self._prepared_layers.of(self.encoder, self.adapter)
+        return self._prepared_layers.num_bytes
 
     @property
     def cost(self) -> ModelCost:
@@ -297,11 +297,11 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         if missing:
             raise ModelError(f"the checkpoint has no weight {missing[0]!r} for its encoder")
         model.encoder.load_state_dict({name: weights[name] for name in expected})
-        model._take_head(source)
+        model.copy_qa_head(source)
         nn.Module.to(model, dtype=source.dtype)
         return model
 
-    def _take_head(self, source: PreTrainedModel) -> None:
+    def copy_qa_head(self, source: PreTrainedModel) -> None:
         """Copy the QA head of a model that has one."""
         if "QuestionAnswering" not in type(source).__name__:
             return
@@ -376,7 +376,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
             start_positions: first token of the answer, or of every annotated answer, -1 for none; the first is what
                 the QA loss is about. Shape: (batch,) or (batch, answers)
             end_positions: last token, inclusive. Same shape.
-            skim_labels: 1 relevant, 0 irrelevant, -100 not judged; made from the positions when None.
+            skim_labels: 1 relevant, 0 irrelevant, -100 not droppable; made from the positions when None.
                 Shape: (batch, blocks)
             thresholds: drop blocks as inference does, but none that is relevant: a number for all layers, or a sequence
                 with one a layer. None: drop nothing.
@@ -393,7 +393,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         """
         if torch.is_grad_enabled():
             # Weights are about to change, and fused optimizers leave no trace of it.
-            self._forget()
+            self.clear_prepared()
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         if thresholds is not None and context_mask is None:
@@ -448,7 +448,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         context_mask: Tensor | None = None,
         thresholds: float | Sequence[float] | None = None,
         documents: Tensor | None = None,
-        judge_all: bool = False,
+        score_all_layers: bool = False,
     ) -> SkimOutput:
         """Run the layers on what is left after each, dropping blocks that predictors find irrelevant.
 
@@ -462,7 +462,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
             thresholds: None for the config's; a number for all layers; a sequence with one a layer. 0 keeps all.
             documents: the document of each sample, numbered from 0, when several samples are windows of one document:
                 at least one block of a document survives, instead of one of each sample. Shape: (batch,)
-            judge_all: ask also the predictors of layers whose threshold is 0, for the record in the trace.
+            score_all_layers: ask also the predictors of layers whose threshold is 0, for the record in the trace.
 
         Returns:
             Logits in input coordinates, -inf where dropped, and the trace.
@@ -475,7 +475,9 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
             raise ModelError("skim() is for inference, but the model is in training mode; call model.eval() first")
         values = self.thresholds if thresholds is None else layer_thresholds(thresholds, self.skim_layers)
         asked = {
-            number: value for number, value in zip(self.skim_layers, values, strict=True) if value > 0 or judge_all
+            number: value
+            for number, value in zip(self.skim_layers, values, strict=True)
+            if value > 0 or score_all_layers
         }
         if context_mask is None:
             if asked:
@@ -489,8 +491,8 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         result = encode_ragged(
             self.encoder,
             self.adapter,
-            self._ready.of(self.encoder, self.adapter),
-            self._judges.of(self._predictors()),
+            self._prepared_layers.of(self.encoder, self.adapter),
+            self._prepared_predictors.of(self._predictors()),
             asked,
             input_ids,
             attention_mask,
@@ -522,8 +524,8 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
 
     def _dropping(self, layout: BlockLayout, labels: Tensor | None, thresholds: float | Sequence[float]) -> Dropping:
         values = layer_thresholds(thresholds, self.skim_layers)
-        protected = torch.zeros_like(layout.judged) if labels is None else labels == 1
-        return Dropping(dict(zip(self.skim_layers, values, strict=True)), protected[layout.judged])
+        protected = torch.zeros_like(layout.droppable) if labels is None else labels == 1
+        return Dropping(dict(zip(self.skim_layers, values, strict=True)), protected[layout.droppable])
 
     def _judge(
         self,
@@ -534,19 +536,19 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         factors: Sequence[float],
     ) -> list[Tensor]:
         """Fill in the predictors' logits and, with labels, the skim loss; returns what of it is part of the loss."""
-        shape = (layout.judged.shape[0], len(self.skim_layers), layout.judged.shape[1], 2)
-        full = torch.full(shape, torch.nan, device=layout.judged.device)
+        shape = (layout.droppable.shape[0], len(self.skim_layers), layout.droppable.shape[1], 2)
+        full = torch.full(shape, torch.nan, device=layout.droppable.device)
         for index, number in enumerate(self.skim_layers):
             if number in result.skim_logits:
                 opinions = full.new_full((len(result.present[number]), 2), torch.nan)
                 opinions[result.present[number]] = result.skim_logits[number].detach().float()
-                full[:, index][layout.judged] = opinions
+                full[:, index][layout.droppable] = opinions
         output.skim_logits = full
         if labels is None:
             return []
         output.skim_labels = labels
         config = self._skim_config
-        targets = soften_labels(labels, config.neighbor_relevance)[layout.judged]
+        targets = soften_labels(labels, config.neighbor_relevance)[layout.droppable]
         losses = {
             number: block_loss(part, targets[result.present[number]], config.balance_factor)
             for number, part in result.skim_logits.items()
@@ -573,14 +575,14 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         ).sum()
 
     def _trace(self, layout: BlockLayout, result: RaggedResult) -> SkimTrace:
-        shape = (0, *layout.judged.shape)
+        shape = (0, *layout.droppable.shape)
         questions = result.questions.tolist()
         layers = self.adapter.layers(self.encoder)
         uses = {}
         for number, record in result.records.items():
             widths = self.adapter.widths(layers[number - 1])
             each = {count: predictor_cost(self._skim_config, widths, count) for count in set(questions)}
-            spent = [each[count].of(blocks) for count, blocks in zip(questions, record.judged.tolist(), strict=True)]
+            spent = [each[count].of(blocks) for count, blocks in zip(questions, record.droppable.tolist(), strict=True)]
             uses[number] = LayerUse(record.left, np.array(spent, dtype=np.int64))
         kept = [record.kept for record in result.records.values()]
         probabilities = [record.probabilities for record in result.records.values()]
@@ -595,7 +597,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         )
 
 
-def _judging_layers(config: SkimConfig, adapter: EncoderAdapter, layers: Sequence[nn.Module]) -> tuple[int, ...]:
+def _predictor_layers(config: SkimConfig, adapter: EncoderAdapter, layers: Sequence[nn.Module]) -> tuple[int, ...]:
     """Numbers of the layers that have a predictor."""
     window = adapter.window
     if window is None:
@@ -617,12 +619,12 @@ def _labels(
         labels = relevance_labels(layout, start_positions, end_positions)
     if labels is None:
         return None
-    if labels.shape != layout.judged.shape:
+    if labels.shape != layout.droppable.shape:
         raise ModelError(
-            f"skim_labels has the shape {tuple(labels.shape)}, but this batch has {tuple(layout.judged.shape)} "
+            f"skim_labels has the shape {tuple(labels.shape)}, but this batch has {tuple(layout.droppable.shape)} "
             f"blocks of {layout.block_size} tokens ({config.alignment} alignment)"
         )
-    return labels.masked_fill(~layout.judged, -100)
+    return labels.masked_fill(~layout.droppable, -100)
 
 
 def check_loadable(name_or_path: str | Path) -> None:

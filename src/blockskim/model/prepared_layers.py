@@ -15,8 +15,8 @@ from transformers import PreTrainedModel
 
 from blockskim.encoders import EncoderAdapter
 from blockskim.encoders.post_norm import PostNormParts
-from blockskim.kernels.packed_linear import activation_of, apply_linear, apply_linear_and_add, ready_linear
-from blockskim.model.weight_snapshot import Watch, watch
+from blockskim.kernels.packed_linear import activation_of, apply_linear, apply_linear_and_add, pack_linear
+from blockskim.model.weight_snapshot import WeightSnapshot, take_snapshot
 
 CHUNK = 1024
 """Tokens that go through the feed-forward part at a time on a CPU."""
@@ -26,7 +26,7 @@ Finish = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class ReadyLayer:
+class PreparedLayer:
     """A layer for inference on packed tokens.
 
     Attributes:
@@ -43,27 +43,27 @@ class ReadyLayer:
     num_bytes: int = 0
 
 
-class ReadyLayers:
+class PreparedLayers:
     """The layers of an encoder for inference, made anew when its weights have changed.
 
     Copies of a model make their own.
     """
 
     def __init__(self) -> None:
-        self._layers: list[ReadyLayer] = []
-        self._watch: Watch | None = None
+        self._layers: list[PreparedLayer] = []
+        self._watch: WeightSnapshot | None = None
 
-    def of(self, encoder: PreTrainedModel, adapter: EncoderAdapter) -> Sequence[ReadyLayer]:
-        """The encoder's layers as its weights are now; see ``Watch`` for the changes that are noticed."""
+    def of(self, encoder: PreTrainedModel, adapter: EncoderAdapter) -> Sequence[PreparedLayer]:
+        """The encoder's layers as its weights are now; see ``WeightSnapshot`` for the changes that are noticed."""
         if self._watch is None or self._watch.changed():
             self.clear()
             layers = adapter.layers(encoder)
             # A module that runs as several layers is made ready once.
             modules = list(dict.fromkeys(layers))
             parts = [_plain_parts(adapter, layer) for layer in modules]
-            self._watch = watch(modules)
+            self._watch = take_snapshot(modules)
             made = {
-                layer: _as_it_is(adapter, layer) if part is None else _ready(part, adapter, layer)
+                layer: _unpacked_layer(adapter, layer) if part is None else _prepared_layers(part, adapter, layer)
                 for layer, part in zip(modules, parts, strict=True)
             }
             self._layers = [made[layer] for layer in layers]
@@ -78,13 +78,13 @@ class ReadyLayers:
         """Forget the layers, and free their memory."""
         self._layers, self._watch = [], None
 
-    def __deepcopy__(self, memo: object) -> "ReadyLayers":
+    def __deepcopy__(self, memo: object) -> "PreparedLayers":
         """Nothing of it: a copy of the model has weights of its own."""
-        return ReadyLayers()
+        return PreparedLayers()
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         """Nothing of it goes into a pickle."""
-        return ReadyLayers, ()
+        return PreparedLayers, ()
 
 
 def _plain_parts(adapter: EncoderAdapter, layer: nn.Module) -> PostNormParts | None:
@@ -103,20 +103,20 @@ def _plain_parts(adapter: EncoderAdapter, layer: nn.Module) -> PostNormParts | N
     return parts if plain and len(biased) == 1 else None
 
 
-def _as_it_is(adapter: EncoderAdapter, layer: nn.Module) -> ReadyLayer:
+def _unpacked_layer(adapter: EncoderAdapter, layer: nn.Module) -> PreparedLayer:
     """A layer of which no parts are known, run by its own modules."""
-    return ReadyLayer(
+    return PreparedLayer(
         lambda hidden: adapter.project(layer, hidden),
         lambda context, hidden: adapter.finish(layer, context, hidden),
         adapter.scale(layer),
     )
 
 
-def _ready(parts: PostNormParts, adapter: EncoderAdapter, layer: nn.Module) -> ReadyLayer:
+def _prepared_layers(parts: PostNormParts, adapter: EncoderAdapter, layer: nn.Module) -> PreparedLayer:
     widths = adapter.widths(layer)
     # The scale costs nothing inside of the query's weights.
-    projection = ready_linear([parts.query, parts.key, parts.value], [adapter.scale(layer), 1.0, 1.0])
-    output, up, down = (ready_linear([linear]) for linear in (parts.output, parts.up, parts.down))
+    projection = pack_linear([parts.query, parts.key, parts.value], [adapter.scale(layer), 1.0, 1.0])
+    output, up, down = (pack_linear([linear]) for linear in (parts.output, parts.up, parts.down))
     activation = activation_of(parts.activation)
 
     def project(hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -139,7 +139,7 @@ def _ready(parts: PostNormParts, adapter: EncoderAdapter, layer: nn.Module) -> R
         return result
 
     copied = sum(linear.num_bytes for linear in (projection, output, up, down) if linear.copied)
-    return ReadyLayer(project, finish, 1.0, copied)
+    return PreparedLayer(project, finish, 1.0, copied)
 
 
 def _norm(norm: nn.LayerNorm, states: Tensor) -> Tensor:

@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from blockskim.method.layer_view import LayerView
 from blockskim.method.predictors.match import MatchPredictor, match_margin
 from blockskim.method.predictors.predictor import PooledPredictor, SkimPredictor, keep_probabilities
-from blockskim.model.weight_snapshot import Watch, watch
+from blockskim.model.weight_snapshot import WeightSnapshot, take_snapshot
 
 BLOCKS = 8
 """Networks of other kinds judge blocks in multiples of so many: for every number of them oneDNN makes a kernel."""
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class PreparedPredictor:
     """A predictor for inference.
 
     Attributes:
@@ -35,49 +35,49 @@ class Judge:
     wants_attention: bool
 
 
-class Judges:
+class PreparedPredictors:
     """The predictors of a model for inference, made anew when their weights have changed."""
 
     def __init__(self) -> None:
-        self._judges: dict[int, Judge] = {}
+        self._prepared_predictors: dict[int, PreparedPredictor] = {}
         self._modules: tuple[nn.Module, ...] = ()
-        self._watch: Watch | None = None
+        self._watch: WeightSnapshot | None = None
 
-    def of(self, predictors: Mapping[int, nn.Module]) -> Mapping[int, Judge]:
-        """By layer number, as the predictors' weights are now; see ``Watch`` for the changes that are noticed."""
+    def of(self, predictors: Mapping[int, nn.Module]) -> Mapping[int, PreparedPredictor]:
+        """By layer number, as the weights are now; ``WeightSnapshot`` says which changes are noticed."""
         modules = tuple(predictors.values())
         same = len(modules) == len(self._modules) and all(map(is_, modules, self._modules))
         if not same or self._watch is None or self._watch.changed():
             self._modules = modules
-            self._watch = watch(modules)
-            self._judges = {number: make_judge(module) for number, module in predictors.items()}
-        return self._judges
+            self._watch = take_snapshot(modules)
+            self._prepared_predictors = {number: prepare_predictor(module) for number, module in predictors.items()}
+        return self._prepared_predictors
 
     def clear(self) -> None:
-        """Forget the judges."""
-        self._judges, self._modules, self._watch = {}, (), None
+        """Forget the predictors."""
+        self._prepared_predictors, self._modules, self._watch = {}, (), None
 
-    def __deepcopy__(self, memo: object) -> "Judges":
+    def __deepcopy__(self, memo: object) -> "PreparedPredictors":
         """Nothing of it: a copy of the model has weights of its own."""
-        return Judges()
+        return PreparedPredictors()
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         """Nothing of it goes into a pickle."""
-        return Judges, ()
+        return PreparedPredictors, ()
 
 
-def make_judge(predictor: nn.Module) -> Judge:
+def prepare_predictor(predictor: nn.Module) -> PreparedPredictor:
     """Make a predictor ready; anything but a ``SkimPredictor`` is called as it is."""
     if not isinstance(predictor, SkimPredictor):
         wants_attention = bool(getattr(predictor, "wants_attention", True))
-        return Judge(lambda view: keep_probabilities(predictor(view)), wants_attention)
+        return PreparedPredictor(lambda view: keep_probabilities(predictor(view)), wants_attention)
     sources = [(features, _margin_of(branch)) for features, branch in predictor.sources()]
 
     def probabilities(view: LayerView) -> Tensor:
         margins = [margin(features(view)) for features, margin in sources]
         return torch.sigmoid(margins[0] if len(margins) == 1 else torch.stack(margins).sum(0))
 
-    return Judge(probabilities, predictor.wants_attention)
+    return PreparedPredictor(probabilities, predictor.wants_attention)
 
 
 def _margin_of(branch: nn.Module) -> Callable[[Any], Tensor]:

@@ -14,15 +14,15 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from blockskim.encoders import EncoderAdapter
-from blockskim.encoders.positions import Placement, depends_on_positions
+from blockskim.encoders.positions import Positions, depends_on_positions
 from blockskim.kernels.attention_probabilities import AttentionRows
 from blockskim.kernels.packed_attention import attend_packed, padded_rows
 from blockskim.method.blocks import BlockLayout, surviving_blocks
-from blockskim.method.layer_view import Bags, LayerView
+from blockskim.method.layer_view import LayerView, TokenBags
 from blockskim.method.question import question_tokens
 from blockskim.model.head_removal import biases_of_heads
-from blockskim.model.prepared_layers import ReadyLayer
-from blockskim.model.prepared_predictors import Judge
+from blockskim.model.prepared_layers import PreparedLayer
+from blockskim.model.prepared_predictors import PreparedPredictor
 
 GROUP_BYTES = 16 * 2**20
 """How large query, key and value of the samples may be that run together on a CPU. Above that, memory comes fresh from
@@ -37,15 +37,15 @@ class LayerRecord:
     """What a predictor did in one layer.
 
     Attributes:
-        kept: which judged blocks were there after it. Shape: (batch, blocks)
-        probabilities: keep probability of each block that was judged, NaN for others. Shape: (batch, blocks)
-        judged: how many blocks of each sample it judged. Shape: (batch,)
+        kept: which droppable blocks were there after it. Shape: (batch, blocks)
+        probabilities: keep probability of each block that was scored, NaN for others. Shape: (batch, blocks)
+        droppable: how many blocks of each sample it droppable. Shape: (batch,)
         left: tokens of each sample after the layer. Shape: (batch,)
     """
 
     kept: NDArray[np.bool_]
     probabilities: NDArray[np.float32]
-    judged: NDArray[np.int64]
+    droppable: NDArray[np.int64]
     left: NDArray[np.int64]
 
 
@@ -76,7 +76,7 @@ class _Packing:
         counts: tokens of each sample. Shape: (samples,)
         origins: of each token, as an index into the flattened input. Shape: (tokens,)
         positions: of each token in its sample, as it was before skimming. Shape: (tokens,)
-        starts: packed index of the first token of each judged block. Shape: (blocks,)
+        starts: packed index of the first token of each droppable block. Shape: (blocks,)
         lengths: its tokens. Shape: (blocks,)
         samples: its sample in the group. Shape: (blocks,)
         places: its index in the flattened layout. Shape: (blocks,)
@@ -100,8 +100,8 @@ class _Packing:
 def encode_ragged(
     encoder: PreTrainedModel,
     adapter: EncoderAdapter,
-    layers: Sequence[ReadyLayer],
-    judges: Mapping[int, Judge],
+    layers: Sequence[PreparedLayer],
+    predictors: Mapping[int, PreparedPredictor],
     thresholds: Mapping[int, float],
     input_ids: Tensor,
     attention_mask: Tensor,
@@ -117,7 +117,7 @@ def encode_ragged(
         encoder: the transformers encoder, in evaluation mode.
         adapter: of its family.
         layers: the encoder's layers, made ready.
-        judges: predictors by layer number; those without a threshold are not asked.
+        predictors: predictors by layer number; those without a threshold are not asked.
         thresholds: by layer number; blocks with a lower keep probability are dropped after the layer's attention.
         input_ids: Shape: (batch, tokens)
         attention_mask: 1 on real tokens. Shape: (batch, tokens)
@@ -139,16 +139,16 @@ def encode_ragged(
         part.cpu().numpy() for part in question_tokens(input_ids, attention_mask, context_mask)
     )
     lengths = real.sum(-1)
-    judged, starts, sizes = (part.cpu().numpy() for part in (layout.judged, layout.starts, layout.lengths))
-    recorder = _Recorder(judged, lengths)
+    droppable, starts, sizes = (part.cpu().numpy() for part in (layout.droppable, layout.starts, layout.lengths))
+    recorder = _Recorder(droppable, lengths)
     hidden, origins = [], []
     for group in _groups(lengths, groups_of, _group_tokens(adapter, encoder, input_ids.device)):
-        packing = _pack(group, real, judged, starts, sizes, question, question_exists)
+        packing = _pack(group, real, droppable, starts, sizes, question, question_exists)
         survivors = _encode_group(
             encoder,
             adapter,
             layers,
-            judges,
+            predictors,
             thresholds,
             packing,
             (input_ids, token_type_ids),
@@ -176,10 +176,10 @@ def encode_ragged(
 class _Recorder:
     """Notes what predictors do, group by group."""
 
-    def __init__(self, judged: NDArray[np.bool_], lengths: NDArray[np.int64]) -> None:
-        self._blank = np.full(judged.shape, np.nan, dtype=np.float32)
+    def __init__(self, droppable: NDArray[np.bool_], lengths: NDArray[np.int64]) -> None:
+        self._blank = np.full(droppable.shape, np.nan, dtype=np.float32)
         self._lengths = lengths
-        self._kept = judged
+        self._kept = droppable
         self._records: dict[int, LayerRecord] = {}
 
     def note(
@@ -191,7 +191,7 @@ class _Recorder:
         kept: NDArray[np.bool_],
         left: NDArray[np.int64],
     ) -> None:
-        """A layer judged the blocks of a group of samples."""
+        """A layer droppable the blocks of a group of samples."""
         if number not in self._records:
             self._records[number] = LayerRecord(
                 np.zeros_like(self._kept), self._blank.copy(), np.zeros_like(self._lengths), self._lengths.copy()
@@ -199,7 +199,7 @@ class _Recorder:
         record = self._records[number]
         record.kept.reshape(-1)[packing.places] = kept
         record.probabilities.reshape(-1)[packing.places] = probabilities
-        record.judged[group] = np.bincount(packing.samples, minlength=len(group))
+        record.droppable[group] = np.bincount(packing.samples, minlength=len(group))
         record.left[group] = left
 
     def records(self) -> dict[int, LayerRecord]:
@@ -238,13 +238,13 @@ def _groups(lengths: NDArray[np.int64], documents: NDArray[np.int64], tokens: in
 def _pack(
     group: NDArray[np.int64],
     real: NDArray[np.bool_],
-    judged: NDArray[np.bool_],
+    droppable: NDArray[np.bool_],
     starts: NDArray[np.int64],
     sizes: NDArray[np.int64],
     question: NDArray[np.int64],
     question_exists: NDArray[np.bool_],
 ) -> _Packing:
-    """Lay the real tokens of some samples side by side and find their judged blocks and questions among them."""
+    """Lay the real tokens of some samples side by side and find their droppable blocks and questions among them."""
     mask = real[group]
     width = mask.shape[1]
     rows, columns = mask.nonzero()
@@ -252,7 +252,7 @@ def _pack(
     first_packed = counts.cumsum() - counts
     # Real tokens are one run, so a token's place is a shift of its column.
     shift = first_packed - mask.argmax(-1)
-    samples, blocks = judged[group].nonzero()
+    samples, blocks = droppable[group].nonzero()
     chosen = group[samples]
     asked, exists = question[group], question_exists[group]
     return _Packing(
@@ -262,7 +262,7 @@ def _pack(
         starts[chosen, blocks] + shift[samples],
         sizes[chosen, blocks],
         samples,
-        chosen * judged.shape[1] + blocks,
+        chosen * droppable.shape[1] + blocks,
         blocks,
         # Entries that don't exist may lie beyond the end; any valid index does for them.
         np.where(exists, asked + shift[:, None], 0),
@@ -273,8 +273,8 @@ def _pack(
 def _encode_group(
     encoder: PreTrainedModel,
     adapter: EncoderAdapter,
-    layers: Sequence[ReadyLayer],
-    judges: Mapping[int, Judge],
+    layers: Sequence[PreparedLayer],
+    predictors: Mapping[int, PreparedPredictor],
     thresholds: Mapping[int, float],
     packing: _Packing,
     inputs: tuple[Tensor, Tensor | None],
@@ -294,7 +294,7 @@ def _encode_group(
     num_documents = int(documents.max()) + 1
     for number, layer in enumerate(layers, start=1):
         asked = number in thresholds and len(packing.starts) > 0
-        wants_rows = asked and judges[number].wants_attention
+        wants_rows = asked and predictors[number].wants_attention
         query, key, value = layer.project(hidden)
         biases, row_bias = None, None
         if placement is not None:
@@ -308,7 +308,7 @@ def _encode_group(
             if log_sum_exp is not None:
                 rows = AttentionRows(query, key, log_sum_exp, layer.scale, own_row_bias)
             view = _view(packing, rows, hidden, context, block_size)
-            probabilities = judges[number].probabilities(view).cpu().numpy()
+            probabilities = predictors[number].probabilities(view).cpu().numpy()
             kept = surviving_blocks(probabilities, thresholds[number], documents[packing.samples], num_documents)
             if kept.all():
                 recorder.note(number, group, packing, probabilities, kept, packing.counts)
@@ -357,7 +357,7 @@ def _view(packing: _Packing, rows: AttentionRows | None, hidden: Tensor, context
     first, second, third, fourth, fifth, sixth, bagged, bag_offsets = (
         torch.from_numpy(part).to(hidden.device) for part in (*places, *bags)
     )
-    return LayerView(rows, hidden, context, first, second, third, fourth, fifth, sixth, Bags(bagged, bag_offsets))
+    return LayerView(rows, hidden, context, first, second, third, fourth, fifth, sixth, TokenBags(bagged, bag_offsets))
 
 
 def _staying_tokens(packing: _Packing, kept: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
@@ -403,7 +403,7 @@ def _drop(
 
 def _placement(
     encoder: PreTrainedModel, adapter: EncoderAdapter, packing: _Packing, rows: int, device: torch.device
-) -> Placement | None:
+) -> Positions | None:
     """Where the packed tokens stand, with rows of no meaning at the end; None for a family that doesn't ask."""
     if not depends_on_positions(adapter):
         return None
@@ -412,4 +412,4 @@ def _placement(
     span = int((positions[ends] - positions[ends - counts + 1]).max(initial=0))
     tokens = torch.arange(len(positions), device=device)
     filled = torch.from_numpy(np.pad(positions, (0, rows - len(positions)))).to(device)
-    return Placement(encoder, adapter, filled, tokens.split(packing.counts.tolist()), span)
+    return Positions(encoder, adapter, filled, tokens.split(packing.counts.tolist()), span)

@@ -13,9 +13,9 @@ class SkimTrace:
 
     Attributes:
         layout: where the blocks lie in the input.
-        layers: numbers of the layers that judged blocks, from 1.
-        kept: whether a judged block was still there after the layer. Shape: (layers, batch, blocks)
-        probabilities: keep probability that the layer gave each block; NaN for blocks that are not judged or were
+        layers: numbers of the layers that droppable blocks, from 1.
+        kept: whether a droppable block was still there after the layer. Shape: (layers, batch, blocks)
+        probabilities: keep probability that the layer gave each block; NaN for blocks that are not droppable or were
             gone already. Shape: (layers, batch, blocks)
         flops: operations spent on each sample. Shape: (batch,)
         dense_flops: operations of the plain model on the same tokens without padding. Shape: (batch,)
@@ -33,7 +33,7 @@ class SkimTrace:
     @property
     def blocks(self) -> Tensor:
         """Judged blocks of each sample. Shape: (batch,)."""
-        return self.layout.judged.sum(-1)
+        return self.layout.droppable.sum(-1)
 
     @property
     def speedup(self) -> float:

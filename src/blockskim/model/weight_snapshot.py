@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class WeightSnapshot:
     """Modules as they were at some moment; cheap to compare with what they are now.
 
     Seen are weights that changed in place, were replaced or moved, submodules that were replaced, and new hooks. Not
@@ -35,7 +35,7 @@ class Watch:
         )
 
 
-def watch(modules: Iterable[nn.Module]) -> Watch:
+def take_snapshot(modules: Iterable[nn.Module]) -> WeightSnapshot:
     """Remember modules with all that is in them."""
     inside = [part for module in modules for part in module.modules()]
     entries = [(part._parameters, part._modules) for part in inside]
@@ -45,7 +45,7 @@ def watch(modules: Iterable[nn.Module]) -> Watch:
     # Tensors that were made in inference mode have no account of their changes.
     counted = tuple(weight for weight in weights if not weight.is_inference())
     hooks = tuple(part._forward_hooks for part in inside) + tuple(part._forward_pre_hooks for part in inside)
-    return Watch(
+    return WeightSnapshot(
         places,
         found,
         weights,

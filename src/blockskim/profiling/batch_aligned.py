@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from blockskim.encoders import EncoderAdapter
-from blockskim.encoders.positions import Placement, depends_on_positions
+from blockskim.encoders.positions import Positions, depends_on_positions
 from blockskim.method.blocks import token_indices
 from blockskim.method.layer_view import Attention, LayerView
 from blockskim.method.predictors.predictor import keep_probabilities, predictor_cost
@@ -33,7 +33,7 @@ class AlignedResult:
         end_logits: likewise. Shape: (batch, tokens)
         widths: tokens of each sample in each layer, padding included.
         kept: blocks there after each layer with a predictor, by layer number; added up over the batch.
-        judged: the blocks of each sample that each predictor judged, by layer number. Shape: (batch,) each
+        droppable: the blocks of each sample that each predictor droppable, by layer number. Shape: (batch,) each
         questions: question tokens of each sample. Shape: (batch,)
     """
 
@@ -41,7 +41,7 @@ class AlignedResult:
     end_logits: Tensor
     widths: tuple[int, ...]
     kept: Mapping[int, int]
-    judged: Mapping[int, Tensor]
+    droppable: Mapping[int, Tensor]
     questions: Tensor
 
 
@@ -79,9 +79,9 @@ class _Batch:
     mask: Tensor  # True on real tokens
     positions: Tensor
     origins: Tensor  # place in the input
-    blocks: Tensor  # the judged block a token is in, -1 for none
+    blocks: Tensor  # the droppable block a token is in, -1 for none
     starts: Tensor  # first token of each block; (batch, blocks)
-    alive: Tensor  # which blocks are judged and still there; (batch, blocks)
+    alive: Tensor  # which blocks are droppable and still there; (batch, blocks)
     question: Tensor  # places of question tokens; (batch, question)
 
 
@@ -115,14 +115,14 @@ def skim_aligned(
         mask,
         positions,
         places,
-        _blocks_of_tokens(places, layout.starts, layout.lengths, layout.judged),
+        _blocks_of_tokens(places, layout.starts, layout.lengths, layout.droppable),
         layout.starts,
-        layout.judged,
+        layout.droppable,
         question,
     )
     widths: list[int] = []
     kept: dict[int, int] = {}
-    judged: dict[int, Tensor] = {}
+    droppable: dict[int, Tensor] = {}
     for number, layer in enumerate(adapter.layers(encoder), start=1):
         widths.append(batch.mask.shape[1])
         query, key, value = adapter.project(layer, batch.hidden)
@@ -136,8 +136,8 @@ def skim_aligned(
                 bias = bias[:, model.places_in_bias()[number]]
         query, key, value = (part.transpose(1, 2) for part in (query, key, value))
         scores_mask = _scores_mask(batch.mask, bias, query.dtype)
-        judges = thresholds.get(number, 0.0) > 0 and bool(batch.alive.any())
-        if judges:
+        predictors = thresholds.get(number, 0.0) > 0 and bool(batch.alive.any())
+        if predictors:
             scores = (query * adapter.scale(layer)) @ key.transpose(2, 3)
             if scores_mask is not None:
                 scores += scores_mask
@@ -147,14 +147,14 @@ def skim_aligned(
         else:
             context = F.scaled_dot_product_attention(query, key, value, scores_mask, scale=adapter.scale(layer))
         context = context.transpose(1, 2).flatten(2)
-        if judges:
+        if predictors:
             view = _view(_MatrixRows(matrix), batch, context, layout.lengths, question_exists, layout.block_size)
             probabilities = torch.full(batch.alive.shape, -1.0, device=mask.device)
             probabilities[batch.alive] = keep_probabilities(model.predictors[str(number)](view))
             del matrix, view
         batch = _replace_hidden(batch, adapter.finish(layer, context, batch.hidden))
-        if judges:
-            judged[number] = batch.alive.sum(-1)
+        if predictors:
+            droppable[number] = batch.alive.sum(-1)
             stays = _aligned_choice(probabilities, batch.alive, thresholds[number])
             if not torch.equal(stays, batch.alive):
                 batch = _drop(batch, stays)
@@ -166,13 +166,13 @@ def skim_aligned(
     samples = torch.arange(len(mask), device=mask.device)[:, None].expand_as(batch.mask)
     full[samples[batch.mask], batch.origins[batch.mask]] = logits[batch.mask]
     start_logits, end_logits = full.unbind(-1)
-    return AlignedResult(start_logits, end_logits, tuple(widths), kept, judged, question_exists.sum(-1))
+    return AlignedResult(start_logits, end_logits, tuple(widths), kept, droppable, question_exists.sum(-1))
 
 
-def _placement(encoder: PreTrainedModel, adapter: EncoderAdapter, positions: Tensor) -> Placement:
+def _placement(encoder: PreTrainedModel, adapter: EncoderAdapter, positions: Tensor) -> Positions:
     """Where the tokens of a padded batch stand. Shape: (batch, tokens)."""
     tokens = torch.arange(positions.numel(), device=positions.device).view(positions.shape)
-    return Placement(encoder, adapter, positions.flatten(), [tokens], int(positions.max()))
+    return Positions(encoder, adapter, positions.flatten(), [tokens], int(positions.max()))
 
 
 def aligned_flops(model: BlockSkimForQuestionAnswering, result: AlignedResult) -> int:
@@ -183,9 +183,9 @@ def aligned_flops(model: BlockSkimForQuestionAnswering, result: AlignedResult) -
     total = batch * (result.widths[0] * cost.embedding + _last_width(result) * cost.head)
     for number, (layer, width) in enumerate(zip(cost.layers, result.widths, strict=True), start=1):
         total += batch * _layer_flops(layer, width)
-        if number in result.judged:
+        if number in result.droppable:
             widths = model.adapter.widths(layers[number - 1])
-            blocks = zip(result.judged[number].tolist(), result.questions.tolist(), strict=True)
+            blocks = zip(result.droppable[number].tolist(), result.questions.tolist(), strict=True)
             total += sum(predictor_cost(model.skim_config, widths, asked).of(count) for count, asked in blocks)
     return total
 
@@ -199,10 +199,10 @@ def _last_width(result: AlignedResult) -> int:
     return result.widths[-1]
 
 
-def _blocks_of_tokens(places: Tensor, starts: Tensor, lengths: Tensor, judged: Tensor) -> Tensor:
-    """Number of the judged block that each token is in, -1 for none. Shape: (batch, tokens)."""
+def _blocks_of_tokens(places: Tensor, starts: Tensor, lengths: Tensor, droppable: Tensor) -> Tensor:
+    """Number of the droppable block that each token is in, -1 for none. Shape: (batch, tokens)."""
     inside = (places[:, None] >= starts[..., None]) & (places[:, None] < (starts + lengths)[..., None])
-    inside &= judged[..., None]
+    inside &= droppable[..., None]
     return torch.where(inside.any(1), inside.to(torch.uint8).argmax(1), -1)
 
 

@@ -158,7 +158,7 @@ def aligned_contender(
 
     def work(inputs: Inputs) -> Work:
         result = skim_aligned(model, asked, **inputs)
-        blocks = int(model.layout(inputs["attention_mask"], inputs["context_mask"]).judged.sum())
+        blocks = int(model.layout(inputs["attention_mask"], inputs["context_mask"]).droppable.sum())
         return Work(aligned_flops(model, result), inputs["input_ids"].numel(), blocks, dict(result.kept))
 
     layers = len(model.cost.layers)

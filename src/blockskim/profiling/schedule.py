@@ -76,7 +76,7 @@ def install_schedule(
     Args:
         model: changed in place; it can't be saved or trained afterwards.
         keep: share of the original blocks after each layer that is named.
-        blocks: judged blocks of each sample that the model will see.
+        blocks: droppable blocks of each sample that the model will see.
         keep_full: the first so many samples of every batch keep everything.
         seed: of the choice of blocks.
 

@@ -59,7 +59,7 @@ def random_workload(name: str, model: BlockSkimForQuestionAnswering, length: int
     """
     vocabulary = model.config.encoder_config.vocab_size
     inputs = random_batch(1, length, vocabulary, seed, torch.device("cpu")).inputs
-    blocks = int(model.layout(inputs["attention_mask"], inputs["context_mask"]).judged.sum())
+    blocks = int(model.layout(inputs["attention_mask"], inputs["context_mask"]).droppable.sum())
     return Workload(f"{name}, {length} random tokens", None, blocks, length, vocabulary, seed)
 
 

@@ -199,7 +199,7 @@ def _start(base: str | Path, recipe: Recipe, console: Console | None) -> BlockSk
     """The model to train: new predictors on a checkpoint, or a Block-Skim model with those it has."""
     if is_block_skim(base):
         model = BlockSkimForQuestionAnswering.from_pretrained(base, dtype=torch.float32)
-        others = model.built_otherwise(recipe.skim)
+        others = model.settings_needing_new_predictors(recipe.skim)
         if others and console is not None:
             console.print(f"new predictors, since the recipe has another {', '.join(others)}")
         if others:

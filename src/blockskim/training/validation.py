@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from blockskim.data.windows import WindowSet
-from blockskim.evaluation.block_scores import collect_judgements
+from blockskim.evaluation.block_scores import collect_block_scores
 from blockskim.evaluation.evaluate import mean_scores, scores_by_source
 from blockskim.inference.runner import AnswerCollector, WindowBatch, run_windows
 from blockskim.metrics.skim import area_under_roc, kept_at_recall, precision_recall
@@ -26,7 +26,7 @@ def development_metrics(
     def evaluate(model: BlockSkimForQuestionAnswering) -> dict[str, float]:
         collector = AnswerCollector(windows, max_answer_length)
         batches: list[WindowBatch] = []
-        for batch in run_windows(model, windows, batch_size, 0.0, judge_all=True):
+        for batch in run_windows(model, windows, batch_size, 0.0, score_all_layers=True):
             collector.add(batch)
             batches.append(batch)
         answers = collector.results()
@@ -35,14 +35,14 @@ def development_metrics(
         metrics = {name: pooled[name] for name in ("exact_match", "f1")}
         if len(files) > 1:
             metrics |= {f"{name}/{file}": scores[name] for file, scores in files.items() for name in metrics}
-        judgements = collect_judgements(batches, windows)
-        for layer, probabilities in zip(judgements.layers, judgements.probabilities, strict=True):
-            precision, recall, _ = precision_recall(probabilities, judgements.relevant)
+        block_scores = collect_block_scores(batches, windows)
+        for layer, probabilities in zip(block_scores.layers, block_scores.probabilities, strict=True):
+            precision, recall, _ = precision_recall(probabilities, block_scores.relevant)
             metrics[f"precision_{layer}"] = precision
             metrics[f"recall_{layer}"] = recall
-            metrics[f"auc_{layer}"] = area_under_roc(probabilities, judgements.relevant)
-            metrics[f"kept98_{layer}"] = kept_at_recall(probabilities, judgements.relevant)
-        areas = [metrics[f"auc_{layer}"] for layer in judgements.layers]
+            metrics[f"auc_{layer}"] = area_under_roc(probabilities, block_scores.relevant)
+            metrics[f"kept98_{layer}"] = kept_at_recall(probabilities, block_scores.relevant)
+        areas = [metrics[f"auc_{layer}"] for layer in block_scores.layers]
         metrics["selection"] = metrics["f1"] + 0.01 * float(np.nanmean([*areas, 0.0]))
         return {name: float(np.round(value, 5)) for name, value in metrics.items()}
 

@@ -11,7 +11,7 @@ from blockskim.method.blocks import token_indices
 from blockskim.method.config import INPUTS, SkimConfig
 from blockskim.method.layer_view import LayerView, attended_features, hidden_features, question_features, tile_features
 from blockskim.method.predictors.predictor import (
-    LayerWidths,
+    LayerDims,
     PooledPredictor,
     SkimPredictor,
     TilePredictor,
@@ -134,7 +134,7 @@ def test_flattening_puts_heads_first():
 
 def test_predictor_has_4202_parameters_at_12_heads_and_block_32():
     config = SkimConfig.paper()
-    predictor = SkimPredictor(config, LayerWidths(768, 12, 64))
+    predictor = SkimPredictor(config, LayerDims(768, 12, 64))
     assert sum(value.numel() for value in predictor.parameters()) == 4202
 
 
@@ -170,7 +170,7 @@ def make_view(heads=4, head_dim=8, hidden=20, block_size=16, question=6, blocks=
     )
 
 
-WIDTHS = LayerWidths(20, 4, 8)
+WIDTHS = LayerDims(20, 4, 8)
 
 
 @pytest.mark.parametrize(
@@ -245,6 +245,6 @@ def test_predictor_flops_are_what_the_counter_counts(inputs, block_size):
 
 
 def test_predictor_costs_less_than_a_hundredth_of_a_layer():
-    widths, tokens = LayerWidths(768, 12, 64), 512
+    widths, tokens = LayerDims(768, 12, 64), 512
     layer = 2 * tokens * (4 * 768**2 + 2 * 768 * 3072) + 4 * tokens**2 * 768
     assert predictor_cost(SkimConfig.paper(), widths, 12).of(tokens // 32) < layer / 100

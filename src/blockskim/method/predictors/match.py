@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from blockskim.kernels.attention_probabilities import take_rows
-from blockskim.method.layer_view import LayerView, bags_of
+from blockskim.method.layer_view import LayerView, token_bags
 
 ROUNDS = 2
 """How often blocks look at each other."""
@@ -141,7 +141,7 @@ def match_margin(network: MatchPredictor) -> Callable[[LayerView], Tensor]:
         own = take_rows(projected, view.tokens)
         asked = torch.addmm(question_bias, states.index_select(0, view.question.view(-1)), question)
         asked = asked.view(samples, -1, width)
-        bags = bags_of(view)
+        bags = token_bags(view)
         means = F.embedding_bag(bags.tokens, projected.relu_(), bags.offsets, mode="mean")[:blocks]
         shares = view.exists / view.exists.sum(1, keepdim=True)
         asked_shares = view.question_exists / view.question_exists.sum(1, keepdim=True).clamp_min(1)

@@ -19,7 +19,7 @@ from blockskim.method.predictors.match import ROUNDS, MatchPredictor
 
 
 @dataclass(frozen=True, slots=True)
-class LayerWidths:
+class LayerDims:
     """The widths of a layer that predictors are built for: hidden states, attention heads, and size of a head."""
 
     hidden: int
@@ -52,9 +52,9 @@ class PooledPredictor(nn.Sequential):
 
 
 class SkimPredictor(nn.Module):
-    """Judges the blocks of one layer from the inputs that the config names; several inputs add their logits."""
+    """Scores the blocks of one layer from the inputs that the config names; several inputs add their logits."""
 
-    def __init__(self, config: SkimConfig, widths: LayerWidths) -> None:
+    def __init__(self, config: SkimConfig, widths: LayerDims) -> None:
         """Make the branches for the config's inputs and the layer's widths."""
         super().__init__()
         self.branches = nn.ModuleDict({name: _SOURCES[name].build(config, widths) for name in config.inputs})
@@ -76,7 +76,7 @@ def keep_probabilities(logits: Tensor) -> Tensor:
     return (logits[..., 1].float() - logits[..., 0].float()).sigmoid()
 
 
-class JudgingCost(NamedTuple):
+class PredictorCost(NamedTuple):
     """Floating-point operations (2 a multiply-add) of a predictor.
 
     Attributes:
@@ -92,13 +92,13 @@ class JudgingCost(NamedTuple):
         return blocks * self.block + (blocks > 0) * self.sample
 
 
-def predictor_cost(config: SkimConfig, widths: LayerWidths, question_tokens: int) -> JudgingCost:
+def predictor_cost(config: SkimConfig, widths: LayerDims, question_tokens: int) -> PredictorCost:
     """What judging the blocks of a sample costs whose question has ``question_tokens``.
 
     Counted are matrix products and convolutions, as PyTorch's counter does; products of queries and keys included.
     """
     costs = [_SOURCES[name].cost(config, widths, question_tokens) for name in config.inputs]
-    return JudgingCost(sum(cost.block for cost in costs), sum(cost.sample for cost in costs))
+    return PredictorCost(sum(cost.block for cost in costs), sum(cost.sample for cost in costs))
 
 
 def head_channels(heads: Sequence[int], head_dim: int, first: int = 0) -> list[int]:
@@ -107,7 +107,7 @@ def head_channels(heads: Sequence[int], head_dim: int, first: int = 0) -> list[i
 
 
 def channels_of_heads(
-    name: str, config: SkimConfig, widths: LayerWidths, heads: Sequence[int]
+    name: str, config: SkimConfig, widths: LayerDims, heads: Sequence[int]
 ) -> Mapping[int, Sequence[int]]:
     """Which channels the network of an input still needs when its layer is left with some heads only.
 
@@ -131,10 +131,10 @@ class _Source:
     """
 
     features: Callable[[LayerView], Any]
-    build: Callable[[SkimConfig, LayerWidths], nn.Module]
-    cost: Callable[[SkimConfig, LayerWidths, int], JudgingCost]
+    build: Callable[[SkimConfig, LayerDims], nn.Module]
+    cost: Callable[[SkimConfig, LayerDims, int], PredictorCost]
     wants_attention: bool
-    channels: Callable[[SkimConfig, LayerWidths, Sequence[int]], Mapping[int, Sequence[int]]]
+    channels: Callable[[SkimConfig, LayerDims, Sequence[int]], Mapping[int, Sequence[int]]]
 
 
 def whole_view(view: LayerView) -> LayerView:
@@ -146,15 +146,15 @@ def _cast(features: Any, branch: nn.Module) -> Any:
     return features.to(next(branch.parameters()).dtype) if isinstance(features, Tensor) else features
 
 
-def _question_width(widths: LayerWidths) -> int:
+def _question_width(widths: LayerDims) -> int:
     return 6 * widths.heads
 
 
-def _hidden_width(widths: LayerWidths) -> int:
+def _hidden_width(widths: LayerDims) -> int:
     return 3 * (widths.hidden + widths.heads * widths.head_dim)
 
 
-def _attended_width(widths: LayerWidths) -> int:
+def _attended_width(widths: LayerDims) -> int:
     return 3 * widths.heads * widths.head_dim
 
 
@@ -162,77 +162,77 @@ def _pooled_cost(features: int, width: int) -> int:
     return 2 * (features * width + width * 2)
 
 
-def _tile_cost(config: SkimConfig, widths: LayerWidths, _question_tokens: int) -> JudgingCost:
+def _tile_cost(config: SkimConfig, widths: LayerDims, _question_tokens: int) -> PredictorCost:
     size, heads = config.block_size, widths.heads
     scores = heads * widths.head_dim * size**2
     convolutions = heads**2 * 9 * (size**2 + (size // 2) ** 2)
-    return JudgingCost(2 * (scores + convolutions + heads * (size // 4) ** 2 * 2), 0)
+    return PredictorCost(2 * (scores + convolutions + heads * (size // 4) ** 2 * 2), 0)
 
 
-def _question_cost(config: SkimConfig, widths: LayerWidths, question_tokens: int) -> JudgingCost:
+def _question_cost(config: SkimConfig, widths: LayerDims, question_tokens: int) -> PredictorCost:
     scores = 2 * 2 * widths.heads * widths.head_dim * config.block_size * question_tokens
-    return JudgingCost(scores + _pooled_cost(_question_width(widths), config.predictor_width), 0)
+    return PredictorCost(scores + _pooled_cost(_question_width(widths), config.predictor_width), 0)
 
 
-def _hidden_cost(config: SkimConfig, widths: LayerWidths, _question_tokens: int) -> JudgingCost:
-    return JudgingCost(_pooled_cost(_hidden_width(widths), config.predictor_width), 0)
+def _hidden_cost(config: SkimConfig, widths: LayerDims, _question_tokens: int) -> PredictorCost:
+    return PredictorCost(_pooled_cost(_hidden_width(widths), config.predictor_width), 0)
 
 
-def _attended_cost(config: SkimConfig, widths: LayerWidths, _question_tokens: int) -> JudgingCost:
-    return JudgingCost(_pooled_cost(_attended_width(widths), config.predictor_width), 0)
+def _attended_cost(config: SkimConfig, widths: LayerDims, _question_tokens: int) -> PredictorCost:
+    return PredictorCost(_pooled_cost(_attended_width(widths), config.predictor_width), 0)
 
 
-def _match_cost(config: SkimConfig, widths: LayerWidths, question_tokens: int) -> JudgingCost:
+def _match_cost(config: SkimConfig, widths: LayerDims, question_tokens: int) -> PredictorCost:
     size, width = config.block_size, config.predictor_width
     token = widths.heads * widths.head_dim * width
-    judged = (3 * width + 3) * width + ROUNDS * 5 * width * width + 2 * width
-    return JudgingCost(2 * (size * token + size * question_tokens * width + judged), 2 * question_tokens * token)
+    droppable = (3 * width + 3) * width + ROUNDS * 5 * width * width + 2 * width
+    return PredictorCost(2 * (size * token + size * question_tokens * width + droppable), 2 * question_tokens * token)
 
 
-def _build_tiles(config: SkimConfig, widths: LayerWidths) -> nn.Module:
+def _build_tiles(config: SkimConfig, widths: LayerDims) -> nn.Module:
     return TilePredictor(widths.heads, config.block_size)
 
 
-def _build_question(config: SkimConfig, widths: LayerWidths) -> nn.Module:
+def _build_question(config: SkimConfig, widths: LayerDims) -> nn.Module:
     # Not normalised: the level of attention to the question, the same for all heads, is what tells blocks apart.
     return PooledPredictor(_question_width(widths), config.predictor_width, normalize=False)
 
 
-def _build_hidden(config: SkimConfig, widths: LayerWidths) -> nn.Module:
+def _build_hidden(config: SkimConfig, widths: LayerDims) -> nn.Module:
     return PooledPredictor(_hidden_width(widths), config.predictor_width, normalize=True)
 
 
-def _build_attended(config: SkimConfig, widths: LayerWidths) -> nn.Module:
+def _build_attended(config: SkimConfig, widths: LayerDims) -> nn.Module:
     return PooledPredictor(_attended_width(widths), config.predictor_width, normalize=True)
 
 
-def _build_match(config: SkimConfig, widths: LayerWidths) -> nn.Module:
+def _build_match(config: SkimConfig, widths: LayerDims) -> nn.Module:
     return MatchPredictor(widths.heads * widths.head_dim, config.predictor_width)
 
 
-def _tile_channels(config: SkimConfig, widths: LayerWidths, heads: Sequence[int]) -> Mapping[int, Sequence[int]]:
+def _tile_channels(config: SkimConfig, widths: LayerDims, heads: Sequence[int]) -> Mapping[int, Sequence[int]]:
     area = (config.block_size // 4) ** 2
     return {widths.heads: heads, widths.heads * area: head_channels(heads, area)}
 
 
-def _question_channels(_config: SkimConfig, widths: LayerWidths, heads: Sequence[int]) -> Mapping[int, Sequence[int]]:
+def _question_channels(_config: SkimConfig, widths: LayerDims, heads: Sequence[int]) -> Mapping[int, Sequence[int]]:
     return {_question_width(widths): [first * widths.heads + head for first in range(6) for head in heads]}
 
 
-def _hidden_channels(_config: SkimConfig, widths: LayerWidths, heads: Sequence[int]) -> Mapping[int, Sequence[int]]:
+def _hidden_channels(_config: SkimConfig, widths: LayerDims, heads: Sequence[int]) -> Mapping[int, Sequence[int]]:
     states = 3 * widths.hidden
     return {_hidden_width(widths): [*range(states), *_pooled_channels(widths, heads, states)]}
 
 
-def _attended_channels(_config: SkimConfig, widths: LayerWidths, heads: Sequence[int]) -> Mapping[int, Sequence[int]]:
+def _attended_channels(_config: SkimConfig, widths: LayerDims, heads: Sequence[int]) -> Mapping[int, Sequence[int]]:
     return {_attended_width(widths): _pooled_channels(widths, heads, 0)}
 
 
-def _match_channels(_config: SkimConfig, widths: LayerWidths, heads: Sequence[int]) -> Mapping[int, Sequence[int]]:
+def _match_channels(_config: SkimConfig, widths: LayerDims, heads: Sequence[int]) -> Mapping[int, Sequence[int]]:
     return {widths.heads * widths.head_dim: head_channels(heads, widths.head_dim)}
 
 
-def _pooled_channels(widths: LayerWidths, heads: Sequence[int], first: int) -> list[int]:
+def _pooled_channels(widths: LayerDims, heads: Sequence[int], first: int) -> list[int]:
     """Of mean, maximum and the question's mean of attention output, one behind the other."""
     width = widths.heads * widths.head_dim
     return [channel for part in range(3) for channel in head_channels(heads, widths.head_dim, first + part * width)]
