@@ -163,7 +163,7 @@ def test_the_package_is_found() -> None:
     ("source", "is_package", "expected"),
     [
         ("import blockskim.cli.main", False, ["blockskim.cli.main"]),
-        ("from blockskim import blocks, config as c", False, ["blockskim.method.blocks", "blockskim.method.config"]),
+        ("from blockskim import blocks, config as c", False, ["blockskim.blocks", "blockskim.config"]),
         ("from ..encoders import bert", False, ["blockskim.encoders.bert"]),
         ("from . import scores", False, ["blockskim.metrics.scores"]),
         ("from . import scores", True, ["blockskim.metrics.squad.scores"]),

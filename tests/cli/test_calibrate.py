@@ -5,7 +5,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from blockskim.training import calibration, refinement
+from blockskim.calibration import calibrate as calibration
+from blockskim.calibration import refine as refinement
 from cli_data import squad
 
 

@@ -9,7 +9,8 @@ from rich.console import Console
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.errors import ConfigError
-from blockskim.evaluation.evaluate import evaluate_windows, sweep
+from blockskim.evaluation import sweep as sweeping
+from blockskim.evaluation.evaluate import evaluate_windows
 from blockskim.evaluation.published import PEERS, relative_loss
 from blockskim.evaluation.sweep import (
     SweepRecord,
@@ -112,13 +113,13 @@ def test_what_is_known_is_not_measured_again(model, windows, monkeypatch):
     run_sweep(model, windows, settings[:1], 4, keep=kept.append)
     known = [SweepRecord.from_dict(json.loads(json.dumps(record.to_dict()))) for record in kept[-1]]
     runs = []
-    evaluate = sweep.evaluate_windows
+    evaluate = sweeping.evaluate_windows
 
     def counting(*given, **settings):
         runs.append(given[3])
         return evaluate(*given, **settings)
 
-    monkeypatch.setattr(sweep, "evaluate_windows", counting)
+    monkeypatch.setattr(sweeping, "evaluate_windows", counting)
     assert run_sweep(model, windows, settings, 4, known=known) == whole
     assert runs == [(0.5, 0.5)]
     with pytest.raises(ConfigError, match="no record"):

@@ -167,9 +167,9 @@ def test_without_a_shipped_model_another_is_asked_for(monkeypatch, tmp_path):
     monkeypatch.setattr("blockskim.inference.loading.resources.files", lambda _: tmp_path)
     with pytest.raises(ModelError, match="comes without a model"):
         load()
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "config.json").write_text("{}")
-    assert shipped_model() == tmp_path / "model"
+    (tmp_path / "default_model").mkdir()
+    (tmp_path / "default_model" / "config.json").write_text("{}")
+    assert shipped_model() == tmp_path / "default_model"
 
 
 def test_a_tokenizer_of_a_model_directory(stored):

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from blockskim import linear, packed_attention, ragged
+from blockskim.kernels import packed_attention, packed_linear
+from blockskim.model import ragged
 from blockskim.model.flops import LayerCost, LayerUse, ModelCost, dense_flops, skim_flops
 from plain_attention import attend_plainly
 from strategies import every_alignment, every_family, every_input, few, seeds, thresholds
@@ -27,7 +28,7 @@ def counted(run, **inputs):
 def countable(model):
     """Makes a model skim in operators that the counter knows, without a row of padding."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(linear, "can_pack", lambda weight: False)
+        patch.setattr(packed_linear, "can_pack", lambda weight: False)
         patch.setattr(packed_attention, "ROWS", 1)
         patch.setattr(ragged, "attend_packed", attend_plainly)
         model._prepared_layers.clear()

@@ -13,8 +13,9 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from blockskim import linear, ready
 from blockskim.encoders import adapter_for
+from blockskim.kernels import packed_linear
+from blockskim.model import prepared_layers
 from blockskim.model.prepared_layers import CHUNK, PreparedLayers
 from strategies import every_family
 from tiny_models import SIZES, dense_model, encoder_config, make_batch, new_dense_model, new_skim_model, skim_model
@@ -36,7 +37,7 @@ def states(rows, width=HIDDEN, seed=0, dtype=torch.float32):
 def choose(patch, packs):
     """Leave it to the machine whether weights are packed, or forbid it."""
     if not packs:
-        patch.setattr(linear, "can_pack", lambda weight: False)
+        patch.setattr(packed_linear, "can_pack", lambda weight: False)
 
 
 def ready_of(model):
@@ -132,9 +133,9 @@ def test_chunks_change_nothing(packs, rows, chunk):
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():
         choose(patch, packs)
         layer = PreparedLayers().of(encoder, adapter)[0]
-        patch.setattr(ready, "CHUNK", 10**9)
+        patch.setattr(prepared_layers, "CHUNK", 10**9)
         whole = layer.finish(context, hidden)
-        patch.setattr(ready, "CHUNK", chunk)
+        patch.setattr(prepared_layers, "CHUNK", chunk)
         with Norms() as norms:
             found = layer.finish(context, hidden)
     close(found, whole, atol=2e-6)
@@ -385,14 +386,14 @@ def test_old_layers_are_freed_before_new_ones_are_made(monkeypatch):
     held = remembered(model)
     change_in_place(model)
     alive = []
-    make = ready.pack_linear
+    make = prepared_layers.pack_linear
 
     def watching(*arguments):
         gc.collect()
         alive.append(held() is not None)
         return make(*arguments)
 
-    monkeypatch.setattr(ready, "pack_linear", watching)
+    monkeypatch.setattr(prepared_layers, "pack_linear", watching)
     ready_of(model)
     assert alive == [False] * 4 * LAYERS
 
@@ -403,7 +404,7 @@ def test_preparing_tells_the_memory_that_copies_take():
     assert ready_of(model) is ready_of(model)
     # Joined projections are copies everywhere; where weights are packed, so are those of the other linear layers.
     joined, others = 3 * HIDDEN * HIDDEN, HIDDEN * HIDDEN + 2 * HIDDEN * WIDE
-    packs = linear.can_pack(some_linear(model).weight)
+    packs = packed_linear.can_pack(some_linear(model).weight)
     assert 4 * LAYERS * (joined + packs * others) <= size <= 1.2 * 4 * LAYERS * (joined + packs * others)
     model.train()
     assert model._prepared_layers.num_bytes == 0

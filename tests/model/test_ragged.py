@@ -8,10 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blockskim import packed_attention, ragged
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
+from blockskim.kernels import packed_attention
 from blockskim.method.config import INPUTS
+from blockskim.model import ragged
 from layers_by_hand import answer, run_layer
 from strategies import batches, every_alignment, every_family, every_input, few, seeds, thresholds
 from tiny_models import dense_model, make_batch, skim_model, views_of
