@@ -10,7 +10,8 @@ import torch
 
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation.evaluate import score
-from blockskim.inference.runner import AnswerCollector, ExampleAnswers, WindowBatch, answer_texts, batches
+from blockskim.inference.answers import AnswerCollector, ExampleAnswers, answer_texts
+from blockskim.inference.runner import WindowBatch, batches
 from blockskim.model.modeling import SkimOutput
 from blockskim.profiling.contenders import Batch, Contender, Inputs, Work
 from blockskim.profiling.memory import peak_bytes
