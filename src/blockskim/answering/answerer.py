@@ -411,7 +411,7 @@ def _span_counts(batches: Sequence[WindowBatch], windows: WindowSet, max_length:
     for batch in batches:
         logits = batch.output.start_logits
         assert logits is not None
-        alive = (logits.isfinite() & batch.inputs["context_mask"].bool()).long()
+        alive = (logits.isfinite() & batch.context_mask).long()
         # Ends at most max_length - 1 behind each start.
         sums = torch.nn.functional.pad(alive.cumsum(-1), (1, max_length), mode="constant", value=0)
         tokens = alive.shape[1]

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 
 from blockskim.data.windows import WindowSet
@@ -251,7 +250,8 @@ def _over_windows(
         # Without what the contender padded, and without answers in the padding of the batch.
         start, end = (part[:, : padding.shape[1]].masked_fill(padding, -torch.inf) for part in logits)
         output = SkimOutput(start_logits=start, end_logits=end)
-        yield WindowBatch(indices, dict(batch.inputs), output, np.full((len(indices), 3), np.inf))
+        context_mask = batch.inputs["context_mask"].bool()
+        yield WindowBatch(indices, context_mask, output, [ALWAYS] * len(indices))
 
 
 def _model_pass(contender: Contender, prepared: Sequence[Inputs]) -> Callable[[], object]:

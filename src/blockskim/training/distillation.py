@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from blockskim.data.windows import PairTemplate, pair_template
+from blockskim.data.tokens import PairTemplate, pair_template
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.loading import load, position_limit
 from blockskim.method.losses import distillation_loss, state_loss
