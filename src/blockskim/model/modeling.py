@@ -127,10 +127,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         self.qa_transform = None if build is None else build(encoder_config)
         self.qa_outputs = nn.Linear(encoder_config.hidden_size, 2)
         self.predictors = nn.ModuleDict(
-            {
-                str(number): SkimPredictor(self._skim_config, self.adapter.widths(layers[number - 1]))
-                for number in numbers
-            }
+            {str(number): SkimPredictor(self._skim_config, self.adapter.dims(layers[number - 1])) for number in numbers}
         )
         self._cost = self._count_cost()
         self._prepared_layers = PreparedLayers()
@@ -195,7 +192,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
             ModelError: the family's layers can't lose heads.
         """
         layers = self.adapter.layers(self.encoder)
-        before = [self.adapter.widths(layer) for layer in layers]
+        before = [self.adapter.dims(layer) for layer in layers]
         for number, keep in self._lose_heads(read_pruned_heads(heads)).items():
             prune_layer(self.adapter, layers[number - 1], keep)
             if str(number) in self.predictors:
@@ -580,8 +577,8 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         layers = self.adapter.layers(self.encoder)
         uses = {}
         for number, record in result.records.items():
-            widths = self.adapter.widths(layers[number - 1])
-            each = {count: predictor_cost(self._skim_config, widths, count) for count in set(questions)}
+            dims = self.adapter.dims(layers[number - 1])
+            each = {count: predictor_cost(self._skim_config, dims, count) for count in set(questions)}
             spent = [each[count].of(blocks) for count, blocks in zip(questions, record.droppable.tolist(), strict=True)]
             uses[number] = LayerUse(record.left, np.array(spent, dtype=np.int64))
         kept = [record.kept for record in result.records.values()]

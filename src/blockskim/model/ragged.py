@@ -161,7 +161,7 @@ def encode_ragged(
         hidden.append(survivors[: len(packing.origins)])
         origins.append(torch.from_numpy(packing.origins))
     if not hidden:
-        width = adapter.widths(adapter.layers(encoder)[0]).hidden
+        width = adapter.dims(adapter.layers(encoder)[0]).hidden
         hidden.append(torch.empty((0, width), dtype=encoder.dtype, device=input_ids.device))
         origins.append(torch.empty(0, dtype=torch.long))
     return RaggedResult(
@@ -211,8 +211,8 @@ def _group_tokens(adapter: EncoderAdapter, encoder: PreTrainedModel, device: tor
     """How many tokens are to run together."""
     if device.type != "cpu":
         return np.iinfo(np.int64).max
-    widths = adapter.widths(adapter.layers(encoder)[0])
-    return max(GROUP_TOKENS, GROUP_BYTES // (3 * widths.heads * widths.head_dim * encoder.dtype.itemsize))
+    dims = adapter.dims(adapter.layers(encoder)[0])
+    return max(GROUP_TOKENS, GROUP_BYTES // (3 * dims.heads * dims.head_dim * encoder.dtype.itemsize))
 
 
 def _groups(lengths: NDArray[np.int64], documents: NDArray[np.int64], tokens: int) -> Iterator[NDArray[np.int64]]:
