@@ -15,7 +15,8 @@ from transformers import PreTrainedModel
 
 from blockskim.encoders import EncoderAdapter
 from blockskim.encoders.positions import Positions, depends_on_positions
-from blockskim.kernels.attention_probabilities import AttentionRows, attend_padded
+from blockskim.kernels.attention_probabilities import AttentionRows
+from blockskim.kernels.padded_attention import attend_padded
 from blockskim.method.blocks import BlockLayout, surviving_blocks, token_indices
 from blockskim.method.layer_view import LayerView
 from blockskim.method.predictors.predictor import SkimPredictor, keep_probabilities
