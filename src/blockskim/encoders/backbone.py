@@ -8,7 +8,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from blockskim.encoders.adapter import EncoderAdapter
-from blockskim.method.predictors.predictor import LayerDims
+from blockskim.kernels.dims import LayerDims
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,4 +35,4 @@ class Backbone:
 
     def dims(self, number: int) -> LayerDims:
         """Dimensions of a layer; layers count from 1."""
-        return self.adapter.widths(self.layers[number - 1])
+        return self.adapter.dims(self.layers[number - 1])

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from blockskim.encoders.backbone import Backbone
 from blockskim.encoders.positions import Positions, depends_on_positions
-from blockskim.kernels.attention_probabilities import AttentionRows, attend_padded
+from blockskim.kernels.attention_probabilities import AttentionRows
+from blockskim.kernels.padded_attention import attend_padded
 from blockskim.method.blocks import BlockLayout, surviving_blocks, token_indices
 from blockskim.method.layer_view import LayerView
 from blockskim.method.predictors.predictor import SkimPredictor, keep_probabilities

@@ -130,10 +130,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         self.qa_transform = None if build is None else build(encoder_config)
         self.qa_outputs = nn.Linear(encoder_config.hidden_size, 2)
         self.predictors = nn.ModuleDict(
-            {
-                str(number): SkimPredictor(self._skim_config, self.adapter.widths(layers[number - 1]))
-                for number in numbers
-            }
+            {str(number): SkimPredictor(self._skim_config, self.adapter.dims(layers[number - 1])) for number in numbers}
         )
         self._cost = self._count_cost()
         self._prepared_layers = PreparedLayers()
@@ -198,7 +195,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
             ModelError: the family's layers can't lose heads.
         """
         layers = self.adapter.layers(self.encoder)
-        before = [self.adapter.widths(layer) for layer in layers]
+        before = [self.adapter.dims(layer) for layer in layers]
         for number, keep in self._lose_heads(read_pruned_heads(heads)).items():
             prune_layer(self.adapter, layers[number - 1], keep)
             if str(number) in self.predictors:

@@ -11,6 +11,7 @@ from blockskim.data.windows import WindowSet
 from blockskim.evaluation.evaluate import score
 from blockskim.inference.answers import AnswerCollector, ExampleAnswers, answer_texts
 from blockskim.inference.runner import WindowBatch, batches
+from blockskim.inference.survival import ALWAYS
 from blockskim.model.modeling import SkimOutput
 from blockskim.profiling.contenders import Batch, Contender, Inputs, Work
 from blockskim.profiling.memory import peak_bytes

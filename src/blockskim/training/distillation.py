@@ -176,7 +176,7 @@ def _check_states(
     """Refuse to compare states of different widths: a projection between them would be learned and thrown away."""
     if not settings.wants_states:
         return
-    own, others = ([model.adapter.widths(part) for part in _layers(model)] for model in (student, teacher))
+    own, others = ([model.adapter.dims(part) for part in _layers(model)] for model in (student, teacher))
     for one, two in settings.layer_pairs(len(own), len(others)):
         mine, theirs = own[one - 1], others[two - 1]
         sizes = {
