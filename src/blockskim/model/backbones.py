@@ -1,12 +1,15 @@
-"""What a Block-Skim model takes over from a checkpoint of transformers: its encoder and its QA head."""
+"""The parts of a Block-Skim model: encoder and QA head, new or of a transformers checkpoint, and new predictors."""
 
 import copy
+from collections.abc import Sequence
 
 from torch import nn
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
-from blockskim.encoders import QaHead
+from blockskim.encoders import EncoderAdapter, QaHead
 from blockskim.errors import ModelError
+from blockskim.method.config import SkimConfig
+from blockskim.method.predictors.predictor import SkimPredictor
 from blockskim.model.config import BlockSkimConfig
 
 
@@ -18,6 +21,31 @@ def encoder_from_config(config: PreTrainedConfig) -> PreTrainedModel:
     except TypeError:
         encoder = AutoModel.from_config(copy.deepcopy(config))
     return encoder
+
+
+def predictor_layers(config: SkimConfig, adapter: EncoderAdapter, layers: Sequence[nn.Module]) -> tuple[int, ...]:
+    """Numbers of the layers of an encoder that have a predictor, from 1.
+
+    Raises:
+        ConfigError: a layer that the config names does not exist or is the last one, or no layer can have one.
+    """
+    window = adapter.window
+    if window is None:
+        return config.resolve_layers(len(layers))
+    # A layer that sees its neighbours alone has found out little about the question.
+    everywhere = [number for number, layer in enumerate(layers, start=1) if window(layer) is None]
+    return config.resolve_layers(len(layers), everywhere)
+
+
+def new_predictors(config: SkimConfig, adapter: EncoderAdapter, layers: Sequence[nn.Module]) -> nn.ModuleDict:
+    """New predictors for the layers of an encoder, by layer number.
+
+    Raises:
+        ConfigError: the config doesn't fit the encoder.
+    """
+    numbers = predictor_layers(config, adapter, layers)
+    config.check_counts(numbers)
+    return nn.ModuleDict({str(number): SkimPredictor(config, adapter.dims(layers[number - 1])) for number in numbers})
 
 
 def copy_encoder(source: PreTrainedModel, encoder: PreTrainedModel) -> None:

@@ -10,17 +10,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoModelForQuestionAnswering, PreTrainedModel
 
-from blockskim.encoders import EncoderAdapter, adapter_for
-from blockskim.errors import ConfigError, ModelError
-from blockskim.method.blocks import BlockLayout, block_layout
-from blockskim.method.config import PREDICTOR_SETTINGS, SkimConfig, layer_factors, layer_thresholds
-from blockskim.method.predictors.predictor import SkimPredictor, predictor_cost
-from blockskim.model.backbones import copy_encoder, copy_qa_head, encoder_from_config
+from blockskim.data.packed_inputs import PackedInputs
+from blockskim.encoders import adapter_for
+from blockskim.encoders.backbone import Backbone
+from blockskim.errors import ModelError
+from blockskim.method.blocks import BlockLayout, block_layout, blocks_of_spans
+from blockskim.method.config import SkimConfig, layer_factors
+from blockskim.method.predictors.predictor import PredictorCost, predictor_cost
+from blockskim.model.backbones import copy_encoder, copy_qa_head, encoder_from_config, new_predictors
+from blockskim.model.base import BlockSkimPreTrainedModel
 from blockskim.model.checkpoints import hub_arguments, is_block_skim, load_source, load_weights
 from blockskim.model.config import BlockSkimConfig
-from blockskim.model.dense import Dropping, encode_dense
-from blockskim.model.flops import LayerUse, ModelCost, dense_flops, linears_in, model_cost, skim_flops
-from blockskim.model.head_removal import check_prunable, prune_layer, prune_predictor
+from blockskim.model.dense import Dropping, PaddedInputs, encode_dense
+from blockskim.model.flops import ModelCost, linears_in, model_cost
+from blockskim.model.head_removal import remove_heads
 from blockskim.model.objective import (
     answer_loss,
     block_labels,
@@ -30,23 +33,19 @@ from blockskim.model.objective import (
     logits_of_blocks,
 )
 from blockskim.model.outputs import BlockSkimOutput, SkimOutput
+from blockskim.model.packing import Ints, pack_padded
 from blockskim.model.prepared_layers import PreparedLayers
 from blockskim.model.prepared_predictors import PreparedPredictors
-from blockskim.model.pruned_heads import PrunedHeads, add_pruned_heads, heads_left, read_pruned_heads
-from blockskim.model.ragged import RaggedResult, encode_ragged
-from blockskim.model.trace import SkimTrace
+from blockskim.model.pruned_heads import read_pruned_heads
+from blockskim.model.ragged import Skimmers, encode_ragged
+from blockskim.model.trace import trace_of
 
 
-class BlockSkimForQuestionAnswering(PreTrainedModel):
+class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
     """Any supported transformers encoder with a QA head and skim predictors.
 
     Calling it runs the dense forward pass, for training; ``skim`` runs the one that drops blocks, for inference.
     """
-
-    config_class = BlockSkimConfig
-    base_model_prefix = "encoder"
-    main_input_name = "input_ids"
-    _supports_sdpa = True
 
     def __init__(self, config: BlockSkimConfig) -> None:
         """Make the model of a config, with random weights.
@@ -62,94 +61,17 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
             self.adapter.check(encoder_config)
         self.encoder = encoder_from_config(encoder_config)
         layers = self.adapter.layers(self.encoder)
-        self._pruned_heads: PrunedHeads = {}
-        for number, keep in self._lose_heads(read_pruned_heads(config.pruned_heads)).items():
-            prune_layer(self.adapter, layers[number - 1], keep)
-        numbers = _predictor_layers(config.skim, self.adapter, layers)
-        config.skim.check_counts(numbers)
+        heads = encoder_config.num_attention_heads
+        gone = read_pruned_heads(config.pruned_heads)
+        self._pruned_heads = remove_heads(self.adapter, layers, {}, gone, heads)
         build = self.adapter.qa_head.build
         self.qa_transform = None if build is None else build(encoder_config)
         self.qa_outputs = nn.Linear(encoder_config.hidden_size, 2)
-        self.predictors = nn.ModuleDict(
-            {str(number): SkimPredictor(config.skim, self.adapter.widths(layers[number - 1])) for number in numbers}
-        )
+        self.predictors = new_predictors(config.skim, self.adapter, layers)
         self._cost = self._count_cost()
         self._prepared_layers = PreparedLayers()
         self._prepared_predictors = PreparedPredictors()
         self.post_init()
-
-    @property
-    def skim_config(self) -> SkimConfig:
-        """The skim settings; thresholds, points and loss weights may be changed at any time, also in place.
-
-        Setting it takes a copy.
-        """
-        return self.config.skim
-
-    @skim_config.setter
-    def skim_config(self, value: SkimConfig) -> None:
-        changed = self.settings_needing_new_predictors(value)
-        if changed:
-            raise ModelError(
-                f"{changed[0]} can't change from {getattr(self.skim_config, changed[0])!r} to "
-                f"{getattr(value, changed[0])!r}: the predictors were built for it; make a new model with from_backbone"
-            )
-        value.check_counts(self.skim_layers)
-        self.config.take_skim(value)
-
-    def settings_needing_new_predictors(self, value: SkimConfig) -> list[str]:
-        """Names of the settings that call for other predictors than the model has; none if it can take the settings."""
-        built = [name for name in PREDICTOR_SETTINGS if name != "layers"]
-        changed = [name for name in built if getattr(value, name) != getattr(self.skim_config, name)]
-        # Layers may be named or not and be the same.
-        if _predictor_layers(value, self.adapter, self.adapter.layers(self.encoder)) != self.skim_layers:
-            changed.append("layers")
-        return changed
-
-    @property
-    def has_trained_predictors(self) -> bool:
-        """Whether the predictors have learned something, so that ``skim`` may drop blocks by what they say.
-
-        It is saved with the model. ``train`` sets it; whoever trains predictors otherwise, or wants to skim with random
-        ones, sets it too.
-        """
-        return self.config.trained_predictors
-
-    @has_trained_predictors.setter
-    def has_trained_predictors(self, value: bool) -> None:
-        self.config.trained_predictors = value
-
-    @property
-    def skim_layers(self) -> tuple[int, ...]:
-        """Numbers of the layers that have a predictor, from 1."""
-        return tuple(int(number) for number in self.predictors)
-
-    @property
-    def thresholds(self) -> tuple[float, ...]:
-        """The config's threshold of each layer that has a predictor."""
-        return tuple(self.thresholds_by_layer().values())
-
-    def thresholds_by_layer(self, thresholds: float | Sequence[float] | None = None) -> dict[int, float]:
-        """The threshold of each layer that has a predictor, by layer number.
-
-        Args:
-            thresholds: None for the config's; a number for all layers; a sequence with one per layer.
-
-        Raises:
-            ConfigError: a threshold is not from 0 to 1, or there are more or fewer than layers.
-        """
-        given = self.skim_config.thresholds if thresholds is None else thresholds
-        layers = self.skim_layers
-        return dict(zip(layers, layer_thresholds(given, layers), strict=True))
-
-    @property
-    def pruned_heads(self) -> PrunedHeads:
-        """Attention heads that were removed by layer, both counted from 1 as they were when all were there."""
-        return dict(self._pruned_heads)
-
-    def heads_of(self, layer: int) -> tuple[int, ...]:
-        """Numbers of the attention heads that a layer has, in the order of its channels; layers count from 1."""
-        return heads_left(self._pruned_heads, layer, self.config.encoder_config.num_attention_heads)
 
     def prune_heads(self, heads: Mapping[int, Sequence[int]]) -> None:
         """Remove attention heads for good, and with them what predictors see of them.
@@ -165,46 +87,18 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
             ConfigError: there is no such layer or head, it is gone already, or a layer would lose its last head.
             ModelError: the family's layers can't lose heads.
         """
-        layers = self.adapter.layers(self.encoder)
-        before = [self.adapter.widths(layer) for layer in layers]
-        for number, keep in self._lose_heads(read_pruned_heads(heads)).items():
-            prune_layer(self.adapter, layers[number - 1], keep)
-            if str(number) in self.predictors:
-                predictor: Any = self.predictors[str(number)]
-                smaller = prune_predictor(predictor, self.skim_config, before[number - 1], keep)
-                self.predictors[str(number)] = smaller
+        self._pruned_heads = remove_heads(
+            self.adapter,
+            self.adapter.layers(self.encoder),
+            self._pruned_heads,
+            read_pruned_heads(heads),
+            self.config.encoder_config.num_attention_heads,
+            self.predictors,
+            self.skim_config,
+        )
         self.config.pruned_heads = {layer: list(numbers) for layer, numbers in self._pruned_heads.items()}
         self._cost = self._count_cost()
         self.clear_prepared()
-
-    def _lose_heads(self, more: PrunedHeads) -> dict[int, list[int]]:
-        """Take heads off the account; places of those that stay among those that were there, of each layer concerned.
-
-        Raises:
-            ConfigError: there is no such layer or head, it is gone already, or a layer would lose its last head.
-            ModelError: the family's layers can't lose heads.
-        """
-        if not more:
-            return {}
-        layers = self.adapter.layers(self.encoder)
-        heads = self.config.encoder_config.num_attention_heads
-        merged = add_pruned_heads(self._pruned_heads, more, len(layers), heads)
-        check_prunable(self.adapter, layers)
-        places = {
-            layer: [place for place, number in enumerate(self.heads_of(layer)) if number not in gone]
-            for layer, gone in more.items()
-        }
-        self._pruned_heads = merged
-        return places
-
-    def places_in_bias(self) -> dict[int, list[int]]:
-        """Places of the heads of pruned layers, counted from 0, where a position bias is made for all heads.
-
-        Empty for a family without a position bias.
-        """
-        if self.adapter.position_bias is None:
-            return {}
-        return {layer: [number - 1 for number in self.heads_of(layer)] for layer in self._pruned_heads}
 
     def train(self, mode: bool = True) -> Self:
         """Go into training mode, or out of it; in training, what was made ready for inference is only in the way."""
@@ -232,6 +126,11 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         """
         self._prepared_layers.of(self.encoder, self.adapter)
         return self._prepared_layers.num_bytes
+
+    @property
+    def backbone(self) -> Backbone:
+        """The encoder with what is needed to run it layer by layer."""
+        return Backbone(self.encoder, self.adapter, self.adapter.layers(self.encoder), self.places_in_bias())
 
     @property
     def cost(self) -> ModelCost:
@@ -337,17 +236,13 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         idle = self.training and thresholds is None and not any(factors) and not config.teaching_factor
         layout = None if context_mask is None or idle else self.layout(attention_mask, context_mask)
         labels = None if layout is None else block_labels(layout, config, skim_labels, start_positions, end_positions)
+        dropping = None if layout is None or thresholds is None else self._dropping(layout, labels, thresholds)
         result = encode_dense(
-            self.encoder,
-            self.adapter,
+            self.backbone,
             self._predictors(),
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            context_mask,
+            PaddedInputs(input_ids, attention_mask, token_type_ids, context_mask),
             layout,
-            None if layout is None or thresholds is None else self._dropping(layout, labels, thresholds),
-            self.places_in_bias(),
+            dropping,
             head_masks,
             output_hidden_states,
         )
@@ -361,12 +256,12 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         if start_positions is not None and end_positions is not None:
             output.qa_loss = answer_loss(start_logits, end_logits, result.mask, start_positions, end_positions)
         if layout is not None:
-            output.skim_logits = logits_of_blocks(layout, result, self.skim_layers)
-        if layout is not None and labels is not None:
-            losses = block_losses(layout, result, labels, config)
-            output.skim_labels, output.layer_skim_losses = labels, losses
-            output.skim_loss = torch.stack(losses).sum() if losses else output.skim_logits.new_zeros(())
-            output.teaching_loss = earlier_layers_loss(result) if config.teaching_factor else None
+            output.skim_logits = logits = logits_of_blocks(layout, result, self.skim_layers)
+            if labels is not None:
+                losses = block_losses(layout, result, labels, config)
+                output.skim_labels, output.layer_skim_losses = labels, losses
+                output.skim_loss = torch.stack(losses).sum() if losses else logits.new_zeros(())
+                output.teaching_loss = earlier_layers_loss(result) if config.teaching_factor else None
         output.loss = joint_loss(output, config)
         return output
 
@@ -404,39 +299,72 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
             ModelError: context_mask is missing while there is something to skim, or the model is in training mode.
             ConfigError: a threshold is impossible, or the predictors to be asked were never trained.
         """
-        if self.training:
-            raise ModelError("skim() is for inference, but the model is in training mode; call model.eval() first")
-        asked = self._thresholds_to_ask(thresholds, score_all_layers, allow_untrained)
+        active = self._active_thresholds(thresholds, score_all_layers, allow_untrained)
         if context_mask is None:
-            if asked:
+            if active:
                 raise ModelError("skim() needs context_mask, 1 on context tokens, to know what may be dropped")
             context_mask = torch.zeros_like(input_ids)
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
-        if documents is None:
-            documents = torch.arange(len(input_ids), device=input_ids.device)
-        layout = self.layout(attention_mask.cpu(), context_mask.cpu())
-        result = encode_ragged(
-            self.encoder,
-            self.adapter,
+        padded = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "context_mask": context_mask,
+            "token_type_ids": token_type_ids,
+        }
+        packed, first = pack_padded(padded, documents)
+        return self._skim(packed, first, input_ids.shape[1], active)
+
+    @torch.inference_mode()
+    def skim_packed(
+        self,
+        inputs: PackedInputs,
+        thresholds: float | Sequence[float] | None = None,
+        score_all_layers: bool = False,
+        allow_untrained: bool = False,
+    ) -> SkimOutput:
+        """Do what ``skim`` does, on samples that were never padded.
+
+        Args:
+            inputs: the samples.
+            thresholds: None for the config's; a number for all layers; a sequence with one per layer. 0 keeps all.
+            score_all_layers: ask also the predictors of layers whose threshold is 0, for the record in the trace.
+            allow_untrained: ask predictors that never learned anything, which is refused otherwise.
+
+        Returns:
+            Logits by the place of a token in its sample, as wide as the longest sample, and the trace.
+
+        Raises:
+            ModelError: the model is in training mode.
+            ConfigError: a threshold is impossible, or the predictors to be asked were never trained.
+        """
+        active = self._active_thresholds(thresholds, score_all_layers, allow_untrained)
+        return self._skim(
+            inputs, np.zeros(len(inputs.lengths), dtype=np.int64), int(inputs.lengths.max(initial=0)), active
+        )
+
+    def _skim(self, inputs: PackedInputs, first: Ints, width: int, thresholds: Mapping[int, float]) -> SkimOutput:
+        """Skim packed samples; the result is ``width`` wide, with the first token of each sample at ``first``."""
+        config = self.skim_config
+        spans = (np.zeros_like(inputs.lengths), inputs.lengths, inputs.context_starts, inputs.context_lengths)
+        layout = blocks_of_spans(*spans, config.block_size, config.alignment)
+        skimmers = Skimmers(
             self._prepared_layers.of(self.encoder, self.adapter),
             self._prepared_predictors.of(self._predictors()),
-            asked,
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            context_mask,
-            layout,
-            documents,
-            self.places_in_bias(),
+            thresholds,
         )
+        result = encode_ragged(self.backbone, skimmers, inputs, layout)
         # In float32, which costs nothing for two outputs: answers are told apart by small differences.
         head = self.qa_outputs
         logits = F.linear(self._transformed(result.hidden).float(), head.weight.float(), head.bias.float())
-        full = torch.full((input_ids.numel(), 2), -torch.inf, device=logits.device)
-        full[result.origins] = logits
-        start_logits, end_logits = full.view(*input_ids.shape, 2).unbind(-1)
-        return SkimOutput(start_logits=start_logits, end_logits=end_logits, trace=self._trace(layout, result))
+        samples = np.repeat(np.arange(len(inputs.lengths)), inputs.lengths)
+        places = samples * width + np.arange(len(samples)) - (inputs.bounds[:-1] - first)[samples]
+        full = torch.full((len(inputs.lengths) * width, 2), -torch.inf, device=logits.device)
+        full[torch.from_numpy(places[result.tokens]).to(logits.device)] = logits
+        start_logits, end_logits = full.view(len(inputs.lengths), width, 2).unbind(-1)
+        shifted = layout.shifted(torch.from_numpy(first)) if first.any() else layout
+        trace = trace_of(result, shifted, inputs, thresholds, self._predictor_costs(inputs), self.cost)
+        return SkimOutput(start_logits=start_logits, end_logits=end_logits, trace=trace)
 
     def answer_logits(self, hidden: Tensor) -> Tensor:
         """Start and end logits of states that left the encoder. Shapes: (..., hidden) to (..., 2)."""
@@ -450,58 +378,19 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
     def _predictors(self) -> dict[int, Any]:
         return {int(number): predictor for number, predictor in self.predictors.items()}
 
-    def _thresholds_to_ask(
-        self, thresholds: float | Sequence[float] | None, score_all_layers: bool, allow_untrained: bool
-    ) -> dict[int, float]:
-        """Thresholds of the layers whose predictors are to be asked, by layer number.
-
-        Raises:
-            ConfigError: a threshold is impossible, or predictors are to be asked that were never trained.
-        """
-        every = self.thresholds_by_layer(thresholds)
-        asked = {number: value for number, value in every.items() if value > 0 or score_all_layers}
-        if asked and not (allow_untrained or self.has_trained_predictors):
-            raise ConfigError(
-                "the predictors of this model were never trained, so what they say of blocks means nothing; train the "
-                "model (blockskim train), read everything (thresholds of 0), or ask them anyway (allow_untrained=True)"
-            )
-        return asked
-
     def _dropping(self, layout: BlockLayout, labels: Tensor | None, thresholds: float | Sequence[float]) -> Dropping:
         protected = torch.zeros_like(layout.droppable) if labels is None else labels == 1
         return Dropping(self.thresholds_by_layer(thresholds), protected[layout.droppable])
 
-    def _trace(self, layout: BlockLayout, result: RaggedResult) -> SkimTrace:
-        shape = (0, *layout.droppable.shape)
-        questions = result.questions.tolist()
-        layers = self.adapter.layers(self.encoder)
-        uses = {}
-        for number, record in result.records.items():
-            widths = self.adapter.widths(layers[number - 1])
-            each = {count: predictor_cost(self.skim_config, widths, count) for count in set(questions)}
-            spent = [each[count].of(blocks) for count, blocks in zip(questions, record.droppable.tolist(), strict=True)]
-            uses[number] = LayerUse(record.left, np.array(spent, dtype=np.int64))
-        kept = [record.kept for record in result.records.values()]
-        probabilities = [record.probabilities for record in result.records.values()]
-        return SkimTrace(
-            layout=layout,
-            layers=tuple(result.records),
-            kept=torch.from_numpy(np.stack(kept) if kept else np.zeros(shape, dtype=bool)),
-            probabilities=torch.from_numpy(np.stack(probabilities) if kept else np.zeros(shape, dtype=np.float32)),
-            flops=torch.from_numpy(skim_flops(self.cost, uses, result.lengths)),
-            dense_flops=torch.from_numpy(dense_flops(self.cost, result.lengths)),
-            tokens=torch.from_numpy(result.lengths),
-        )
-
-
-def _predictor_layers(config: SkimConfig, adapter: EncoderAdapter, layers: Sequence[nn.Module]) -> tuple[int, ...]:
-    """Numbers of the layers that have a predictor."""
-    window = adapter.window
-    if window is None:
-        return config.resolve_layers(len(layers))
-    # A layer that sees its neighbours alone has found out little about the question.
-    everywhere = [number for number, layer in enumerate(layers, start=1) if window(layer) is None]
-    return config.resolve_layers(len(layers), everywhere)
+    def _predictor_costs(self, inputs: PackedInputs) -> Mapping[int, Sequence[PredictorCost]]:
+        """What each predictor costs on each sample, by layer number."""
+        questions = inputs.question_exists.sum(-1).tolist()
+        costs = {}
+        for number in self.skim_layers:
+            dims = self.backbone.dims(number)
+            by_length = {count: predictor_cost(self.skim_config, dims, count) for count in set(questions)}
+            costs[number] = [by_length[count] for count in questions]
+        return costs
 
 
 AutoModelForQuestionAnswering.register(BlockSkimConfig, BlockSkimForQuestionAnswering)

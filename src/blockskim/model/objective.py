@@ -119,9 +119,7 @@ def logits_of_blocks(layout: BlockLayout, result: DenseResult, layers: Sequence[
     return logits
 
 
-def block_losses(
-    layout: BlockLayout, result: DenseResult, labels: Tensor, config: SkimConfig
-) -> tuple[Tensor, ...]:
+def block_losses(layout: BlockLayout, result: DenseResult, labels: Tensor, config: SkimConfig) -> tuple[Tensor, ...]:
     """The skim loss of each layer with a predictor, in the order of the layers.
 
     Args:
