@@ -140,6 +140,7 @@ def test_a_model_as_deep_as_bert_large_skims_to_the_dense_logits():
     large = {"num_hidden_layers": 24, "num_attention_heads": 16, "hidden_size": 32, "initializer_range": 0.05}
     dense = new_dense_model("bert", **large)
     model = BlockSkimForQuestionAnswering.from_backbone(dense, SkimConfig.paper(block_size=8)).eval()
+    model.has_trained_predictors = True  # not so, but they are to be asked
     batch = make_batch("bert", LENGTHS, padding=2)
     assert model.skim_layers == tuple(range(1, 24))
     assert model.predictors["23"].branches["tiles"][0].in_channels == 16

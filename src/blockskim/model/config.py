@@ -42,6 +42,8 @@ class BlockSkimConfig(PreTrainedConfig):
         """
         # A config of one's own: transformers writes the attention implementation into the object it is given.
         values = encoder_config.to_dict() if isinstance(encoder_config, PreTrainedConfig) else encoder_config or {}
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"encoder_config is {values!r}; it must be a mapping of settings")
         self.encoder_config: PreTrainedConfig = AutoConfig.for_model(
             **_without_path({"model_type": "bert", **copy.deepcopy(values)})
         )
@@ -74,6 +76,10 @@ class BlockSkimConfig(PreTrainedConfig):
         It is for the model alone, which knows whether its predictors fit them.
         """
         self._skim = _own_settings(value)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all values are the same; transformers compares those alone that all of its configs have."""
+        return isinstance(other, BlockSkimConfig) and self.to_dict() == other.to_dict()
 
     def to_dict(self) -> dict[str, Any]:
         """Values as JSON knows them, without the path that the encoder was read from."""

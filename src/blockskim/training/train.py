@@ -24,7 +24,7 @@ from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet, make_windows
 from blockskim.errors import BlockSkimError, ConfigError, DataError
 from blockskim.inference.devices import choose_device, has_bfloat16
-from blockskim.model.checkpoints import is_block_skim
+from blockskim.model.checkpoints import check_vocabulary, is_block_skim
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training.callbacks import MetricsCallback, ProgressCallback
 from blockskim.training.distillation import TEACHER_FILE, load_teacher, same_teacher
@@ -86,6 +86,7 @@ def train(
     set_seed(recipe.seed)
     tokenizer = AutoTokenizer.from_pretrained(base)
     model = _start(base, recipe, console)
+    check_vocabulary(model.encoder, tokenizer, base)
     taught_by = None
     if teacher is not None:
         taught_by = load_teacher(teacher, tokenizer, model, recipe.distillation, recipe.windows.max_length)
