@@ -135,6 +135,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         self._cost = self._count_cost()
         self._prepared_layers = PreparedLayers()
         self._prepared_predictors = PreparedPredictors()
+        self.has_trained_predictors = True
         self.post_init()
 
     @property
@@ -299,6 +300,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         model.encoder.load_state_dict({name: weights[name] for name in expected})
         model.copy_qa_head(source)
         nn.Module.to(model, dtype=source.dtype)
+        model.has_trained_predictors = False
         return model
 
     def copy_qa_head(self, source: PreTrainedModel) -> None:

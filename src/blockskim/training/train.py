@@ -117,6 +117,7 @@ def train(
     # Metrics reach people through `report` and the console, not through print.
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    model.has_trained_predictors = True
     model.eval()
     model.save_pretrained(output)
     tokenizer.save_pretrained(output)
