@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class TextBlock:
-    """A block that predictors droppable, as characters of its text.
+    """A block that may be dropped, as characters of its text.
 
     Attributes:
         start: first character.

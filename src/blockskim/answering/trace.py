@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from blockskim.answering.explain_page import Passage, TextBlock, cost_line, to_html
+from blockskim.answering.request import TextPair
 from blockskim.data.windows import WindowSet
 from blockskim.inference.runner import WindowBatch
 
@@ -16,7 +17,7 @@ class WindowTrace:
     Attributes:
         start: first character of the context in the window.
         end: one past its last character.
-        blocks: the blocks that predictors could judge, in their order.
+        blocks: the droppable blocks, in their order.
         tokens: tokens of the window, question included.
         flops: operations spent.
         dense_flops: operations of the plain model.
@@ -54,7 +55,7 @@ class AnswerTrace:
 
     @property
     def blocks(self) -> int:
-        """Number of blocks that predictors could judge, over all windows."""
+        """Number of droppable blocks, over all windows."""
         return sum(len(window.blocks) for window in self.windows)
 
     @property
@@ -110,6 +111,38 @@ def skim_summary(traces: Sequence[AnswerTrace]) -> dict[str, Any]:
         "dense_flops": sum(trace.dense_flops for trace in traces),
         "seconds": sum(trace.seconds for trace in traces),
     }
+
+
+def trace_answers(
+    pairs: Sequence[TextPair],
+    windows: Mapping[int, tuple[WindowTrace, ...]],
+    spans: Sequence[Sequence[tuple[int, int, float]]],
+    layers: int,
+    seconds: float,
+) -> list[AnswerTrace]:
+    """What was read of each pair of question and text.
+
+    Args:
+        pairs: what was asked.
+        windows: what was read of the windows of each pair, by the number of the pair.
+        spans: (first character, one past the last, score) of the answers of each pair, best first.
+        layers: number of layers of the model.
+        seconds: time of all pairs together; each gets its share by arithmetic.
+    """
+    flops = [sum(window.flops for window in windows[number]) for number in range(len(pairs))]
+    total = sum(flops)
+    return [
+        AnswerTrace(
+            question=pair.question,
+            context=pair.context,
+            document=pair.document,
+            windows=windows[number],
+            layers=layers,
+            spans=tuple(spans[number]),
+            seconds=seconds * flops[number] / total,
+        )
+        for number, pair in enumerate(pairs)
+    ]
 
 
 def trace_windows(batches: Sequence[WindowBatch], windows: WindowSet) -> Mapping[int, tuple[WindowTrace, ...]]:
