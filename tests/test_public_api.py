@@ -29,24 +29,8 @@ def test_every_public_name_is_there(name):
 
 def test_the_names_are_those_of_the_library():
     assert set(blockskim.__all__) - {"__version__"} == set(blockskim._HOMES)
-    assert {
-        "BlockSkimError",
-        "BlockSkimForQuestionAnswering",
-        "QuestionAnswerer",
-        "Recipe",
-        "SkimConfig",
-        "Target",
-        "WindowSettings",
-        "calibrate",
-        "calibrate_points",
-        "evaluate",
-        "evaluate_windows",
-        "load",
-        "make_windows",
-        "read_examples",
-        "register_pipeline",
-        "train",
-    } <= set(blockskim.__all__)
+    what_docs_use = "Recipe WindowSettings evaluate_windows load make_windows"
+    assert set(what_docs_use.split()) < set(blockskim.__all__)
     assert blockskim.__all__ == sorted(blockskim.__all__)
 
 

@@ -103,7 +103,7 @@ class QuestionAnswerer:
                 raise ConfigError("a model that is given as such needs its tokenizer, too")
             if threads is not None:
                 torch.set_num_threads(check_count("threads", threads))
-            self.loaded = LoadedModel(model.eval(), tokenizer, "the model", model.has_trained_predictors)
+            self.loaded = LoadedModel(model.eval(), tokenizer, "the model")
         else:
             self.loaded = load(model, device, dtype, threads)
         self.model = self.loaded.model
