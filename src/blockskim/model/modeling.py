@@ -614,9 +614,9 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
     def _predictor_costs(self, inputs: PackedInputs) -> Mapping[int, Sequence[PredictorCost]]:
         """What each predictor costs on each sample, by layer number."""
         questions = inputs.question_exists.sum(-1).tolist()
-        costs = {}
+        costs, backbone = {}, self.backbone
         for number in self.skim_layers:
-            dims = self.backbone.dims(number)
+            dims = backbone.dims(number)
             by_length = {count: predictor_cost(self._skim_config, dims, count) for count in set(questions)}
             costs[number] = [by_length[count] for count in questions]
         return costs
