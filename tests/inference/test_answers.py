@@ -61,9 +61,9 @@ def test_every_candidate_stands_in_the_context_and_in_its_window(windows):
     batches = list(run_windows(new_model(), windows, 64, 0.4))
     for number, answers in enumerate(collected(batches, windows, n_best=5)):
         for candidate in answers.candidates:
-            example, first, end = (int(value) for value in windows.windows[candidate.window])
-            assert example == number
-            start, stop = windows.character_span(example, first, end - 1)
+            assert windows.example_of(candidate.window) == number
+            _, first, end = windows.windows[candidate.window].tolist()
+            start, stop = windows.character_span(number, first, end - 1)
             assert start <= candidate.start < candidate.end <= stop <= SIZES[number]
 
 

@@ -36,7 +36,7 @@ def collect_answers(
     example is short of answers although it has spans that were not looked at.
     """
     count = 2 * options.top_k + 8 if options.align_to_words else options.top_k
-    examples = sorted({int(windows.windows[index, 0]) for batch in batches for index in batch.indices})
+    examples = sorted({int(example) for batch in batches for example in windows.examples_of(batch.indices)})
     spans: dict[int, int] | None = None
     while True:
         collector = AnswerCollector(windows, options.max_answer_len, count)
@@ -108,12 +108,12 @@ def _span_counts(batches: Sequence[WindowBatch], windows: WindowSet, max_length:
     for batch in batches:
         logits = batch.output.start_logits
         assert logits is not None
-        alive = (logits.isfinite() & batch.inputs["context_mask"].bool()).long()
+        alive = (logits.isfinite() & batch.context_mask).long()
         # Ends at most max_length - 1 behind each start.
         sums = torch.nn.functional.pad(alive.cumsum(-1), (1, max_length), mode="constant", value=0)
         tokens = alive.shape[1]
         sums[:, tokens + 1 :] = sums[:, tokens : tokens + 1]
         spans = (alive * (sums[:, max_length : max_length + tokens] - sums[:, :tokens])).sum(-1).tolist()
-        for window, number in zip(batch.indices, spans, strict=True):
-            counts[int(windows.windows[window, 0])] += number
+        for example, number in zip(windows.examples_of(batch.indices).tolist(), spans, strict=True):
+            counts[example] += number
     return counts

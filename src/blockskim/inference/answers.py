@@ -10,6 +10,7 @@ from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet
 from blockskim.inference.runner import WindowBatch
 from blockskim.inference.spans import best_spans
+from blockskim.inference.survival import NEVER, SurvivalRank
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +72,23 @@ class AnswerCollector:
         self._candidates: list[list[Candidate]] = [[] for _ in range(size)]
         self._null = np.full((size, 2), np.inf)
         self._sums = np.full((size, 2), -np.inf)
-        self._standings: list[tuple[float, ...]] = [(-np.inf,)] * size
+        self._ranks = [NEVER] * size
 
     def add(self, batch: WindowBatch) -> None:
         """Take in the logits of a batch."""
         start_logits, end_logits = batch.output.start_logits, batch.output.end_logits
         assert start_logits is not None and end_logits is not None
-        context = batch.inputs["context_mask"]
+        context = batch.context_mask
         # A few more than asked, as the same span may turn up in the overlap of two windows.
         wanted = self.n_best if len(batch.indices) == 1 else self.n_best + (self.n_best > 1) * self.n_best
         spans = best_spans(start_logits, end_logits, context, self.max_answer_length, wanted)
         scores, starts, ends = (values.cpu().numpy() for values in (spans.scores, spans.starts, spans.ends))
         both = torch.stack([start_logits, end_logits], -1).float()
-        sums = both.masked_fill(~context.bool()[..., None], -torch.inf).logsumexp(1).cpu().numpy()
+        sums = both.masked_fill(~context[..., None], -torch.inf).logsumexp(1).cpu().numpy()
         nulls = both[:, 0].cpu().numpy()
         for row, index in enumerate(batch.indices):
-            example, first, _ = (int(value) for value in self.windows.windows[index])
-            shift = first - self.windows.context_start(int(index))
-            if not self._counts(example, tuple(batch.standings[row].tolist())):
+            example, shift = self.windows.example_of(int(index)), self.windows.context_offset(int(index))
+            if not self._counts(example, batch.ranks[row]):
                 continue
             self._sums[example] = np.logaddexp(self._sums[example], sums[row])
             if nulls[row].sum() < self._null[example].sum() and np.isfinite(nulls[row]).all():
@@ -99,14 +99,14 @@ class AnswerCollector:
                 span = self.windows.character_span(example, int(start) + shift, int(end) + shift)
                 self._candidates[example].append(Candidate(float(score), *span, int(index)))
 
-    def _counts(self, example: int, standing: tuple[float, ...]) -> bool:
-        """Whether a window of a batch with this standing counts; what counted before may no longer do so."""
-        if standing > self._standings[example]:
-            self._standings[example] = standing
+    def _counts(self, example: int, rank: SurvivalRank) -> bool:
+        """Whether a window of a batch with this rank counts; what counted before may no longer do so."""
+        if rank > self._ranks[example]:
+            self._ranks[example] = rank
             self._candidates[example] = []
             self._null[example] = np.inf
             self._sums[example] = -np.inf
-        return standing == self._standings[example]
+        return rank == self._ranks[example]
 
     def results(self) -> list[ExampleAnswers]:
         """Answers of every example, in the order of the examples."""

@@ -8,9 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from blockskim.data.collate import pad_windows
 from blockskim.data.windows import WindowSet
-from blockskim.method.config import layer_thresholds
+from blockskim.inference.survival import SurvivalRank, survival_ranks
 from blockskim.model.modeling import BlockSkimForQuestionAnswering, SkimOutput
 
 Thresholds = float | Sequence[float] | None
@@ -24,17 +23,15 @@ class WindowBatch:
 
     Attributes:
         indices: which windows. Shape: (batch,)
-        inputs: padded inputs by name. Shape: (batch, tokens) each
+        context_mask: True on context tokens. Shape: (batch, tokens)
         output: logits and trace.
-        standings: how the example of each window fared, as far as this batch shows: the first layer in which none of
-            its blocks passed the threshold, the keep probability of the block that was kept there nevertheless, and
-            its window, negative; all infinite where blocks always passed. Higher is better. Shape: (batch, 3)
+        ranks: how the example of each window fared, as far as this batch shows. Length: batch
     """
 
     indices: NDArray[np.int64]
-    inputs: dict[str, Tensor]
+    context_mask: Tensor
     output: SkimOutput
-    standings: NDArray[np.float64]
+    ranks: Sequence[SurvivalRank]
 
 
 def run_windows(
@@ -51,7 +48,7 @@ def run_windows(
     Args:
         model: in evaluation mode.
         windows: what to run.
-        batch_size: windows a batch.
+        batch_size: windows per batch.
         thresholds: as ``skim`` takes them; 0 for a dense run.
         score_all_layers: ask predictors of layers whose threshold is 0 too.
         progress: told after each batch.
@@ -60,15 +57,13 @@ def run_windows(
     Yields:
         Batches, not in the order of the windows.
     """
-    device = model.device
     for indices in batches(windows, batch_size) if selected is None else selected:
-        items = [windows[int(index)] for index in indices]
-        inputs = {name: value.to(device) for name, value in pad_windows(items, windows.template.pad_id).items()}
-        examples = windows.windows[indices, 0]
-        documents = torch.from_numpy(np.unique(examples, return_inverse=True)[1]).to(device)
-        output = model.skim(**inputs, thresholds=thresholds, documents=documents, score_all_layers=score_all_layers)
-        standings = _standings(output, _by_layer(model, thresholds), indices, examples)
-        yield WindowBatch(indices, inputs, output, standings)
+        inputs = windows.pack(indices)
+        output = model.skim_packed(inputs, thresholds, score_all_layers)
+        assert output.trace is not None and output.start_logits is not None
+        context_mask = torch.from_numpy(inputs.context_mask).to(output.start_logits.device)
+        ranks = survival_ranks(output.trace, indices, inputs.documents)
+        yield WindowBatch(indices, context_mask, output, ranks)
         if progress is not None:
             progress(len(indices))
 
@@ -78,7 +73,7 @@ def batches(windows: WindowSet, batch_size: int) -> Iterator[NDArray[np.int64]]:
 
     Only an example of more than ``batch_size`` windows is spread over several batches.
     """
-    examples = windows.windows[:, 0]
+    examples = windows.examples_of(np.arange(len(windows)))
     lengths = windows.lengths
     longest = np.zeros(len(windows.examples), dtype=np.int64)
     np.maximum.at(longest, examples, lengths)
@@ -108,7 +103,7 @@ def whole_examples(
     held: set[int] = set()
     count = 0
     for batch in batches:
-        examples = set(windows.windows[batch.indices, 0].tolist())
+        examples = set(windows.examples_of(batch.indices).tolist())
         if count >= least and not examples & held:
             yield group
             group, count = [], 0
@@ -118,25 +113,3 @@ def whole_examples(
         count += len(batch.indices)
     if group:
         yield group
-
-
-def _by_layer(model: BlockSkimForQuestionAnswering, thresholds: Thresholds) -> dict[int, float]:
-    values = model.thresholds if thresholds is None else layer_thresholds(thresholds, model.skim_layers)
-    return dict(zip(model.skim_layers, values, strict=True))
-
-
-def _standings(
-    output: SkimOutput, thresholds: dict[int, float], indices: NDArray[np.int64], examples: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Where each window's example kept a block only because one has to stay; see WindowBatch. Shape: (batch, 3)."""
-    standings = np.full((len(examples), 3), np.inf)
-    trace = output.trace
-    assert trace is not None
-    for index in range(len(trace.layers) - 1, -1, -1):
-        probabilities = trace.probabilities[index]
-        spared = trace.kept[index] & ~(probabilities >= thresholds[trace.layers[index]])
-        if bool(spared.any()):
-            for row in spared.any(-1).nonzero().flatten().tolist():
-                probability = float(probabilities[row][spared[row]].max())
-                standings[examples == examples[row]] = trace.layers[index], probability, -indices[row]
-    return standings

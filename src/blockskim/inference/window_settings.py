@@ -6,7 +6,8 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from blockskim.checks import check_count
-from blockskim.data.windows import WindowSettings, pair_template
+from blockskim.data.tokens import pair_template
+from blockskim.data.windows import WindowSettings
 from blockskim.errors import ConfigError
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
