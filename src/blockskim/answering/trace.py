@@ -1,5 +1,6 @@
 """What was read of one context to answer one question, in characters of the text: blocks, their fates, the cost."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -177,19 +178,35 @@ def _window_traces(
         # What a batch kept only because it knew no better block of the example is gone from this layer on.
         rank = batch.ranks[row]
         last_layer = rank.layer if rank < best[example] else float("inf")
-        likely, stayed = probabilities[:, row].tolist(), kept[:, row].tolist()
+        scores, stayed = probabilities[:, row].T.tolist(), kept[:, row].T.tolist()
         blocks = []
         for block in droppable[row].nonzero().flatten().tolist():
             begin = starts[row][block] + shift
             span = windows.character_span(example, begin, begin + lengths[row][block] - 1)
-            said, dropped = [], None
-            for index, layer in enumerate(trace.layers):
-                if layer > last_layer or likely[index][block] != likely[index][block]:
-                    break
-                said.append((layer, likely[index][block]))
-                if not stayed[index][block] or layer == last_layer:
-                    dropped = layer
-                    break
-            blocks.append(TextBlock(*span, tuple(said), dropped))
+            blocks.append(TextBlock(*span, *_fate(trace.layers, scores[block], stayed[block], last_layer)))
         begin, last = windows.character_span(example, first, end - 1) if end > first else (0, 0)
         yield window, WindowTrace(begin, last, tuple(blocks), *(int(value) for value in cost))
+
+
+def _fate(
+    layers: Sequence[int], probabilities: Sequence[float], kept: Sequence[bool], last_layer: float
+) -> tuple[tuple[tuple[int, float], ...], int | None]:
+    """What became of a block that left the computation in ``last_layer`` at the latest.
+
+    Args:
+        layers: the layers in which predictors were asked.
+        probabilities: the block's keep probability in each of them, NaN where it was not scored.
+        kept: whether it stayed in each of them.
+        last_layer: where what was left of its example leaves; infinite if nowhere.
+
+    Returns:
+        (layer, keep probability) of each layer that scored it, and the layer that dropped it, None for none.
+    """
+    scored = []
+    for layer, probability, stayed in zip(layers, probabilities, kept, strict=True):
+        if layer > last_layer or math.isnan(probability):
+            break
+        scored.append((layer, probability))
+        if not stayed or layer == last_layer:
+            return tuple(scored), layer
+    return tuple(scored), None

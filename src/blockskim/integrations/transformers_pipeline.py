@@ -50,7 +50,7 @@ class QuestionAnsweringPipeline(Pipeline):
         self.answerer = QuestionAnswerer(model, tokenizer, batch_size=self._batch_size or 32)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Answer; see the class.
+        """Answer one question, several, or a stream of them, in any of the forms that the class names.
 
         Returns:
             An answer (a dictionary with ``score``, ``start``, ``end`` and ``answer``), with ``top_k`` above 1 a list
