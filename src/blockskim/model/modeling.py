@@ -474,9 +474,9 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
             ModelError: context_mask is missing while there is something to skim, or the model is in training mode.
             ConfigError: a threshold is impossible.
         """
-        active = self._active_thresholds(thresholds, score_all_layers)
+        skimmers = self.skimmers(thresholds, score_all_layers)
         if context_mask is None:
-            if active:
+            if skimmers.thresholds:
                 raise ModelError("skim() needs context_mask, 1 on context tokens, to know what may be dropped")
             context_mask = torch.zeros_like(input_ids)
         if attention_mask is None:
@@ -488,7 +488,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
             "token_type_ids": token_type_ids,
         }
         packed, first = pack_padded(padded, documents)
-        return self._skim(packed, first, input_ids.shape[1], active)
+        return self._skim(packed, first, input_ids.shape[1], skimmers)
 
     @torch.inference_mode()
     def skim_packed(
@@ -511,31 +511,38 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
             ModelError: the model is in training mode.
             ConfigError: a threshold is impossible.
         """
-        active = self._active_thresholds(thresholds, score_all_layers)
-        return self._skim(
-            inputs, np.zeros(len(inputs.lengths), dtype=np.int64), int(inputs.lengths.max(initial=0)), active
-        )
+        skimmers = self.skimmers(thresholds, score_all_layers)
+        return self._skim(inputs, np.zeros_like(inputs.lengths), int(inputs.lengths.max(initial=0)), skimmers)
 
-    def _active_thresholds(
-        self, thresholds: float | Sequence[float] | None, score_all_layers: bool
-    ) -> dict[int, float]:
-        """The threshold of each layer whose predictor is to be asked, by layer number."""
+    def skimmers(self, thresholds: float | Sequence[float] | None = None, score_all_layers: bool = False) -> Skimmers:
+        """The layers and predictors, prepared for inference, with the thresholds of those that are to be asked.
+
+        Args:
+            thresholds: None for the config's; a number for all layers; a sequence with one per layer. 0 keeps all.
+            score_all_layers: ask also the predictors of layers whose threshold is 0.
+
+        Raises:
+            ModelError: the model is in training mode.
+            ConfigError: a threshold is impossible.
+        """
         if self.training:
             raise ModelError("skim() is for inference, but the model is in training mode; call model.eval() first")
         values = self.thresholds if thresholds is None else layer_thresholds(thresholds, self.skim_layers)
         by_layer = dict(zip(self.skim_layers, values, strict=True))
-        return {number: value for number, value in by_layer.items() if value > 0 or score_all_layers}
-
-    def _skim(self, inputs: PackedInputs, first: Ints, width: int, thresholds: Mapping[int, float]) -> SkimOutput:
-        """Skim packed samples; the result is ``width`` wide, with the first token of each sample at ``first``."""
-        config = self._skim_config
-        spans = (np.zeros_like(inputs.lengths), inputs.lengths, inputs.context_starts, inputs.context_lengths)
-        layout = blocks_of_spans(*spans, config.block_size, config.alignment)
-        skimmers = Skimmers(
+        return Skimmers(
             self._prepared_layers.of(self.encoder, self.adapter),
             self._prepared_predictors.of(self._predictors()),
-            thresholds,
+            {number: value for number, value in by_layer.items() if value > 0 or score_all_layers},
         )
+
+    def packed_layout(self, inputs: PackedInputs) -> BlockLayout:
+        """The blocks of packed samples under this model's settings, in places within each sample."""
+        spans = (np.zeros_like(inputs.lengths), inputs.lengths, inputs.context_starts, inputs.context_lengths)
+        return blocks_of_spans(*spans, self._skim_config.block_size, self._skim_config.alignment)
+
+    def _skim(self, inputs: PackedInputs, first: Ints, width: int, skimmers: Skimmers) -> SkimOutput:
+        """Skim packed samples; the result is ``width`` wide, with the first token of each sample at ``first``."""
+        layout = self.packed_layout(inputs)
         result = encode_ragged(self.backbone, skimmers, inputs, layout)
         # In float32, which costs nothing for two outputs: answers are told apart by small differences.
         head = self.qa_outputs
@@ -546,7 +553,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         full[torch.from_numpy(places[result.tokens]).to(logits.device)] = logits
         start_logits, end_logits = full.view(len(inputs.lengths), width, 2).unbind(-1)
         shifted = layout.shifted(torch.from_numpy(first)) if first.any() else layout
-        trace = trace_of(result, shifted, inputs, thresholds, self._predictor_costs(inputs), self.cost)
+        trace = trace_of(result, shifted, inputs, skimmers.thresholds, self._predictor_costs(inputs), self.cost)
         return SkimOutput(start_logits=start_logits, end_logits=end_logits, trace=trace)
 
     def answer_logits(self, hidden: Tensor) -> Tensor:
