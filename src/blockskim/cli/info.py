@@ -28,7 +28,8 @@ def info(
 
     import torch
 
-    from blockskim.inference.loading import load, position_limit
+    from blockskim.inference.loading import load
+    from blockskim.inference.window_settings import position_limit
 
     loaded = load(model, device.value, dtype.value, threads)
     network = loaded.model

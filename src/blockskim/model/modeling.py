@@ -16,7 +16,7 @@ from blockskim.encoders.backbone import Backbone
 from blockskim.errors import ModelError
 from blockskim.method.blocks import BlockLayout, block_layout, blocks_of_spans
 from blockskim.method.config import SkimConfig, layer_factors
-from blockskim.method.predictors.predictor import PredictorCost, predictor_cost
+from blockskim.model import objective
 from blockskim.model.backbones import copy_encoder, copy_qa_head, encoder_from_config, new_predictors
 from blockskim.model.base import BlockSkimPreTrainedModel
 from blockskim.model.checkpoints import hub_arguments, is_block_skim, load_source, load_weights
@@ -24,21 +24,13 @@ from blockskim.model.config import BlockSkimConfig
 from blockskim.model.dense import Dropping, PaddedInputs, encode_dense
 from blockskim.model.flops import ModelCost, linears_in, model_cost
 from blockskim.model.head_removal import remove_heads
-from blockskim.model.objective import (
-    answer_loss,
-    block_labels,
-    block_losses,
-    earlier_layers_loss,
-    joint_loss,
-    logits_of_blocks,
-)
 from blockskim.model.outputs import BlockSkimOutput, SkimOutput
 from blockskim.model.packing import Ints, pack_padded
 from blockskim.model.prepared_layers import PreparedLayers
 from blockskim.model.prepared_predictors import PreparedPredictors
 from blockskim.model.pruned_heads import read_pruned_heads
 from blockskim.model.ragged import Skimmers, encode_ragged
-from blockskim.model.trace import trace_of
+from blockskim.model.trace import predictor_costs, trace_of
 
 
 class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
@@ -235,7 +227,8 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         factors = layer_factors(config.skim_factor, self.skim_layers)
         idle = self.training and thresholds is None and not any(factors) and not config.teaching_factor
         layout = None if context_mask is None or idle else self.layout(attention_mask, context_mask)
-        labels = None if layout is None else block_labels(layout, config, skim_labels, start_positions, end_positions)
+        answers = None if start_positions is None or end_positions is None else (start_positions, end_positions)
+        labels = None if layout is None else objective.block_labels(layout, config, skim_labels, answers)
         dropping = None if layout is None or thresholds is None else self._dropping(layout, labels, thresholds)
         result = encode_dense(
             self.backbone,
@@ -253,16 +246,16 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         output = BlockSkimOutput(start_logits=start_logits, end_logits=end_logits)
         if output_hidden_states:
             output.hidden_states, output.attention_outputs = result.states, result.attended
-        if start_positions is not None and end_positions is not None:
-            output.qa_loss = answer_loss(start_logits, end_logits, result.mask, start_positions, end_positions)
+        if answers is not None:
+            output.qa_loss = objective.answer_loss(start_logits, end_logits, result.mask, *answers)
         if layout is not None:
-            output.skim_logits = logits = logits_of_blocks(layout, result, self.skim_layers)
+            output.skim_logits = logits = objective.logits_of_blocks(layout, result, self.skim_layers)
             if labels is not None:
-                losses = block_losses(layout, result, labels, config)
+                losses = objective.block_losses(layout, result, labels, config)
                 output.skim_labels, output.layer_skim_losses = labels, losses
                 output.skim_loss = torch.stack(losses).sum() if losses else logits.new_zeros(())
-                output.teaching_loss = earlier_layers_loss(result) if config.teaching_factor else None
-        output.loss = joint_loss(output, config)
+                output.teaching_loss = objective.earlier_layers_loss(result) if config.teaching_factor else None
+        output.loss = objective.joint_loss(output, config)
         return output
 
     @torch.inference_mode()
@@ -299,9 +292,9 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
             ModelError: context_mask is missing while there is something to skim, or the model is in training mode.
             ConfigError: a threshold is impossible, or the predictors to be asked were never trained.
         """
-        active = self._active_thresholds(thresholds, score_all_layers, allow_untrained)
+        skimmers = self.skimmers(thresholds, score_all_layers, allow_untrained)
         if context_mask is None:
-            if active:
+            if skimmers.thresholds:
                 raise ModelError("skim() needs context_mask, 1 on context tokens, to know what may be dropped")
             context_mask = torch.zeros_like(input_ids)
         if attention_mask is None:
@@ -313,7 +306,7 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
             "token_type_ids": token_type_ids,
         }
         packed, first = pack_padded(padded, documents)
-        return self._skim(packed, first, input_ids.shape[1], active)
+        return self._skim(packed, first, input_ids.shape[1], skimmers)
 
     @torch.inference_mode()
     def skim_packed(
@@ -338,21 +331,41 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
             ModelError: the model is in training mode.
             ConfigError: a threshold is impossible, or the predictors to be asked were never trained.
         """
-        active = self._active_thresholds(thresholds, score_all_layers, allow_untrained)
-        return self._skim(
-            inputs, np.zeros(len(inputs.lengths), dtype=np.int64), int(inputs.lengths.max(initial=0)), active
-        )
+        skimmers = self.skimmers(thresholds, score_all_layers, allow_untrained)
+        return self._skim(inputs, np.zeros_like(inputs.lengths), int(inputs.lengths.max(initial=0)), skimmers)
 
-    def _skim(self, inputs: PackedInputs, first: Ints, width: int, thresholds: Mapping[int, float]) -> SkimOutput:
-        """Skim packed samples; the result is ``width`` wide, with the first token of each sample at ``first``."""
-        config = self.skim_config
-        spans = (np.zeros_like(inputs.lengths), inputs.lengths, inputs.context_starts, inputs.context_lengths)
-        layout = blocks_of_spans(*spans, config.block_size, config.alignment)
-        skimmers = Skimmers(
+    def skimmers(
+        self,
+        thresholds: float | Sequence[float] | None = None,
+        score_all_layers: bool = False,
+        allow_untrained: bool = False,
+    ) -> Skimmers:
+        """The layers and predictors, prepared for inference, with the thresholds of those that are to be asked.
+
+        Args:
+            thresholds: None for the config's; a number for all layers; a sequence with one per layer. 0 keeps all.
+            score_all_layers: ask also the predictors of layers whose threshold is 0.
+            allow_untrained: ask predictors that never learned anything, which is refused otherwise.
+
+        Raises:
+            ModelError: the model is in training mode.
+            ConfigError: a threshold is impossible, or the predictors to be asked were never trained.
+        """
+        active = self._active_thresholds(thresholds, score_all_layers, allow_untrained)
+        return Skimmers(
             self._prepared_layers.of(self.encoder, self.adapter),
             self._prepared_predictors.of(self._predictors()),
-            thresholds,
+            active,
         )
+
+    def packed_layout(self, inputs: PackedInputs) -> BlockLayout:
+        """The blocks of packed samples under this model's settings, in places within each sample."""
+        spans = (np.zeros_like(inputs.lengths), inputs.lengths, inputs.context_starts, inputs.context_lengths)
+        return blocks_of_spans(*spans, self.skim_config.block_size, self.skim_config.alignment)
+
+    def _skim(self, inputs: PackedInputs, first: Ints, width: int, skimmers: Skimmers) -> SkimOutput:
+        """Skim packed samples; the result is ``width`` wide, with the first token of each sample at ``first``."""
+        layout = self.packed_layout(inputs)
         result = encode_ragged(self.backbone, skimmers, inputs, layout)
         # In float32, which costs nothing for two outputs: answers are told apart by small differences.
         head = self.qa_outputs
@@ -363,7 +376,8 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         full[torch.from_numpy(places[result.tokens]).to(logits.device)] = logits
         start_logits, end_logits = full.view(len(inputs.lengths), width, 2).unbind(-1)
         shifted = layout.shifted(torch.from_numpy(first)) if first.any() else layout
-        trace = trace_of(result, shifted, inputs, thresholds, self._predictor_costs(inputs), self.cost)
+        costs = predictor_costs(self.skim_config, self.backbone, self.skim_layers, inputs)
+        trace = trace_of(result, shifted, inputs, skimmers.thresholds, costs, self.cost)
         return SkimOutput(start_logits=start_logits, end_logits=end_logits, trace=trace)
 
     def answer_logits(self, hidden: Tensor) -> Tensor:
@@ -381,16 +395,6 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
     def _dropping(self, layout: BlockLayout, labels: Tensor | None, thresholds: float | Sequence[float]) -> Dropping:
         protected = torch.zeros_like(layout.droppable) if labels is None else labels == 1
         return Dropping(self.thresholds_by_layer(thresholds), protected[layout.droppable])
-
-    def _predictor_costs(self, inputs: PackedInputs) -> Mapping[int, Sequence[PredictorCost]]:
-        """What each predictor costs on each sample, by layer number."""
-        questions = inputs.question_exists.sum(-1).tolist()
-        costs = {}
-        for number in self.skim_layers:
-            dims = self.backbone.dims(number)
-            by_length = {count: predictor_cost(self.skim_config, dims, count) for count in set(questions)}
-            costs[number] = [by_length[count] for count in questions]
-        return costs
 
 
 AutoModelForQuestionAnswering.register(BlockSkimConfig, BlockSkimForQuestionAnswering)

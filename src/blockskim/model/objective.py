@@ -64,20 +64,16 @@ def answer_loss(
 
 
 def block_labels(
-    layout: BlockLayout,
-    config: SkimConfig,
-    labels: Tensor | None,
-    start_positions: Tensor | None,
-    end_positions: Tensor | None,
+    layout: BlockLayout, config: SkimConfig, labels: Tensor | None, answers: tuple[Tensor, Tensor] | None
 ) -> Tensor | None:
-    """The labels of a batch's blocks, given or made from positions; None when there is neither.
+    """The labels of a batch's blocks, given or made from the answers; None when there is neither.
 
     Args:
         layout: the blocks.
         config: named in the message of the error.
         labels: 1 relevant, 0 irrelevant; what blocks have that are not droppable is ignored. Shape: (batch, blocks)
-        start_positions: first token of each answer, -1 for none. Shape: (batch,) or (batch, answers)
-        end_positions: last token of each answer, inclusive. Shape: (batch,) or (batch, answers)
+        answers: first and last token of each answer, inclusive, -1 for none.
+            Shape: (batch,) or (batch, answers) each
 
     Returns:
         1 relevant, 0 irrelevant, -100 not droppable. Shape: (batch, blocks)
@@ -85,8 +81,8 @@ def block_labels(
     Raises:
         ModelError: the labels given are of another number of blocks.
     """
-    if labels is None and start_positions is not None and end_positions is not None:
-        labels = relevance_labels(layout, start_positions, end_positions)
+    if labels is None and answers is not None:
+        labels = relevance_labels(layout, *answers)
     if labels is None:
         return None
     if labels.shape != layout.droppable.shape:

@@ -91,7 +91,7 @@ def encode_ragged(backbone: Backbone, skimmers: Skimmers, inputs: PackedInputs, 
     """
     recorder = _Recorder(layout.droppable.numpy(), inputs.lengths)
     hidden, tokens = [], []
-    for samples in micro_batches(inputs.lengths, inputs.documents, _micro_batch_tokens(backbone)):
+    for samples in micro_batches(inputs.lengths, inputs.documents, micro_batch_tokens(backbone)):
         packing = Packing.of(inputs, layout, samples)
         survivors = _encode(backbone, skimmers, inputs, packing, layout.block_size, samples, recorder)
         hidden.append(survivors[: len(packing.tokens)])
@@ -133,7 +133,7 @@ class _Recorder:
         return dict(sorted(self._records.items()))
 
 
-def _micro_batch_tokens(backbone: Backbone) -> int:
+def micro_batch_tokens(backbone: Backbone) -> int:
     """How many tokens are to run together."""
     if backbone.device.type != "cpu":
         return np.iinfo(np.int64).max

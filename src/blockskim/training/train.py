@@ -112,7 +112,7 @@ def train(
         taught_by,
         model=model,
         args=training_arguments(output, recipe, device, evaluate is not None),
-        data_collator=training_collator(model.skim_config, windows.template.pad_id, recipe.label_evidence),
+        data_collator=training_collator(windows.template.pad_id, recipe.label_evidence),
         processing_class=tokenizer,
         callbacks=callbacks,
     )
@@ -193,7 +193,7 @@ def training_arguments(output: Path, recipe: Recipe, device: str, evaluates: boo
         report_to=["tensorboard"] if _has("tensorboard") else [],
         disable_tqdm=True,
         remove_unused_columns=False,
-        label_names=["start_positions", "end_positions", "skim_labels"],
+        label_names=["start_positions", "end_positions"],
         dataloader_num_workers=0,
         seed=recipe.seed,
         data_seed=recipe.seed,
