@@ -21,7 +21,6 @@ from blockskim.method.blocks import BlockLayout, surviving_blocks, token_indices
 from blockskim.method.layer_view import LayerView
 from blockskim.method.predictors.predictor import SkimPredictor, keep_probabilities
 from blockskim.method.question import question_tokens
-from blockskim.model.head_removal import biases_of_heads
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,20 +112,20 @@ def encode_dense(
         query, key, value = adapter.project(layer, hidden)
         bias, row_bias = None, None
         if placement is not None:
-            placed = placement.of(layer, query.flatten(0, 1), key.flatten(0, 1), adapter.scale(layer))
+            placed = placement.apply(
+                layer, query.flatten(0, 1), key.flatten(0, 1), adapter.scale(layer), heads.get(number)
+            )
             query, key = (part.unflatten(0, (batch, tokens)) for part in (placed.query, placed.key))
-            bias, row_bias = None if placed.biases is None else placed.biases[0], placed.between
+            bias, row_bias = None if placed.biases is None else placed.biases[0], placed.bias_between
         dropout = adapter.attention_dropout(layer) if layer.training else 0.0
-        biases, own_row_bias = biases_of_heads(None if bias is None else [bias], row_bias, heads.get(number))
-        own_bias = None if biases is None else biases[0]
         rows = None
         if blocks is not None and number in predictors and predictors[number].wants_attention:
-            context, log_sum_exp = attend_padded(query, key, value, adapter.scale(layer), mask, own_bias, dropout)
+            context, log_sum_exp = attend_padded(query, key, value, adapter.scale(layer), mask, bias, dropout)
             rows = AttentionRows(
-                query.flatten(0, 1), key.flatten(0, 1), log_sum_exp.flatten(0, 1), adapter.scale(layer), own_row_bias
+                query.flatten(0, 1), key.flatten(0, 1), log_sum_exp.flatten(0, 1), adapter.scale(layer), row_bias
             )
         else:
-            context = _attend(query, key, value, adapter.scale(layer), mask, own_bias, dropout)
+            context = _attend(query, key, value, adapter.scale(layer), mask, bias, dropout)
         if number in head_masks:
             context = context * head_masks[number].to(context.dtype)[:, None, :, None]
         joined = context.reshape(batch, tokens, -1)
@@ -141,7 +140,7 @@ def encode_dense(
         if keep_states:
             states.append(hidden)
             attended.append(joined)
-    left = hidden if adapter.leave is None else adapter.leave(encoder, hidden)
+    left = hidden if adapter.final_norm is None else adapter.final_norm(encoder, hidden)
     return DenseResult(left, logits, present, mask, tuple(states) if keep_states else (), tuple(attended))
 
 

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from blockskim.encoders import EncoderAdapter
 from blockskim.errors import ModelError
-from blockskim.kernels.attention_probabilities import Bias
 from blockskim.kernels.dims import LayerDims, head_channels
 from blockskim.method.config import SkimConfig
 from blockskim.method.predictors.predictor import SkimPredictor, channels_of_heads
@@ -74,29 +73,6 @@ def prune_predictor(
     for parameter, old in zip(smaller.parameters(), predictor.parameters(), strict=True):
         parameter.requires_grad_(old.requires_grad)
     return smaller.train(predictor.training)
-
-
-def biases_of_heads(
-    biases: Sequence[Tensor] | None, between: Bias | None, heads: Sequence[int] | None
-) -> tuple[Sequence[Tensor] | None, Bias | None]:
-    """Position biases of the heads that a layer still has, of those that were made for all.
-
-    Args:
-        biases: added to attention scores. Shape: (..., heads, rows, columns) each
-        between: the same between chosen tokens.
-        heads: places of the layer's heads, counted from 0; None for all.
-    """
-    if biases is None or between is None or heads is None:
-        return biases, between
-
-    def chosen(rows: Tensor, columns: Tensor) -> Tensor:
-        return _select_heads(between(rows, columns), heads)
-
-    return [_select_heads(bias, heads) for bias in biases], chosen
-
-
-def _select_heads(bias: Tensor, heads: Sequence[int]) -> Tensor:
-    return bias.index_select(-3, torch.tensor(heads, device=bias.device))
 
 
 def _narrow(linear: nn.Linear, channels: Sequence[int], dim: int) -> None:

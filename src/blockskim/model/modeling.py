@@ -596,7 +596,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
 
 def _predictor_layers(config: SkimConfig, adapter: EncoderAdapter, layers: Sequence[nn.Module]) -> tuple[int, ...]:
     """Numbers of the layers that have a predictor."""
-    window = adapter.window
+    window = adapter.sliding_window
     if window is None:
         return config.resolve_layers(len(layers))
     # A layer that sees its neighbours alone has found out little about the question.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from blockskim.encoders import EncoderAdapter
-from blockskim.encoders.post_norm import PostNormParts
+from blockskim.encoders.adapter import PostNormParts
 from blockskim.kernels.packed_linear import activation_of, apply_linear, apply_linear_and_add, pack_linear
 from blockskim.model.weight_snapshot import WeightSnapshot, take_snapshot
 

@@ -20,7 +20,6 @@ from blockskim.kernels.packed_attention import attend_packed, padded_rows
 from blockskim.method.blocks import BlockLayout, surviving_blocks
 from blockskim.method.layer_view import LayerView, TokenBags
 from blockskim.method.question import question_tokens
-from blockskim.model.head_removal import biases_of_heads
 from blockskim.model.prepared_layers import PreparedLayer
 from blockskim.model.prepared_predictors import PreparedPredictor
 
@@ -298,15 +297,14 @@ def _encode_group(
         query, key, value = layer.project(hidden)
         biases, row_bias = None, None
         if placement is not None:
-            placed = placement.of(modules[number - 1], query, key, layer.scale)
-            query, key, biases, row_bias = placed.query, placed.key, placed.biases, placed.between
-        own, own_row_bias = biases_of_heads(biases, row_bias, heads.get(number))
-        attended, log_sum_exp = attend_packed(query, key, value, layer.scale, lengths, own, wants_rows)
+            placed = placement.apply(modules[number - 1], query, key, layer.scale, heads.get(number))
+            query, key, biases, row_bias = placed.query, placed.key, placed.biases, placed.bias_between
+        attended, log_sum_exp = attend_packed(query, key, value, layer.scale, lengths, biases, wants_rows)
         context = attended.flatten(1)
         if asked:
             rows = None
             if log_sum_exp is not None:
-                rows = AttentionRows(query, key, log_sum_exp, layer.scale, own_row_bias)
+                rows = AttentionRows(query, key, log_sum_exp, layer.scale, row_bias)
             view = _view(packing, rows, hidden, context, block_size)
             probabilities = predictors[number].probabilities(view).cpu().numpy()
             kept = surviving_blocks(probabilities, thresholds[number], documents[packing.samples], num_documents)
@@ -326,7 +324,7 @@ def _encode_group(
                 if number < len(layers):
                     placement = _placement(encoder, adapter, packing, len(hidden), device)
         hidden = layer.finish(context, hidden)
-    return hidden if adapter.leave is None else adapter.leave(encoder, hidden)
+    return hidden if adapter.final_norm is None else adapter.final_norm(encoder, hidden)
 
 
 def _embed(
