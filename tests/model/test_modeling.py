@@ -13,8 +13,9 @@ from blockskim.errors import ConfigError, ModelError
 from blockskim.method.blocks import soften_labels
 from blockskim.method.config import INPUTS, SkimConfig
 from blockskim.method.losses import block_loss, teaching_loss
+from blockskim.model.checkpoints import check_loadable
 from blockskim.model.config import BlockSkimConfig
-from blockskim.model.modeling import BlockSkimForQuestionAnswering, check_loadable
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from strategies import every_alignment, every_family, every_input, few, seeds
 from tiny_models import (
     dense_model,

@@ -184,7 +184,11 @@ def new_skim_model(
 
 
 def spread_opinions(model: BlockSkimForQuestionAnswering, family: str) -> None:
-    """Scale the predictors so that keep probabilities fill the range from 0 to 1, and move batch-norm statistics."""
+    """Scale the predictors so that keep probabilities fill the range from 0 to 1, and move batch-norm statistics.
+
+    They count as trained then.
+    """
+    model.has_trained_predictors = True
     batch = make_batch(family, [(4, 180), (7, 170), (2, 190), (3, 150), (0, 9), (1, 20), (5, 40), (2, 70)], 99)
     with torch.no_grad():
         norms = [module for module in model.predictors.modules() if isinstance(module, nn.BatchNorm2d | nn.LayerNorm)]

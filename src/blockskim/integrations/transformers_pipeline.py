@@ -40,16 +40,15 @@ class QuestionAnsweringPipeline(Pipeline):
         """
         if tokenizer is None:
             raise ModelError("the question-answering pipeline needs the model's tokenizer, too")
-        skims = isinstance(model, BlockSkimForQuestionAnswering)
-        if not skims:
-            # New predictors know nothing, so they are never asked: all thresholds stay 0.
+        if not isinstance(model, BlockSkimForQuestionAnswering):
+            # The predictors are new and know nothing; the model knows that, and never asks them.
             model = BlockSkimForQuestionAnswering.from_backbone(model)
         super().__init__(model=model, tokenizer=tokenizer, task=kwargs.pop("task", TASK), **kwargs)
         if self.device.type == "cpu" and self.model.dtype == torch.float16:
             # Weights may be stored so to save space; processors are not made to compute in it.
             model.to(dtype=choose_dtype("auto", self.device))
         self.answerer = QuestionAnswerer(model, tokenizer, batch_size=self._batch_size or 32)
-        self.answerer.loaded = LoadedModel(model, tokenizer, str(model.config.name_or_path), skims)
+        self.answerer.loaded = LoadedModel(model, tokenizer, str(model.config.name_or_path))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Answer; see the class.

@@ -8,6 +8,7 @@ predictors are near what they were and want some more training.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from blockskim.errors import ModelError
 from blockskim.kernels.dims import LayerDims, head_channels
 from blockskim.method.config import SkimConfig
 from blockskim.method.predictors.predictor import SkimPredictor, channels_of_heads
+from blockskim.model.pruned_heads import PrunedHeads, add_pruned_heads, heads_left
 
 
 def shares_weights(layers: Sequence[nn.Module]) -> bool:
@@ -46,6 +48,48 @@ def check_prunable(adapter: EncoderAdapter, layers: Sequence[nn.Module]) -> None
                 f"heads of encoders of type {'/'.join(adapter.model_types)} can't be pruned: query, key, value and "
                 "output projection must be plain linear layers of their own"
             )
+
+
+def remove_heads(
+    adapter: EncoderAdapter,
+    layers: Sequence[nn.Module],
+    gone: PrunedHeads,
+    more: PrunedHeads,
+    heads: int,
+    predictors: nn.ModuleDict | None = None,
+    config: SkimConfig | None = None,
+) -> PrunedHeads:
+    """Take attention heads out of layers and of what their predictors look at, in place.
+
+    Args:
+        adapter: of the encoder's family.
+        layers: of the encoder.
+        gone: heads that are gone already; all numbers are those of the whole model, counted from 1.
+        more: heads to remove.
+        heads: how many heads each layer had when all were there.
+        predictors: by layer number; None where there are none yet.
+        config: what the predictors were built for; needed with predictors.
+
+    Returns:
+        All heads that are gone now.
+
+    Raises:
+        ConfigError: there is no such layer or head, it is gone already, or a layer would lose its last head.
+        ModelError: the family's layers can't lose heads.
+    """
+    if not more:
+        return gone
+    merged = add_pruned_heads(gone, more, len(layers), heads)
+    check_prunable(adapter, layers)
+    dims = [adapter.dims(layer) for layer in layers]
+    for number, numbers in more.items():
+        left = heads_left(gone, number, heads)
+        keep = [place for place, head in enumerate(left) if head not in numbers]
+        prune_layer(adapter, layers[number - 1], keep)
+        if predictors is not None and config is not None and str(number) in predictors:
+            predictor: Any = predictors[str(number)]
+            predictors[str(number)] = prune_predictor(predictor, config, dims[number - 1], keep)
+    return merged
 
 
 def prune_layer(adapter: EncoderAdapter, layer: nn.Module, keep: Sequence[int]) -> None:

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from blockskim.data.windows import PairTemplate, pair_template
+from blockskim.data.tokens import PairTemplate, pair_template
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.loading import load, position_limit
 from blockskim.method.losses import distillation_loss, state_loss
-from blockskim.model.modeling import BlockSkimForQuestionAnswering, BlockSkimOutput
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.outputs import BlockSkimOutput
 from blockskim.training.distillation_settings import DistillationSettings
 from blockskim.training.model_card import base_name
 

@@ -24,7 +24,8 @@ from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet, make_windows
 from blockskim.errors import BlockSkimError, ConfigError, DataError
 from blockskim.inference.devices import choose_device, has_bfloat16
-from blockskim.model.modeling import BlockSkimForQuestionAnswering, is_block_skim
+from blockskim.model.checkpoints import is_block_skim
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training.callbacks import MetricsCallback, ProgressCallback
 from blockskim.training.distillation import TEACHER_FILE, load_teacher, same_teacher
 from blockskim.training.model_card import base_name, model_card
@@ -116,6 +117,9 @@ def train(
     )
     # Metrics reach people through `report` and the console, not through print.
     trainer.remove_callback(PrinterCallback)
+    # Set now, as checkpoints of the run are models, too.
+    if np.any(recipe.skim.skim_factor):
+        model.has_trained_predictors = True
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     model.eval()
     model.save_pretrained(output)

@@ -7,7 +7,8 @@ import numpy as np
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation.block_scores import collect_block_scores
 from blockskim.evaluation.evaluate import mean_scores, scores_by_source
-from blockskim.inference.runner import AnswerCollector, WindowBatch, run_windows
+from blockskim.inference.answers import AnswerCollector
+from blockskim.inference.runner import WindowBatch, run_windows
 from blockskim.metrics.skim import area_under_roc, kept_at_recall, precision_recall
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
@@ -26,7 +27,7 @@ def development_metrics(
     def evaluate(model: BlockSkimForQuestionAnswering) -> dict[str, float]:
         collector = AnswerCollector(windows, max_answer_length)
         batches: list[WindowBatch] = []
-        for batch in run_windows(model, windows, batch_size, 0.0, score_all_layers=True):
+        for batch in run_windows(model, windows, batch_size, 0.0, score_all_layers=True, allow_untrained=True):
             collector.add(batch)
             batches.append(batch)
         answers = collector.results()
