@@ -161,7 +161,7 @@ class _Blocks:
     samples: Tensor
     question: Tensor
     question_exists: Tensor
-    places: Tensor
+    block_numbers: Tensor
     present: Tensor
 
 
@@ -183,13 +183,13 @@ def _view(attention: AttentionRows | None, hidden: Tensor, attn_output: Tensor, 
     return LayerView(
         attention=attention,
         hidden=hidden,
-        context=attn_output,
+        attn_output=attn_output,
         tokens=blocks.tokens[there],
         exists=blocks.exists[there],
         samples=blocks.samples[there],
         question=blocks.question,
         question_exists=blocks.question_exists,
-        places=blocks.places[there],
+        block_numbers=blocks.block_numbers[there],
     )
 
 

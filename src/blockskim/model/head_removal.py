@@ -17,7 +17,7 @@ from blockskim.encoders import EncoderAdapter
 from blockskim.errors import ModelError
 from blockskim.kernels.dims import LayerDims, head_channels
 from blockskim.method.config import SkimConfig
-from blockskim.method.predictors.predictor import SkimPredictor, channels_of_heads
+from blockskim.method.predictors.predictor import KINDS, SkimPredictor
 from blockskim.model.pruned_heads import PrunedHeads, add_pruned_heads, heads_left
 
 
@@ -110,7 +110,7 @@ def prune_predictor(
         smaller = SkimPredictor(config, LayerDims(dims.hidden, len(keep), dims.head_dim))
     smaller.to(weight.dtype)
     for name, branch in predictor.branches.items():
-        sizes = channels_of_heads(name, config, dims, keep)
+        sizes = KINDS[name].channels_of_heads(config, dims, keep)
         target = smaller.branches[name].state_dict()
         taken = {key: _taken(value, target[key].shape, sizes) for key, value in branch.state_dict().items()}
         smaller.branches[name].load_state_dict(taken)

@@ -16,7 +16,8 @@ from blockskim.encoders.backbone import Backbone
 from blockskim.errors import ModelError
 from blockskim.method.blocks import BlockLayout, block_layout, blocks_of_spans
 from blockskim.method.config import SkimConfig, layer_factors
-from blockskim.method.predictors.predictor import PredictorCost, predictor_cost
+from blockskim.method.predictors.base import PredictorCost
+from blockskim.method.predictors.predictor import predictor_cost
 from blockskim.model.backbones import copy_encoder, copy_qa_head, encoder_from_config, new_predictors
 from blockskim.model.base import BlockSkimPreTrainedModel
 from blockskim.model.checkpoints import hub_arguments, is_block_skim, load_source, load_weights
@@ -34,8 +35,7 @@ from blockskim.model.objective import (
 )
 from blockskim.model.outputs import BlockSkimOutput, SkimOutput
 from blockskim.model.packing import Ints, pack_padded
-from blockskim.model.prepared_layers import PreparedLayers
-from blockskim.model.prepared_predictors import PreparedPredictors
+from blockskim.model.prepared_model import PreparedModel
 from blockskim.model.pruned_heads import read_pruned_heads
 from blockskim.model.ragged import Skimmers, encode_ragged
 from blockskim.model.trace import trace_of
@@ -69,8 +69,7 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         self.qa_outputs = nn.Linear(encoder_config.hidden_size, 2)
         self.predictors = new_predictors(config.skim, self.adapter, layers)
         self._cost = self._count_cost()
-        self._prepared_layers = PreparedLayers()
-        self._prepared_predictors = PreparedPredictors()
+        self.prepared = PreparedModel()
         self.post_init()
 
     def prune_heads(self, heads: Mapping[int, Sequence[int]]) -> None:
@@ -98,34 +97,29 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         )
         self.config.pruned_heads = {layer: list(numbers) for layer, numbers in self._pruned_heads.items()}
         self._cost = self._count_cost()
-        self.clear_prepared()
+        self.prepared.clear()
 
     def train(self, mode: bool = True) -> Self:
         """Go into training mode, or out of it; in training, what was made ready for inference is only in the way."""
         if mode:
-            self.clear_prepared()
+            self.prepared.clear()
         return super().train(mode)
 
     def _count_cost(self) -> ModelCost:
         return model_cost(self.encoder, self.adapter, linears_in([self.qa_transform, self.qa_outputs]))
 
-    def clear_prepared(self) -> None:
-        """Free what was made ready for inference."""
-        self._prepared_layers.clear()
-        self._prepared_predictors.clear()
-
     def prepare(self) -> int:
-        """Make the layers ready for inference now; otherwise the first call of ``skim`` does.
+        """Make layers and predictors ready for inference now; otherwise the first call of ``skim`` does.
 
         Kernels want weights in a layout of their own. That is a second copy of those of the encoder's layers, which
-        ``train()`` and a forward pass with gradients free. It is made anew when weights change, but not when they do
-        so through ``.data``, of which PyTorch keeps no account; ``train()`` helps there, too.
+        training frees: ``train()``, and gradients that flow back through the model. It is made anew when weights
+        change, but not when they do so through ``.data``, of which PyTorch keeps no account;
+        ``model.prepared.clear()`` helps there.
 
         Returns:
             Its size in bytes.
         """
-        self._prepared_layers.of(self.encoder, self.adapter)
-        return self._prepared_layers.num_bytes
+        return self.prepared.of(self.encoder, self.adapter, self._predictors()).num_bytes
 
     @property
     def backbone(self) -> Backbone:
@@ -223,9 +217,8 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
             ModelError: skim_labels are not those of the batch, or there are thresholds without a context_mask.
             ConfigError: a threshold is impossible.
         """
-        if torch.is_grad_enabled():
-            # Weights are about to change, and fused optimizers leave no trace of it.
-            self.clear_prepared()
+        if self.training:
+            self.prepared.clear()
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         if thresholds is not None and context_mask is None:
@@ -263,6 +256,7 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
                 output.skim_loss = torch.stack(losses).sum() if losses else logits.new_zeros(())
                 output.teaching_loss = earlier_layers_loss(result) if config.teaching_factor else None
         output.loss = joint_loss(output, config)
+        self._clear_after(output.loss, start_logits, end_logits, *result.states, *result.attended)
         return output
 
     @torch.inference_mode()
@@ -348,12 +342,10 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         config = self.skim_config
         spans = (np.zeros_like(inputs.lengths), inputs.lengths, inputs.context_starts, inputs.context_lengths)
         layout = blocks_of_spans(*spans, config.block_size, config.alignment)
-        skimmers = Skimmers(
-            self._prepared_layers.of(self.encoder, self.adapter),
-            self._prepared_predictors.of(self._predictors()),
-            thresholds,
+        prepared = self.prepared.of(self.encoder, self.adapter, self._predictors())
+        result = encode_ragged(
+            self.backbone, Skimmers(prepared.layers, prepared.predictors, thresholds), inputs, layout
         )
-        result = encode_ragged(self.backbone, skimmers, inputs, layout)
         # In float32, which costs nothing for two outputs: answers are told apart by small differences.
         head = self.qa_outputs
         logits = F.linear(self._transformed(result.hidden).float(), head.weight.float(), head.bias.float())
@@ -365,6 +357,16 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         shifted = layout.shifted(torch.from_numpy(first)) if first.any() else layout
         trace = trace_of(result, shifted, inputs, thresholds, self._predictor_costs(inputs), self.cost)
         return SkimOutput(start_logits=start_logits, end_logits=end_logits, trace=trace)
+
+    def _clear_after(self, *results: Tensor | None) -> None:
+        """Free what is ready for inference once gradients flow back through any of these results.
+
+        Then a step of an optimizer may follow, and fused ones leave no trace on the weights.
+        """
+        prepared = self.prepared
+        for result in results:
+            if result is not None and result.requires_grad:
+                result.register_hook(lambda _: prepared.clear())
 
     def answer_logits(self, hidden: Tensor) -> Tensor:
         """Start and end logits of states that left the encoder. Shapes: (..., hidden) to (..., 2)."""

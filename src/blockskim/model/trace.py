@@ -9,7 +9,7 @@ from torch import Tensor
 
 from blockskim.data.packed_inputs import PackedInputs
 from blockskim.method.blocks import BlockLayout
-from blockskim.method.predictors.predictor import PredictorCost
+from blockskim.method.predictors.base import PredictorCost
 from blockskim.model.flops import LayerUse, ModelCost, dense_flops, skim_flops
 from blockskim.model.ragged import RaggedResult
 
