@@ -225,15 +225,15 @@ def _view(
     first = torch.arange(len(batch.mask), device=batch.mask.device) * width
     indices, exists = token_indices(batch.starts[batch.alive] + first[samples], lengths[batch.alive], block_size)
     return LayerView(
-        rows,
-        batch.hidden.flatten(0, 1),
-        context.flatten(0, 1),
-        indices,
-        exists,
-        samples,
-        batch.question + first[:, None],
-        question_exists,
-        numbers,
+        attention=rows,
+        hidden=batch.hidden.flatten(0, 1),
+        attn_output=context.flatten(0, 1),
+        tokens=indices,
+        exists=exists,
+        samples=samples,
+        question=batch.question + first[:, None],
+        question_exists=question_exists,
+        block_numbers=numbers,
     )
 
 
