@@ -27,3 +27,14 @@ def check_known(what: str, values: Mapping[str, object], names: Iterable[str]) -
     for name in values:
         if name not in known:
             raise ConfigError(f"unknown {what} {name!r}; known are {', '.join(known)}")
+
+
+def check_flag(name: str, value: object) -> bool:
+    """Return true or false.
+
+    Raises:
+        ConfigError: it is neither of them, be it Python's or numpy's.
+    """
+    if isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):
+        return bool(value)
+    raise ConfigError(f"{name} is {value!r}; it must be True or False")

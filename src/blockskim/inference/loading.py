@@ -15,7 +15,7 @@ from transformers.utils import logging as transformers_logging
 from blockskim.data.tokens import pair_template
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
-from blockskim.inference.devices import choose_device, choose_dtype
+from blockskim.inference.devices import choose_device, choose_dtype, set_threads
 from blockskim.model.checkpoints import check_vocabulary, has_qa_head, one_line, read_config
 from blockskim.model.config import BlockSkimConfig
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
@@ -58,12 +58,9 @@ def load(
     Raises:
         ModelError: there is no such model, it can't answer questions, something of it is missing or damaged, or its
             tokenizer is another model's.
-        ConfigError: there is no such device or number format.
+        ConfigError: there is no such device or number format, or an argument is of a wrong kind.
     """
-    if threads is not None:
-        if threads < 1:
-            raise ConfigError(f"threads is {threads}; it must be at least 1")
-        torch.set_num_threads(threads)
+    set_threads(threads)
     place = choose_device(device)
     number_format = choose_dtype(dtype, place)
     name = shipped_model() if model is None else model

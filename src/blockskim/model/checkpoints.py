@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -36,7 +37,18 @@ _SPEAK_FOR_THEMSELVES = (OSError, ValueError, RuntimeError)
 
 
 def check_loadable(name: str | Path) -> None:
-    """Raise ModelError when a local directory lacks a config or safetensors weights."""
+    """Raise an error when a local directory lacks a config or safetensors weights.
+
+    Raises:
+        ModelError: it does, or there is no such directory.
+        ConfigError: the name is none.
+    """
+    if not isinstance(name, str | Path) or not str(name).strip():
+        found = type(name).__name__ if isinstance(name, nn.Module) else f"{name!r:.80}"
+        raise ConfigError(
+            f"model is {found}; it must be a directory, a hub id, a Block-Skim model where one is taken, or None for the "
+            "model that comes with the library"
+        )
     directory = Path(name)
     if not directory.exists():
         if directory.is_absolute() or str(name).startswith((".", "~")) or str(name).count("/") != 1:
