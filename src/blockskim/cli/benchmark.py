@@ -170,12 +170,13 @@ def benchmark(
     import torch
     from torch import nn
 
+    from blockskim.extras import load_matplotlib
     from blockskim.inference.devices import choose_device, choose_dtype
     from blockskim.profiling.baselines import make_baseline
     from blockskim.profiling.benchmark import run_benchmark
     from blockskim.profiling.contenders import skim_contender
     from blockskim.profiling.matmul_rate import matmul_rate
-    from blockskim.profiling.report import load_matplotlib, records_table, save_plot, speedup_table
+    from blockskim.profiling.report import records_table, save_plot, speedup_table
     from blockskim.profiling.schedule import THRESHOLD
 
     if plot is not None:

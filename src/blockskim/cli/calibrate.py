@@ -139,11 +139,12 @@ def calibrate(
 
     from blockskim.calibration.cache import remove_cache
     from blockskim.calibration.calibrate import calibrate_points, save_calibrated
-    from blockskim.calibration.refine import REFINING, has_optuna
+    from blockskim.calibration.refine import REFINING
     from blockskim.data.windows import make_windows
+    from blockskim.extras import has
     from blockskim.inference.loading import load, window_settings
 
-    if refine and not has_optuna():
+    if refine and not has("optuna"):
         typer.echo(
             "warning: optuna is not installed (pip install 'blockskim[calibrate]'), so thresholds are not refined: "
             "they come from greedy search alone",

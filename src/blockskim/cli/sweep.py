@@ -66,7 +66,7 @@ def sweep(
         _check_output(output)
 
     from blockskim.evaluation.sweep import parse_thresholds
-    from blockskim.profiling.report import load_matplotlib
+    from blockskim.extras import load_matplotlib
 
     values = () if thresholds is None else parse_thresholds(thresholds)
     if output is not None and plot:

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from blockskim.data.collate import training_collator
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet, make_windows
 from blockskim.errors import BlockSkimError, ConfigError, DataError
+from blockskim.extras import has, raise_missing
 from blockskim.inference.devices import choose_device, has_bfloat16
 from blockskim.model.modeling import BlockSkimForQuestionAnswering, is_block_skim
 from blockskim.training.callbacks import MetricsCallback, ProgressCallback
@@ -185,7 +185,7 @@ def training_arguments(output: Path, recipe: Recipe, device: str, evaluates: boo
         metric_for_best_model="eval_selection" if evaluates else None,
         greater_is_better=True if evaluates else None,
         logging_steps=50,
-        report_to=["tensorboard"] if _has("tensorboard") else [],
+        report_to=["tensorboard"] if has("tensorboard") else [],
         disable_tqdm=True,
         remove_unused_columns=False,
         label_names=["start_positions", "end_positions", "skim_labels"],
@@ -278,9 +278,5 @@ def _write(path: Path, values: Any) -> None:
 
 
 def _need_training_extra() -> None:
-    if not _has("accelerate"):
-        raise BlockSkimError("training needs the training extra: pip install 'blockskim[train]'")
-
-
-def _has(name: str) -> bool:
-    return find_spec(name) is not None
+    if not has("accelerate"):
+        raise_missing("training needs the training extra", "train", BlockSkimError)
