@@ -8,7 +8,6 @@ tokenisation of it, and a long question never shortens the context without a wor
 import hashlib
 import json
 import logging
-import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
+from blockskim.atomic import open_whole
 from blockskim.data.examples import Example
 from blockskim.errors import ConfigError, DataError
 
@@ -363,7 +363,6 @@ def _tokenize_cached(
     arrays = {
         f"{name}{i}": getattr(part, name) for i, part in enumerate(result) for name in ("ids", "offsets", "bounds")
     }
-    with tempfile.NamedTemporaryFile(dir=cache_dir, suffix=".tmp", delete=False) as file:
+    with open_whole(path) as file:
         np.savez(file, **arrays)
-    Path(file.name).replace(path)
     return result
