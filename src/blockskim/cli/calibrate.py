@@ -194,7 +194,7 @@ TOLD = ("target", "chosen", "satisfied")
 
 def _named(texts: list[str]) -> dict[str, str | None]:
     """Names of operating points and what is asked of each; None where only the name is given."""
-    from blockskim.method.config import check_point_name
+    from blockskim.method.thresholds import check_point_name
 
     named: dict[str, str | None] = {}
     for text in texts:

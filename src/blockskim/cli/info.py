@@ -32,7 +32,7 @@ def info(
     import torch
 
     from blockskim.inference.loading import load, position_limit
-    from blockskim.method.config import layer_thresholds
+    from blockskim.method.thresholds import layer_thresholds
 
     loaded = load(model, device.value, dtype.value, threads)
     network = loaded.model

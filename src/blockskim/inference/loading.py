@@ -19,7 +19,7 @@ from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.devices import choose_device, choose_dtype
 from blockskim.inference.runner import Thresholds
-from blockskim.method.config import layer_thresholds
+from blockskim.method.thresholds import layer_thresholds
 from blockskim.model.config import BlockSkimConfig
 from blockskim.model.modeling import BlockSkimForQuestionAnswering, check_loadable
 

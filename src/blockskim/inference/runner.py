@@ -12,7 +12,7 @@ from blockskim.data.collate import pad_windows
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet
 from blockskim.inference.spans import best_spans
-from blockskim.method.config import layer_thresholds
+from blockskim.method.thresholds import layer_thresholds
 from blockskim.model.modeling import BlockSkimForQuestionAnswering, SkimOutput
 
 Thresholds = float | Sequence[float] | None

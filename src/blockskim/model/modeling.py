@@ -23,9 +23,10 @@ from transformers.utils.generic import ModelOutput
 from blockskim.encoders import EncoderAdapter, QaHead, adapter_for
 from blockskim.errors import ConfigError, ModelError
 from blockskim.method.blocks import BlockLayout, block_layout, relevance_labels, soften_labels
-from blockskim.method.config import SkimConfig, layer_factors, layer_thresholds
+from blockskim.method.config import SkimConfig
 from blockskim.method.losses import block_loss, span_loss, teaching_loss
 from blockskim.method.predictors.predictor import SkimPredictor, predictor_cost
+from blockskim.method.thresholds import layer_factors, layer_thresholds
 from blockskim.model.config import BlockSkimConfig
 from blockskim.model.dense import DenseResult, Dropping, encode_dense
 from blockskim.model.flops import LayerUse, ModelCost, dense_flops, linears_in, model_cost, skim_flops

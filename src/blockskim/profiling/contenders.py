@@ -11,7 +11,7 @@ from torch import Tensor
 
 from blockskim.data.windows import WindowSet
 from blockskim.inference.runner import Thresholds, WindowBatch, run_windows
-from blockskim.method.config import layer_thresholds
+from blockskim.method.thresholds import layer_thresholds
 from blockskim.model.modeling import BlockSkimForQuestionAnswering, SkimOutput
 from blockskim.profiling.batch_aligned import aligned_flops, skim_aligned
 
