@@ -19,10 +19,10 @@ from typing import Any
 
 import torch
 
-from blockskim import modeling, ragged
 from blockskim.data.reading import read_examples
 from blockskim.data.windows import make_windows
 from blockskim.inference.loading import load
+from blockskim.model import modeling, ragged
 from blockskim.profiling.workloads import window_batches
 
 PACKING = ("_pack", "_embed", "question_tokens")

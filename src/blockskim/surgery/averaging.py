@@ -17,8 +17,8 @@ from blockskim.atomic import check_new, new_directory
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.loading import load_tokenizer
 from blockskim.model.modeling import BlockSkimForQuestionAnswering, is_block_skim
+from blockskim.model.names import base_name
 from blockskim.surgery.shapes import different_parameter
-from blockskim.training.model_card import base_name
 
 AVERAGE_FILE = "average.json"
 

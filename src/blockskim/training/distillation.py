@@ -16,8 +16,8 @@ from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.loading import load, position_limit
 from blockskim.method.losses import distillation_loss, state_loss
 from blockskim.model.modeling import BlockSkimForQuestionAnswering, BlockSkimOutput
+from blockskim.model.names import base_name
 from blockskim.training.distillation_settings import DistillationSettings
-from blockskim.training.model_card import base_name
 
 TEACHER_FILE = "teacher.json"
 

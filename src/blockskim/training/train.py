@@ -26,9 +26,10 @@ from blockskim.errors import BlockSkimError, ConfigError, DataError
 from blockskim.extras import has, raise_missing
 from blockskim.inference.devices import choose_device, has_bfloat16
 from blockskim.model.modeling import BlockSkimForQuestionAnswering, is_block_skim
+from blockskim.model.names import base_name
 from blockskim.training.callbacks import MetricsCallback, ProgressCallback
 from blockskim.training.distillation import TEACHER_FILE, load_teacher, same_teacher
-from blockskim.training.model_card import base_name, model_card
+from blockskim.training.model_card import model_card
 from blockskim.training.recipe import Recipe
 from blockskim.training.trainer import SkimTrainer
 from blockskim.training.validation import development_metrics
