@@ -301,12 +301,13 @@ def _loaded(
     seed: int,
 ) -> "tuple[BlockSkimForQuestionAnswering, Workload, Thresholds]":
     """A model in float32, the windows of data files, and what to skim with, given a threshold or a point."""
+    from blockskim.data.splitting import sample_examples
     from blockskim.data.windows import make_windows
     from blockskim.errors import DataError
     from blockskim.inference.loading import load, thresholds_for, window_settings
-    from blockskim.profiling.workloads import Workload, choose_examples
+    from blockskim.profiling.workloads import Workload
 
-    examples = choose_examples(read_data(files, format), limit, seed)
+    examples = sample_examples(read_data(files, format), limit, seed)
     if not examples:
         raise DataError(f"{files[0]} holds no questions")
     loaded = load(model, device.value, "float32")
