@@ -7,15 +7,8 @@ from safetensors.torch import load_file, save_file
 
 from blockskim.answering.answerer import QuestionAnswerer
 from blockskim.errors import ConfigError, ModelError
-from blockskim.inference.loading import (
-    load,
-    load_tokenizer,
-    position_limit,
-    shipped_model,
-    thresholds_for,
-    window_settings,
-)
-from tiny_answerers import FAMILY, TEXT, answerer, dense_for, new_model, save_model, save_plain
+from blockskim.inference.loading import load, load_tokenizer, shipped_model
+from tiny_answerers import TEXT, answerer, new_model, save_model, save_plain
 from tiny_models import new_dense_model
 from tiny_tokenizers import KINDS, fixed_tokenizer
 
@@ -174,50 +167,3 @@ def test_without_a_shipped_model_another_is_asked_for(monkeypatch, tmp_path):
 
 def test_a_tokenizer_of_a_model_directory(stored):
     assert load_tokenizer(stored).is_fast
-
-
-@every_kind
-def test_windows_fit_the_model(kind):
-    model, tokenizer = new_model(kind), fixed_tokenizer(kind)
-    limit = position_limit(model)
-    assert limit == {"bert": 200, "roberta": 198}[FAMILY[kind]]
-    assert window_settings(model, tokenizer, limit).max_length == limit
-    with pytest.raises(ConfigError, match=f"at most {limit}"):
-        window_settings(model, tokenizer, limit + 1)
-    # A text that fills such a window runs through.
-    answer = answerer(kind)("Who?", TEXT * 3, max_seq_len=limit, dense=True)
-    assert answer["answer"]
-    assert dense_for(kind).config.max_position_embeddings == 200
-
-
-@pytest.mark.parametrize("length", [8, 40, 100, 198])
-def test_short_windows_need_no_other_settings(length):
-    model, tokenizer = new_model(), fixed_tokenizer("wordpiece")
-    settings = window_settings(model, tokenizer, length)
-    settings.check(3)
-    assert settings.max_length == length
-    assert settings.max_question_length <= 64
-    assert settings.doc_stride <= 128
-
-
-def test_thresholds_come_from_a_number_or_a_point_and_not_from_both(tmp_path):
-    model = new_model(points={"fast": [0.2, 0.3]})
-    model.save_pretrained(tmp_path / "skimming")
-    fixed_tokenizer("wordpiece").save_pretrained(tmp_path / "skimming")
-    loaded = load(tmp_path / "skimming", "cpu", "float32")
-    assert thresholds_for(loaded) is None
-    assert thresholds_for(loaded, 0.4) == 0.4
-    assert thresholds_for(loaded, point="fast") == (0.2, 0.3)
-    with pytest.raises(ConfigError, match="together"):
-        thresholds_for(loaded, 0.4, "fast")
-    plain = load(save_plain(tmp_path / "plain"), "cpu", "float32")
-    with pytest.raises(ConfigError, match="plain"):
-        thresholds_for(plain, point="fast")
-
-
-def test_a_point_must_fit_the_layers_of_the_model(tmp_path):
-    with pytest.raises(ConfigError, match="3 thresholds of point 'fast' for 2 layers"):
-        new_model(points={"fast": [0.2, 0.3, 0.4]})
-    model = new_model()
-    with pytest.raises(ConfigError, match="3 thresholds of point 'fast' for 2 layers"):
-        model.skim_config = model.skim_config.replace(points={"fast": [0.2, 0.3, 0.4]})

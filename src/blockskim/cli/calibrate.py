@@ -141,7 +141,8 @@ def calibrate(
     from blockskim.calibration.refine import REFINING
     from blockskim.data.windows import make_windows
     from blockskim.extras import has
-    from blockskim.inference.loading import load, window_settings
+    from blockskim.inference.loading import load
+    from blockskim.inference.window_settings import window_settings
 
     if refine and not has("optuna"):
         typer.echo(

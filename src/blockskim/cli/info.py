@@ -31,7 +31,8 @@ def info(
 
     import torch
 
-    from blockskim.inference.loading import load, position_limit
+    from blockskim.inference.loading import load
+    from blockskim.inference.window_settings import position_limit
     from blockskim.method.thresholds import layer_thresholds
 
     loaded = load(model, device.value, dtype.value, threads)

@@ -81,7 +81,8 @@ def sweep(
     from blockskim.evaluation.published import PEERS
     from blockskim.evaluation.sweep import calibrated_settings, global_settings, run_sweep, sweep_work
     from blockskim.evaluation.sweep_report import save_sweep_plots, sweep_table
-    from blockskim.inference.loading import load, window_settings
+    from blockskim.inference.loading import load
+    from blockskim.inference.window_settings import window_settings
 
     loaded = load(model, device.value, dtype.value, threads)
     network = loaded.model

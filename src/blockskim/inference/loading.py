@@ -1,7 +1,7 @@
 """From a directory, a hub id or nothing at all to a model that is ready to answer, and its tokenizer."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -10,16 +10,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import nn
 from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from blockskim.data.windows import WindowSettings, pair_template
+from blockskim.data.tokens import pair_template
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.devices import choose_device, choose_dtype
-from blockskim.inference.runner import Thresholds
-from blockskim.method.thresholds import layer_thresholds
 from blockskim.model.config import BlockSkimConfig
 from blockskim.model.modeling import BlockSkimForQuestionAnswering, check_loadable
 
@@ -104,80 +101,6 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
     except ConfigError as error:
         raise ModelError(f"{name}: {error}") from error
     return tokenizer
-
-
-def position_limit(model: BlockSkimForQuestionAnswering) -> int | None:
-    """The most tokens that a model has positions for; None when its positions have no end."""
-    embeddings: Any = getattr(model.encoder, "embeddings", None)
-    table = getattr(embeddings, "position_embeddings", None)
-    if not isinstance(table, nn.Embedding):
-        return None
-    # RoBERTa-like models number positions from behind the padding id.
-    padding = getattr(embeddings, "padding_idx", None)
-    return table.num_embeddings - (0 if padding is None else padding + 1)
-
-
-def check_threshold_for(loaded: LoadedModel, threshold: float | Sequence[float] | None) -> None:
-    """Refuse to drop blocks by predictors that were never trained.
-
-    Raises:
-        ConfigError: the threshold is impossible, or above 0 for a plain QA checkpoint.
-    """
-    if threshold is not None and any(layer_thresholds(threshold, loaded.model.skim_layers)) and not loaded.skims:
-        raise ConfigError(f"a threshold needs a Block-Skim model; {loaded.name} is a plain one, without predictors")
-
-
-def thresholds_for(
-    loaded: LoadedModel, threshold: float | Sequence[float] | None = None, point: str | None = None
-) -> Thresholds:
-    """What to skim with: given thresholds, or those of an operating point; None for the model's own.
-
-    Raises:
-        ConfigError: both are given, the threshold is impossible or the point unknown, or the model can't skim.
-    """
-    check_threshold_for(loaded, threshold)
-    if point is None:
-        return threshold
-    if threshold is not None:
-        raise ConfigError("a threshold and an operating point can't go together; give one of them")
-    if not loaded.skims:
-        raise ConfigError(f"an operating point needs a Block-Skim model; {loaded.name} is a plain one")
-    return loaded.model.skim_config.point(point)
-
-
-def window_settings(
-    model: BlockSkimForQuestionAnswering,
-    tokenizer: PreTrainedTokenizerBase,
-    max_length: int = 384,
-    doc_stride: int = 128,
-    max_question_length: int = 64,
-) -> WindowSettings:
-    """Settings of windows that fit a model.
-
-    A question takes ``max_question_length`` tokens at most, but no more than half of a window; windows overlap by
-    ``doc_stride`` tokens, but by no more than half of the context that surely fits beside a question. So short windows
-    need no other settings.
-
-    Raises:
-        ConfigError: the model has no positions for such long windows, or they leave no room for a context.
-    """
-    least: dict[str, tuple[Any, int]] = {
-        "max_length": (max_length, 1),
-        "doc_stride": (doc_stride, 0),
-        "max_question_length": (max_question_length, 1),
-    }
-    for name, (value, lowest) in least.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-            raise ConfigError(f"{name} is {value!r}; it must be a whole number of at least {lowest}")
-    limit = position_limit(model)
-    if limit is not None and max_length > limit:
-        raise ConfigError(f"windows of {max_length} tokens are too long: the model reads at most {limit}")
-    special = pair_template(tokenizer).special_tokens
-    question = max(1, min(max_question_length, (max_length - special) // 2))
-    stride = max(0, min(doc_stride, (max_length - special - question) // 2))
-    settings = WindowSettings(max_length, stride, question)
-    settings.check(special)
-    return settings
 
 
 def _config(name: str | Path) -> Any:

@@ -107,13 +107,14 @@ def train(
             loaded_teacher,
             model=model,
             args=training_arguments(output, recipe, device, evaluate is not None),
-            data_collator=training_collator(model.skim_config, windows.template.pad_id, recipe.label_evidence),
+            data_collator=training_collator(windows.template.pad_id, recipe.label_evidence),
             processing_class=tokenizer,
             callbacks=callbacks,
         )
     # Metrics reach people through `report` and the console, not through print.
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    model.has_trained_predictors = True
     model.eval()
     model.save_pretrained(output)
     tokenizer.save_pretrained(output)
@@ -176,7 +177,7 @@ def training_arguments(output: Path, recipe: Recipe, device: str, evaluates: boo
         report_to=["tensorboard"] if has("tensorboard") else [],
         disable_tqdm=True,
         remove_unused_columns=False,
-        label_names=["start_positions", "end_positions", "skim_labels"],
+        label_names=["start_positions", "end_positions"],
         dataloader_num_workers=0,
         seed=recipe.seed,
         data_seed=recipe.seed,
