@@ -9,6 +9,7 @@ import typer
 from blockskim.atomic import write_whole
 from blockskim.cli import options
 from blockskim.cli.documents import STANDARD_INPUT, read_documents
+from blockskim.cli.option_groups import Computing, takes_groups
 from blockskim.cli.output import console, print_json, printable, window_progress
 from blockskim.cli.sentences import sentence_around
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from blockskim.answering.answerer import SearchResult
 
 
+@takes_groups
 def answer(
     question: Annotated[
         list[str], typer.Option("--question", "-q", metavar="QUESTION", help="What to ask; may be repeated.")
@@ -40,10 +42,7 @@ def answer(
     doc_stride: options.DocStride = 128,
     max_question_len: options.MaxQuestionLength = 64,
     batch_size: options.BatchSize = 32,
-    model: options.Model = None,
-    device: options.DeviceName = options.Device.AUTO,
-    dtype: options.DtypeName = options.Dtype.AUTO,
-    threads: options.Threads = None,
+    computing: Computing = Computing(),
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -63,7 +62,12 @@ def answer(
     from blockskim.answering.trace import skim_summary
 
     answerer = QuestionAnswerer(
-        model, device=device.value, dtype=dtype.value, threads=threads, batch_size=batch_size, point=point
+        computing.model,
+        device=computing.device.value,
+        dtype=computing.dtype.value,
+        threads=computing.threads,
+        batch_size=batch_size,
+        point=point,
     )
     with window_progress(quiet) as bar:
         results = answerer.search(

@@ -7,6 +7,7 @@ import typer
 
 from blockskim.cli import options
 from blockskim.cli.output import console, print_json
+from blockskim.cli.session import hide_foreign_progress
 
 
 def average(
@@ -29,11 +30,9 @@ def average(
     options.check_new_output(output)
     given = None if weights is None else parse_weights(weights)
 
-    from transformers.utils.logging import disable_progress_bar
-
     from blockskim.surgery.averaging import average_models
 
-    disable_progress_bar()
+    hide_foreign_progress()
     used = average_models(models, output, given)
     if as_json:
         print_json({"models": models, "weights": list(used), "output": str(output)})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blockskim.cli import options
-from blockskim.cli.data_files import HoldOut, read_data
+from blockskim.cli.data_files import read_data
 from blockskim.cli.output import console, print_json, progress_console
 
 
@@ -91,7 +91,7 @@ def calibrate(
     format: options.DataFormat = None,
     skip_bad: options.SkipBad = False,
     limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="The first N examples only.")] = None,
-    hold_out: HoldOut = None,
+    hold_out: options.HoldOut = None,
     batch_size: options.BatchSize = 32,
     max_length: options.MaxLength = 384,
     doc_stride: options.DocStride = 128,

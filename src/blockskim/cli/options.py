@@ -83,6 +83,20 @@ DataFormat = Annotated[
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="Leave out records that are wrong and count them, instead of stopping.")
 ]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="The first N examples only.")]
+HoldOut = Annotated[
+    float | None,
+    typer.Option(
+        "--hold-out",
+        min=0.0,
+        max=0.99,
+        metavar="FRACTION",
+        help="Part of the articles that training leaves out and evaluation is on; the same files give the same part.",
+    ),
+]
+EvaluationData = Annotated[
+    list[Path], typer.Option("--data", metavar="FILE", help="Data to evaluate on; may be repeated, plain or gzip.")
+]
 MoreFiles = Annotated[
     list[Path] | None, typer.Argument(metavar="FILE", help="More files of the same kind.", show_default=False)
 ]

@@ -9,7 +9,7 @@ import typer
 
 from blockskim.atomic import write_whole
 from blockskim.cli import options
-from blockskim.cli.data_files import HoldOut, read_data
+from blockskim.cli.data_files import read_data
 from blockskim.cli.output import console, print_json, window_progress
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def sweep(
     format: options.DataFormat = None,
     skip_bad: options.SkipBad = False,
     limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="The first N examples only.")] = None,
-    hold_out: HoldOut = None,
+    hold_out: options.HoldOut = None,
     batch_size: options.BatchSize = 32,
     max_length: options.MaxLength = 384,
     doc_stride: options.DocStride = 128,

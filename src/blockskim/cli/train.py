@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from blockskim.cli import options
-from blockskim.cli.data_files import HoldOut, split_held_out
+from blockskim.cli.data_files import split_held_out
 from blockskim.cli.output import console, print_json, progress_console
 
 GROUPS = ("skim", "windows", "distillation")
@@ -29,7 +29,7 @@ def train(
     dev: Annotated[
         Path | None, typer.Option("--dev", metavar="FILE", help="Data to choose the best checkpoint by.")
     ] = None,
-    hold_out: HoldOut = None,
+    hold_out: options.HoldOut = None,
     recipe: Annotated[
         str, typer.Option("--recipe", metavar="NAME_OR_FILE", help="Settings: a YAML file, or one that comes along.")
     ] = "default",
