@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -60,6 +60,17 @@ def window_progress(quiet: bool, total: int | None = None) -> Iterator[WindowBar
     columns = (TextColumn("windows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=out, transient=True) as bar:
         yield WindowBar(bar, total)
+
+
+@contextmanager
+def status_line(quiet: bool) -> Iterator[Callable[[str], None]]:
+    """A function that shows, on a line of standard error, what is going on; it does nothing if nobody is to see it."""
+    out = progress_console()
+    if quiet or not out.is_terminal:
+        yield lambda message: None
+        return
+    with out.status("") as status:
+        yield status.update
 
 
 def printable(text: str) -> str:
