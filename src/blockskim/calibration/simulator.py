@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from blockskim.calibration.points import Point
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation.block_scores import BlockScores
-from blockskim.method.predictors.predictor import PredictorCost, predictor_cost
+from blockskim.method.predictors.base import PredictorCost
+from blockskim.method.predictors.predictor import predictor_cost
 from blockskim.model.flops import LayerUse, dense_flops, skim_flops
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 

@@ -84,7 +84,7 @@ def train(
     import torch
 
     from blockskim.inference.loading import load_tokenizer
-    from blockskim.model.modeling import check_loadable
+    from blockskim.model.checkpoints import check_loadable
     from blockskim.training import train as training
 
     hide_foreign_progress()

@@ -18,11 +18,16 @@ from blockskim.method.thresholds import (
 ALIGNMENTS = ("sequence", "context")
 INPUTS = ("tiles", "question", "hidden", "attended", "match")
 BLOCK_SIZES = (8, 16, 32, 64)
+PREDICTOR_SETTINGS = ("block_size", "alignment", "inputs", "predictor_width", "layers")
+"""What predictors are built for. These settings stay as they were when the config was made."""
 
 
 @dataclass(slots=True)
 class SkimConfig:
     """How a model skims. Layers are counted from 1, as in the paper.
+
+    What predictors are built for (``PREDICTOR_SETTINGS``) can't be changed in place, since a model may have been built
+    with it; ``replace`` makes another config. All else may be changed at any time.
 
     Attributes:
         block_size: tokens per block; one of 8, 16, 32 and 64.
@@ -66,17 +71,32 @@ class SkimConfig:
 
     def __post_init__(self) -> None:
         """Bring sequences to tuples and numbers to Python's own, and refuse impossible values."""
-        self.inputs = check_names("inputs", self.inputs)
+        # Past __setattr__, which takes these once.
+        object.__setattr__(self, "inputs", check_names("inputs", self.inputs))
         if self.layers is not None:
-            self.layers = tuple(check_whole("layers", layer, "has") for layer in check_items("layers", self.layers))
+            layers = tuple(check_whole("layers", layer, "has") for layer in check_items("layers", self.layers))
+            object.__setattr__(self, "layers", layers)
+        for name in ("block_size", "predictor_width"):
+            object.__setattr__(self, name, check_whole(name, getattr(self, name), "has"))
         self.thresholds = check_per_layer("thresholds", self.thresholds)
         self.points = check_points(self.points)
         self.skim_factor = check_per_layer("skim_factor", self.skim_factor)
-        for name in ("block_size", "predictor_width"):
-            setattr(self, name, check_whole(name, getattr(self, name), "has"))
         for name in ("balance_factor", "teaching_factor", "neighbor_relevance"):
             setattr(self, name, check_number(name, getattr(self, name)))
         self.check()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set a value, but refuse to change what predictors are built for.
+
+        Raises:
+            ConfigError: predictors are built for this setting, and it has a value already.
+        """
+        if name in PREDICTOR_SETTINGS and hasattr(self, name):
+            raise ConfigError(
+                f"{name} can't change from {getattr(self, name)!r} to {value!r} in place: predictors are built for it; "
+                f"make another config with replace({name}=...)"
+            )
+        object.__setattr__(self, name, value)
 
     def check(self) -> None:
         """Raise ConfigError when a value is impossible."""

@@ -14,7 +14,7 @@ from blockskim.errors import ConfigError
 from blockskim.inference.runner import Thresholds
 from blockskim.model.flops import dense_flops, linears_in, model_cost
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.model.plain_model import transformers_model
+from blockskim.model.transformers_model import transformers_model
 from blockskim.profiling.catalog import parse_baseline
 from blockskim.profiling.contenders import (
     Batch,

@@ -15,8 +15,9 @@ from blockskim.data.tokens import PairTemplate, pair_template
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.loading import load
 from blockskim.inference.window_settings import position_limit
-from blockskim.model.modeling import BlockSkimForQuestionAnswering, BlockSkimOutput
-from blockskim.model.names import base_name
+from blockskim.model.checkpoints import base_name
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.outputs import BlockSkimOutput
 from blockskim.training.distillation_settings import DistillationSettings
 
 TEACHER_FILE = "teacher.json"

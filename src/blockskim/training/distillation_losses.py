@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blockskim.model.modeling import BlockSkimOutput
+from blockskim.model.outputs import BlockSkimOutput
 from blockskim.training.distillation_settings import DistillationSettings
 
 

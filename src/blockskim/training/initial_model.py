@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from blockskim.model.modeling import BlockSkimForQuestionAnswering, is_block_skim
+from blockskim.model.checkpoints import is_block_skim
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training.recipe import Recipe
 
 HIDDEN_DROPOUTS = ("hidden_dropout_prob", "dropout", "embedding_dropout", "mlp_dropout")

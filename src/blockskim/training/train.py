@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from transformers import (
     AutoTokenizer,
@@ -25,8 +26,8 @@ from blockskim.data.windows import WindowSet, make_windows
 from blockskim.errors import BlockSkimError, ConfigError, DataError
 from blockskim.extras import has, raise_missing
 from blockskim.inference.devices import choose_device, has_bfloat16
+from blockskim.model.checkpoints import base_name, check_vocabulary
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.model.names import base_name
 from blockskim.training.callbacks import MetricsCallback, ProgressCallback
 from blockskim.training.distillation import TEACHER_FILE, check_distillation, check_same_teacher, load_teacher
 from blockskim.training.initial_model import initial_model
@@ -85,6 +86,7 @@ def train(
     set_seed(recipe.seed)
     tokenizer = AutoTokenizer.from_pretrained(base)
     model = initial_model(base, recipe, console)
+    check_vocabulary(model.encoder, tokenizer, base)
     loaded_teacher = None
     if teacher is not None:
         loaded_teacher = load_teacher(teacher, tokenizer, model, recipe.distillation, recipe.windows.max_length)
@@ -113,8 +115,10 @@ def train(
         )
     # Metrics reach people through `report` and the console, not through print.
     trainer.remove_callback(PrinterCallback)
+    # Set now, as checkpoints of the run are models, too.
+    if np.any(recipe.skim.skim_factor):
+        model.has_trained_predictors = True
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    model.has_trained_predictors = True
     model.eval()
     model.save_pretrained(output)
     tokenizer.save_pretrained(output)

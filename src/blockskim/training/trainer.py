@@ -10,7 +10,9 @@ from torch.utils.data import Sampler
 from transformers import Trainer
 
 from blockskim.data.windows import WindowSet
-from blockskim.model.modeling import BlockSkimForQuestionAnswering, BlockSkimOutput
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.objective import joint_loss
+from blockskim.model.outputs import BlockSkimOutput
 from blockskim.training.distillation import Teacher
 from blockskim.training.distillation_losses import distillation_losses, logits_loss, surviving_tokens
 from blockskim.training.recipe import Recipe
@@ -65,9 +67,9 @@ class SkimTrainer(Trainer):
         output = model(**inputs, **dropping, **states)
         parts = {name: getattr(output, name) for name in ("qa_loss", "skim_loss", "teaching_loss")}
         distillation = self._distillation_losses(model, output, inputs, bool(dropping))
-        loss = output.loss
-        if settings.label_weight != 1:
-            loss = loss + (settings.label_weight - 1) * output.qa_loss
+        assert isinstance(self.model, BlockSkimForQuestionAnswering)
+        loss = joint_loss(output, self.model.skim_config, settings.label_weight)
+        assert loss is not None
         for part in distillation.values():
             loss = loss + part
         for name, part in {**parts, **distillation}.items():

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from blockskim.model.plain_model import transformers_model
+from blockskim.model.transformers_model import transformers_model
 from strategies import every_family
 from tiny_models import dense_model, make_batch, new_skim_model, skim_model
 
