@@ -34,7 +34,8 @@ from blockskim.evaluation.evaluate import evaluate_windows
 from blockskim.inference.loading import load
 from blockskim.metrics.skim import area_under_roc, kept_at_recall
 from blockskim.training.recipe import Recipe
-from blockskim.training.train import CHECKPOINTS, RECIPE_FILE, train
+from blockskim.training.resume import CHECKPOINTS, RECIPE_FILE
+from blockskim.training.train import train
 
 LIMITS = (0.1, 0.25, 0.5, 1.0, 1.5, 2.5)
 """Points of F1 at risk at which the fronts are read and confirmed."""

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blockskim.calibration import refine as refinement
 from blockskim.calibration.calibrate import calibrate, record
-from blockskim.calibration.refine import has_optuna, non_dominated, refine
+from blockskim.calibration.refine import non_dominated, refine
 from blockskim.calibration.simulator import Simulated, search, simulator
 from blockskim.errors import ConfigError
 
@@ -114,8 +113,6 @@ def test_without_optuna_it_is_said_before_the_model_runs(model, windows, monkeyp
         calibrate(model, windows, max_f1_drop=1.0, trials=10)
     with pytest.raises(ConfigError, match="trials"):
         calibrate(model, windows, max_f1_drop=1.0, trials=-1)
-    monkeypatch.setattr(refinement.importlib.util, "find_spec", lambda name: None)
-    assert not has_optuna()
 
 
 figures = st.tuples(st.floats(1, 9), st.floats(0, 9)).map(lambda pair: Simulated(pair[0], pair[0], pair[1], 0.0))

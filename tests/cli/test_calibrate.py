@@ -6,7 +6,6 @@ import torch
 from safetensors.torch import load_file
 
 from blockskim.calibration import calibrate as calibration
-from blockskim.calibration import refine as refinement
 from cli_data import squad
 
 
@@ -196,7 +195,7 @@ def test_a_killed_run_goes_on(call, model, answered, tmp_path, monkeypatch):
 
 
 def test_without_optuna_greedy_search_alone_is_told_of(call, model, data, tmp_path, monkeypatch):
-    monkeypatch.setattr(refinement, "has_optuna", lambda: False)
+    monkeypatch.setattr("blockskim.extras.has", lambda package: False)
     code, _, err = call(*arguments(data, model, tmp_path / "copy", "--max-f1-drop", 100, "--refine", 10))
     assert code == 0
     assert "blockskim[calibrate]" in err

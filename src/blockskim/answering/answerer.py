@@ -41,7 +41,7 @@ from blockskim.errors import ConfigError
 from blockskim.inference.answers import ExampleAnswers
 from blockskim.inference.devices import set_threads
 from blockskim.inference.loading import LoadedModel, load
-from blockskim.inference.operating_point import choose_thresholds
+from blockskim.inference.operating_point import ThresholdsGiven, choose_thresholds
 from blockskim.inference.runner import Thresholds, WindowBatch, run_windows, whole_examples
 from blockskim.inference.window_settings import position_limit, window_settings
 from blockskim.model.checkpoints import check_vocabulary
@@ -135,7 +135,7 @@ class QuestionAnswerer:
         handle_impossible_answer: bool = False,
         align_to_words: bool = True,
         batch_size: int | None = None,
-        threshold: float | Sequence[float] | None = None,
+        threshold: ThresholdsGiven = None,
         dense: bool = False,
         point: str | None = None,
         return_trace: bool = False,
@@ -211,7 +211,7 @@ class QuestionAnswerer:
         max_question_len: int = 64,
         align_to_words: bool = True,
         batch_size: int | None = None,
-        threshold: float | Sequence[float] | None = None,
+        threshold: ThresholdsGiven = None,
         dense: bool = False,
         point: str | None = None,
         progress: WindowCount | None = None,

@@ -11,7 +11,7 @@ from blockskim.answering.texts import as_texts, is_one_text
 from blockskim.checks import check_count, check_flag
 from blockskim.data.windows import WindowSet
 from blockskim.errors import ConfigError, DataError
-from blockskim.inference.runner import Thresholds
+from blockskim.inference.operating_point import ThresholdsGiven
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class AnswerOptions:
     handle_impossible_answer: bool = False
     align_to_words: bool = True
     batch_size: int | None = None
-    threshold: Thresholds = None
+    threshold: ThresholdsGiven = None
     dense: bool = False
     point: str | None = None
 

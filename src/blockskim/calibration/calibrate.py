@@ -25,7 +25,7 @@ from transformers import PreTrainedTokenizerBase
 from blockskim.atomic import new_directory
 from blockskim.calibration.cache import CalibrationCache, calibration_key
 from blockskim.calibration.points import Point
-from blockskim.calibration.refine import load_optuna, refine
+from blockskim.calibration.refine import refine
 from blockskim.calibration.simulator import OVERHEAD, AnswerBlocks, add_conservative_points, search, spread
 from blockskim.calibration.targets import Target, choose
 from blockskim.data.windows import WindowSet, covering_tokens
@@ -33,9 +33,10 @@ from blockskim.errors import ConfigError, ModelError
 from blockskim.evaluation.block_scores import BlockScores, collect_block_scores
 from blockskim.evaluation.compare import compare_with_dense
 from blockskim.evaluation.evaluate import Evaluation, evaluate_windows, mean_scores, scores_by_source
+from blockskim.extras import load_optuna
 from blockskim.inference.answers import AnswerCollector, ExampleAnswers, answer_texts
 from blockskim.inference.runner import WindowBatch, run_windows
-from blockskim.method.config import check_point_name
+from blockskim.method.thresholds import check_point_name
 from blockskim.metrics.squad import token_f1
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 

@@ -1,6 +1,5 @@
 """Looking for better thresholds around those of greedy search, with Optuna; on the simulation, so no model runs."""
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,19 +8,14 @@ import numpy as np
 from blockskim.calibration.points import Point
 from blockskim.calibration.simulator import AnswerBlocks, Simulated, at_steps, simulator, threshold_grid
 from blockskim.data.windows import WindowSet
-from blockskim.errors import ConfigError
 from blockskim.evaluation.block_scores import BlockScores
+from blockskim.extras import load_optuna
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 POPULATION = 50
 
 REFINING = "refining"
 """What progress is told while thresholds are tried."""
-
-
-def has_optuna() -> bool:
-    """Whether Optuna is installed."""
-    return importlib.util.find_spec("optuna") is not None
 
 
 def refine(
@@ -118,18 +112,3 @@ def _parameters(point: Point, block_scores: BlockScores, grid: np.ndarray[Any, n
         values[f"skims_{layer}"] = threshold > 0
         values[f"step_{layer}"] = 1 + int(np.abs(grid[row, 1:] - threshold).argmin())
     return values
-
-
-def load_optuna() -> Any:
-    """The module ``optuna``.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    try:
-        import optuna
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            "refining thresholds needs optuna, which is not installed: pip install 'blockskim[calibrate]'"
-        ) from error
-    return optuna

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blockskim.cli import options
-from blockskim.cli.data_files import HoldOut, read_data
+from blockskim.cli.data_files import read_data
 from blockskim.cli.output import console, print_json, progress_console
 
 
@@ -91,7 +91,7 @@ def calibrate(
     format: options.DataFormat = None,
     skip_bad: options.SkipBad = False,
     limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="The first N examples only.")] = None,
-    hold_out: HoldOut = None,
+    hold_out: options.HoldOut = None,
     batch_size: options.BatchSize = 32,
     max_length: options.MaxLength = 384,
     doc_stride: options.DocStride = 128,
@@ -120,8 +120,7 @@ def calibrate(
         raise typer.BadParameter(f"--point {bare[0]} has no target; of several points each needs one: {bare[0]}=0.5")
     if default is not None and default not in named:
         raise typer.BadParameter(f"{default!r} is not among the points given by --point", param_hint="--default")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise typer.BadParameter(f"{output} exists already; name a new directory", param_hint="--output")
+    options.check_new_output(output)
 
     from blockskim.calibration.targets import Target, parse_target
 
@@ -139,12 +138,13 @@ def calibrate(
 
     from blockskim.calibration.cache import remove_cache
     from blockskim.calibration.calibrate import calibrate_points, save_calibrated
-    from blockskim.calibration.refine import REFINING, has_optuna
+    from blockskim.calibration.refine import REFINING
     from blockskim.data.windows import make_windows
+    from blockskim.extras import has
     from blockskim.inference.loading import load
     from blockskim.inference.window_settings import window_settings
 
-    if refine and not has_optuna():
+    if refine and not has("optuna"):
         typer.echo(
             "warning: optuna is not installed (pip install 'blockskim[calibrate]'), so thresholds are not refined: "
             "they come from greedy search alone",
@@ -195,7 +195,7 @@ TOLD = ("target", "chosen", "satisfied")
 
 def _named(texts: list[str]) -> dict[str, str | None]:
     """Names of operating points and what is asked of each; None where only the name is given."""
-    from blockskim.method.config import check_point_name
+    from blockskim.method.thresholds import check_point_name
 
     named: dict[str, str | None] = {}
     for text in texts:

@@ -7,16 +7,16 @@ from typing import Any
 
 from blockskim import __version__
 from blockskim.cli import options
+from blockskim.cli.option_groups import Computing, takes_groups
 from blockskim.cli.output import console, print_json
+from blockskim.cli.session import load_model
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "huggingface-hub", "numpy")
 
 
+@takes_groups
 def info(
-    model: options.Model = None,
-    device: options.DeviceName = options.Device.AUTO,
-    dtype: options.DtypeName = options.Dtype.AUTO,
-    threads: options.Threads = None,
+    computing: Computing = Computing(),
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -28,10 +28,9 @@ def info(
 
     import torch
 
-    from blockskim.inference.loading import load
     from blockskim.inference.window_settings import position_limit
 
-    loaded = load(model, device.value, dtype.value, threads)
+    loaded = load_model(computing)
     network = loaded.model
     encoder = network.config.encoder_config
     predictors = sum(value.numel() for value in network.predictors.parameters()) if loaded.skims else 0

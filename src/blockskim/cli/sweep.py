@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from blockskim.atomic import write_whole
 from blockskim.cli import options
-from blockskim.cli.data_files import HoldOut, read_data
-from blockskim.cli.output import console, print_json, window_progress, write_whole
+from blockskim.cli.data_files import read_data
+from blockskim.cli.output import console, print_json, window_progress
 
 if TYPE_CHECKING:
     from blockskim.evaluation.sweep import Setting, SweepRecord
@@ -42,7 +43,7 @@ def sweep(
     format: options.DataFormat = None,
     skip_bad: options.SkipBad = False,
     limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="The first N examples only.")] = None,
-    hold_out: HoldOut = None,
+    hold_out: options.HoldOut = None,
     batch_size: options.BatchSize = 32,
     max_length: options.MaxLength = 384,
     doc_stride: options.DocStride = 128,
@@ -66,7 +67,7 @@ def sweep(
         _check_output(output)
 
     from blockskim.evaluation.sweep import parse_thresholds
-    from blockskim.profiling.report import load_matplotlib
+    from blockskim.extras import load_matplotlib
 
     values = () if thresholds is None else parse_thresholds(thresholds)
     if output is not None and plot:

@@ -9,7 +9,6 @@ import copy
 import hashlib
 import json
 import logging
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
+from blockskim.atomic import open_whole
 from blockskim.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -129,9 +129,7 @@ def tokenize(tokenizer: FrozenTokenizer, texts: Sequence[str]) -> Texts:
     return Texts(ids, offsets, bounds)
 
 
-def tokenize_cached(
-    tokenizer: FrozenTokenizer, texts: Sequence[Sequence[str]], cache_dir: Path | None
-) -> list[Texts]:
+def tokenize_cached(tokenizer: FrozenTokenizer, texts: Sequence[Sequence[str]], cache_dir: Path | None) -> list[Texts]:
     """Tokenise some lists of texts, or read what an earlier run kept.
 
     Args:
@@ -156,9 +154,8 @@ def tokenize_cached(
     arrays = {
         f"{name}{i}": getattr(part, name) for i, part in enumerate(result) for name in ("ids", "offsets", "bounds")
     }
-    with tempfile.NamedTemporaryFile(dir=cache_dir, suffix=".tmp", delete=False) as file:
+    with open_whole(path) as file:
         np.savez(file, **arrays)
-    Path(file.name).replace(path)
     return result
 
 

@@ -10,7 +10,7 @@ from blockskim.evaluation.compare import compare_with_dense, work
 from blockskim.evaluation.evaluate import Evaluation, evaluate_windows, padded_flops
 from blockskim.evaluation.published import relative_loss
 from blockskim.inference.runner import Progress
-from blockskim.method.config import layer_thresholds
+from blockskim.method.thresholds import layer_thresholds
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 DENSE = "dense"

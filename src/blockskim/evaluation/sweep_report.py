@@ -11,7 +11,7 @@ from rich.table import Table
 from blockskim.errors import ConfigError
 from blockskim.evaluation.published import PEERS
 from blockskim.evaluation.sweep import SweepRecord
-from blockskim.profiling.report import load_matplotlib
+from blockskim.extras import load_matplotlib
 
 _SERIES = {
     "threshold": ("one threshold in all layers", "o"),

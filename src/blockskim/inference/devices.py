@@ -20,7 +20,7 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     Raises:
         ConfigError: the name is unknown, or is float16 on a CPU.
     """
-    if not isinstance(name, str) or name not in NAMES:
+    if name not in NAMES:
         raise ConfigError(f"dtype is {name!r}; it must be one of {', '.join(NAMES)}")
     if name == "auto":
         return torch.bfloat16 if has_bfloat16(device) else torch.float32
@@ -60,7 +60,8 @@ def choose_device(name: str | torch.device) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise ConfigError(f"device is {name!r}; it must be auto, cpu or cuda")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device is {str(name)!r}, but there are {torch.cuda.device_count()} CUDA devices, from cuda:0")
+        count = torch.cuda.device_count()
+        raise ConfigError(f"device is {str(name)!r}, but PyTorch finds {count} CUDA devices here, from cuda:0 on")
     return device
 
 

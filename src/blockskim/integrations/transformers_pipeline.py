@@ -1,5 +1,6 @@
 """``transformers.pipeline("question-answering")``, which transformers removed in 5.3, run by ``QuestionAnswerer``."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any
@@ -12,6 +13,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from blockskim.answering.answerer import QuestionAnswerer
 from blockskim.answering.request import TextPair, pair_up
 from blockskim.answering.texts import is_one_text
+from blockskim.checks import check_count
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.devices import choose_dtype
 from blockskim.inference.loading import shipped_model
@@ -30,9 +32,9 @@ class QuestionAnsweringPipeline(Pipeline):
     """The removed pipeline's ways to ask, and what they answer.
 
     ``pipe(question=…, context=…)`` with a string each or several, ``pipe("question", "context")``,
-    ``pipe({"question": …, "context": …})``, a list of such dictionaries, or a generator or data set of them, which gives
-    a generator. A dictionary may hold lists; among others it stands for as many questions as it holds. Other arguments
-    are those of a call of ``QuestionAnswerer``; given to ``pipeline(…)``, they hold for every call.
+    ``pipe({"question": …, "context": …})``, a list of such dictionaries, or a generator or data set of them, which
+    gives a generator. A dictionary may hold lists; among others it stands for as many questions as it holds. Other
+    arguments are those of a call of ``QuestionAnswerer``; given to ``pipeline(…)``, they hold for every call.
     """
 
     default_input_names: Any = "question,context"
@@ -67,24 +69,13 @@ class QuestionAnsweringPipeline(Pipeline):
             DataError: a question or context is empty.
         """
         options = {**self._preprocess_params, **_options(kwargs)}
-        named = [name for name in ("data", "X", "question", "context") if options.get(name) is not None]
-        if args and named:
-            raise ConfigError("give the inputs as question=… and context=… or as dictionaries, not both")
-        inputs = _positional(args)
-        for name in ("data", "X"):
-            inputs = options.pop(name, inputs)
-        texts: dict[str, Any] = {name: options.pop(name, None) for name in ("question", "context")}
-        if any(text is not None for text in texts.values()):
-            return self.answerer(**texts, **options)
+        inputs = _inputs(args, options)
         if isinstance(inputs, Mapping):
             record = _checked(inputs)
             return self.answerer(record["question"], record["context"], **options)
         if isinstance(inputs, list | tuple):
             return self._answers(inputs, options)
-        records = _streamed(inputs)
-        if records is None:
-            raise ConfigError(f"the inputs must be {_FORMS}, not {inputs!r:.80}")
-        return self._stream(records, options)
+        return self._stream(_streamed(inputs), options)
 
     @staticmethod
     def create_sample(question: Any, context: Any) -> dict[str, str] | list[dict[str, str]]:
@@ -92,23 +83,25 @@ class QuestionAnsweringPipeline(Pipeline):
         records = [{"question": pair.question, "context": pair.context} for pair in pair_up(question, context)]
         return records[0] if is_one_text(question) and is_one_text(context) else records
 
-    def _answers(self, records: Sequence[Any], options: dict[str, Any]) -> list[Any]:
-        """Answers to records, in their order; one that holds lists has as many as there are pairs in it."""
-        pairs = [pair for number, record in enumerate(records) for pair in _pairs(record, number)]
-        answers: list[Any] = self.answerer([pair.question for pair in pairs], [pair.context for pair in pairs], **options)
+    def _answers(self, records: Iterable[Any], options: Mapping[str, Any], first: int = 0) -> list[Any]:
+        """Answers to records, in their order, of which ``first`` were there before.
+
+        A record that holds lists has as many as there are pairs in it.
+        """
+        pairs = [pair for number, record in enumerate(records, start=first) for pair in _pairs(record, number)]
+        questions, contexts = [pair.question for pair in pairs], [pair.context for pair in pairs]
+        answers: list[Any] = self.answerer(questions, contexts, **options)
         return answers
 
-    def _stream(self, records: Iterable[Any], options: dict[str, Any]) -> Iterator[Any]:
+    def _stream(self, records: Iterable[Any], options: Mapping[str, Any]) -> Iterator[Any]:
         """Answers one by one, computed in batches."""
-        size = options.get("batch_size") or self.answerer.batch_size
-        waiting: list[Any] = []
-        for record in records:
-            waiting.append(_checked(record))
-            if len(waiting) == size:
-                yield from self._answers(waiting, options)
-                waiting = []
-        if waiting:
-            yield from self._answers(waiting, options)
+        size = check_count("batch_size", options.get("batch_size", self.answerer.batch_size))
+        remaining = iter(records)
+        for first in itertools.count(step=size):
+            waiting = list(itertools.islice(remaining, size))
+            if not waiting:
+                return
+            yield from self._answers(waiting, options, first)
 
     def save_pretrained(self, save_directory: str | PathLike[str], **kwargs: Any) -> None:
         """Save model and tokenizer; no code is put beside them."""
@@ -151,10 +144,26 @@ def register_pipeline() -> None:
 def _options(given: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of a call by the names of today; None stands for what holds otherwise, as it did there."""
     return {
-        _RENAMED.get(name, name): value
-        for name, value in given.items()
-        if name not in _IGNORED and (value is not None or name in ("data", "X"))
+        _RENAMED.get(name, name): value for name, value in given.items() if name not in _IGNORED and value is not None
     }
+
+
+def _inputs(args: Sequence[Any], options: dict[str, Any]) -> Any:
+    """What is asked: a record, a list of them, or anything that gives them one by one. Taken out of the options.
+
+    Raises:
+        ConfigError: it is given in two ways, or not at all.
+    """
+    ways = [] if not args else [_positional(args)]
+    ways += [options.pop(name) for name in ("data", "X") if name in options]
+    texts = {name: options.pop(name) for name in ("question", "context") if name in options}
+    if texts:
+        ways.append({"question": texts.get("question"), "context": texts.get("context")})
+    if len(ways) > 1:
+        raise ConfigError("give the inputs as question=… and context=… or as dictionaries, not both")
+    if not ways:
+        raise ConfigError(f"the inputs must be {_FORMS}")
+    return ways[0]
 
 
 def _positional(args: Sequence[Any]) -> Any:
@@ -164,15 +173,20 @@ def _positional(args: Sequence[Any]) -> Any:
     return args[0] if len(args) == 1 else list(args)
 
 
-def _streamed(inputs: Any) -> Iterable[Any] | None:
-    """The records of a generator or data set; None for anything else."""
-    if isinstance(inputs, str | bytes):
-        return None
+def _streamed(inputs: Any) -> Iterable[Any]:
+    """The records of a generator or data set, one by one.
+
+    Raises:
+        ConfigError: it is neither.
+    """
     if isinstance(inputs, Dataset) and not isinstance(inputs, Iterable):
         # Data sets of PyTorch have a length and items, but many of them no end to iterate to.
-        size = len(inputs)  # type: ignore[arg-type]
-        return (inputs[index] for index in range(size))
-    return inputs if isinstance(inputs, Iterable) else None
+        return (inputs[index] for index in range(len(inputs)))  # type: ignore[arg-type]
+    if isinstance(inputs, str | bytes) or not isinstance(inputs, Iterable):
+        raise ConfigError(f"the inputs must be {_FORMS}, not {inputs!r:.80}")
+    if getattr(inputs, "ndim", 1) != 1:
+        raise ConfigError(f"the inputs must be {_FORMS}, not a {type(inputs).__name__}; give its rows as dictionaries")
+    return inputs
 
 
 def _pairs(record: Any, number: int) -> list[TextPair]:

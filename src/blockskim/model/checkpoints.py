@@ -43,12 +43,7 @@ def check_loadable(name: str | Path) -> None:
         ModelError: it does, or there is no such directory.
         ConfigError: the name is none.
     """
-    if not isinstance(name, str | Path) or not str(name).strip():
-        found = type(name).__name__ if isinstance(name, nn.Module) else f"{name!r:.80}"
-        raise ConfigError(
-            f"model is {found}; it must be a directory, a hub id, a Block-Skim model where one is taken, or None for the "
-            "model that comes with the library"
-        )
+    _check_name(name)
     directory = Path(name)
     if not directory.exists():
         if directory.is_absolute() or str(name).startswith((".", "~")) or str(name).count("/") != 1:
@@ -65,6 +60,16 @@ def check_loadable(name: str | Path) -> None:
     # transformers reads the index of weights in several files only where there is no single one.
     if not (directory / WEIGHTS).is_file() and (directory / INDEX).is_file():
         _check_index(directory / INDEX)
+
+
+def _check_name(name: object) -> None:
+    if isinstance(name, str | Path) and str(name).strip():
+        return
+    found = type(name).__name__ if isinstance(name, nn.Module) else f"{name!r:.80}"
+    raise ConfigError(
+        f"model is {found}; it must be a directory, a hub id, a Block-Skim model where one is taken, or None for the "
+        "model that comes with the library"
+    )
 
 
 def _check_index(path: Path) -> None:
@@ -220,3 +225,9 @@ def one_line(error: BaseException) -> str:
     if not isinstance(error, _SPEAK_FOR_THEMSELVES) or not text:
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 1]}…"
+
+
+def base_name(source: str | Path) -> str:
+    """Name of a model without the folders it lies in, for files that are published; a hub id stays whole."""
+    path = Path(source)
+    return path.resolve().name if path.exists() else str(source)

@@ -1,4 +1,4 @@
-"""Arithmetic of dense and skimming runs in closed form: 2 operations a multiply-add, as PyTorch's counter has it.
+"""Arithmetic of dense and skimming runs in closed form: 2 operations per multiply-add, as PyTorch's counter has it.
 
 Counted are matrix products (linear layers, both products of attention) and convolutions; embeddings, norms, softmax
 and activations are not, neither here nor in the counter.
@@ -20,10 +20,10 @@ class LayerCost:
     """Operations of one layer.
 
     Attributes:
-        before: a token, in the projections before attention, and in scores with relative positions.
-        pair: a pair of tokens, in attention.
-        after: a token, in the output projection and feed-forward part.
-        fixed: a run, in the projection of relative positions. Every sample is counted as if it ran alone.
+        before: per token, in the projections before attention, and in scores with relative positions.
+        pair: per pair of tokens, in attention.
+        after: per token, in the output projection and feed-forward part.
+        fixed: per run, in the projection of relative positions. Every sample is counted as if it ran alone.
     """
 
     before: int
@@ -34,7 +34,7 @@ class LayerCost:
 
 @dataclass(frozen=True, slots=True)
 class ModelCost:
-    """Operations of a model: each of its layers, and its embedding and QA head a token."""
+    """Operations of a model: each of its layers, and its embedding and QA head per token."""
 
     layers: tuple[LayerCost, ...]
     embedding: int
@@ -47,11 +47,11 @@ class LayerUse:
 
     Attributes:
         left: tokens that left it, after skimming.
-        judging: operations of the layer's predictor.
+        scoring: operations of the layer's predictor.
     """
 
     left: NDArray[np.int64]
-    judging: NDArray[np.int64]
+    scoring: NDArray[np.int64]
 
 
 def linears_in(modules: Iterable[nn.Module | None]) -> list[nn.Linear]:
@@ -61,7 +61,7 @@ def linears_in(modules: Iterable[nn.Module | None]) -> list[nn.Linear]:
 
 
 def linear_flops(linears: Sequence[nn.Linear]) -> int:
-    """Operations a token of linear layers."""
+    """Operations of linear layers per token."""
     return sum(2 * linear.in_features * linear.out_features for linear in linears)
 
 
@@ -113,7 +113,7 @@ def skim_flops(cost: ModelCost, uses: Mapping[int, LayerUse], lengths: NDArray[n
     for number, layer in enumerate(cost.layers, start=1):
         total = total + (tokens > 0) * layer.fixed + tokens * layer.before + tokens**2 * layer.pair
         if number in uses:
-            total = total + uses[number].judging.astype(np.int64)
+            total = total + uses[number].scoring.astype(np.int64)
             tokens = uses[number].left.astype(np.int64)
         total = total + tokens * layer.after
     return total + tokens * cost.head

@@ -93,7 +93,7 @@ def remove_heads(
 
 
 def prune_layer(adapter: EncoderAdapter, layer: nn.Module, keep: Sequence[int]) -> None:
-    """Leave a layer only the heads at these places, counted from 0 among those that it has."""
+    """Leave a layer only the heads ``keep``, counted from 0 among those that it has."""
     before, after = adapter.linears(layer)
     channels = head_channels(keep, adapter.dims(layer).head_dim)
     for linear in before:
@@ -104,7 +104,7 @@ def prune_layer(adapter: EncoderAdapter, layer: nn.Module, keep: Sequence[int]) 
 def prune_predictor(
     predictor: SkimPredictor, config: SkimConfig, dims: LayerDims, keep: Sequence[int]
 ) -> SkimPredictor:
-    """A predictor for the layer of ``dims`` once it has only the heads at these places, with the weights it had."""
+    """A predictor for the layer of ``dims`` once it has only the heads ``keep``, with the weights it had."""
     weight = next(predictor.parameters())
     with torch.device(weight.device):
         smaller = SkimPredictor(config, LayerDims(dims.hidden, len(keep), dims.head_dim))

@@ -15,7 +15,8 @@ from blockskim.encoders import adapter_for
 from blockskim.encoders.backbone import Backbone
 from blockskim.errors import ModelError
 from blockskim.method.blocks import BlockLayout, block_layout, blocks_of_spans
-from blockskim.method.config import SkimConfig, layer_factors
+from blockskim.method.config import SkimConfig
+from blockskim.method.thresholds import layer_factors
 from blockskim.model import objective
 from blockskim.model.backbones import copy_encoder, copy_qa_head, encoder_from_config, new_predictors
 from blockskim.model.base import BlockSkimPreTrainedModel
@@ -248,7 +249,8 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
                 output.skim_loss = torch.stack(losses).sum() if losses else logits.new_zeros(())
                 output.teaching_loss = objective.earlier_layers_loss(result) if config.teaching_factor else None
         output.loss = objective.joint_loss(output, config)
-        self._clear_after(output.loss, start_logits, end_logits, *result.states, *result.attended)
+        if not self.training:
+            self._clear_after_backward(output.loss, start_logits, end_logits, *result.states, *result.attended)
         return output
 
     @torch.inference_mode()
@@ -370,8 +372,8 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         trace = trace_of(result, shifted, inputs, skimmers.thresholds, costs, self.cost)
         return SkimOutput(start_logits=start_logits, end_logits=end_logits, trace=trace)
 
-    def _clear_after(self, *results: Tensor | None) -> None:
-        """Free what is ready for inference once gradients flow back through any of these results.
+    def _clear_after_backward(self, *results: Tensor | None) -> None:
+        """Free what is ready for inference once gradients have begun to flow back through any of these results.
 
         Then a step of an optimizer may follow, and fused ones leave no trace on the weights.
         """

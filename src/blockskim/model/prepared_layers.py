@@ -66,7 +66,7 @@ def _plain_parts(adapter: EncoderAdapter, layer: nn.Module) -> PostNormParts | N
     plain = all(type(linear) is nn.Linear for linear in parts.linears) and all(
         type(norm) is nn.LayerNorm for norm in norms
     )
-    # Pruned weights are made anew by a hook. Hooks on whole layers are those by which transformers captures outputs.
+    # Pruned weights are made anew by a hook. By hooks on whole layers transformers captures outputs: safe to ignore.
     modules = (*parts.linears, *norms)
     plain &= not any(module._forward_hooks or module._forward_pre_hooks for module in modules)
     biased = {linear.bias is not None for linear in (parts.query, parts.key, parts.value)}
