@@ -1,7 +1,7 @@
 """Checks of single settings: numbers, whole numbers, switches, lists and names.
 
-What is checked is returned as plain Python knows it, so that numbers and arrays of numpy, pandas and torch can be given
-and JSON be written. Each error names the setting and its value and says what would be right.
+What is checked is returned as plain Python knows it, so that numbers of numpy can be given and JSON be written. Each
+error names the setting and its value and says what would be right.
 """
 
 from collections.abc import Iterable, Sequence
@@ -48,7 +48,6 @@ def check_number(name: str, value: object) -> float:
     Raises:
         ConfigError: it is none, or too large for a floating-point number.
     """
-    value = unwrapped(value)
     # NaN alone differs from itself.
     if not is_number(value) or value != value:
         raise ConfigError(f"{name} is {value!r}; it must be a number")
@@ -65,7 +64,6 @@ def check_range(name: str, value: object, low: float, high: float | None = None,
     Raises:
         ConfigError: it is none.
     """
-    value = unwrapped(value)
     if not is_number(value):
         raise ConfigError(f"{name} is {value!r}; it must be a number")
     if not value >= low or (open_low and value == low) or (high is not None and value > high):
@@ -80,7 +78,6 @@ def check_whole(name: str, value: object, verb: str = "is") -> int:
     Raises:
         ConfigError: it is none.
     """
-    value = unwrapped(value)
     if not is_whole(value):
         raise ConfigError(f"{name} {verb} {value!r}; it must be a whole number")
     return int(value)
@@ -92,7 +89,6 @@ def check_count(name: str, value: object, least: int = 1) -> int:
     Raises:
         ConfigError: it is none.
     """
-    value = unwrapped(value)
     if not is_whole(value) or value < least:
         raise ConfigError(f"{name} is {value!r}; it must be a whole number of at least {least}")
     return int(value)
@@ -104,7 +100,6 @@ def check_items(name: str, value: object) -> Sequence[Any]:
     Raises:
         ConfigError: it is none.
     """
-    value = unwrapped(value)
     if not is_list(value):
         raise ConfigError(f"{name} is {value!r}; it must be a list")
     return value

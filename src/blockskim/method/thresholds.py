@@ -55,7 +55,6 @@ def check_per_layer(name: str, value: object) -> PerLayer:
     Raises:
         ConfigError: it is neither.
     """
-    value = unwrapped(value)
     if is_single(value):
         return plain(value)
     return tuple(check_number(name, item) for item in check_items(name, value))
@@ -100,4 +99,4 @@ def _spread(name: str, values: object, layers: Sequence[int]) -> Sequence[float]
             "predictor"
         )
     check_layer_count(name, values, layers)
-    return values
+    return [unwrapped(value) for value in values]
