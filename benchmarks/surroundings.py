@@ -21,8 +21,9 @@ import torch
 from blockskim.data.examples import Example
 from blockskim.data.reading import read_examples
 from blockskim.data.windows import make_windows
+from blockskim.inference.answers import AnswerCollector, answer_texts
 from blockskim.inference.loading import LoadedModel, load
-from blockskim.inference.runner import AnswerCollector, answer_texts, run_windows
+from blockskim.inference.runner import run_windows
 
 
 def main() -> None:

@@ -8,7 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from blockskim.data.examples import Answer, Example
-from blockskim.data.windows import PairTemplate, WindowSettings, make_windows, pair_template
+from blockskim.data.tokens import PairTemplate, pair_template
+from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.errors import ConfigError, DataError
 from tiny_tokenizers import KINDS, byte_level, fixed_tokenizer, tokenizer, word_piece
 

@@ -5,8 +5,8 @@ from torch import nn
 from blockskim.encoders import adapter_for, supported_types
 from blockskim.encoders.positions import Positions
 from blockskim.errors import ModelError
+from blockskim.kernels.dims import LayerDims
 from blockskim.method.config import SkimConfig
-from blockskim.method.predictors.predictor import LayerDims
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from layers_by_hand import layers_of
 from strategies import every_family
@@ -78,10 +78,10 @@ def test_the_pieces_of_a_layer_make_up_the_layer(family, number):
 
 
 @every_family
-def test_widths_and_linear_layers_are_those_of_the_layer(family):
+def test_dims_and_linear_layers_are_those_of_the_layer(family):
     adapter = adapter_for(family)
     layer = adapter.layers(encoder_of(family))[0]
-    assert adapter.widths(layer) == LayerDims(32, 4, 8)
+    assert adapter.dims(layer) == LayerDims(32, 4, 8)
     before, after = adapter.linears(layer)
     listed = {id(module) for module in (*before, *after)}
     assert listed == {id(module) for module in layer.modules() if isinstance(module, nn.Linear)}

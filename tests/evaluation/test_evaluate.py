@@ -9,7 +9,8 @@ from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.errors import DataError
 from blockskim.evaluation.block_scores import collect_block_scores
 from blockskim.evaluation.evaluate import evaluate, evaluate_windows, report, score
-from blockskim.inference.runner import Candidate, ExampleAnswers, run_windows
+from blockskim.inference.answers import Candidate, ExampleAnswers
+from blockskim.inference.runner import run_windows
 from blockskim.method.config import SkimConfig
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from tiny_models import new_dense_model

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from blockskim.data.examples import Answer, Example
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.evaluation.evaluate import evaluate_windows
-from blockskim.inference.runner import AnswerCollector, batches, run_windows, whole_examples
+from blockskim.inference.answers import AnswerCollector
+from blockskim.inference.runner import batches, run_windows, whole_examples
 from blockskim.method.config import SkimConfig
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from tiny_models import new_dense_model

@@ -60,7 +60,7 @@ def head_biases(lengths, seed=0):
 
 
 # Relative error of a number. Of bfloat16 it is that of rounding to its 8 significant bits, which happens to scores on
-# one way and to biases on another, to probabilities, and to the context in the end. Sums add little to it, since they
+# one way and to biases on another, to probabilities, and to the output in the end. Sums add little to it, since they
 # are made in float32; in float32 they are all there is, so it gets 4 bits more than rounding to 24 of them.
 ERRORS = {torch.float32: 2.0**-20, torch.bfloat16: 2.0**-8}
 
@@ -69,9 +69,9 @@ def check(found, query, key, value, scale, lengths, biases=None):
     """Compare with float64, as far as the type allows, and look for zeros on padding.
 
     When scores are off by d, their log-sum-exp is by no more than d, and all weights together by no more than d. So
-    the context, a mean of values, is off by d times the largest value, plus the rounding of weights and of itself.
+    the output, a mean of values, is off by d times the largest value, plus the rounding of weights and of itself.
     """
-    context, log_sum_exp = found
+    attn_output, log_sum_exp = found
     total = sum(lengths)
     parts = [part[:total] for part in (query, key, value)]
     expected, expected_sum = reference(*parts, scale, lengths, biases)
@@ -81,10 +81,10 @@ def check(found, query, key, value, scale, lengths, biases=None):
             largest = max(largest, 2 + float(torch.einsum("qhd,khd->hqk", one, other).abs().max()) * scale)
     largest += max((float(bias.abs().max()) for bias in biases or [] if bias.numel()), default=0.0)
     error = ERRORS[query.dtype] * largest
-    assert (context.dtype, context.shape) == (query.dtype, query.shape)
-    assert not context[total:].any()
+    assert (attn_output.dtype, attn_output.shape) == (query.dtype, query.shape)
+    assert not attn_output[total:].any()
     span = float(parts[2].abs().max()) if total else 0.0
-    torch.testing.assert_close(context[:total].double(), expected, atol=error * span, rtol=0)
+    torch.testing.assert_close(attn_output[:total].double(), expected, atol=error * span, rtol=0)
     if log_sum_exp is not None:
         assert (log_sum_exp.dtype, log_sum_exp.shape) == (torch.float32, query.shape[:2])
         assert not log_sum_exp[total:].any()
@@ -274,11 +274,11 @@ def test_without_the_fused_operator_all_sequences_go_through_one_call(monkeypatc
 
     def attend_varlen(*arguments):
         asked.append(arguments)
-        return "context", "log-sum-exp"
+        return "attn_output", "log-sum-exp"
 
     monkeypatch.setattr(packed_attention, "attend_varlen", attend_varlen)
     found = attend_packed(*parts, SCALE, [70, 20], biases, wants)
-    assert found == ("context", "log-sum-exp" if wants else None)
+    assert found == ("attn_output", "log-sum-exp" if wants else None)
     assert asked == [(*parts, SCALE, [70, 20], biases)]
 
 
@@ -286,11 +286,11 @@ def test_without_the_fused_operator_all_sequences_go_through_one_call(monkeypatc
 def test_packed_attention_equals_torch_sdpa(monkeypatch, name):
     dtype = take(monkeypatch, name)
     query, key, value = projections(60, dtype=dtype)
-    context, _ = attend_packed(query, key, value, SCALE, [60], None)
+    attn_output, _ = attend_packed(query, key, value, SCALE, [60], None)
     expected = F.scaled_dot_product_attention(*(x.transpose(0, 1)[None] for x in (query, key, value)), scale=SCALE)
     # In bfloat16 both are rounded, so they may differ by both their errors; these are below 0.02 here.
     atol = 1e-6 if dtype == torch.float32 else 0.04
-    torch.testing.assert_close(context, expected[0].transpose(0, 1), atol=atol, rtol=1e-5)
+    torch.testing.assert_close(attn_output, expected[0].transpose(0, 1), atol=atol, rtol=1e-5)
 
 
 @pytest.mark.cuda

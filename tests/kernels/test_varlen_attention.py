@@ -65,10 +65,10 @@ def test_padded_attention_is_attention_of_each_sequence_to_itself(lengths, paddi
     biases = head_biases(lengths, seed) if with_bias else None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(varlen_attention, "SCORE_BYTES", limit)
-        context, log_sum_exp = attend_varlen(*parts, SCALE, lengths, biases)
-    assert (context.dtype, log_sum_exp.dtype) == (torch.float32, torch.float32)
-    assert_close((context, log_sum_exp), reference(*parts, SCALE, lengths, biases))
-    assert not context[sum(lengths) :].any()
+        attn_output, log_sum_exp = attend_varlen(*parts, SCALE, lengths, biases)
+    assert (attn_output.dtype, log_sum_exp.dtype) == (torch.float32, torch.float32)
+    assert_close((attn_output, log_sum_exp), reference(*parts, SCALE, lengths, biases))
+    assert not attn_output[sum(lengths) :].any()
     assert not log_sum_exp[sum(lengths) :].any()
 
 
@@ -86,11 +86,11 @@ def test_log_sum_exp_is_not_rounded_to_half_precision(dtype, with_bias):
     lengths = [33, 1, 20]
     parts = projections(60, spread=2.0, dtype=dtype)
     biases = head_biases(lengths) if with_bias else None
-    context, log_sum_exp = attend_varlen(*parts, SCALE, lengths, biases)
-    assert (context.dtype, log_sum_exp.dtype) == (dtype, torch.float32)
+    attn_output, log_sum_exp = attend_varlen(*parts, SCALE, lengths, biases)
+    assert (attn_output.dtype, log_sum_exp.dtype) == (dtype, torch.float32)
     expected, expected_sum = reference(*parts, SCALE, lengths, biases)
     assert_close([log_sum_exp], [expected_sum])
-    assert_close([context], [expected], atol=0.05, rtol=0.03)
+    assert_close([attn_output], [expected], atol=0.05, rtol=0.03)
 
 
 def test_log_sum_exp_is_not_rounded_under_autocast():
@@ -102,16 +102,16 @@ def test_log_sum_exp_is_not_rounded_under_autocast():
 
 def test_float64_stays_float64_but_for_the_log_sum_exp():
     parts = projections(7, dtype=torch.float64)
-    context, log_sum_exp = attend_varlen(*parts, SCALE, [4, 3], None)
-    assert (context.dtype, log_sum_exp.dtype) == (torch.float64, torch.float32)
-    assert_close([context], [reference(*parts, SCALE, [4, 3])[0]], atol=1e-14, rtol=1e-13)
+    attn_output, log_sum_exp = attend_varlen(*parts, SCALE, [4, 3], None)
+    assert (attn_output.dtype, log_sum_exp.dtype) == (torch.float64, torch.float32)
+    assert_close([attn_output], [reference(*parts, SCALE, [4, 3])[0]], atol=1e-14, rtol=1e-13)
 
 
 @pytest.mark.parametrize("lengths", [[], [0], [0, 0]])
 @pytest.mark.parametrize("tokens", [0, 2])
 def test_nothing_but_padding_gives_zeros(tokens, lengths):
-    context, log_sum_exp = attend_varlen(*projections(tokens), SCALE, lengths, None)
-    assert torch.equal(context, torch.zeros(tokens, HEADS, SIZE))
+    attn_output, log_sum_exp = attend_varlen(*projections(tokens), SCALE, lengths, None)
+    assert torch.equal(attn_output, torch.zeros(tokens, HEADS, SIZE))
     assert torch.equal(log_sum_exp, torch.zeros(tokens, HEADS))
 
 
@@ -184,8 +184,8 @@ def fused_kernel(query, key, value, offsets, ends, longest, also_longest, scale,
     assert longest == also_longest == max(lengths)
     assert min(lengths) > 0
     assert all(part.stride(-1) == 1 for part in (query, key, value))
-    context, log_sum_exp = reference(query, key, value, scale, lengths)
-    context[sum(lengths) :] = torch.nan
+    attn_output, log_sum_exp = reference(query, key, value, scale, lengths)
+    attn_output[sum(lengths) :] = torch.nan
     log_sum_exp[sum(lengths) :] = torch.nan
     log_sum_exp = log_sum_exp.float()
     if form == "heads first":
@@ -196,7 +196,7 @@ def fused_kernel(query, key, value, offsets, ends, longest, also_longest, scale,
         for row, part in zip(padded, log_sum_exp[: sum(lengths)].split(lengths), strict=True):
             row[:, : len(part)] = part.T
         log_sum_exp = padded
-    return context.to(query.dtype), log_sum_exp
+    return attn_output.to(query.dtype), log_sum_exp
 
 
 def use_fake_torch(patch, form):
@@ -335,9 +335,9 @@ def test_kernels_agree_with_padding_on_cuda(monkeypatch, lengths, name, dtype):
         monkeypatch.setattr(varlen_attention, "choose_kernel", lambda *case: "padded")
         padded = attend_varlen(*fused.unbind(1), 0.125, lengths, None)
         expected = reference(*parts, 0.125, lengths)
-        for context, log_sum_exp in (found, padded):
+        for attn_output, log_sum_exp in (found, padded):
             assert log_sum_exp.dtype == torch.float32
-            assert_close([context], [expected[0]], atol=0.02, rtol=0.02)
+            assert_close([attn_output], [expected[0]], atol=0.02, rtol=0.02)
             assert_close([log_sum_exp], [expected[1]], atol=2e-4, rtol=1e-4)
 
 

@@ -101,8 +101,8 @@ def test_a_pruned_model_is_one_whose_heads_say_nothing(family, inputs):
     close(after, masked)
     assert (after - before).abs().max() > 0.01
     assert smaller.pruned_heads == {layer: tuple(heads) for layer, heads in BOTH.items()}
-    widths = [smaller.adapter.widths(layer) for layer in smaller.adapter.layers(smaller.encoder)]
-    assert [width.heads for width in widths] == [1, 2, 3]
+    dims = [smaller.adapter.dims(layer) for layer in smaller.adapter.layers(smaller.encoder)]
+    assert [layer.heads for layer in dims] == [1, 2, 3]
     assert smaller.heads_of(1) == (4,)
 
 

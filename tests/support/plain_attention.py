@@ -5,7 +5,7 @@ import torch
 
 def attend_plainly(query, key, value, scale, lengths, biases=None, wants_log_sum_exp=True):
     """What ``attend_packed`` promises, in the type of the query, by products that PyTorch's counter sees."""
-    context = torch.zeros_like(query)
+    attn_output = torch.zeros_like(query)
     log_sum_exp = query.new_zeros(query.shape[:2])
     first = 0
     for index, length in enumerate(lengths):
@@ -13,12 +13,12 @@ def attend_plainly(query, key, value, scale, lengths, biases=None, wants_log_sum
         scores = torch.einsum("qhd,khd->hqk", query[part], key[part]) * scale
         if biases is not None:
             scores = scores + biases[index].to(scores.dtype)
-        context[part] = torch.einsum("hqk,khd->qhd", scores.softmax(-1), value[part])
+        attn_output[part] = torch.einsum("hqk,khd->qhd", scores.softmax(-1), value[part])
         log_sum_exp[part] = scores.logsumexp(-1).T
         first += length
-    return context, log_sum_exp if wants_log_sum_exp else None
+    return attn_output, log_sum_exp if wants_log_sum_exp else None
 
 
 def reference(query, key, value, scale, lengths, biases=None):
-    """Context and log-sum-exp in float64; 0 on padding."""
+    """Attention output and log-sum-exp in float64; 0 on padding."""
     return attend_plainly(query.double(), key.double(), value.double(), scale, lengths, biases)

@@ -12,7 +12,8 @@ from transformers import AutoModelForQuestionAnswering, TrainerCallback
 
 from blockskim.data.collate import training_collator
 from blockskim.data.examples import Answer
-from blockskim.data.windows import make_windows, pair_template
+from blockskim.data.tokens import pair_template
+from blockskim.data.windows import make_windows
 from blockskim.errors import ConfigError, ModelError
 from blockskim.evaluation.evaluate import evaluate
 from blockskim.method.losses import distillation_loss

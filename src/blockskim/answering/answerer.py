@@ -21,6 +21,7 @@ from blockskim.answering.word_boundaries import align_to_words, trim_blanks
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet, WindowSettings, make_windows
 from blockskim.errors import ConfigError, DataError
+from blockskim.inference.answers import AnswerCollector, ExampleAnswers
 from blockskim.inference.loading import (
     LoadedModel,
     check_threshold_for,
@@ -29,14 +30,7 @@ from blockskim.inference.loading import (
     thresholds_for,
     window_settings,
 )
-from blockskim.inference.runner import (
-    AnswerCollector,
-    ExampleAnswers,
-    Thresholds,
-    WindowBatch,
-    run_windows,
-    whole_examples,
-)
+from blockskim.inference.runner import Thresholds, WindowBatch, run_windows, whole_examples
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 logger = logging.getLogger(__name__)
@@ -417,7 +411,7 @@ def _span_counts(batches: Sequence[WindowBatch], windows: WindowSet, max_length:
     for batch in batches:
         logits = batch.output.start_logits
         assert logits is not None
-        alive = (logits.isfinite() & batch.inputs["context_mask"].bool()).long()
+        alive = (logits.isfinite() & batch.context_mask).long()
         # Ends at most max_length - 1 behind each start.
         sums = torch.nn.functional.pad(alive.cumsum(-1), (1, max_length), mode="constant", value=0)
         tokens = alive.shape[1]

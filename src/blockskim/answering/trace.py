@@ -7,6 +7,7 @@ from typing import Any
 from blockskim.answering.explain_page import Passage, TextBlock, cost_line, to_html
 from blockskim.data.windows import WindowSet
 from blockskim.inference.runner import WindowBatch
+from blockskim.inference.survival import SurvivalRank
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,22 +115,22 @@ def skim_summary(traces: Sequence[AnswerTrace]) -> dict[str, Any]:
 
 def trace_windows(batches: Sequence[WindowBatch], windows: WindowSet) -> Mapping[int, tuple[WindowTrace, ...]]:
     """What was read of each window, by the example it belongs to and in the order of its text."""
-    best: dict[int, tuple[float, ...]] = {}
+    best: dict[int, SurvivalRank] = {}
     for batch in batches:
-        for window, standing in zip(batch.indices.tolist(), batch.standings.tolist(), strict=True):
-            example = int(windows.windows[window, 0])
-            best[example] = max(best.get(example, ()), tuple(standing))
+        for window, rank in zip(batch.indices.tolist(), batch.ranks, strict=True):
+            example = windows.example_of(window)
+            best[example] = max(best.get(example, rank), rank)
     found: dict[int, WindowTrace] = {}
     for batch in batches:
         found.update(_window_traces(batch, windows, best))
     examples: dict[int, list[WindowTrace]] = {}
     for index in sorted(found):
-        examples.setdefault(int(windows.windows[index, 0]), []).append(found[index])
+        examples.setdefault(windows.example_of(index), []).append(found[index])
     return {example: tuple(traces) for example, traces in examples.items()}
 
 
 def _window_traces(
-    batch: WindowBatch, windows: WindowSet, best: Mapping[int, tuple[float, ...]]
+    batch: WindowBatch, windows: WindowSet, best: Mapping[int, SurvivalRank]
 ) -> Iterable[tuple[int, WindowTrace]]:
     trace = batch.output.trace
     assert trace is not None
@@ -139,10 +140,10 @@ def _window_traces(
     costs = zip(trace.tokens.tolist(), trace.flops.tolist(), trace.dense_flops.tolist(), strict=True)
     for row, (window, cost) in enumerate(zip(batch.indices.tolist(), costs, strict=True)):
         example, first, end = (int(value) for value in windows.windows[window])
-        shift = first - windows.context_start(window)
+        shift = windows.context_offset(window)
         # What a batch kept only because it knew no better block of the example is gone from this layer on.
-        standing = tuple(batch.standings[row].tolist())
-        last_layer = standing[0] if standing < best[example] else float("inf")
+        rank = batch.ranks[row]
+        last_layer = rank.layer if rank < best[example] else float("inf")
         likely, stayed = probabilities[:, row].tolist(), kept[:, row].tolist()
         blocks = []
         for block in droppable[row].nonzero().flatten().tolist():

@@ -34,7 +34,8 @@ from blockskim.evaluation.block_scores import BlockScores, collect_block_scores
 from blockskim.evaluation.compare import compare_with_dense
 from blockskim.evaluation.evaluate import Evaluation, evaluate_windows, mean_scores, scores_by_source
 from blockskim.extras import load_optuna
-from blockskim.inference.runner import AnswerCollector, ExampleAnswers, WindowBatch, answer_texts, run_windows
+from blockskim.inference.answers import AnswerCollector, ExampleAnswers, answer_texts
+from blockskim.inference.runner import WindowBatch, run_windows
 from blockskim.method.config import check_point_name
 from blockskim.metrics.squad import token_f1
 from blockskim.model.modeling import BlockSkimForQuestionAnswering

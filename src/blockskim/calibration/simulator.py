@@ -223,8 +223,8 @@ def _predictor_costs(
     parts = model.adapter.layers(model.encoder)
     costs = []
     for layer in layers:
-        widths = model.adapter.widths(parts[layer - 1])
-        by_length = {size: predictor_cost(model.skim_config, widths, size) for size in set(questions.tolist())}
+        dims = model.adapter.dims(parts[layer - 1])
+        by_length = {size: predictor_cost(model.skim_config, dims, size) for size in set(questions.tolist())}
         block, sample = np.array([by_length[size] for size in questions.tolist()]).T
         costs.append(PredictorCost(block, sample))
     return costs

@@ -5,11 +5,6 @@ together with the tokenizer's own special tokens when a window is read. So five 
 tokenisation of it, and a long question never shortens the context without a word.
 """
 
-import hashlib
-import json
-import logging
-import tempfile
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +15,10 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from blockskim.data.examples import Example
+from blockskim.data.packed_inputs import PackedInputs, question_matrix
+from blockskim.data.tokens import Ints, PairTemplate, Texts, pair_template, tokenize, tokenize_cached
 from blockskim.errors import ConfigError, DataError
 
-logger = logging.getLogger(__name__)
-
-Ints = NDArray[np.int32]
-CACHE_VERSION = 1
 _NO_SPANS = np.zeros((0, 2), dtype=np.int64)
 
 
@@ -56,62 +49,6 @@ class WindowSettings:
                 f"max_length {self.max_length} leaves {room} context tokens beside a question of "
                 f"{self.max_question_length}; that must be more than doc_stride {self.doc_stride}"
             )
-
-
-@dataclass(frozen=True, slots=True)
-class PairTemplate:
-    """The special tokens that a tokenizer puts around a question and a context, and its token types.
-
-    Attributes:
-        before: token ids before the question.
-        between: between question and context.
-        after: behind the context.
-        types: token type of the question part and of the context part, or None if the tokenizer has none.
-        pad_id: what padding is filled with.
-    """
-
-    before: tuple[int, ...]
-    between: tuple[int, ...]
-    after: tuple[int, ...]
-    types: tuple[int, int] | None
-    pad_id: int
-
-    @property
-    def special_tokens(self) -> int:
-        """Number of special tokens around a pair."""
-        return len(self.before) + len(self.between) + len(self.after)
-
-
-@dataclass(frozen=True, slots=True)
-class Texts:
-    """Tokens of many texts, one behind the other.
-
-    Attributes:
-        ids: Shape: (tokens,)
-        offsets: first and one past the last character of each token. Shape: (tokens, 2)
-        bounds: where each text begins in ``ids``; one more for the end. Shape: (texts + 1,)
-    """
-
-    ids: Ints
-    offsets: Ints
-    bounds: NDArray[np.int64]
-
-    def ids_of(self, text: int) -> Ints:
-        """Token ids of one text."""
-        return self.ids[self.bounds[text] : self.bounds[text + 1]]
-
-    def offsets_of(self, text: int) -> Ints:
-        """Character spans of one text's tokens."""
-        return self.offsets[self.bounds[text] : self.bounds[text + 1]]
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """One input of a model: the question of an example and a run of its context's tokens."""
-
-    example: int
-    start: int
-    end: int
 
 
 class WindowSet(Sequence[dict[str, Any]]):
@@ -207,6 +144,59 @@ class WindowSet(Sequence[dict[str, Any]]):
         """Token ids of an example's question, as many as a window takes."""
         return self.questions.ids_of(example)[: self.settings.max_question_length]
 
+    def pack(self, indices: Sequence[int] | NDArray[np.int64]) -> PackedInputs:
+        """Some windows side by side, as inference reads them."""
+        template = self.template
+        pieces: list[Any] = []
+        questions, sizes = [], np.zeros((len(indices), 3), dtype=np.int64)
+        for row, index in enumerate(indices):
+            example, start, end = self.windows[index].tolist()
+            question = self.question_ids(example)
+            context = self.contexts.ids_of(int(self.context_of[example]))[start:end]
+            pieces += [template.before, question, template.between, context, template.after]
+            first = len(template.before) + len(question) + len(template.between)
+            sizes[row] = first, len(context), first + len(context) + len(template.after)
+            questions.append(self._question_places(question, *sizes[row].tolist()))
+        starts, inside, lengths = sizes.T
+        types = None
+        if template.types is not None:
+            runs = np.stack([starts, lengths - starts], 1).reshape(-1)
+            types = np.repeat(np.tile(np.array(template.types, dtype=np.int64), len(sizes)), runs)
+        return PackedInputs(
+            ids=np.concatenate(pieces).astype(np.int64) if pieces else np.zeros(0, np.int64),
+            types=types,
+            lengths=lengths.copy(),
+            context_starts=np.where(inside > 0, starts, 0),
+            context_lengths=inside.copy(),
+            **question_matrix(questions),
+            documents=self.examples_of(indices),
+        )
+
+    def _question_places(self, question: Ints, first: int, inside: int, length: int) -> NDArray[np.int64]:
+        """Places of a window's question tokens without special ones; all outside of the context if there are none.
+
+        They are those that ``question_tokens`` finds in padded inputs.
+        """
+        between = self.template.between
+        places = np.flatnonzero(question != (between[-1] if between else question[-1])) + len(self.template.before)
+        places = places[places > 0]
+        if len(places):
+            return places
+        return np.concatenate([np.arange(first), np.arange(first + inside, length)])
+
+    def examples_of(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+        """The example of each of some windows. Shape: (windows,)."""
+        numbers: NDArray[np.int64] = self.windows[np.asarray(indices, dtype=np.int64), 0]
+        return numbers
+
+    def example_of(self, index: int) -> int:
+        """The example that a window is of."""
+        return int(self.windows[index, 0])
+
+    def context_offset(self, index: int) -> int:
+        """What to add to a place in a window to get the token of the context that stands there."""
+        return int(self.windows[index, 1]) - self.context_start(index)
+
     def context_start(self, index: int) -> int:
         """Place of the first context token in a window."""
         question = self.question_ids(int(self.windows[index, 0]))
@@ -224,34 +214,6 @@ class WindowSet(Sequence[dict[str, Any]]):
         """Characters of an example's context from its token ``first`` to ``last``, inclusive."""
         offsets = self.contexts.offsets_of(int(self.context_of[example]))
         return int(offsets[first, 0]), int(offsets[last, 1])
-
-
-def pair_template(tokenizer: PreTrainedTokenizerBase) -> PairTemplate:
-    """Find out what a fast tokenizer puts around a question and a context.
-
-    Raises:
-        ConfigError: the tokenizer is slow (it can't tell characters) or has no padding token.
-    """
-    if not tokenizer.is_fast:
-        raise ConfigError(
-            f"{type(tokenizer).__name__} is a slow tokenizer and can't tell which characters a token covers; "
-            "use a fast one (a model directory with tokenizer.json)"
-        )
-    if tokenizer.pad_token_id is None:
-        raise ConfigError(f"{type(tokenizer).__name__} has no padding token")
-    pair = tokenizer("a", "a", return_special_tokens_mask=True, return_token_type_ids=True)
-    sequence = pair.sequence_ids(0)
-    ids, types = pair["input_ids"], pair["token_type_ids"]
-    first, last = sequence.index(0), len(sequence) - 1 - sequence[::-1].index(0)
-    second, final = sequence.index(1), len(sequence) - 1 - sequence[::-1].index(1)
-    has_types = "token_type_ids" in tokenizer.model_input_names
-    return PairTemplate(
-        before=tuple(ids[:first]),
-        between=tuple(ids[last + 1 : second]),
-        after=tuple(ids[final + 1 :]),
-        types=(types[first], types[second]) if has_types else None,
-        pad_id=int(tokenizer.pad_token_id),
-    )
 
 
 def make_windows(
@@ -281,14 +243,14 @@ def make_windows(
     distinct: dict[str, int] = {}
     context_of = np.array([distinct.setdefault(item.context, len(distinct)) for item in examples], dtype=np.int64)
     texts = [[item.question.strip() for item in examples], list(distinct)]
-    questions, contexts = _tokenize_cached(tokenizer, texts, cache_dir)
+    questions, contexts = tokenize_cached(tokenizer, texts, cache_dir)
     empty = np.flatnonzero(np.diff(questions.bounds) == 0).tolist()
     if empty:
         if stand_in is None:
             raise DataError(f"question {examples[empty[0]].id!r} is empty: {examples[empty[0]].question!r}")
         for number in empty:
             texts[0][number] = stand_in
-        questions = _tokenize(tokenizer, texts[0])
+        questions = tokenize(tokenizer, texts[0])
     return WindowSet(examples, questions, contexts, context_of, template, settings)
 
 
@@ -329,41 +291,3 @@ def covering_tokens(offsets: Ints, start: int, end: int) -> tuple[int, int]:
     """
     first = int(np.searchsorted(offsets[:, 1], start, side="right"))
     return first, int(np.searchsorted(offsets[:, 0], end, side="left")) - 1
-
-
-def _tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Texts:
-    if not texts:
-        return Texts(np.zeros(0, np.int32), np.zeros((0, 2), np.int32), np.zeros(1, np.int64))
-    backend = tokenizer.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
-    encodings = backend.encode_batch(list(texts), add_special_tokens=False)
-    bounds = np.cumsum([0, *(len(encoding.ids) for encoding in encodings)]).astype(np.int64)
-    ids = np.concatenate([np.array(encoding.ids, dtype=np.int32) for encoding in encodings])
-    offsets = np.concatenate([np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2) for encoding in encodings])
-    return Texts(ids, offsets, bounds)
-
-
-def _tokenize_cached(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[Sequence[str]], cache_dir: Path | None
-) -> list[Texts]:
-    if cache_dir is None:
-        return [_tokenize(tokenizer, part) for part in texts]
-    digest = hashlib.sha256(json.dumps([CACHE_VERSION, texts]).encode())
-    digest.update(tokenizer.backend_tokenizer.to_str().encode())
-    path = cache_dir / f"tokens-{digest.hexdigest()[:32]}.npz"
-    if path.is_file():
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                return [Texts(*(stored[f"{name}{i}"] for name in ("ids", "offsets", "bounds"))) for i in (0, 1)]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            logger.warning("%s can't be read (%s); tokenising again", path, error)
-    result = [_tokenize(tokenizer, part) for part in texts]
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    arrays = {
-        f"{name}{i}": getattr(part, name) for i, part in enumerate(result) for name in ("ids", "offsets", "bounds")
-    }
-    with tempfile.NamedTemporaryFile(dir=cache_dir, suffix=".tmp", delete=False) as file:
-        np.savez(file, **arrays)
-    Path(file.name).replace(path)
-    return result

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from blockskim.encoders.post_norm import PostNormParts
-from blockskim.method.predictors.predictor import LayerDims
+from blockskim.kernels.dims import LayerDims
 
 Projection = tuple[Tensor, Tensor, Tensor]
 
@@ -67,7 +67,7 @@ class EncoderAdapter:
         finish: (layer, context, hidden) -> hidden states leaving the layer: output projection, residual, norms and
             feed-forward part. Shapes: (..., heads * head_dim), (..., hidden) to (..., hidden).
         scale: (layer) -> factor on the products of queries and keys.
-        widths: (layer) -> its widths.
+        dims: (layer) -> its sizes: hidden states, heads, and a head.
         linears: (layer) -> the linear layers before attention, and those after it, for counting arithmetic.
         embedding_linears: (encoder) -> linear layers in the embedding.
         attention_dropout: (layer) -> dropout probability of attention probabilities.
@@ -94,7 +94,7 @@ class EncoderAdapter:
     project: Callable[[nn.Module, Tensor], Projection]
     finish: Callable[[nn.Module, Tensor, Tensor], Tensor]
     scale: Callable[[nn.Module], float]
-    widths: Callable[[nn.Module], LayerDims]
+    dims: Callable[[nn.Module], LayerDims]
     linears: Callable[[nn.Module], tuple[Sequence[nn.Linear], Sequence[nn.Linear]]]
     embedding_linears: Callable[[PreTrainedModel], Sequence[nn.Linear]]
     attention_dropout: Callable[[nn.Module], float]

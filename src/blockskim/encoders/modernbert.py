@@ -11,7 +11,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from blockskim.encoders.adapter import EncoderAdapter, Projection, QaHead
 from blockskim.errors import ModelError
-from blockskim.method.predictors.predictor import LayerDims
+from blockskim.kernels.dims import LayerDims
 
 
 def check(config: PreTrainedConfig) -> None:
@@ -41,7 +41,7 @@ def layers(encoder: PreTrainedModel) -> Sequence[nn.Module]:
 def project(layer: nn.Module, hidden: Tensor) -> Projection:
     """Query, key and value of every token, from one projection of the normed states; not rotated yet."""
     part: Any = layer
-    shape = widths(layer)
+    shape = dims(layer)
     joined: Tensor = part.attn.Wqkv(part.attn_norm(hidden))
     query, key, value = joined.unflatten(-1, (3, shape.heads, shape.head_dim)).unbind(-3)
     return query, key, value
@@ -78,7 +78,7 @@ def scale(layer: nn.Module) -> float:
     return float(part.attn.head_dim**-0.5)
 
 
-def widths(layer: nn.Module) -> LayerDims:
+def dims(layer: nn.Module) -> LayerDims:
     """Hidden size, heads and size of a head, read off the projections."""
     part: Any = layer
     projection, size = part.attn.Wqkv, part.attn.head_dim
@@ -127,7 +127,7 @@ ADAPTER = EncoderAdapter(
     project=project,
     finish=finish,
     scale=scale,
-    widths=widths,
+    dims=dims,
     linears=linears,
     embedding_linears=embedding_linears,
     attention_dropout=attention_dropout,

@@ -8,7 +8,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from blockskim.encoders.adapter import EncoderAdapter, Projection, RelativeAttention, split_heads
 from blockskim.encoders.post_norm import PostNormParts
-from blockskim.method.predictors.predictor import LayerDims
+from blockskim.kernels.dims import LayerDims
 
 
 def no_embedding_linears(_encoder: PreTrainedModel) -> Sequence[nn.Linear]:
@@ -54,7 +54,7 @@ def post_norm_adapter(
         project=partial(_project, parts, head_dim),
         finish=finish,
         scale=partial(_scale, head_dim, terms),
-        widths=partial(_widths, parts, head_dim),
+        dims=partial(_dims, parts, head_dim),
         linears=partial(_linears, parts),
         embedding_linears=embedding_linears,
         attention_dropout=partial(_attention_dropout, dropout),
@@ -78,7 +78,7 @@ def _scale(head_dim: Callable[[nn.Module], int], terms: Callable[[nn.Module], in
     return float((head_dim(layer) * (1 if terms is None else terms(layer))) ** -0.5)
 
 
-def _widths(
+def _dims(
     parts: Callable[[nn.Module], PostNormParts], head_dim: Callable[[nn.Module], int], layer: nn.Module
 ) -> LayerDims:
     projection, size = parts(layer).query, head_dim(layer)

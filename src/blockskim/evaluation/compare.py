@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation.evaluate import CostReport, Evaluation, scored
 from blockskim.evaluation.supporting_facts import FactCollector
-from blockskim.inference.runner import AnswerCollector, Progress, Thresholds, batches, run_windows
+from blockskim.inference.answers import AnswerCollector
+from blockskim.inference.runner import Progress, Thresholds, batches, run_windows
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 ROUNDS = 5

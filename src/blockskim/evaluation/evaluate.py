@@ -13,16 +13,8 @@ from blockskim.data.windows import WindowSet, WindowSettings, make_windows
 from blockskim.errors import DataError
 from blockskim.evaluation.block_scores import answer_labels
 from blockskim.evaluation.supporting_facts import FACT_THRESHOLD, Fact, FactCollector
-from blockskim.inference.runner import (
-    AnswerCollector,
-    ExampleAnswers,
-    Progress,
-    Thresholds,
-    WindowBatch,
-    answer_texts,
-    best_text,
-    run_windows,
-)
+from blockskim.inference.answers import AnswerCollector, ExampleAnswers, answer_texts, best_text
+from blockskim.inference.runner import Progress, Thresholds, WindowBatch, run_windows
 from blockskim.metrics.hotpotqa import score_hotpotqa
 from blockskim.metrics.mrqa import score_mrqa
 from blockskim.metrics.squad import score_squad, score_squad2

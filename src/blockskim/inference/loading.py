@@ -14,7 +14,8 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from blockskim.data.windows import WindowSettings, pair_template
+from blockskim.data.tokens import pair_template
+from blockskim.data.windows import WindowSettings
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.devices import choose_device, choose_dtype

@@ -59,12 +59,12 @@ def attend_packed(
         wants_log_sum_exp: whether the log-sum-exp is needed.
 
     Returns:
-        The context, Shape: (tokens, heads, head_dim), and the log-sum-exp of every row of scores,
+        The attention output, Shape: (tokens, heads, head_dim), and the log-sum-exp of every row of scores,
         Shape: (tokens, heads), float32, None when it is not wanted. Both are 0 on padding.
     """
     if query.device.type != "cpu" or not has_fused_cpu():
-        context, log_sum_exp = attend_varlen(query, key, value, scale, lengths, biases)
-        return context, log_sum_exp if wants_log_sum_exp else None
+        attn_output, log_sum_exp = attend_varlen(query, key, value, scale, lengths, biases)
+        return attn_output, log_sum_exp if wants_log_sum_exp else None
     run = _Run(
         query,
         key,
@@ -80,10 +80,10 @@ def attend_packed(
         _attend_one(run, first, length, None if biases is None else biases[index])
         first += length
     if first < len(query):
-        run.context[first:] = 0
+        run.attn_output[first:] = 0
         if run.sums is not None:
             run.sums[first:] = 0
-    return run.context, run.sums
+    return run.attn_output, run.sums
 
 
 def has_fused_cpu() -> bool:
@@ -108,7 +108,7 @@ class _Run:
     key: Tensor
     value: Tensor
     scale: float
-    context: Tensor
+    attn_output: Tensor
     sums: Tensor | None
 
 
@@ -136,7 +136,7 @@ def _attend_fused(run: _Run, part: slice, bias: Tensor | None) -> None:
         attn_mask=mask,
         scale=run.scale,
     )
-    run.context[part] = result[0].transpose(0, 1)
+    run.attn_output[part] = result[0].transpose(0, 1)
     if run.sums is not None:
         run.sums[part] = log_sum_exp.reshape(run.query.shape[1], -1).T
 
@@ -164,11 +164,11 @@ def _attend_by_products(run: _Run, first: int, length: int, bias: Tensor | None,
             scores[:, :, length:] = -torch.inf
         largest = None if run.sums is None else scores[:, :real].amax(-1)
         probabilities = torch.softmax(scores, -1, out=scores)
-        place = slice(first + start, first + start + real)
+        written = slice(first + start, first + start + real)
         if run.sums is not None and largest is not None:
-            run.sums[place] = _log_sum_exp(largest, probabilities[:, :real]).T
+            run.sums[written] = _log_sum_exp(largest, probabilities[:, :real]).T
         attended = torch.bmm(probabilities.to(dtype), values)
-        run.context[place].copy_(attended[:, :real].transpose(0, 1))
+        run.attn_output[written].copy_(attended[:, :real].transpose(0, 1))
 
 
 def _log_sum_exp(largest: Tensor, probabilities: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Attention over packed sequences in one call for all of them, for devices on which a call for each is too slow.
 
-It keeps what ``attend_packed`` promises: the context, and the log-sum-exp of every row of scores in float32. For
-inference only.
+It keeps what ``attend_packed`` promises: the attention output, and the log-sum-exp of every row of scores in float32.
+For inference only.
 """
 
 import functools
@@ -16,7 +16,7 @@ from torch import Tensor
 
 KernelName = Literal["torch", "flash-attn", "padded"]
 Kernel = Callable[[Tensor, Tensor, Tensor, Tensor, int, float], tuple[Tensor, Tensor]]
-"""(query, key, value, offsets of the sequences, longest sequence, scale) -> (context, log-sum-exp as it comes)."""
+"""(query, key, value, offsets of the sequences, longest one, scale) -> (attention output, log-sum-exp as it comes)."""
 
 SCORE_BYTES = 64 * 2**20
 """How large a piece of the scores may be that the fallback holds at a time; a single row may be larger."""
@@ -37,8 +37,8 @@ def attend_varlen(
         biases: added to the scores of each sequence. Shape: (heads, length, length)
 
     Returns:
-        The context, Shape: (tokens, heads, head_dim), and the log-sum-exp, Shape: (tokens, heads), float32. Both are
-        0 on padding.
+        The attention output, Shape: (tokens, heads, head_dim), and the log-sum-exp, Shape: (tokens, heads), float32.
+        Both are 0 on padding.
 
     Raises:
         ValueError: there are fewer tokens than the lengths say.
@@ -66,8 +66,8 @@ def attend_varlen(
     )
     kernel = torch_kernel() if name == "torch" else flash_attn_kernel() if name == "flash-attn" else None
     if kernel is None:
-        context, log_sum_exp = attend_by_padding(query[:total], key[:total], value[:total], scale, lengths, biases)
-        return _add_rows(context, tokens), _add_rows(log_sum_exp, tokens)
+        attn_output, log_sum_exp = attend_by_padding(query[:total], key[:total], value[:total], scale, lengths, biases)
+        return _add_rows(attn_output, tokens), _add_rows(log_sum_exp, tokens)
     return _attend_with(kernel, query, key, value, scale, lengths)
 
 
@@ -127,8 +127,8 @@ def torch_kernel() -> Kernel | None:
         results: Any = varlen_attn(
             query, key, value, offsets, offsets, longest, longest, return_aux=request, scale=scale
         )
-        context, log_sum_exp = results
-        return context, log_sum_exp
+        attn_output, log_sum_exp = results
+        return attn_output, log_sum_exp
 
     return attend
 
@@ -146,10 +146,10 @@ def flash_attn_kernel() -> Kernel | None:
     def attend(
         query: Tensor, key: Tensor, value: Tensor, offsets: Tensor, longest: int, scale: float
     ) -> tuple[Tensor, Tensor]:
-        context, log_sum_exp, _ = function(
+        attn_output, log_sum_exp, _ = function(
             query, key, value, offsets, offsets, longest, longest, softmax_scale=scale, return_attn_probs=True
         )
-        return context, log_sum_exp
+        return attn_output, log_sum_exp
 
     return attend
 
@@ -166,14 +166,14 @@ def _attend_with(
         query, key, value = (_add_rows(part, rows) for part in (query, key, value))
     ends = torch.tensor([0, *lengths]).cumsum(0).tolist()
     offsets = _to_device(ends, torch.int32, query.device)
-    context, log_sum_exp = kernel(query, key, value, offsets, max(lengths), scale)
+    attn_output, log_sum_exp = kernel(query, key, value, offsets, max(lengths), scale)
     log_sum_exp = token_log_sum_exp(log_sum_exp, rows, heads, lengths)
-    context, log_sum_exp = context[:tokens], log_sum_exp[:tokens]
+    attn_output, log_sum_exp = attn_output[:tokens], log_sum_exp[:tokens]
     total = ends[-1]
     if total < tokens:  # kernels leave there what was in memory
-        context[total:] = 0
+        attn_output[total:] = 0
         log_sum_exp[total:] = 0
-    return context, log_sum_exp
+    return attn_output, log_sum_exp
 
 
 def token_log_sum_exp(log_sum_exp: Tensor, tokens: int, heads: int, lengths: Sequence[int]) -> Tensor:
@@ -197,7 +197,7 @@ def token_log_sum_exp(log_sum_exp: Tensor, tokens: int, heads: int, lengths: Seq
     if tokens != heads and shape == (heads, tokens):
         return log_sum_exp.float().T.contiguous()
     if len(shape) == 3 and shape[:2] == (len(lengths), heads) and shape[2] >= max(lengths):
-        samples, positions = _places(lengths, log_sum_exp.device)
+        samples, positions = _sequence_and_position(lengths, log_sum_exp.device)
         return _add_rows(log_sum_exp.float().transpose(1, 2)[samples, positions], tokens)
     raise RuntimeError(
         f"the attention kernel returned a log-sum-exp of shape {shape} for {tokens} tokens in {len(lengths)} "
@@ -219,10 +219,10 @@ def attend_by_padding(
         biases: added to the scores of each sequence. Shape: (heads, length, length)
 
     Returns:
-        The context, Shape: (tokens, heads, head_dim), and the log-sum-exp, Shape: (tokens, heads), float32
+        The attention output, Shape: (tokens, heads, head_dim), and the log-sum-exp, Shape: (tokens, heads), float32
     """
     longest = max(lengths)
-    samples, positions = _places(lengths, query.device)
+    samples, positions = _sequence_and_position(lengths, query.device)
     slots = samples * longest + positions
     query, key, value = (_spread(part, slots, len(lengths), longest) for part in (query, key, value))
     if biases is None:
@@ -231,9 +231,9 @@ def attend_by_padding(
     else:
         bias = _padded_biases(biases, longest)
         mask = bias.to(query.dtype)
-    context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+    attn_output = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
     log_sum_exp = _padded_log_sum_exp(query, key, scale, bias, SCORE_BYTES)
-    return context.transpose(1, 2)[samples, positions], log_sum_exp.transpose(1, 2)[samples, positions]
+    return attn_output.transpose(1, 2)[samples, positions], log_sum_exp.transpose(1, 2)[samples, positions]
 
 
 def _padded_biases(biases: Sequence[Tensor], longest: int) -> Tensor:
@@ -285,8 +285,8 @@ def _pieces(size: int, at_once: int) -> Iterator[slice]:
     return (slice(first, first + step) for first in range(0, size, step))
 
 
-def _places(lengths: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Sequence of each packed token, and its place in that. Shapes: (tokens,)."""
+def _sequence_and_position(lengths: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Sequence of each packed token, and its position in that. Shapes: (tokens,)."""
     total = sum(lengths)
     counts = _to_device(lengths, torch.int64, device)
     samples = torch.arange(len(lengths), device=device).repeat_interleave(counts, output_size=total)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 IGNORED = -100
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,10 @@ class BlockLayout:
     droppable: Tensor
     block_size: int
 
+    def shifted(self, places: Tensor) -> "BlockLayout":
+        """The same blocks, each sample's so many places further on. Shape: (batch,)."""
+        return BlockLayout(self.starts + places[:, None], self.lengths, self.droppable, self.block_size)
+
     def to(self, device: torch.device) -> "BlockLayout":
         """The same layout on another device."""
         return BlockLayout(self.starts.to(device), self.lengths.to(device), self.droppable.to(device), self.block_size)
@@ -47,7 +52,7 @@ def block_layout(attention_mask: Tensor, context_mask: Tensor, block_size: int, 
     Args:
         attention_mask: 1 on real tokens, 0 on padding; the real tokens are one run. Shape: (batch, tokens)
         context_mask: 1 on context tokens; they are one run. Shape: (batch, tokens)
-        block_size: tokens a block.
+        block_size: tokens per block.
         alignment: "sequence" or "context".
 
     Returns:
@@ -64,8 +69,27 @@ def block_layout(attention_mask: Tensor, context_mask: Tensor, block_size: int, 
     # On the host: these are a few dozen steps on small arrays, which cost several times as much as tensors.
     real = attention_mask.cpu().numpy().astype(bool)
     context = context_mask.cpu().numpy().astype(bool) & real
-    first_real, num_real = _run(real, "attention_mask")
-    first_context, num_context = _run(context, "context_mask")
+    spans = (*first_and_length(real, "attention_mask"), *first_and_length(context, "context_mask"))
+    layout = blocks_of_spans(*spans, block_size, alignment)
+    return layout if attention_mask.device.type == "cpu" else layout.to(attention_mask.device)
+
+
+def blocks_of_spans(
+    first_real: Ints, num_real: Ints, first_context: Ints, num_context: Ints, block_size: int, alignment: str
+) -> BlockLayout:
+    """Cut samples into blocks, given where their real tokens and their context lie.
+
+    Args:
+        first_real: place of the first real token. Shape: (batch,)
+        num_real: real tokens. Shape: (batch,)
+        first_context: place of the first context token. Shape: (batch,)
+        num_context: context tokens. Shape: (batch,)
+        block_size: tokens per block.
+        alignment: "sequence" or "context", as for ``block_layout``.
+
+    Returns:
+        The layout, on the host; ``blocks`` is what the longest sample needs, at least 1.
+    """
     first, count = (first_real, num_real) if alignment == "sequence" else (first_context, num_context)
     blocks = max(1, -(-int(count.max()) // block_size)) if count.size else 1
     offsets = np.arange(blocks) * block_size
@@ -73,10 +97,8 @@ def block_layout(attention_mask: Tensor, context_mask: Tensor, block_size: int, 
     lengths = (count[:, None] - offsets).clip(0, block_size)
     # A block is context alone when it lies inside the run of context tokens.
     inside = (starts >= first_context[:, None]) & (starts + lengths <= (first_context + num_context)[:, None])
-    layout = BlockLayout(
-        torch.from_numpy(starts), torch.from_numpy(lengths), torch.from_numpy(inside & (lengths > 0)), block_size
-    )
-    return layout if attention_mask.device.type == "cpu" else layout.to(attention_mask.device)
+    droppable = inside & (lengths > 0)
+    return BlockLayout(torch.from_numpy(starts), torch.from_numpy(lengths), torch.from_numpy(droppable), block_size)
 
 
 def relevance_labels(layout: BlockLayout, start_positions: Tensor, end_positions: Tensor) -> Tensor:
@@ -159,8 +181,19 @@ def surviving_blocks(
     return keep
 
 
-def _run(mask: NDArray[np.bool_], name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First index and length of the only run of True in each row; (0, 0) for a row without any."""
+def first_and_length(mask: NDArray[np.bool_], name: str) -> tuple[Ints, Ints]:
+    """First index and length of the only run of True in each row; (0, 0) for a row without any.
+
+    Args:
+        mask: Shape: (batch, tokens)
+        name: of the mask, for the error.
+
+    Returns:
+        Shapes: (batch,), (batch,).
+
+    Raises:
+        ValueError: a row has several runs.
+    """
     count = mask.sum(-1)
     if not mask.shape[1]:
         return count, count

@@ -4,18 +4,18 @@ Every predictor scores every block, unless the pass is told to drop blocks as in
 hidden from the layers that follow and has no part in the result, which is the same as if it were not there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import PreTrainedModel
 
-from blockskim.encoders import EncoderAdapter
+from blockskim.encoders.backbone import Backbone
 from blockskim.encoders.positions import Positions, depends_on_positions
-from blockskim.kernels.attention_probabilities import AttentionRows, attend_padded
+from blockskim.kernels.attention_probabilities import AttentionRows
+from blockskim.kernels.padded_attention import attend_padded
 from blockskim.method.blocks import BlockLayout, surviving_blocks, token_indices
 from blockskim.method.layer_view import LayerView
 from blockskim.method.predictors.predictor import SkimPredictor, keep_probabilities
@@ -62,73 +62,79 @@ class Dropping:
     protected: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class PaddedInputs:
+    """A padded batch as the model's callers give it.
+
+    Attributes:
+        ids: Shape: (batch, tokens)
+        attention_mask: 1 on real tokens. Shape: (batch, tokens)
+        types: token types; None for a model that has none. Shape: (batch, tokens)
+        context_mask: 1 on context tokens; None where no predictor is to be asked. Shape: (batch, tokens)
+    """
+
+    ids: Tensor
+    attention_mask: Tensor
+    types: Tensor | None
+    context_mask: Tensor | None
+
+
 def encode_dense(
-    encoder: PreTrainedModel,
-    adapter: EncoderAdapter,
+    backbone: Backbone,
     predictors: Mapping[int, SkimPredictor],
-    input_ids: Tensor,
-    attention_mask: Tensor,
-    token_type_ids: Tensor | None,
-    context_mask: Tensor | None,
+    inputs: PaddedInputs,
     layout: BlockLayout | None,
     dropping: Dropping | None = None,
-    heads: Mapping[int, Sequence[int]] | None = None,
     head_masks: Mapping[int, Tensor] | None = None,
     keep_states: bool = False,
 ) -> DenseResult:
     """Run all layers on all tokens of a padded batch.
 
     Args:
-        encoder: the transformers encoder.
-        adapter: of its family.
+        backbone: the encoder.
         predictors: by layer number; they are asked only when a layout is given.
-        input_ids: Shape: (batch, tokens)
-        attention_mask: 1 on real tokens. Shape: (batch, tokens)
-        token_type_ids: Shape: (batch, tokens)
-        context_mask: 1 on context tokens; needed with a layout. Shape: (batch, tokens)
-        layout: the blocks to judge; None to judge none.
+        inputs: the batch.
+        layout: the blocks to score; None to score none.
         dropping: what to drop; None for nothing.
-        heads: places of the heads that pruned layers still have, counted from 0, by layer number; needed where there
-            is a position bias, which is made for all heads.
         head_masks: factors on what each head gives, by layer number. Shape: (batch or 1, heads) each
         keep_states: whether the result is to have the states of every layer.
 
     Returns:
         Hidden states and predictor logits.
     """
-    heads, head_masks = heads or {}, head_masks or {}
-    mask = attention_mask.bool()
-    batch, tokens = input_ids.shape
-    positions = (mask.long().cumsum(-1) - 1).clamp_min(0)
-    hidden = adapter.embed(encoder, input_ids, token_type_ids, positions)
-    placement = _placement(encoder, adapter, batch, tokens, input_ids.device)
+    adapter, head_masks = backbone.adapter, head_masks or {}
+    mask = inputs.attention_mask.bool()
+    batch, tokens = inputs.ids.shape
+    token_positions = (mask.long().cumsum(-1) - 1).clamp_min(0)
+    hidden = adapter.embed(backbone.encoder, inputs.ids, inputs.types, token_positions)
+    positions = _positions(backbone, batch, tokens)
     blocks = None
-    if layout is not None and context_mask is not None and bool(layout.droppable.any()):
-        blocks = _find_blocks(input_ids, attention_mask, context_mask, layout)
+    if layout is not None and inputs.context_mask is not None and bool(layout.droppable.any()):
+        blocks = _find_blocks(inputs.ids, inputs.attention_mask, inputs.context_mask, layout)
     logits: dict[int, Tensor] = {}
     present: dict[int, Tensor] = {}
     states, attended = [hidden], []
-    for number, layer in enumerate(adapter.layers(encoder), start=1):
+    for number, layer in enumerate(backbone.layers, start=1):
         query, key, value = adapter.project(layer, hidden)
         bias, row_bias = None, None
-        if placement is not None:
-            placed = placement.of(layer, query.flatten(0, 1), key.flatten(0, 1), adapter.scale(layer))
+        if positions is not None:
+            placed = positions.of(layer, query.flatten(0, 1), key.flatten(0, 1), adapter.scale(layer))
             query, key = (part.unflatten(0, (batch, tokens)) for part in (placed.query, placed.key))
             bias, row_bias = None if placed.biases is None else placed.biases[0], placed.between
         dropout = adapter.attention_dropout(layer) if layer.training else 0.0
-        biases, own_row_bias = biases_of_heads(None if bias is None else [bias], row_bias, heads.get(number))
+        biases, own_row_bias = biases_of_heads(None if bias is None else [bias], row_bias, backbone.heads.get(number))
         own_bias = None if biases is None else biases[0]
         rows = None
         if blocks is not None and number in predictors and predictors[number].wants_attention:
-            context, log_sum_exp = attend_padded(query, key, value, adapter.scale(layer), mask, own_bias, dropout)
+            attn_output, log_sum_exp = attend_padded(query, key, value, adapter.scale(layer), mask, own_bias, dropout)
             rows = AttentionRows(
                 query.flatten(0, 1), key.flatten(0, 1), log_sum_exp.flatten(0, 1), adapter.scale(layer), own_row_bias
             )
         else:
-            context = _attend(query, key, value, adapter.scale(layer), mask, own_bias, dropout)
+            attn_output = _attend(query, key, value, adapter.scale(layer), mask, own_bias, dropout)
         if number in head_masks:
-            context = context * head_masks[number].to(context.dtype)[:, None, :, None]
-        joined = context.reshape(batch, tokens, -1)
+            attn_output = attn_output * head_masks[number].to(attn_output.dtype)[:, None, :, None]
+        joined = attn_output.reshape(batch, tokens, -1)
         if blocks is not None and number in predictors:
             present[number] = blocks.present
             logits[number] = predictors[number](_view(rows, hidden.flatten(0, 1), joined.flatten(0, 1), blocks))
@@ -140,8 +146,8 @@ def encode_dense(
         if keep_states:
             states.append(hidden)
             attended.append(joined)
-    left = hidden if adapter.leave is None else adapter.leave(encoder, hidden)
-    return DenseResult(left, logits, present, mask, tuple(states) if keep_states else (), tuple(attended))
+    final = hidden if adapter.leave is None else adapter.leave(backbone.encoder, hidden)
+    return DenseResult(final, logits, present, mask, tuple(states) if keep_states else (), tuple(attended))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,19 +179,19 @@ def _find_blocks(input_ids: Tensor, attention_mask: Tensor, context_mask: Tensor
     )
 
 
-def _view(rows: AttentionRows | None, hidden: Tensor, context: Tensor, blocks: _Blocks) -> LayerView:
+def _view(attention: AttentionRows | None, hidden: Tensor, attn_output: Tensor, blocks: _Blocks) -> LayerView:
     """A layer as its predictor sees it: with the blocks that are still there."""
     there = blocks.present
     return LayerView(
-        rows,
-        hidden,
-        context,
-        blocks.tokens[there],
-        blocks.exists[there],
-        blocks.samples[there],
-        blocks.question,
-        blocks.question_exists,
-        blocks.places[there],
+        attention=attention,
+        hidden=hidden,
+        context=attn_output,
+        tokens=blocks.tokens[there],
+        exists=blocks.exists[there],
+        samples=blocks.samples[there],
+        question=blocks.question,
+        question_exists=blocks.question_exists,
+        places=blocks.places[there],
     )
 
 
@@ -209,18 +215,17 @@ def _tokens_of(blocks: _Blocks, chosen: Tensor, count: int) -> Tensor:
     return marked
 
 
-def _placement(
-    encoder: PreTrainedModel, adapter: EncoderAdapter, batch: int, tokens: int, device: torch.device
-) -> Positions | None:
-    """Where the tokens of a padded batch stand; None for a family whose attention doesn't ask."""
+def _positions(backbone: Backbone, batch: int, tokens: int) -> Positions | None:
+    """Where the tokens of a padded batch stand; None for a family whose attention ignores positions."""
+    adapter, device = backbone.adapter, backbone.device
     if not depends_on_positions(adapter):
         return None
     # Only differences of positions matter to attention, and those are the same in every sample.
     places = torch.arange(tokens, device=device)
-    group = places[None]
-    if adapter.relative is not None:  # it asks for the content of every sample, too
-        group = torch.arange(batch * tokens, device=device).view(batch, tokens)
-    return Positions(encoder, adapter, places.repeat(batch), [group], tokens - 1)
+    sequences = places[None]
+    if adapter.relative is not None:  # it needs the content of every sample, too
+        sequences = torch.arange(batch * tokens, device=device).view(batch, tokens)
+    return Positions(backbone.encoder, adapter, places.repeat(batch), [sequences], tokens - 1)
 
 
 def _attend(
@@ -233,7 +238,7 @@ def _attend(
     scores_mask = mask[:, None, None, :]
     if bias is not None:
         scores_mask = bias.to(query.dtype).masked_fill(~scores_mask, torch.finfo(query.dtype).min)
-    context = F.scaled_dot_product_attention(
+    attended = F.scaled_dot_product_attention(
         query.transpose(1, 2),
         key.transpose(1, 2),
         value.transpose(1, 2),
@@ -241,4 +246,4 @@ def _attend(
         dropout_p=dropout,
         scale=scale,
     )
-    return context.transpose(1, 2)
+    return attended.transpose(1, 2)

@@ -70,8 +70,8 @@ def model_cost(encoder: PreTrainedModel, adapter: EncoderAdapter, head: Sequence
     layers = []
     for layer in adapter.layers(encoder):
         before, after = adapter.linears(layer)
-        widths = adapter.widths(layer)
-        attended = widths.heads * widths.head_dim
+        dims = adapter.dims(layer)
+        attended = dims.heads * dims.head_dim
         terms = (
             [] if adapter.relative is None else [part for part in adapter.relative.linears(layer) if part is not None]
         )

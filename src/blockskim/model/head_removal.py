@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from blockskim.encoders import EncoderAdapter
 from blockskim.errors import ModelError
 from blockskim.kernels.attention_probabilities import Bias
+from blockskim.kernels.dims import LayerDims, head_channels
 from blockskim.method.config import SkimConfig
-from blockskim.method.predictors.predictor import LayerDims, SkimPredictor, channels_of_heads, head_channels
+from blockskim.method.predictors.predictor import SkimPredictor, channels_of_heads
 
 
 def shares_weights(layers: Sequence[nn.Module]) -> bool:
@@ -36,8 +37,8 @@ def check_prunable(adapter: EncoderAdapter, layers: Sequence[nn.Module]) -> None
         )
     for layer in layers:
         before, after = adapter.linears(layer)
-        widths = adapter.widths(layer)
-        size = widths.heads * widths.head_dim
+        dims = adapter.dims(layer)
+        size = dims.heads * dims.head_dim
         plain = all(type(linear) is nn.Linear for linear in (*before, *after[:1]))
         if len(before) != 3 or {linear.out_features for linear in before} != {size} or after[0].in_features != size:
             plain = False
@@ -51,22 +52,22 @@ def check_prunable(adapter: EncoderAdapter, layers: Sequence[nn.Module]) -> None
 def prune_layer(adapter: EncoderAdapter, layer: nn.Module, keep: Sequence[int]) -> None:
     """Leave a layer only the heads at these places, counted from 0 among those that it has."""
     before, after = adapter.linears(layer)
-    channels = head_channels(keep, adapter.widths(layer).head_dim)
+    channels = head_channels(keep, adapter.dims(layer).head_dim)
     for linear in before:
         _narrow(linear, channels, 0)
     _narrow(after[0], channels, 1)
 
 
 def prune_predictor(
-    predictor: SkimPredictor, config: SkimConfig, widths: LayerDims, keep: Sequence[int]
+    predictor: SkimPredictor, config: SkimConfig, dims: LayerDims, keep: Sequence[int]
 ) -> SkimPredictor:
-    """A predictor for the layer of ``widths`` once it has only the heads at these places, with the weights it had."""
+    """A predictor for the layer of ``dims`` once it has only the heads at these places, with the weights it had."""
     weight = next(predictor.parameters())
     with torch.device(weight.device):
-        smaller = SkimPredictor(config, LayerDims(widths.hidden, len(keep), widths.head_dim))
+        smaller = SkimPredictor(config, LayerDims(dims.hidden, len(keep), dims.head_dim))
     smaller.to(weight.dtype)
     for name, branch in predictor.branches.items():
-        sizes = channels_of_heads(name, config, widths, keep)
+        sizes = channels_of_heads(name, config, dims, keep)
         target = smaller.branches[name].state_dict()
         taken = {key: _taken(value, target[key].shape, sizes) for key, value in branch.state_dict().items()}
         smaller.branches[name].load_state_dict(taken)

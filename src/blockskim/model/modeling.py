@@ -20,21 +20,24 @@ from transformers import (
 )
 from transformers.utils.generic import ModelOutput
 
+from blockskim.data.packed_inputs import PackedInputs
 from blockskim.encoders import EncoderAdapter, QaHead, adapter_for
+from blockskim.encoders.backbone import Backbone
 from blockskim.errors import ConfigError, ModelError
-from blockskim.method.blocks import BlockLayout, block_layout, relevance_labels, soften_labels
+from blockskim.method.blocks import BlockLayout, block_layout, blocks_of_spans, relevance_labels, soften_labels
 from blockskim.method.config import SkimConfig, layer_factors, layer_thresholds
 from blockskim.method.losses import block_loss, span_loss, teaching_loss
-from blockskim.method.predictors.predictor import SkimPredictor, predictor_cost
+from blockskim.method.predictors.predictor import PredictorCost, SkimPredictor, predictor_cost
 from blockskim.model.config import BlockSkimConfig
-from blockskim.model.dense import DenseResult, Dropping, encode_dense
-from blockskim.model.flops import LayerUse, ModelCost, dense_flops, linears_in, model_cost, skim_flops
+from blockskim.model.dense import DenseResult, Dropping, PaddedInputs, encode_dense
+from blockskim.model.flops import ModelCost, linears_in, model_cost
 from blockskim.model.head_removal import check_prunable, prune_layer, prune_predictor
+from blockskim.model.packing import Ints, pack_padded
 from blockskim.model.prepared_layers import PreparedLayers
 from blockskim.model.prepared_predictors import PreparedPredictors
 from blockskim.model.pruned_heads import PrunedHeads, add_pruned_heads, heads_left, read_pruned_heads
-from blockskim.model.ragged import RaggedResult, encode_ragged
-from blockskim.model.trace import SkimTrace
+from blockskim.model.ragged import Skimmers, encode_ragged
+from blockskim.model.trace import SkimTrace, trace_of
 
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
 """What transformers takes for reading from the hub."""
@@ -127,10 +130,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         self.qa_transform = None if build is None else build(encoder_config)
         self.qa_outputs = nn.Linear(encoder_config.hidden_size, 2)
         self.predictors = nn.ModuleDict(
-            {
-                str(number): SkimPredictor(self._skim_config, self.adapter.widths(layers[number - 1]))
-                for number in numbers
-            }
+            {str(number): SkimPredictor(self._skim_config, self.adapter.dims(layers[number - 1])) for number in numbers}
         )
         self._cost = self._count_cost()
         self._prepared_layers = PreparedLayers()
@@ -195,7 +195,7 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
             ModelError: the family's layers can't lose heads.
         """
         layers = self.adapter.layers(self.encoder)
-        before = [self.adapter.widths(layer) for layer in layers]
+        before = [self.adapter.dims(layer) for layer in layers]
         for number, keep in self._lose_heads(read_pruned_heads(heads)).items():
             prune_layer(self.adapter, layers[number - 1], keep)
             if str(number) in self.predictors:
@@ -261,6 +261,11 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         """
         self._prepared_layers.of(self.encoder, self.adapter)
         return self._prepared_layers.num_bytes
+
+    @property
+    def backbone(self) -> Backbone:
+        """The encoder with what is needed to run it layer by layer."""
+        return Backbone(self.encoder, self.adapter, self.adapter.layers(self.encoder), self.places_in_bias())
 
     @property
     def cost(self) -> ModelCost:
@@ -404,17 +409,13 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
         idle = self.training and thresholds is None and not any(factors) and not config.teaching_factor
         layout = None if context_mask is None or idle else self.layout(attention_mask, context_mask)
         labels = None if layout is None else _labels(layout, config, skim_labels, start_positions, end_positions)
+        dropping = None if layout is None or thresholds is None else self._dropping(layout, labels, thresholds)
         result = encode_dense(
-            self.encoder,
-            self.adapter,
+            self.backbone,
             self._predictors(),
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            context_mask,
+            PaddedInputs(input_ids, attention_mask, token_type_ids, context_mask),
             layout,
-            None if layout is None or thresholds is None else self._dropping(layout, labels, thresholds),
-            self.places_in_bias(),
+            dropping,
             head_masks,
             output_hidden_states,
         )
@@ -471,44 +472,80 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
             ModelError: context_mask is missing while there is something to skim, or the model is in training mode.
             ConfigError: a threshold is impossible.
         """
-        if self.training:
-            raise ModelError("skim() is for inference, but the model is in training mode; call model.eval() first")
-        values = self.thresholds if thresholds is None else layer_thresholds(thresholds, self.skim_layers)
-        asked = {
-            number: value
-            for number, value in zip(self.skim_layers, values, strict=True)
-            if value > 0 or score_all_layers
-        }
+        active = self._active_thresholds(thresholds, score_all_layers)
         if context_mask is None:
-            if asked:
+            if active:
                 raise ModelError("skim() needs context_mask, 1 on context tokens, to know what may be dropped")
             context_mask = torch.zeros_like(input_ids)
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
-        if documents is None:
-            documents = torch.arange(len(input_ids), device=input_ids.device)
-        layout = self.layout(attention_mask.cpu(), context_mask.cpu())
-        result = encode_ragged(
-            self.encoder,
-            self.adapter,
+        padded = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "context_mask": context_mask,
+            "token_type_ids": token_type_ids,
+        }
+        packed, first = pack_padded(padded, documents)
+        return self._skim(packed, first, input_ids.shape[1], active)
+
+    @torch.inference_mode()
+    def skim_packed(
+        self,
+        inputs: PackedInputs,
+        thresholds: float | Sequence[float] | None = None,
+        score_all_layers: bool = False,
+    ) -> SkimOutput:
+        """Do what ``skim`` does, on samples that were never padded.
+
+        Args:
+            inputs: the samples.
+            thresholds: None for the config's; a number for all layers; a sequence with one per layer. 0 keeps all.
+            score_all_layers: ask also the predictors of layers whose threshold is 0, for the record in the trace.
+
+        Returns:
+            Logits by the place of a token in its sample, as wide as the longest sample, and the trace.
+
+        Raises:
+            ModelError: the model is in training mode.
+            ConfigError: a threshold is impossible.
+        """
+        active = self._active_thresholds(thresholds, score_all_layers)
+        return self._skim(
+            inputs, np.zeros(len(inputs.lengths), dtype=np.int64), int(inputs.lengths.max(initial=0)), active
+        )
+
+    def _active_thresholds(
+        self, thresholds: float | Sequence[float] | None, score_all_layers: bool
+    ) -> dict[int, float]:
+        """The threshold of each layer whose predictor is to be asked, by layer number."""
+        if self.training:
+            raise ModelError("skim() is for inference, but the model is in training mode; call model.eval() first")
+        values = self.thresholds if thresholds is None else layer_thresholds(thresholds, self.skim_layers)
+        by_layer = dict(zip(self.skim_layers, values, strict=True))
+        return {number: value for number, value in by_layer.items() if value > 0 or score_all_layers}
+
+    def _skim(self, inputs: PackedInputs, first: Ints, width: int, thresholds: Mapping[int, float]) -> SkimOutput:
+        """Skim packed samples; the result is ``width`` wide, with the first token of each sample at ``first``."""
+        config = self._skim_config
+        spans = (np.zeros_like(inputs.lengths), inputs.lengths, inputs.context_starts, inputs.context_lengths)
+        layout = blocks_of_spans(*spans, config.block_size, config.alignment)
+        skimmers = Skimmers(
             self._prepared_layers.of(self.encoder, self.adapter),
             self._prepared_predictors.of(self._predictors()),
-            asked,
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            context_mask,
-            layout,
-            documents,
-            self.places_in_bias(),
+            thresholds,
         )
+        result = encode_ragged(self.backbone, skimmers, inputs, layout)
         # In float32, which costs nothing for two outputs: answers are told apart by small differences.
         head = self.qa_outputs
         logits = F.linear(self._transformed(result.hidden).float(), head.weight.float(), head.bias.float())
-        full = torch.full((input_ids.numel(), 2), -torch.inf, device=logits.device)
-        full[result.origins] = logits
-        start_logits, end_logits = full.view(*input_ids.shape, 2).unbind(-1)
-        return SkimOutput(start_logits=start_logits, end_logits=end_logits, trace=self._trace(layout, result))
+        samples = np.repeat(np.arange(len(inputs.lengths)), inputs.lengths)
+        places = samples * width + np.arange(len(samples)) - (inputs.bounds[:-1] - first)[samples]
+        full = torch.full((len(inputs.lengths) * width, 2), -torch.inf, device=logits.device)
+        full[torch.from_numpy(places[result.tokens]).to(logits.device)] = logits
+        start_logits, end_logits = full.view(len(inputs.lengths), width, 2).unbind(-1)
+        shifted = layout.shifted(torch.from_numpy(first)) if first.any() else layout
+        trace = trace_of(result, shifted, inputs, thresholds, self._predictor_costs(inputs), self.cost)
+        return SkimOutput(start_logits=start_logits, end_logits=end_logits, trace=trace)
 
     def answer_logits(self, hidden: Tensor) -> Tensor:
         """Start and end logits of states that left the encoder. Shapes: (..., hidden) to (..., 2)."""
@@ -574,27 +611,15 @@ class BlockSkimForQuestionAnswering(PreTrainedModel):
             ]
         ).sum()
 
-    def _trace(self, layout: BlockLayout, result: RaggedResult) -> SkimTrace:
-        shape = (0, *layout.droppable.shape)
-        questions = result.questions.tolist()
-        layers = self.adapter.layers(self.encoder)
-        uses = {}
-        for number, record in result.records.items():
-            widths = self.adapter.widths(layers[number - 1])
-            each = {count: predictor_cost(self._skim_config, widths, count) for count in set(questions)}
-            spent = [each[count].of(blocks) for count, blocks in zip(questions, record.droppable.tolist(), strict=True)]
-            uses[number] = LayerUse(record.left, np.array(spent, dtype=np.int64))
-        kept = [record.kept for record in result.records.values()]
-        probabilities = [record.probabilities for record in result.records.values()]
-        return SkimTrace(
-            layout=layout,
-            layers=tuple(result.records),
-            kept=torch.from_numpy(np.stack(kept) if kept else np.zeros(shape, dtype=bool)),
-            probabilities=torch.from_numpy(np.stack(probabilities) if kept else np.zeros(shape, dtype=np.float32)),
-            flops=torch.from_numpy(skim_flops(self.cost, uses, result.lengths)),
-            dense_flops=torch.from_numpy(dense_flops(self.cost, result.lengths)),
-            tokens=torch.from_numpy(result.lengths),
-        )
+    def _predictor_costs(self, inputs: PackedInputs) -> Mapping[int, Sequence[PredictorCost]]:
+        """What each predictor costs on each sample, by layer number."""
+        questions = inputs.question_exists.sum(-1).tolist()
+        costs = {}
+        for number in self.skim_layers:
+            dims = self.backbone.dims(number)
+            by_length = {count: predictor_cost(self._skim_config, dims, count) for count in set(questions)}
+            costs[number] = [by_length[count] for count in questions]
+        return costs
 
 
 def _predictor_layers(config: SkimConfig, adapter: EncoderAdapter, layers: Sequence[nn.Module]) -> tuple[int, ...]:

@@ -113,14 +113,14 @@ def _unpacked_layer(adapter: EncoderAdapter, layer: nn.Module) -> PreparedLayer:
 
 
 def _prepared_layers(parts: PostNormParts, adapter: EncoderAdapter, layer: nn.Module) -> PreparedLayer:
-    widths = adapter.widths(layer)
+    dims = adapter.dims(layer)
     # The scale costs nothing inside of the query's weights.
     projection = pack_linear([parts.query, parts.key, parts.value], [adapter.scale(layer), 1.0, 1.0])
     output, up, down = (pack_linear([linear]) for linear in (parts.output, parts.up, parts.down))
     activation = activation_of(parts.activation)
 
     def project(hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        joined = apply_linear(projection, hidden).view(len(hidden), 3, widths.heads, widths.head_dim)
+        joined = apply_linear(projection, hidden).view(len(hidden), 3, dims.heads, dims.head_dim)
         query, key, value = joined.unbind(1)
         return query, key, value
 

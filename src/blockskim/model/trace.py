@@ -1,10 +1,17 @@
 """What a skimming run did: which blocks stayed in which layer, how likely they were relevant, what it cost."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import torch
 from torch import Tensor
 
+from blockskim.data.packed_inputs import PackedInputs
 from blockskim.method.blocks import BlockLayout
+from blockskim.method.predictors.predictor import PredictorCost
+from blockskim.model.flops import LayerUse, ModelCost, dense_flops, skim_flops
+from blockskim.model.ragged import RaggedResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +20,8 @@ class SkimTrace:
 
     Attributes:
         layout: where the blocks lie in the input.
-        layers: numbers of the layers that droppable blocks, from 1.
+        layers: numbers of the layers that scored blocks, from 1.
+        thresholds: of these layers. Length: layers
         kept: whether a droppable block was still there after the layer. Shape: (layers, batch, blocks)
         probabilities: keep probability that the layer gave each block; NaN for blocks that are not droppable or were
             gone already. Shape: (layers, batch, blocks)
@@ -24,6 +32,7 @@ class SkimTrace:
 
     layout: BlockLayout
     layers: tuple[int, ...]
+    thresholds: tuple[float, ...]
     kept: Tensor
     probabilities: Tensor
     flops: Tensor
@@ -32,10 +41,49 @@ class SkimTrace:
 
     @property
     def blocks(self) -> Tensor:
-        """Judged blocks of each sample. Shape: (batch,)."""
+        """Droppable blocks of each sample. Shape: (batch,)."""
         return self.layout.droppable.sum(-1)
 
     @property
     def speedup(self) -> float:
         """Dense operations over operations spent, of the whole batch."""
         return float(self.dense_flops.sum() / self.flops.sum())
+
+
+def trace_of(
+    result: RaggedResult,
+    layout: BlockLayout,
+    inputs: PackedInputs,
+    thresholds: Mapping[int, float],
+    predictor_costs: Mapping[int, Sequence[PredictorCost]],
+    cost: ModelCost,
+) -> SkimTrace:
+    """Make the record of a run.
+
+    Args:
+        result: of the run.
+        layout: the blocks, in the coordinates that the trace is to have.
+        inputs: what was read.
+        thresholds: of the layers whose predictors were asked, by layer number.
+        predictor_costs: of each sample, by layer number.
+        cost: of the model.
+    """
+    uses = {}
+    for number, record in result.records.items():
+        costs = zip(predictor_costs[number], record.scored.tolist(), strict=True)
+        spent = np.array([cost.of(blocks) for cost, blocks in costs], dtype=np.int64)
+        uses[number] = LayerUse(record.left, spent)
+    records = result.records.values()
+    shape = (0, *layout.droppable.shape)
+    kept = np.stack([record.kept for record in records]) if uses else np.zeros(shape, dtype=bool)
+    likely = np.stack([record.probabilities for record in records]) if uses else np.zeros(shape, dtype=np.float32)
+    return SkimTrace(
+        layout=layout,
+        layers=tuple(uses),
+        thresholds=tuple(thresholds[number] for number in uses),
+        kept=torch.from_numpy(kept),
+        probabilities=torch.from_numpy(likely),
+        flops=torch.from_numpy(skim_flops(cost, uses, inputs.lengths)),
+        dense_flops=torch.from_numpy(dense_flops(cost, inputs.lengths)),
+        tokens=torch.from_numpy(inputs.lengths),
+    )

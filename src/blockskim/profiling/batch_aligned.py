@@ -184,9 +184,9 @@ def aligned_flops(model: BlockSkimForQuestionAnswering, result: AlignedResult) -
     for number, (layer, width) in enumerate(zip(cost.layers, result.widths, strict=True), start=1):
         total += batch * _layer_flops(layer, width)
         if number in result.droppable:
-            widths = model.adapter.widths(layers[number - 1])
+            dims = model.adapter.dims(layers[number - 1])
             blocks = zip(result.droppable[number].tolist(), result.questions.tolist(), strict=True)
-            total += sum(predictor_cost(model.skim_config, widths, asked).of(count) for count, asked in blocks)
+            total += sum(predictor_cost(model.skim_config, dims, asked).of(count) for count, asked in blocks)
     return total
 
 

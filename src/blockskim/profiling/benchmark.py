@@ -5,12 +5,13 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation.evaluate import score
-from blockskim.inference.runner import AnswerCollector, ExampleAnswers, WindowBatch, answer_texts, batches
+from blockskim.inference.answers import AnswerCollector, ExampleAnswers, answer_texts
+from blockskim.inference.runner import WindowBatch, batches
+from blockskim.inference.survival import ALWAYS
 from blockskim.model.modeling import SkimOutput
 from blockskim.profiling.contenders import Batch, Contender, Inputs, Work
 from blockskim.profiling.memory import peak_bytes
@@ -250,7 +251,8 @@ def _over_windows(
         # Without what the contender padded, and without answers in the padding of the batch.
         start, end = (part[:, : padding.shape[1]].masked_fill(padding, -torch.inf) for part in logits)
         output = SkimOutput(start_logits=start, end_logits=end)
-        yield WindowBatch(indices, dict(batch.inputs), output, np.full((len(indices), 3), np.inf))
+        context_mask = batch.inputs["context_mask"].bool()
+        yield WindowBatch(indices, context_mask, output, [ALWAYS] * len(indices))
 
 
 def _model_pass(contender: Contender, prepared: Sequence[Inputs]) -> Callable[[], object]:

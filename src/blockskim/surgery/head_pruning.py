@@ -65,7 +65,7 @@ def head_importance(
         Importances with a Euclidean norm of 1 in each layer; all 0 in a layer that the loss does not depend on.
     """
     layers = model.adapter.layers(model.encoder)
-    counts = [model.adapter.widths(layer).heads for layer in layers]
+    counts = [model.adapter.dims(layer).heads for layer in layers]
     sums = [np.zeros(count) for count in counts]
     for indices in batches(windows, batch_size):
         items = [windows[int(index)] for index in indices]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from blockskim.data.windows import PairTemplate, pair_template
+from blockskim.data.tokens import PairTemplate, pair_template
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.loading import load, position_limit
 from blockskim.method.losses import distillation_loss, state_loss
@@ -176,7 +176,7 @@ def _check_states(
     """Refuse to compare states of different widths: a projection between them would be learned and thrown away."""
     if not settings.wants_states:
         return
-    own, others = ([model.adapter.widths(part) for part in _layers(model)] for model in (student, teacher))
+    own, others = ([model.adapter.dims(part) for part in _layers(model)] for model in (student, teacher))
     for one, two in settings.layer_pairs(len(own), len(others)):
         mine, theirs = own[one - 1], others[two - 1]
         sizes = {

@@ -7,7 +7,8 @@ import numpy as np
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation.block_scores import collect_block_scores
 from blockskim.evaluation.evaluate import mean_scores, scores_by_source
-from blockskim.inference.runner import AnswerCollector, WindowBatch, run_windows
+from blockskim.inference.answers import AnswerCollector
+from blockskim.inference.runner import WindowBatch, run_windows
 from blockskim.metrics.skim import area_under_roc, kept_at_recall, precision_recall
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 

@@ -7,11 +7,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from blockskim.kernels.attention_probabilities import AttentionRows
+from blockskim.kernels.dims import LayerDims
 from blockskim.method.blocks import token_indices
 from blockskim.method.config import INPUTS, SkimConfig
 from blockskim.method.layer_view import LayerView, attended_features, hidden_features, question_features, tile_features
 from blockskim.method.predictors.predictor import (
-    LayerDims,
     PooledPredictor,
     SkimPredictor,
     TilePredictor,
@@ -170,7 +170,7 @@ def make_view(heads=4, head_dim=8, hidden=20, block_size=16, question=6, blocks=
     )
 
 
-WIDTHS = LayerDims(20, 4, 8)
+DIMS = LayerDims(20, 4, 8)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ WIDTHS = LayerDims(20, 4, 8)
 )
 def test_several_inputs_add_their_logits(inputs):
     torch.manual_seed(0)
-    predictor = SkimPredictor(SkimConfig(block_size=16, inputs=inputs), WIDTHS).eval()
+    predictor = SkimPredictor(SkimConfig(block_size=16, inputs=inputs), DIMS).eval()
     view = make_view()
     logits = predictor(view)
     assert logits.shape == (3, 2)
@@ -188,7 +188,7 @@ def test_several_inputs_add_their_logits(inputs):
 
 
 def test_predictor_width_is_that_of_the_hidden_layer():
-    predictor = SkimPredictor(SkimConfig(inputs=("question", "hidden", "attended"), predictor_width=7), WIDTHS)
+    predictor = SkimPredictor(SkimConfig(inputs=("question", "hidden", "attended"), predictor_width=7), DIMS)
     assert [branch[1].out_features for branch in predictor.branches.values()] == [7, 7, 7]
 
 
@@ -206,7 +206,7 @@ def test_predictor_width_is_that_of_the_hidden_layer():
     ],
 )
 def test_predictors_say_whether_they_look_at_attention(inputs, wants):
-    predictor = SkimPredictor(SkimConfig(block_size=16, inputs=inputs), WIDTHS)
+    predictor = SkimPredictor(SkimConfig(block_size=16, inputs=inputs), DIMS)
     assert predictor.wants_attention is wants
     blind = dataclasses.replace(make_view(), attention=None)
     if wants:
@@ -217,7 +217,7 @@ def test_predictors_say_whether_they_look_at_attention(inputs, wants):
 
 
 def test_predictor_in_bfloat16():
-    predictor = SkimPredictor(SkimConfig(block_size=16, inputs=INPUTS), WIDTHS).eval().to(torch.bfloat16)
+    predictor = SkimPredictor(SkimConfig(block_size=16, inputs=INPUTS), DIMS).eval().to(torch.bfloat16)
     logits = predictor(make_view(dtype=torch.bfloat16))
     assert logits.dtype == torch.bfloat16
     probabilities = keep_probabilities(logits)
@@ -236,15 +236,15 @@ def test_keep_probability_is_the_softmax_of_the_second_logit():
 @pytest.mark.parametrize("inputs", [("tiles",), ("question",), ("hidden",), ("attended",), ("match",), INPUTS])
 def test_predictor_flops_are_what_the_counter_counts(inputs, block_size):
     config = SkimConfig(block_size=block_size, inputs=inputs, predictor_width=9)
-    predictor = SkimPredictor(config, WIDTHS).eval()
+    predictor = SkimPredictor(config, DIMS).eval()
     for question, blocks in ((6, 1), (11, 3)):
         view = make_view(block_size=block_size, question=question, blocks=blocks)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             predictor(view)
-        assert counter.get_total_flops() == predictor_cost(config, WIDTHS, question).of(blocks)
+        assert counter.get_total_flops() == predictor_cost(config, DIMS, question).of(blocks)
 
 
 def test_predictor_costs_less_than_a_hundredth_of_a_layer():
-    widths, tokens = LayerDims(768, 12, 64), 512
+    dims, tokens = LayerDims(768, 12, 64), 512
     layer = 2 * tokens * (4 * 768**2 + 2 * 768 * 3072) + 4 * tokens**2 * 768
-    assert predictor_cost(SkimConfig.paper(), widths, 12).of(tokens // 32) < layer / 100
+    assert predictor_cost(SkimConfig.paper(), dims, 12).of(tokens // 32) < layer / 100

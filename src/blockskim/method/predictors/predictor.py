@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from blockskim.kernels.dims import LayerDims, head_channels
 from blockskim.method.config import SkimConfig
 from blockskim.method.layer_view import (
     LayerView,
@@ -16,15 +17,6 @@ from blockskim.method.layer_view import (
     tile_features,
 )
 from blockskim.method.predictors.match import ROUNDS, MatchPredictor
-
-
-@dataclass(frozen=True, slots=True)
-class LayerDims:
-    """The widths of a layer that predictors are built for: hidden states, attention heads, and size of a head."""
-
-    hidden: int
-    heads: int
-    head_dim: int
 
 
 class TilePredictor(nn.Sequential):
@@ -54,10 +46,10 @@ class PooledPredictor(nn.Sequential):
 class SkimPredictor(nn.Module):
     """Scores the blocks of one layer from the inputs that the config names; several inputs add their logits."""
 
-    def __init__(self, config: SkimConfig, widths: LayerDims) -> None:
-        """Make the branches for the config's inputs and the layer's widths."""
+    def __init__(self, config: SkimConfig, dims: LayerDims) -> None:
+        """Make the branches for the config's inputs and the layer's sizes."""
         super().__init__()
-        self.branches = nn.ModuleDict({name: _SOURCES[name].build(config, widths) for name in config.inputs})
+        self.branches = nn.ModuleDict({name: _SOURCES[name].build(config, dims) for name in config.inputs})
 
         self.wants_attention = any(_SOURCES[name].wants_attention for name in config.inputs)
 
@@ -92,35 +84,30 @@ class PredictorCost(NamedTuple):
         return blocks * self.block + (blocks > 0) * self.sample
 
 
-def predictor_cost(config: SkimConfig, widths: LayerDims, question_tokens: int) -> PredictorCost:
+def predictor_cost(config: SkimConfig, dims: LayerDims, question_tokens: int) -> PredictorCost:
     """What judging the blocks of a sample costs whose question has ``question_tokens``.
 
     Counted are matrix products and convolutions, as PyTorch's counter does; products of queries and keys included.
     """
-    costs = [_SOURCES[name].cost(config, widths, question_tokens) for name in config.inputs]
+    costs = [_SOURCES[name].cost(config, dims, question_tokens) for name in config.inputs]
     return PredictorCost(sum(cost.block for cost in costs), sum(cost.sample for cost in costs))
 
 
-def head_channels(heads: Sequence[int], head_dim: int, first: int = 0) -> list[int]:
-    """Channels of some heads where ``head_dim`` channels of each lie side by side, from channel ``first`` on."""
-    return [first + head * head_dim + channel for head in heads for channel in range(head_dim)]
-
-
 def channels_of_heads(
-    name: str, config: SkimConfig, widths: LayerDims, heads: Sequence[int]
+    name: str, config: SkimConfig, dims: LayerDims, heads: Sequence[int]
 ) -> Mapping[int, Sequence[int]]:
     """Which channels the network of an input still needs when its layer is left with some heads only.
 
     Args:
         name: of the input.
         config: the skim settings.
-        widths: of the layer while it had all heads.
+        dims: of the layer while it had all heads.
         heads: places of the heads that are left, counted from 0.
 
     Returns:
         Places of the channels that stay, by how many there were of them.
     """
-    return _SOURCES[name].channels(config, widths, heads)
+    return _SOURCES[name].channels(config, dims, heads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,96 +133,96 @@ def _cast(features: Any, branch: nn.Module) -> Any:
     return features.to(next(branch.parameters()).dtype) if isinstance(features, Tensor) else features
 
 
-def _question_width(widths: LayerDims) -> int:
-    return 6 * widths.heads
+def _question_width(dims: LayerDims) -> int:
+    return 6 * dims.heads
 
 
-def _hidden_width(widths: LayerDims) -> int:
-    return 3 * (widths.hidden + widths.heads * widths.head_dim)
+def _hidden_width(dims: LayerDims) -> int:
+    return 3 * (dims.hidden + dims.heads * dims.head_dim)
 
 
-def _attended_width(widths: LayerDims) -> int:
-    return 3 * widths.heads * widths.head_dim
+def _attended_width(dims: LayerDims) -> int:
+    return 3 * dims.heads * dims.head_dim
 
 
 def _pooled_cost(features: int, width: int) -> int:
     return 2 * (features * width + width * 2)
 
 
-def _tile_cost(config: SkimConfig, widths: LayerDims, _question_tokens: int) -> PredictorCost:
-    size, heads = config.block_size, widths.heads
-    scores = heads * widths.head_dim * size**2
+def _tile_cost(config: SkimConfig, dims: LayerDims, _question_tokens: int) -> PredictorCost:
+    size, heads = config.block_size, dims.heads
+    scores = heads * dims.head_dim * size**2
     convolutions = heads**2 * 9 * (size**2 + (size // 2) ** 2)
     return PredictorCost(2 * (scores + convolutions + heads * (size // 4) ** 2 * 2), 0)
 
 
-def _question_cost(config: SkimConfig, widths: LayerDims, question_tokens: int) -> PredictorCost:
-    scores = 2 * 2 * widths.heads * widths.head_dim * config.block_size * question_tokens
-    return PredictorCost(scores + _pooled_cost(_question_width(widths), config.predictor_width), 0)
+def _question_cost(config: SkimConfig, dims: LayerDims, question_tokens: int) -> PredictorCost:
+    scores = 2 * 2 * dims.heads * dims.head_dim * config.block_size * question_tokens
+    return PredictorCost(scores + _pooled_cost(_question_width(dims), config.predictor_width), 0)
 
 
-def _hidden_cost(config: SkimConfig, widths: LayerDims, _question_tokens: int) -> PredictorCost:
-    return PredictorCost(_pooled_cost(_hidden_width(widths), config.predictor_width), 0)
+def _hidden_cost(config: SkimConfig, dims: LayerDims, _question_tokens: int) -> PredictorCost:
+    return PredictorCost(_pooled_cost(_hidden_width(dims), config.predictor_width), 0)
 
 
-def _attended_cost(config: SkimConfig, widths: LayerDims, _question_tokens: int) -> PredictorCost:
-    return PredictorCost(_pooled_cost(_attended_width(widths), config.predictor_width), 0)
+def _attended_cost(config: SkimConfig, dims: LayerDims, _question_tokens: int) -> PredictorCost:
+    return PredictorCost(_pooled_cost(_attended_width(dims), config.predictor_width), 0)
 
 
-def _match_cost(config: SkimConfig, widths: LayerDims, question_tokens: int) -> PredictorCost:
+def _match_cost(config: SkimConfig, dims: LayerDims, question_tokens: int) -> PredictorCost:
     size, width = config.block_size, config.predictor_width
-    token = widths.heads * widths.head_dim * width
+    token = dims.heads * dims.head_dim * width
     droppable = (3 * width + 3) * width + ROUNDS * 5 * width * width + 2 * width
     return PredictorCost(2 * (size * token + size * question_tokens * width + droppable), 2 * question_tokens * token)
 
 
-def _build_tiles(config: SkimConfig, widths: LayerDims) -> nn.Module:
-    return TilePredictor(widths.heads, config.block_size)
+def _build_tiles(config: SkimConfig, dims: LayerDims) -> nn.Module:
+    return TilePredictor(dims.heads, config.block_size)
 
 
-def _build_question(config: SkimConfig, widths: LayerDims) -> nn.Module:
+def _build_question(config: SkimConfig, dims: LayerDims) -> nn.Module:
     # Not normalised: the level of attention to the question, the same for all heads, is what tells blocks apart.
-    return PooledPredictor(_question_width(widths), config.predictor_width, normalize=False)
+    return PooledPredictor(_question_width(dims), config.predictor_width, normalize=False)
 
 
-def _build_hidden(config: SkimConfig, widths: LayerDims) -> nn.Module:
-    return PooledPredictor(_hidden_width(widths), config.predictor_width, normalize=True)
+def _build_hidden(config: SkimConfig, dims: LayerDims) -> nn.Module:
+    return PooledPredictor(_hidden_width(dims), config.predictor_width, normalize=True)
 
 
-def _build_attended(config: SkimConfig, widths: LayerDims) -> nn.Module:
-    return PooledPredictor(_attended_width(widths), config.predictor_width, normalize=True)
+def _build_attended(config: SkimConfig, dims: LayerDims) -> nn.Module:
+    return PooledPredictor(_attended_width(dims), config.predictor_width, normalize=True)
 
 
-def _build_match(config: SkimConfig, widths: LayerDims) -> nn.Module:
-    return MatchPredictor(widths.heads * widths.head_dim, config.predictor_width)
+def _build_match(config: SkimConfig, dims: LayerDims) -> nn.Module:
+    return MatchPredictor(dims.heads * dims.head_dim, config.predictor_width)
 
 
-def _tile_channels(config: SkimConfig, widths: LayerDims, heads: Sequence[int]) -> Mapping[int, Sequence[int]]:
+def _tile_channels(config: SkimConfig, dims: LayerDims, heads: Sequence[int]) -> Mapping[int, Sequence[int]]:
     area = (config.block_size // 4) ** 2
-    return {widths.heads: heads, widths.heads * area: head_channels(heads, area)}
+    return {dims.heads: heads, dims.heads * area: head_channels(heads, area)}
 
 
-def _question_channels(_config: SkimConfig, widths: LayerDims, heads: Sequence[int]) -> Mapping[int, Sequence[int]]:
-    return {_question_width(widths): [first * widths.heads + head for first in range(6) for head in heads]}
+def _question_channels(_config: SkimConfig, dims: LayerDims, heads: Sequence[int]) -> Mapping[int, Sequence[int]]:
+    return {_question_width(dims): [first * dims.heads + head for first in range(6) for head in heads]}
 
 
-def _hidden_channels(_config: SkimConfig, widths: LayerDims, heads: Sequence[int]) -> Mapping[int, Sequence[int]]:
-    states = 3 * widths.hidden
-    return {_hidden_width(widths): [*range(states), *_pooled_channels(widths, heads, states)]}
+def _hidden_channels(_config: SkimConfig, dims: LayerDims, heads: Sequence[int]) -> Mapping[int, Sequence[int]]:
+    states = 3 * dims.hidden
+    return {_hidden_width(dims): [*range(states), *_pooled_channels(dims, heads, states)]}
 
 
-def _attended_channels(_config: SkimConfig, widths: LayerDims, heads: Sequence[int]) -> Mapping[int, Sequence[int]]:
-    return {_attended_width(widths): _pooled_channels(widths, heads, 0)}
+def _attended_channels(_config: SkimConfig, dims: LayerDims, heads: Sequence[int]) -> Mapping[int, Sequence[int]]:
+    return {_attended_width(dims): _pooled_channels(dims, heads, 0)}
 
 
-def _match_channels(_config: SkimConfig, widths: LayerDims, heads: Sequence[int]) -> Mapping[int, Sequence[int]]:
-    return {widths.heads * widths.head_dim: head_channels(heads, widths.head_dim)}
+def _match_channels(_config: SkimConfig, dims: LayerDims, heads: Sequence[int]) -> Mapping[int, Sequence[int]]:
+    return {dims.heads * dims.head_dim: head_channels(heads, dims.head_dim)}
 
 
-def _pooled_channels(widths: LayerDims, heads: Sequence[int], first: int) -> list[int]:
+def _pooled_channels(dims: LayerDims, heads: Sequence[int], first: int) -> list[int]:
     """Of mean, maximum and the question's mean of attention output, one behind the other."""
-    width = widths.heads * widths.head_dim
-    return [channel for part in range(3) for channel in head_channels(heads, widths.head_dim, first + part * width)]
+    width = dims.heads * dims.head_dim
+    return [channel for part in range(3) for channel in head_channels(heads, dims.head_dim, first + part * width)]
 
 
 _SOURCES = {

@@ -1,0 +1,143 @@
+"""Tokens of texts and where their characters lie, kept between runs if asked, and what goes around them in a window."""
+
+import hashlib
+import json
+import logging
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
+
+from blockskim.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+Ints = NDArray[np.int32]
+CACHE_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Tokens of many texts, one behind the other.
+
+    Attributes:
+        ids: Shape: (tokens,)
+        offsets: first and one past the last character of each token. Shape: (tokens, 2)
+        bounds: where each text begins in ``ids``; one more for the end. Shape: (texts + 1,)
+    """
+
+    ids: Ints
+    offsets: Ints
+    bounds: NDArray[np.int64]
+
+    def ids_of(self, text: int) -> Ints:
+        """Token ids of one text."""
+        return self.ids[self.bounds[text] : self.bounds[text + 1]]
+
+    def offsets_of(self, text: int) -> Ints:
+        """Character spans of one text's tokens."""
+        return self.offsets[self.bounds[text] : self.bounds[text + 1]]
+
+
+@dataclass(frozen=True, slots=True)
+class PairTemplate:
+    """The special tokens that a tokenizer puts around a question and a context, and its token types.
+
+    Attributes:
+        before: token ids before the question.
+        between: between question and context.
+        after: behind the context.
+        types: token type of the question part and of the context part, or None if the tokenizer has none.
+        pad_id: what padding is filled with.
+    """
+
+    before: tuple[int, ...]
+    between: tuple[int, ...]
+    after: tuple[int, ...]
+    types: tuple[int, int] | None
+    pad_id: int
+
+    @property
+    def special_tokens(self) -> int:
+        """Number of special tokens around a pair."""
+        return len(self.before) + len(self.between) + len(self.after)
+
+
+def pair_template(tokenizer: PreTrainedTokenizerBase) -> PairTemplate:
+    """Find out what a fast tokenizer puts around a question and a context.
+
+    Raises:
+        ConfigError: the tokenizer is slow (it can't tell characters) or has no padding token.
+    """
+    if not tokenizer.is_fast:
+        raise ConfigError(
+            f"{type(tokenizer).__name__} is a slow tokenizer and can't tell which characters a token covers; "
+            "use a fast one (a model directory with tokenizer.json)"
+        )
+    if tokenizer.pad_token_id is None:
+        raise ConfigError(f"{type(tokenizer).__name__} has no padding token")
+    pair = tokenizer("a", "a", return_special_tokens_mask=True, return_token_type_ids=True)
+    sequence = pair.sequence_ids(0)
+    ids, types = pair["input_ids"], pair["token_type_ids"]
+    first, last = sequence.index(0), len(sequence) - 1 - sequence[::-1].index(0)
+    second, final = sequence.index(1), len(sequence) - 1 - sequence[::-1].index(1)
+    has_types = "token_type_ids" in tokenizer.model_input_names
+    return PairTemplate(
+        before=tuple(ids[:first]),
+        between=tuple(ids[last + 1 : second]),
+        after=tuple(ids[final + 1 :]),
+        types=(types[first], types[second]) if has_types else None,
+        pad_id=int(tokenizer.pad_token_id),
+    )
+
+
+def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Texts:
+    """Tokenise texts in one batch, without special tokens."""
+    if not texts:
+        return Texts(np.zeros(0, np.int32), np.zeros((0, 2), np.int32), np.zeros(1, np.int64))
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    encodings = backend.encode_batch(list(texts), add_special_tokens=False)
+    bounds = np.cumsum([0, *(len(encoding.ids) for encoding in encodings)]).astype(np.int64)
+    ids = np.concatenate([np.array(encoding.ids, dtype=np.int32) for encoding in encodings])
+    offsets = np.concatenate([np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2) for encoding in encodings])
+    return Texts(ids, offsets, bounds)
+
+
+def tokenize_cached(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[Sequence[str]], cache_dir: Path | None
+) -> list[Texts]:
+    """Tokenise some lists of texts, or read what an earlier run kept.
+
+    Args:
+        tokenizer: a fast one.
+        texts: questions and contexts.
+        cache_dir: where tokens are kept. Their file's name is a digest of every text, the tokenizer's whole definition
+            and the library's format, so that a stale file can't be read. None: nothing is kept.
+    """
+    if cache_dir is None:
+        return [tokenize(tokenizer, part) for part in texts]
+    digest = hashlib.sha256(json.dumps([CACHE_VERSION, texts]).encode())
+    digest.update(tokenizer.backend_tokenizer.to_str().encode())
+    path = cache_dir / f"tokens-{digest.hexdigest()[:32]}.npz"
+    if path.is_file():
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return [Texts(*(stored[f"{name}{i}"] for name in ("ids", "offsets", "bounds"))) for i in (0, 1)]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            logger.warning("%s can't be read (%s); tokenising again", path, error)
+    result = [tokenize(tokenizer, part) for part in texts]
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    arrays = {
+        f"{name}{i}": getattr(part, name) for i, part in enumerate(result) for name in ("ids", "offsets", "bounds")
+    }
+    with tempfile.NamedTemporaryFile(dir=cache_dir, suffix=".tmp", delete=False) as file:
+        np.savez(file, **arrays)
+    Path(file.name).replace(path)
+    return result

@@ -1,0 +1,133 @@
+"""The best answers to each example, gathered over all its windows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from blockskim.data.examples import Example
+from blockskim.data.windows import WindowSet
+from blockskim.inference.runner import WindowBatch
+from blockskim.inference.spans import best_spans
+from blockskim.inference.survival import NEVER, SurvivalRank
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A possible answer.
+
+    Attributes:
+        score: start logit plus end logit.
+        start: first character in the context.
+        end: one past the last character.
+        window: the window it was found in.
+    """
+
+    score: float
+    start: int
+    end: int
+    window: int
+
+    def text(self, context: str) -> str:
+        """The answer as it stands in the example's context."""
+        return context[self.start : self.end]
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleAnswers:
+    """The best answers to one example, over all its windows.
+
+    Attributes:
+        candidates: best first, no span twice.
+        null_score: score of "no answer": the smallest over the windows that were not dropped whole, as the official
+            SQuAD 2.0 evaluation takes it.
+        log_normalizer: what turns scores into probabilities, ``exp(score - log_normalizer)``: every token that could
+            begin or end an answer in any of the windows, and one "no answer", share one scale.
+    """
+
+    candidates: tuple[Candidate, ...]
+    null_score: float
+    log_normalizer: float
+
+    def probability(self, score: float) -> float:
+        """Probability of a candidate's or the null score."""
+        return float(np.exp(min(0.0, score - self.log_normalizer)))
+
+
+class AnswerCollector:
+    """Gathers the answers of batches by example; order and grouping of the batches make no difference.
+
+    Of an example that is spread over several batches, each batch keeps a block. As if all its windows had run
+    together, only the batches count in which blocks passed the thresholds, or, when there is none, the one in which
+    the likeliest block was left last.
+    """
+
+    def __init__(self, windows: WindowSet, max_answer_length: int = 30, n_best: int = 1) -> None:
+        """Collect the ``n_best`` best spans of at most ``max_answer_length`` tokens of each example."""
+        self.windows = windows
+        self.max_answer_length = max_answer_length
+        self.n_best = n_best
+        size = len(windows.examples)
+        self._candidates: list[list[Candidate]] = [[] for _ in range(size)]
+        self._null = np.full((size, 2), np.inf)
+        self._sums = np.full((size, 2), -np.inf)
+        self._ranks = [NEVER] * size
+
+    def add(self, batch: WindowBatch) -> None:
+        """Take in the logits of a batch."""
+        start_logits, end_logits = batch.output.start_logits, batch.output.end_logits
+        assert start_logits is not None and end_logits is not None
+        context = batch.context_mask
+        # A few more than asked, as the same span may turn up in the overlap of two windows.
+        wanted = self.n_best if len(batch.indices) == 1 else self.n_best + (self.n_best > 1) * self.n_best
+        spans = best_spans(start_logits, end_logits, context, self.max_answer_length, wanted)
+        scores, starts, ends = (values.cpu().numpy() for values in (spans.scores, spans.starts, spans.ends))
+        both = torch.stack([start_logits, end_logits], -1).float()
+        sums = both.masked_fill(~context[..., None], -torch.inf).logsumexp(1).cpu().numpy()
+        nulls = both[:, 0].cpu().numpy()
+        for row, index in enumerate(batch.indices):
+            example, shift = self.windows.example_of(int(index)), self.windows.context_offset(int(index))
+            if not self._counts(example, batch.ranks[row]):
+                continue
+            self._sums[example] = np.logaddexp(self._sums[example], sums[row])
+            if nulls[row].sum() < self._null[example].sum() and np.isfinite(nulls[row]).all():
+                self._null[example] = nulls[row]
+            for score, start, end in zip(scores[row], starts[row], ends[row], strict=True):
+                if not np.isfinite(score):
+                    break
+                span = self.windows.character_span(example, int(start) + shift, int(end) + shift)
+                self._candidates[example].append(Candidate(float(score), *span, int(index)))
+
+    def _counts(self, example: int, rank: SurvivalRank) -> bool:
+        """Whether a window of a batch with this rank counts; what counted before may no longer do so."""
+        if rank > self._ranks[example]:
+            self._ranks[example] = rank
+            self._candidates[example] = []
+            self._null[example] = np.inf
+            self._sums[example] = -np.inf
+        return rank == self._ranks[example]
+
+    def results(self) -> list[ExampleAnswers]:
+        """Answers of every example, in the order of the examples."""
+        return [self.result(example) for example in range(len(self.windows.examples))]
+
+    def result(self, example: int) -> ExampleAnswers:
+        """Answers of one example."""
+        ranked = sorted(self._candidates[example], key=lambda item: (-item.score, item.start, item.end))
+        distinct: dict[tuple[int, int], Candidate] = {}
+        for candidate in ranked:
+            distinct.setdefault((candidate.start, candidate.end), candidate)
+        null = self._null[example]
+        sums = np.logaddexp(self._sums[example], null) if np.isfinite(null).all() else self._sums[example]
+        return ExampleAnswers(tuple(list(distinct.values())[: self.n_best]), float(null.sum()), float(sums.sum()))
+
+
+def answer_texts(windows: WindowSet, answers: Sequence[ExampleAnswers]) -> dict[str, str]:
+    """The best answer of each example by its id; "" where there is none."""
+    return {example.id: best_text(example, answer) for example, answer in zip(windows.examples, answers, strict=True)}
+
+
+def best_text(example: Example, answer: ExampleAnswers) -> str:
+    """The best answer to an example; "" where there is none."""
+    return answer.candidates[0].text(example.context) if answer.candidates else ""

@@ -1,0 +1,55 @@
+"""How the windows of an example that is spread over several batches compare: which of them would have survived."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blockskim.model.trace import SkimTrace
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SurvivalRank:
+    """How an example fared in one batch, as far as the batch shows; higher is better.
+
+    Each batch keeps a block of each of its examples, although the example may have better ones in other batches. The
+    batches of the highest rank are those that would have blocks left if all windows had run together.
+
+    Attributes:
+        layer: the first layer in which none of the example's blocks passed the threshold; infinite if there is none.
+        probability: keep probability of the block that was kept there nevertheless.
+        window: the window that this block is in, negative, so that the first window wins among equals.
+    """
+
+    layer: float
+    probability: float
+    window: float
+
+
+ALWAYS = SurvivalRank(math.inf, math.inf, math.inf)
+"""Of an example whose blocks always passed the threshold."""
+
+NEVER = SurvivalRank(-math.inf, -math.inf, -math.inf)
+"""Below that of any example."""
+
+
+def survival_ranks(trace: SkimTrace, windows: NDArray[np.int64], examples: NDArray[np.int64]) -> Sequence[SurvivalRank]:
+    """The rank of the example of each window of a batch.
+
+    Args:
+        trace: of the batch.
+        windows: which windows it is of. Shape: (batch,)
+        examples: the example of each. Shape: (batch,)
+    """
+    ranks = {int(example): ALWAYS for example in examples}
+    for index in range(len(trace.layers) - 1, -1, -1):
+        probabilities = trace.probabilities[index]
+        # Blocks that are there although they didn't pass.
+        spared = trace.kept[index] & ~(probabilities >= trace.thresholds[index])
+        if bool(spared.any()):
+            for row in spared.any(-1).nonzero().flatten().tolist():
+                probability = float(probabilities[row][spared[row]].max())
+                ranks[int(examples[row])] = SurvivalRank(trace.layers[index], probability, -int(windows[row]))
+    return [ranks[int(example)] for example in examples]
