@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from blockskim.atomic import write_whole
 from blockskim.cli import options
 from blockskim.cli.documents import STANDARD_INPUT, read_documents
-from blockskim.cli.output import console, print_json, printable, window_progress, write_whole
+from blockskim.cli.output import console, print_json, printable, window_progress
 from blockskim.cli.sentences import sentence_around
 
 if TYPE_CHECKING:

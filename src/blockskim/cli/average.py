@@ -26,8 +26,7 @@ def average(
     The average reads everything until blockskim calibrate has chosen thresholds for it.
     """
     options.set_up(quiet)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise typer.BadParameter(f"{output} exists already; name a new directory", param_hint="--output")
+    options.check_new_output(output)
     given = None if weights is None else parse_weights(weights)
 
     from transformers.utils.logging import disable_progress_bar

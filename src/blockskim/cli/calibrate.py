@@ -120,8 +120,7 @@ def calibrate(
         raise typer.BadParameter(f"--point {bare[0]} has no target; of several points each needs one: {bare[0]}=0.5")
     if default is not None and default not in named:
         raise typer.BadParameter(f"{default!r} is not among the points given by --point", param_hint="--default")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise typer.BadParameter(f"{output} exists already; name a new directory", param_hint="--output")
+    options.check_new_output(output)
 
     from blockskim.calibration.targets import Target, parse_target
 

@@ -31,8 +31,7 @@ def make_student(
     options.set_up(quiet)
     if (layers is None) == (every is None):
         raise typer.BadParameter("give either --layers or --every")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise typer.BadParameter(f"{output} exists already; name a new directory", param_hint="--output")
+    options.check_new_output(output)
     numbers = None if layers is None else parse_layers(layers)
 
     from transformers.utils.logging import disable_progress_bar

@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+from blockskim.atomic import check_new
+from blockskim.errors import ConfigError
+
 
 class Device(StrEnum):
     """Where to compute."""
@@ -111,6 +114,18 @@ def check_one_way(dense: bool, threshold: float | None, point: str | None = None
         raise typer.BadParameter("--dense skips nothing, so it can't go with --point")
     if threshold is not None and point is not None:
         raise typer.BadParameter("--threshold and --point both say what to drop; give one of them")
+
+
+def check_new_output(output: Path) -> None:
+    """Refuse an output directory that is there already and not empty.
+
+    Raises:
+        BadParameter: it is.
+    """
+    try:
+        check_new(output)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error), param_hint="--output") from None
 
 
 def check_writable(path: Path | None, option: str) -> None:

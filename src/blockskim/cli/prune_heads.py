@@ -46,8 +46,7 @@ def prune_heads(
     options.set_up(quiet)
     if (per_layer is None) == (total is None):
         raise typer.BadParameter("give either --per-layer or --total")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise typer.BadParameter(f"{output} exists already; name a new directory", param_hint="--output")
+    options.check_new_output(output)
     examples = read_data([*data, *(more or [])], format, hold_out, limit, skip_bad)
 
     from transformers.utils.logging import disable_progress_bar

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from blockskim.atomic import write_whole
 from blockskim.cli import options
 from blockskim.cli.data_files import HoldOut, read_data
-from blockskim.cli.output import console, print_json, window_progress, write_whole
+from blockskim.cli.output import console, print_json, window_progress
 
 if TYPE_CHECKING:
     from blockskim.evaluation.sweep import Setting, SweepRecord

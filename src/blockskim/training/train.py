@@ -18,6 +18,7 @@ from transformers import (
     set_seed,
 )
 
+from blockskim.atomic import write_whole
 from blockskim.data.collate import training_collator
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet, make_windows
@@ -130,7 +131,7 @@ def train(
         int(best.rsplit("-", 1)[1]) if best else None,
         None if taught_by is None else taught_by.name,
     )
-    (output / "README.md").write_text(card, encoding="utf-8")
+    write_whole(output / "README.md", card)
     return model
 
 
@@ -272,9 +273,7 @@ def _same_recipe(output: Path, recipe: Recipe) -> None:
 
 
 def _write(path: Path, values: Any) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, json.dumps(values, indent=2) + "\n")
 
 
 def _need_training_extra() -> None:
