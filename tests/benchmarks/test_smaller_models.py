@@ -34,7 +34,7 @@ def smaller_models():
     sys.modules["smaller_models"] = module
     spec.loader.exec_module(module)
     yield module
-    for name in ("smaller_models", "grid"):
+    for name in ("smaller_models", "shared_layers", "grid"):
         sys.modules.pop(name, None)
     sys.path.remove(str(FOLDER))
 

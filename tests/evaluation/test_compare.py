@@ -2,7 +2,7 @@ import pytest
 
 from blockskim.data.examples import Answer, Example
 from blockskim.data.windows import make_windows
-from blockskim.evaluation.compare import compare_with_dense, work
+from blockskim.evaluation.compare import compare_with_dense, windows_to_run
 from blockskim.evaluation.evaluate import evaluate_windows
 from blockskim.inference.loading import window_settings
 from tiny_answerers import TEXT, answerer
@@ -33,6 +33,6 @@ def test_both_runs_give_what_they_give_alone(windows, batch_size, rounds):
     assert len(comparison.ratios) == rounds
     assert min(comparison.ratios) <= comparison.wall_speedup <= max(comparison.ratios)
     if batch_size < 50:
-        assert sum(told) == work(windows, batch_size, rounds) == 2 * len(windows)
+        assert sum(told) == windows_to_run(windows, batch_size, rounds) == 2 * len(windows)
     else:
-        assert sum(told) == work(windows, batch_size, rounds) == 2 * rounds * len(windows)
+        assert sum(told) == windows_to_run(windows, batch_size, rounds) == 2 * rounds * len(windows)

@@ -54,7 +54,7 @@ def evaluate(
     examples = read_data([*data, *(more or [])], format, hold_out, limit, skip_bad)
 
     from blockskim.data.windows import make_windows
-    from blockskim.evaluation.compare import compare_with_dense, work
+    from blockskim.evaluation.compare import compare_with_dense, windows_to_run
     from blockskim.evaluation.evaluate import evaluate_windows, report
     from blockskim.inference.loading import load, thresholds_for, window_settings
 
@@ -64,7 +64,7 @@ def evaluate(
     settings = window_settings(network, loaded.tokenizer, max_length, doc_stride, max_question_len)
     windows = make_windows(examples, loaded.tokenizer, settings)
     if compare_dense:
-        with window_progress(quiet, work(windows, batch_size)) as bar:
+        with window_progress(quiet, windows_to_run(windows, batch_size)) as bar:
             comparison = compare_with_dense(
                 network, windows, batch_size, thresholds, max_answer_len, progress=bar.advance
             )
