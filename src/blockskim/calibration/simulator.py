@@ -82,7 +82,7 @@ class Simulator:
         self._lengths = windows.lengths
         # Tokens of each window in no block that may be dropped.
         self._fixed_tokens = self._lengths - self._tokens_by_window(np.arange(len(block_scores.windows)))
-        question_lengths = np.diff(windows.questions.bounds)
+        question_lengths = np.array([len(windows.question_ids(example)) for example in range(self._num_examples)])
         self._predictor_costs = predictor_costs(model, self.layers, question_lengths[self._examples])
         self._cost = model.cost
         self._dense_flops = float(dense_flops(model.cost, self._lengths).sum())
