@@ -1,4 +1,4 @@
-"""What Optuna is told and what is made of its trials; a stand-in for it where it is not installed."""
+"""What Optuna is asked for and what is made of its trials; a stand-in for it where it is not installed."""
 
 import random
 import sys
@@ -86,14 +86,20 @@ def test_optuna_itself_refines(simulator):
 
 
 def test_points_of_a_refined_front_are_confirmed(stand_in, model, windows, monkeypatch):
-    told = []
+    calls = []
     first, again = (
         calibrate(
-            model, windows, max_f1_drop=20.0, overhead=0.0, trials=40, seed=3, progress=lambda *one: told.append(one)
+            model,
+            windows,
+            max_f1_drop=20.0,
+            overhead=0.0,
+            trials=40,
+            seed=3,
+            progress=lambda *one: calls.append(one),
         )
         for _ in range(2)
     )
-    assert told.count(("refining", 1)) >= 80
+    assert calls.count(("refining", 1)) >= 80
     assert first.chosen.thresholds == again.chosen.thresholds
     assert all(point.f1 is not None for point in first.front)
     greedy = calibrate(model, windows, max_f1_drop=20.0, overhead=0.0)

@@ -19,13 +19,13 @@ def test_points_of_the_source_stay_beside_the_new_ones(windows, tmp_path):
     found = calibrate_points(new_model(), windows, targets, overhead=0.0, points=2)
     save_calibrated(source, fixed_tokenizer("wordpiece"), found["fast"], tmp_path / "copy", points=found)
     settings = json.loads((tmp_path / "copy" / "config.json").read_text())["skim"]
-    chosen = {name: list(result.chosen.thresholds) for name, result in found.items()}
-    assert settings["points"] == {"old": 0.3, **chosen}
-    assert settings["thresholds"] == chosen["fast"]
+    thresholds = {name: list(result.chosen.thresholds) for name, result in found.items()}
+    assert settings["points"] == {"old": 0.3, **thresholds}
+    assert settings["thresholds"] == thresholds["fast"]
     values = read_calibration(tmp_path / "copy")
     assert list(values["points"]) == ["old", *targets]
     assert values["points"]["exact"]["target"]["max_f1_drop"] == 1.0
-    assert values["chosen"]["thresholds"] == chosen["fast"]
+    assert values["chosen"]["thresholds"] == thresholds["fast"]
     (tmp_path / "copy" / "calibration.json").write_text("{")
     with pytest.raises(ModelError, match="damaged"):
         read_calibration(tmp_path / "copy")

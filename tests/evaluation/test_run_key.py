@@ -1,4 +1,4 @@
-"""What the files of a killed run are told apart by."""
+"""The key by which the files of a killed run are recognised."""
 
 from dataclasses import replace
 

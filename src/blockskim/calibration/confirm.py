@@ -59,7 +59,7 @@ class Confirmation:
         """The point as measured; if ``timed``, interleaved with the dense model."""
         measured = self._measured.get(point.thresholds)
         if measured is None or (timed and measured.wall_speedup is None):
-            measured = self._time(point) if timed else self._run(point)
+            measured = self._measure(point, timed)
             self._measured[point.thresholds] = measured
             if self.cache is not None:
                 self.cache.keep_points(self._measured)
@@ -68,30 +68,17 @@ class Confirmation:
         self.points[point.thresholds] = confirmed
         return confirmed
 
-    def _run(self, point: Point) -> Point:
-        result = evaluate_windows(
-            self.model,
-            self.windows,
-            self.settings.batch_size,
-            point.thresholds,
-            self.settings.max_answer_length,
-            progress=self._progress_of("confirming"),
-        )
-        return self._with_figures(point, result)
-
-    def _time(self, point: Point) -> Point:
-        comparison = compare_with_dense(
-            self.model,
-            self.windows,
-            self.settings.batch_size,
-            point.thresholds,
-            self.settings.max_answer_length,
-            progress=self._progress_of("timing"),
-        )
+    def _measure(self, point: Point, timed: bool) -> Point:
+        settings = self.settings
+        run = (self.model, self.windows, settings.batch_size, point.thresholds, settings.max_answer_length)
+        progress = self._progress_of(f"{'timing' if timed else 'confirming'} point {len(self.points) + 1}")
+        if not timed:
+            return self._with_figures(point, evaluate_windows(*run, progress=progress))
+        comparison = compare_with_dense(*run, progress=progress)
         return replace(self._with_figures(point, comparison.skim), wall_speedup=comparison.wall_speedup)
 
-    def _progress_of(self, activity: str) -> Callable[[int], None] | None:
-        progress, task = self.progress, f"{activity} point {len(self.points) + 1}"
+    def _progress_of(self, task: str) -> Callable[[int], None] | None:
+        progress = self.progress
         return None if progress is None else lambda windows_done: progress(task, windows_done)
 
     def _with_figures(self, point: Point, result: Evaluation) -> Point:
@@ -99,7 +86,7 @@ class Confirmation:
         lost = self.dense_f1 - example_f1(self.windows, result.predictions)
         return replace(
             point,
-            flops_speedup=result.cost.dense_flops / result.cost.flops,
+            flops_speedup=result.cost.flops_speedup,
             f1=result.scores["f1"],
             exact_match=result.scores["exact_match"],
             seconds=result.seconds,
@@ -151,11 +138,11 @@ def close_in(path: Sequence[Point], confirmation: Confirmation, target: Target, 
     """
     skimming = _skimming(path)
     for _ in range(CLOSING):
-        confirmed = [number for number, point in enumerate(skimming) if point.thresholds in confirmation.points]
-        front = [confirmation.points[skimming[number].thresholds] for number in confirmed]
+        confirmed = [index for index, point in enumerate(skimming) if point.thresholds in confirmation.points]
+        front = [confirmation.points[skimming[index].thresholds] for index in confirmed]
         best, _ = choose(target, dense, front)
-        low = max((number for number in confirmed if skimming[number].thresholds == best.thresholds), default=-1)
-        high = min((number for number in confirmed if number > low), default=low)
+        low = max((index for index in confirmed if skimming[index].thresholds == best.thresholds), default=-1)
+        high = min((index for index in confirmed if index > low), default=low)
         if high - low < 2:
             return
         confirmation.confirm(skimming[(low + high) // 2])
@@ -168,8 +155,8 @@ def bisect(path: Sequence[Point], confirmation: Confirmation, wall_speedup: floa
     """
     skimming = _skimming(path)
 
-    def fast_enough(number: int) -> bool:
-        return (confirmation.confirm(skimming[number], timed=True).wall_speedup or 0.0) >= wall_speedup
+    def fast_enough(index: int) -> bool:
+        return (confirmation.confirm(skimming[index], timed=True).wall_speedup or 0.0) >= wall_speedup
 
     low, high = 0, len(skimming) - 1
     if not skimming or not fast_enough(high):

@@ -59,7 +59,7 @@ def refine(
     try:
         sampler = optuna.samplers.NSGAIISampler(population_size=POPULATION, seed=seed)
         study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
-        start = [path[int(number)] for number in np.linspace(0, len(path) - 1, min(len(path), POPULATION))]
+        start = [path[int(index)] for index in np.linspace(0, len(path) - 1, min(len(path), POPULATION))]
         for point in start:
             study.enqueue_trial(_parameters(point, simulator))
         study.optimize(objective, n_trials=len(start) + trials)

@@ -58,7 +58,7 @@ def save_calibrated(
     half: bool = False,
     points: Mapping[str, Calibration] | None = None,
 ) -> None:
-    """Write a copy of a model with the chosen thresholds; ``calibration.json`` tells how they were found.
+    """Write a copy of a model with the chosen thresholds; ``calibration.json`` in it records how they were found.
 
     Args:
         source: directory or hub id of the model that was calibrated; its weights are read anew, as they were stored.

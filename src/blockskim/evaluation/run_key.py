@@ -1,4 +1,4 @@
-"""The name of a run: what tells files of a killed run apart from those of another one."""
+"""The key of a run, by which the files of a killed run are recognised."""
 
 import hashlib
 import json

@@ -19,7 +19,7 @@ FACT_THRESHOLD = 0.5
 
 
 class FactCollector:
-    """Gathers supporting facts of examples that know their sentences, batch by batch."""
+    """Gathers supporting facts of examples whose sentences are known, batch by batch."""
 
     def __init__(self, windows: WindowSet, threshold: float = FACT_THRESHOLD) -> None:
         """Collect sentences in blocks of a keep probability of at least ``threshold``, of the last layer asked."""
