@@ -1,9 +1,9 @@
-"""Where the time of a run goes: seconds of each part of the forward pass, dense and skimming in turns.
+"""Where the time of a run goes: seconds of each part of the ragged pass, dense and skimming interleaved.
 
     python benchmarks/parts.py --data dev-v1.1.json --limit 300 --batch-size 1
 
-Prints milliseconds a batch, medians over the rounds. The parts are timed by wrapping functions of the library, which
-costs each call about a microsecond.
+Prints milliseconds per batch, medians over the rounds. Prepared layers and predictors are wrapped before they are given
+to the pass, and the methods of ``Packing`` are wrapped while it runs, which costs each call about a microsecond.
 """
 
 import argparse
@@ -11,7 +11,8 @@ import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -19,14 +20,25 @@ from typing import Any
 
 import torch
 
-from blockskim import modeling, ragged
+from blockskim.data.packed_inputs import PackedInputs
 from blockskim.data.reading import read_examples
 from blockskim.data.windows import make_windows
 from blockskim.inference.loading import load
-from blockskim.profiling.workloads import window_batches
+from blockskim.inference.runner import batches
+from blockskim.model import ragged
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.packing import Packing
+from blockskim.model.ragged import Skimmers, encode_ragged
 
-PACKING = ("_pack", "_embed", "question_tokens")
-DROPPING = ("_view", "surviving_blocks", "_staying_tokens", "_drop")
+Seconds = defaultdict[str, float]
+WRAPPED = (
+    (Packing, "of", "packing, embedding"),
+    (Packing, "embed", "packing, embedding"),
+    (Packing, "layer_view", "dropping"),
+    (Packing, "drop", "dropping"),
+    (ragged, "surviving_blocks", "dropping"),
+    (ragged, "attend_packed", "attention"),
+)
 
 
 def main() -> None:
@@ -40,57 +52,72 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     loaded = load(None)
-    model = loaded.model
     windows = make_windows(list(islice(read_examples(chosen.data), chosen.limit)), loaded.tokenizer)
-    batches = window_batches(windows, chosen.batch_size, model.device)
-    seconds: defaultdict[str, float] = defaultdict(float)
-
-    def timed(part: str, run: Callable[..., Any]) -> Callable[..., Any]:
-        def measured(*args: Any, **kwargs: Any) -> Any:
-            started = time.perf_counter()
-            result = run(*args, **kwargs)
-            seconds[part] += time.perf_counter() - started
-            return result
-
-        return measured
-
-    def run(thresholds: float | None) -> tuple[int, int]:
-        spent = dense = 0
-        for batch in batches:
-            trace = timed("all", model.skim)(**batch.inputs, documents=batch.documents, thresholds=thresholds).trace
-            assert trace is not None
-            spent, dense = spent + int(trace.flops.sum()), dense + int(trace.dense_flops.sum())
-        return spent, dense
-
-    ready, prepared = model._prepared_layers, model._prepared_predictors
-    for thresholds in (None, 0.0):
-        spent, dense = run(thresholds)
-        sys.stdout.write(f"{dense / spent:.3f} times less arithmetic than dense\n")
-    for part, names in (("packing, embedding", PACKING), ("dropping", DROPPING)):
-        for name in names:
-            setattr(ragged, name, timed(part, getattr(ragged, name)))
-    ragged.attend_packed = timed("attention", ragged.attend_packed)  # type: ignore[attr-defined]
-    modeling.block_layout = timed("packing, embedding", modeling.block_layout)  # type: ignore[attr-defined]
-    trace_of: Any = model._trace
-    model._trace = timed("trace", trace_of)  # type: ignore[method-assign]
-    ready._layers = [
-        replace(layer, project=timed("query, key, value", layer.project), finish=timed("feed-forward", layer.finish))
-        for layer in ready._layers
-    ]
-    for number, predictor in prepared._prepared_predictors.items():
-        scored = replace(predictor, probabilities=timed("predictors", predictor.probabilities))
-        prepared._prepared_predictors[number] = scored
-    rounds: dict[float | None, list[dict[str, float]]] = {None: [], 0.0: []}
+    packed = [windows.pack(indices) for indices in batches(windows, chosen.batch_size)]
+    rounds: dict[str, list[Seconds]] = {"skimming": [], "dense": []}
     for _ in range(chosen.rounds + 1):
-        for thresholds, done in rounds.items():
-            seconds.clear()
-            run(thresholds)
-            done.append({part: value / len(batches) * 1e3 for part, value in seconds.items()})
-    sys.stdout.write(f"{'':20s} {'skimming':>9s} {'dense':>9s}   ms a batch of {chosen.batch_size}\n")
-    parts = sorted({part for done in rounds.values() for part in done[-1]})
-    for part in parts:
-        skimming, dense_run = (statistics.median(one.get(part, 0.0) for one in done[1:]) for done in rounds.values())
-        sys.stdout.write(f"{part:20s} {skimming:9.3f} {dense_run:9.3f}\n")
+        for name, done in rounds.items():
+            done.append(time_parts(loaded.model, packed, skimming=name == "skimming"))
+    sys.stdout.write(f"{'':20s} {'skimming':>9s} {'dense':>9s}   ms per batch of {chosen.batch_size}\n")
+    for part in sorted({part for done in rounds.values() for part in done[-1]}):
+        # The first round warms up.
+        medians = (statistics.median(one[part] for one in done[1:]) for done in rounds.values())
+        sys.stdout.write(f"{part:20s} " + " ".join(f"{value / len(packed) * 1e3:9.3f}" for value in medians) + "\n")
+
+
+@torch.inference_mode()
+def time_parts(model: BlockSkimForQuestionAnswering, packed: Sequence[PackedInputs], skimming: bool) -> Seconds:
+    """Seconds of each part over all batches, and of everything."""
+    seconds: Seconds = defaultdict(float)
+    skimmers = wrapped_skimmers(model, seconds, skimming)
+    with wrapped_functions(seconds):
+        run = timed("all", encode_ragged, seconds)
+        for inputs in packed:
+            run(model.backbone, skimmers, inputs, model.packed_layout(inputs))
+    return seconds
+
+
+def wrapped_skimmers(model: BlockSkimForQuestionAnswering, seconds: Seconds, skimming: bool) -> Skimmers:
+    """A model's prepared layers and predictors, each part timed."""
+    skimmers = model.skimmers(None if skimming else 0.0)
+    layers = [
+        replace(
+            layer,
+            project=timed("query, key, value", layer.project, seconds),
+            finish=timed("feed-forward", layer.finish, seconds),
+        )
+        for layer in skimmers.layers
+    ]
+    predictors = {
+        number: replace(predictor, probabilities=timed("predictors", predictor.probabilities, seconds))
+        for number, predictor in skimmers.predictors.items()
+    }
+    return replace(skimmers, layers=layers, predictors=predictors)
+
+
+@contextmanager
+def wrapped_functions(seconds: Seconds) -> Iterator[None]:
+    """Time what the pass calls besides layers and predictors, while it is open."""
+    before = [(owner, name, vars(owner)[name]) for owner, name, _ in WRAPPED]
+    for owner, name, part in WRAPPED:
+        setattr(owner, name, timed(part, getattr(owner, name), seconds))
+    try:
+        yield
+    finally:
+        for owner, name, value in before:
+            setattr(owner, name, value)
+
+
+def timed(part: str, run: Callable[..., Any], seconds: Seconds) -> Callable[..., Any]:
+    """The same function, adding what it takes to a part's seconds."""
+
+    def measured(*args: Any, **kwargs: Any) -> Any:
+        started = time.perf_counter()
+        result = run(*args, **kwargs)
+        seconds[part] += time.perf_counter() - started
+        return result
+
+    return measured
 
 
 if __name__ == "__main__":

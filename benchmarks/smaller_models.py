@@ -33,7 +33,7 @@ from blockskim.encoders import supported_types
 from blockskim.errors import BlockSkimError, ConfigError, DataError
 from blockskim.evaluation.evaluate import evaluate_windows
 from blockskim.inference.loading import load
-from blockskim.model.modeling import is_block_skim
+from blockskim.model.checkpoints import is_block_skim
 from blockskim.surgery.head_pruning import answerable_windows, head_importance, least_important, save_pruned
 from blockskim.surgery.students import make_student
 from blockskim.training.recipe import Recipe

@@ -5,8 +5,9 @@ or under ``if TYPE_CHECKING``.
 """
 
 import ast
+import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +56,14 @@ TOKENIZER_TYPES = {"transformers.PreTrainedTokenizerBase"}
 ON_ANSWERING = {"answering", "evidence", "integrations", "serving", "scaling", "", "cli"}
 TOOLS = {"training", "calibration", "surgery", "profiling"}
 ON_TOOLS = {*TOOLS, "", "cli"}
+
+# A file is read in one sitting, and a command is its options and what it calls.
+MOST_LINES = 400
+MOST_COMMAND_LINES = 80
+SOURCES = tuple(sorted([*PACKAGE.rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]))
+
+FLOOR_PLAN = ROOT / "docs" / "architecture.md"
+DOCS = tuple(sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]))
 
 # Installed with an extra only: never imported when a module is, but inside of the function that needs it.
 OPTIONAL = {"accelerate", "tensorboard", "matplotlib", "onnx", "onnxruntime", "onnxscript", "optuna"}
@@ -147,6 +156,31 @@ def may_import(importer: str, imported: str) -> bool:
     if imported in TOOLS and importer not in ON_TOOLS:
         return False
     return LAYERS.index(imported) < LAYERS.index(importer)
+
+
+def commands(modules: Iterable[Module]) -> Iterator[tuple[Module, ast.FunctionDef]]:
+    """Functions that are commands: given to ``….command(…)(function)``, in any module, or decorated by it."""
+    modules = list(modules)
+    registered = set()
+    for module in modules:
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Call) and is_command(node.func):
+                registered |= {part.id for part in node.args if isinstance(part, ast.Name)}
+    for module in modules:
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.FunctionDef) and (
+                node.name in registered or any(map(is_command, node.decorator_list))
+            ):
+                yield module, node
+
+
+def is_command(node: ast.expr) -> bool:
+    """Whether an expression is a call of something's ``command`` or ``callback``, which takes a function."""
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("command", "callback")
+    )
 
 
 def where(module: Module, line: int) -> str:
@@ -316,3 +350,51 @@ def test_no_foreign_code_is_run(module: Module) -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("torch.load", "pickle.load", "pickle.loads"):
             wrong.append(f"{where(module, node.lineno)}: {ast.unparse(node.func)}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_every_directory_and_module_is_on_the_floor_plan() -> None:
+    text = FLOOR_PLAN.read_text(encoding="utf-8")
+    directories = {path.parent.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.*") if path.is_file()}
+    directories = {name for name in directories if name != "." and "__pycache__" not in name}
+    named = {*(f"`{name}/`" for name in directories), *(f"`{path.name}`" for path in PACKAGE.glob("*.py"))}
+    missing = sorted(name for name in named if name not in text)
+    assert not missing, f"docs/architecture.md says nothing of {', '.join(missing)}"
+
+
+@pytest.mark.parametrize("page", DOCS, ids=[str(path.relative_to(ROOT)) for path in DOCS])
+def test_files_that_docs_name_are_there(page: Path) -> None:
+    code = [path for folder in ("src", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    files = [f"/{path.relative_to(ROOT).as_posix()}" for path in code]
+    named = set(re.findall(r"(?<![\w/.-])[\w./-]*\w\.py\b", page.read_text(encoding="utf-8")))
+    missing = sorted(name for name in named if not any(file.endswith(f"/{name}") for file in files))
+    assert not missing, f"{page.relative_to(ROOT)} names files that are not there: {', '.join(missing)}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=[str(path.relative_to(ROOT)) for path in SOURCES])
+def test_files_are_short(path: Path) -> None:
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= MOST_LINES, f"{path.relative_to(ROOT)} has {lines} lines; split it at a joint"
+
+
+def test_commands_are_short() -> None:
+    lengths = {
+        where(module, node.lineno): (node.end_lineno or node.lineno) - node.lineno + 1
+        for module, node in commands(module for module in MODULES if module.unit == "cli")
+    }
+    assert len(lengths) > 5
+    wrong = [f"{place}: {length} lines" for place, length in lengths.items() if length > MOST_COMMAND_LINES]
+    assert not wrong, "a command is its options and a few calls; move the rest below cli:\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("app.command('a')(f)\ndef f(): ...\ndef g(): ...", ["f"]),
+        ("@app.command()\ndef f(): ...\n@other\ndef g(): ...", ["f"]),
+        ("@app.callback()\ndef f(): ...", ["f"]),
+        ("run(f)\ndef f(): ...", []),
+    ],
+)
+def test_every_form_of_command_is_seen(source: str, expected: list[str]) -> None:
+    module = Module("blockskim.cli.main", PACKAGE / "cli" / "main.py", ast.parse(source))
+    assert [node.name for _, node in commands([module])] == expected

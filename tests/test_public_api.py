@@ -27,6 +27,24 @@ def test_every_public_name_is_there(name):
     assert getattr(blockskim, name) is not None
 
 
+def test_the_names_are_those_of_the_library():
+    assert set(blockskim.__all__) - {"__version__"} == set(blockskim._HOMES)
+    what_docs_use = "Recipe WindowSettings evaluate_windows load make_windows"
+    assert set(what_docs_use.split()) < set(blockskim.__all__)
+    assert blockskim.__all__ == sorted(blockskim.__all__)
+
+
+def test_windows_are_made_and_evaluated_by_public_names(directory, tmp_path):
+    (tmp_path / "data.json").write_text(
+        '{"version": "1.1", "data": [{"title": "t", "paragraphs": [{"context": "The kite nests in Wales.", "qas": '
+        '[{"id": "q", "question": "Where?", "answers": [{"text": "Wales", "answer_start": 18}]}]}]}]}'
+    )
+    loaded = blockskim.load(directory, device="cpu")
+    examples = list(blockskim.read_examples(tmp_path / "data.json"))
+    windows = blockskim.make_windows(examples, loaded.tokenizer, blockskim.WindowSettings(60, 10, 20))
+    assert set(blockskim.evaluate_windows(loaded.model, windows).predictions) == {"q"}
+
+
 def test_other_names_are_not():
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         blockskim.nothing  # noqa: B018

@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from blockskim.calibration.calibrate import calibrate, calibrate_points
     from blockskim.calibration.targets import Target
     from blockskim.data.reading import read_examples
+    from blockskim.data.windows import WindowSettings, make_windows
     from blockskim.errors import BlockSkimError
-    from blockskim.evaluation.evaluate import evaluate
+    from blockskim.evaluation.evaluate import evaluate, evaluate_windows
+    from blockskim.inference.loading import load
     from blockskim.integrations.transformers_pipeline import register_pipeline
     from blockskim.method.config import SkimConfig
     from blockskim.model.modeling import BlockSkimForQuestionAnswering
+    from blockskim.training.recipe import Recipe
     from blockskim.training.train import train
 
 __version__ = "0.1.0"
@@ -26,12 +29,17 @@ __all__ = [
     "BlockSkimError",
     "BlockSkimForQuestionAnswering",
     "QuestionAnswerer",
+    "Recipe",
     "SkimConfig",
     "Target",
+    "WindowSettings",
     "__version__",
     "calibrate",
     "calibrate_points",
     "evaluate",
+    "evaluate_windows",
+    "load",
+    "make_windows",
     "read_examples",
     "register_pipeline",
     "train",
@@ -41,11 +49,16 @@ _HOMES = {
     "BlockSkimError": "blockskim.errors",
     "BlockSkimForQuestionAnswering": "blockskim.model.modeling",
     "QuestionAnswerer": "blockskim.answering.answerer",
+    "Recipe": "blockskim.training.recipe",
     "SkimConfig": "blockskim.method.config",
     "Target": "blockskim.calibration.targets",
+    "WindowSettings": "blockskim.data.windows",
     "calibrate": "blockskim.calibration.calibrate",
     "calibrate_points": "blockskim.calibration.calibrate",
     "evaluate": "blockskim.evaluation.evaluate",
+    "evaluate_windows": "blockskim.evaluation.evaluate",
+    "load": "blockskim.inference.loading",
+    "make_windows": "blockskim.data.windows",
     "read_examples": "blockskim.data.reading",
     "register_pipeline": "blockskim.integrations.transformers_pipeline",
     "train": "blockskim.training.train",

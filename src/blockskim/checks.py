@@ -14,6 +14,13 @@ def check_number(name: str, value: object, low: float, high: float | None, open_
         raise ConfigError(f"{name} is {value}; it must be {'above' if open_low else 'at least'} {low:g}{upper}")
 
 
+def check_count(name: str, value: object, least: int = 1) -> int:
+    """Return a whole number, or raise ConfigError when it is none or under ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+    return value
+
+
 def check_known(what: str, values: Mapping[str, object], names: Iterable[str]) -> None:
     """Raise ConfigError when there is a name that is none of ``names``."""
     known = list(names)

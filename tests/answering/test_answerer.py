@@ -352,12 +352,56 @@ def test_an_answerer_for_an_operating_point_skims_by_its_thresholds():
         fast.search(QUESTION, {"a": TEXT})[0].answers
         == plain.search(QUESTION, {"a": TEXT}, threshold=[0.6, 0.7])[0].answers
     )
-    for other in ({"dense": True}, {"threshold": 0.5}):
-        with pytest.raises(ConfigError, match="'fast'"):
-            fast(QUESTION, TEXT, **other)
+
+
+def test_a_call_chooses_otherwise_than_the_answerer_was_made_for():
+    model = new_model(thresholds=0.3, points={"exact": 0.0, "fast": [0.6, 0.7]})
+    plain = QuestionAnswerer(model, fixed_tokenizer("wordpiece"))
+    fast = QuestionAnswerer(model, fixed_tokenizer("wordpiece"), point="fast")
+
+    def flops(qa, **choice):
+        called = qa(QUESTION, TEXT, return_trace=True, **choice)["trace"].flops
+        [found] = qa.search(QUESTION, {"": TEXT}, **choice)
+        assert found.traces[0].flops == called
+        return called
+
+    own, exact, faster = flops(plain), flops(plain, point="exact"), flops(plain, point="fast")
+    assert faster < own < exact
+    assert flops(fast) == faster
+    for choice in ({"point": "exact"}, {"dense": True}, {"threshold": 0.0}):
+        assert flops(fast, **choice) >= exact == flops(plain, point="exact")
+    assert flops(fast, dense=True) == flops(plain, dense=True)
+    assert flops(fast, threshold=0.3) == own
+    assert flops(fast) == faster
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [{"point": "fast", "dense": True}, {"point": "fast", "threshold": 0.5}, {"threshold": 0.5, "dense": True}],
+)
+@pytest.mark.parametrize("point", [None, "fast"])
+def test_choices_of_one_call_exclude_each_other(choices, point):
+    qa = QuestionAnswerer(new_model(points={"fast": 0.5}), fixed_tokenizer("wordpiece"), point=point)
+    with pytest.raises(ConfigError, match="can't go"):
+        qa(QUESTION, TEXT, **choices)
+    with pytest.raises(ConfigError, match="can't go"):
+        qa.search(QUESTION, {"a": TEXT}, **choices)
 
 
 def test_an_unknown_operating_point_is_refused_with_those_there_are():
     model = new_model(points={"exact": 0.0, "fast": 0.5})
     with pytest.raises(ConfigError, match=r"'faster'.*exact, fast"):
         QuestionAnswerer(model, fixed_tokenizer("wordpiece"), point="faster")
+    qa = QuestionAnswerer(model, fixed_tokenizer("wordpiece"))
+    with pytest.raises(ConfigError, match=r"'faster'.*exact, fast"):
+        qa(QUESTION, TEXT, point="faster")
+    with pytest.raises(ConfigError, match=r"'faster'.*exact, fast"):
+        qa.search(QUESTION, {"a": TEXT}, point="faster")
+
+
+def test_a_point_that_changes_is_taken_as_it_is_now():
+    model = new_model(points={"fast": 0.0})
+    qa = QuestionAnswerer(model, fixed_tokenizer("wordpiece"), point="fast")
+    before = qa(QUESTION, TEXT, return_trace=True)["trace"]
+    model.skim_config = model.skim_config.replace(points={"fast": 0.9})
+    assert qa(QUESTION, TEXT, return_trace=True)["trace"].flops < before.flops == before.dense_flops

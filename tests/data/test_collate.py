@@ -8,7 +8,6 @@ from blockskim.data.collate import pad_windows, training_collator
 from blockskim.data.examples import Answer, Example
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.method.blocks import block_layout, relevance_labels
-from blockskim.method.config import SkimConfig
 from tiny_tokenizers import KINDS, fixed_tokenizer
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -57,63 +56,67 @@ def test_padding_equals_the_tokenizers_own(kind):
         assert torch.equal(batch[name], values), name
 
 
+def labels_of(batch, block_size=8, alignment="context"):
+    """The labels that a model makes of a training batch."""
+    layout = block_layout(batch["attention_mask"], batch["context_mask"], block_size, alignment)
+    return relevance_labels(layout, batch["start_positions"], batch["end_positions"])
+
+
 @every_kind
 @pytest.mark.parametrize("alignment", ["sequence", "context"])
 @pytest.mark.parametrize("block_size", [8, 16])
 def test_training_batches_have_targets_and_labels(kind, alignment, block_size):
     items = list(windows_of(kind))
-    config = SkimConfig(block_size=block_size, alignment=alignment)
-    batch = training_collator(config, fixed_tokenizer(kind).pad_token_id)(items)
+    batch = training_collator(fixed_tokenizer(kind).pad_token_id)(items)
     layout = block_layout(batch["attention_mask"], batch["context_mask"], block_size, alignment)
-    assert batch["skim_labels"].shape == layout.droppable.shape
+    labels = labels_of(batch, block_size, alignment)
+    assert labels.shape == layout.droppable.shape
     relevant = 0
     for row, item in enumerate(items):
-        assert [int(batch["start_positions"][row]), int(batch["end_positions"][row])] == item["target"].tolist()
+        assert [int(batch[f"{side}_positions"][row, 0]) for side in ("start", "end")] == item["target"].tolist()
         marked = {place for first, last in item["answer_spans"] for place in range(first, last + 1)}
         for block in range(layout.droppable.shape[1]):
             first, length = int(layout.starts[row, block]), int(layout.lengths[row, block])
             label = int(bool(marked & set(range(first, first + length)))) if layout.droppable[row, block] else -100
-            assert int(batch["skim_labels"][row, block]) == label
+            assert int(labels[row, block]) == label
             relevant += label == 1
     assert relevant > 0
 
 
 def test_any_annotated_answer_makes_its_block_relevant():
     windows = windows_of("wordpiece", max_length=200)
-    batch = training_collator(SkimConfig(block_size=8), 0)([windows[0]])
+    batch = training_collator(0)([windows[0]])
     first = windows.context_start(0)
     blocks = {(place - first) // 8 for start, end in windows[0]["answer_spans"] for place in range(start, end + 1)}
     assert len(blocks) > 1
-    assert set(batch["skim_labels"][0].nonzero().flatten().tolist()) == blocks
+    assert set(labels_of(batch)[0].nonzero().flatten().tolist()) == blocks
     # The answer that the QA loss is about is the first one.
-    assert batch["start_positions"].tolist() == [windows[0]["answer_spans"][0, 0]]
+    assert batch["start_positions"][:, 0].tolist() == [windows[0]["answer_spans"][0, 0]]
 
 
 def test_unanswerable_windows_have_no_relevant_block():
     windows = windows_of("bytes")
     items = [window for window in windows if not len(window["answer_spans"])]
     assert len(items) > 2
-    batch = training_collator(SkimConfig(block_size=8), 1)(items)
-    assert not bool((batch["skim_labels"] == 1).any())
-    assert bool((batch["skim_labels"] == 0).any())
-    assert batch["start_positions"].tolist() == batch["end_positions"].tolist() == [0] * len(items)
+    batch = training_collator(1)(items)
+    labels = labels_of(batch)
+    assert not bool((labels == 1).any())
+    assert bool((labels == 0).any())
+    assert batch["start_positions"].tolist() == batch["end_positions"].tolist() == [[0]] * len(items)
 
 
-@given(st.lists(st.integers(0, 3), min_size=1, max_size=6), st.sampled_from(["sequence", "context"]))
-def test_batch_mates_change_nothing_but_padding(rows, alignment):
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=6))
+def test_batch_mates_change_nothing_but_padding(rows):
     windows = windows_of("wordpiece", max_length=50)
-    collate = training_collator(SkimConfig(block_size=8, alignment=alignment), 0)
+    collate = training_collator(0)
     together = collate([windows[row] for row in rows])
     for place, row in enumerate(rows):
         alone = collate([windows[row]])
         for name, values in alone.items():
             found = together[name][place]
-            if values.dim() == 1:
-                assert int(found) == int(values[0])
-                continue
             width = values.shape[1]
             assert torch.equal(found[:width], values[0]), name
-            filling = -100 if name == "skim_labels" else 0
+            filling = -1 if name.endswith("positions") else 0
             assert set(found[width:].tolist()) <= {filling}
 
 
@@ -127,11 +130,11 @@ def test_spans_of_different_numbers_share_a_batch():
             "target": np.array(spans[0] if spans else (0, 0)),
         }
 
-    batch = training_collator(SkimConfig(block_size=8), 0)([item(), item((3, 4), (12, 12)), item((10, 11))])
-    assert batch["skim_labels"].tolist() == [[0, 0], [1, 1], [1, 1]]
+    batch = training_collator(0)([item(), item((3, 4), (12, 12)), item((10, 11))])
+    assert labels_of(batch).tolist() == [[0, 0], [1, 1], [1, 1]]
     layout = block_layout(batch["attention_mask"], batch["context_mask"], 8, "context")
-    again = relevance_labels(layout, batch["start_positions"], batch["end_positions"])
-    assert again.tolist() == [[0, 0], [1, 0], [1, 1]]
+    targets = relevance_labels(layout, batch["start_positions"][:, 0], batch["end_positions"][:, 0])
+    assert targets.tolist() == [[0, 0], [1, 0], [1, 1]]
 
 
 @pytest.mark.parametrize("label_evidence", [True, False])
@@ -143,11 +146,11 @@ def test_blocks_of_supporting_sentences_are_relevant_if_wanted(label_evidence):
     windows = make_windows(
         [Example("e", "who eat it ?", text, (Answer("red", 12),), evidence=evidence)], fixed_tokenizer("wordpiece")
     )
-    batch = training_collator(SkimConfig(block_size=8), 0, label_evidence)([windows[0]])
+    batch = training_collator(0, label_evidence)([windows[0]])
     start = windows.context_start(0)
     spans = [*windows[0]["answer_spans"], *(windows[0]["evidence_spans"] if label_evidence else [])]
     wanted = {(place - start) // 8 for low, high in spans for place in range(low, high + 1)}
-    assert set((batch["skim_labels"][0] == 1).nonzero().flatten().tolist()) == wanted
+    assert set((labels_of(batch)[0] == 1).nonzero().flatten().tolist()) == wanted
     assert (len(wanted) > 1) == label_evidence
     # What is to be answered stays the answer.
-    assert batch["start_positions"].tolist() == [windows[0]["answer_spans"][0, 0]]
+    assert batch["start_positions"][:, 0].tolist() == [windows[0]["answer_spans"][0, 0]]

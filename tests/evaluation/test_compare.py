@@ -4,7 +4,7 @@ from blockskim.data.examples import Answer, Example
 from blockskim.data.windows import make_windows
 from blockskim.evaluation.compare import compare_with_dense, windows_to_run
 from blockskim.evaluation.evaluate import evaluate_windows
-from blockskim.inference.loading import window_settings
+from blockskim.inference.window_settings import window_settings
 from tiny_answerers import TEXT, answerer
 
 

@@ -6,16 +6,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from blockskim.answering.answerer import QuestionAnswerer
+from blockskim.data.examples import Example
+from blockskim.data.windows import make_windows
 from blockskim.errors import ConfigError, ModelError
-from blockskim.inference.loading import (
-    load,
-    load_tokenizer,
-    position_limit,
-    shipped_model,
-    thresholds_for,
-    window_settings,
-)
-from tiny_answerers import FAMILY, TEXT, answerer, dense_for, new_model, save_model, save_plain
+from blockskim.inference.loading import load, load_tokenizer, shipped_model
+from blockskim.inference.runner import run_windows
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from tiny_answerers import TEXT, answerer, dense_for, new_model, save_model, save_plain
 from tiny_models import new_dense_model
 from tiny_tokenizers import KINDS, fixed_tokenizer
 
@@ -54,6 +51,29 @@ def test_a_plain_checkpoint_answers_and_skips_nothing(kind, tmp_path):
         qa("Who?", TEXT, threshold=0.5)
 
 
+def test_a_model_knows_itself_whether_its_predictors_are_trained(directory):
+    model = BlockSkimForQuestionAnswering.from_backbone(dense_for("wordpiece"))
+    qa = QuestionAnswerer(model, fixed_tokenizer("wordpiece"))
+    assert not qa.loaded.skims
+    assert qa("Who?", TEXT)["answer"]
+    with pytest.raises(ConfigError, match="predictors"):
+        qa("Who?", TEXT, threshold=0.5)
+    model.has_trained_predictors = True
+    assert qa.loaded.skims
+    qa("Who?", TEXT, threshold=0.5)
+    # Directories of earlier versions say nothing of it, and were written after training.
+    path = directory / "config.json"
+    stored = json.loads(path.read_text())
+    assert stored.pop("trained_predictors") is True
+    path.write_text(json.dumps(stored))
+    assert load(directory, "cpu", "float32").skims
+    path.write_text(json.dumps({**stored, "trained_predictors": False}))
+    loaded = load(directory, "cpu", "float32")
+    assert not loaded.skims
+    with pytest.raises(ConfigError, match="never trained"):
+        next(iter(run_windows(loaded.model, make_windows([Example("1", "Who?", TEXT)], loaded.tokenizer))))
+
+
 def test_half_precision_weights_are_converted(directory):
     weights = directory / "model.safetensors"
     halved = {name: value.half() if value.is_floating_point() else value for name, value in load_file(weights).items()}
@@ -73,6 +93,16 @@ def test_threads_are_set():
         torch.set_num_threads(before)
     with pytest.raises(ConfigError, match="threads is 0"):
         load("anything", threads=0)
+
+
+def test_threads_stay_as_they_are_unless_asked_for(stored, monkeypatch):
+    def never(_count):
+        raise AssertionError("nobody asked for it")
+
+    monkeypatch.setattr(torch, "set_num_threads", never)
+    QuestionAnswerer(new_model(), fixed_tokenizer("wordpiece"))("Who?", TEXT)
+    QuestionAnswerer(stored, device="cpu")("Who?", TEXT)
+    load(stored)
 
 
 def remove(name):
@@ -104,6 +134,26 @@ def rewritten(**values):
     return spoil
 
 
+def another_size(directory):
+    path = directory / "config.json"
+    stored = json.loads(path.read_text())
+    stored["encoder_config"]["intermediate_size"] += 1
+    path.write_text(json.dumps(stored))
+
+
+def more_tokens(directory):
+    tokenizer = load_tokenizer(directory)
+    tokenizer.add_tokens(["[MORE]"])
+    tokenizer.save_pretrained(directory)
+
+
+def pickled_shards(directory):
+    (directory / "model.safetensors").rename(directory / "model-00001.safetensors")
+    (directory / "pytorch_model.bin").write_bytes(b"never read")
+    index = {"weight_map": {"qa_outputs.bias": "pytorch_model.bin"}}
+    (directory / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
 def broken_config(directory):
     (directory / "config.json").write_text("{")
 
@@ -123,6 +173,9 @@ def broken_tokenizer(directory):
         (cut_off, "model"),
         (broken_config, "config"),
         (broken_tokenizer, "the tokenizer of .* can't be loaded"),
+        (another_size, r"the weight '.*' has the shape \(\d+.*\), but config.json calls for \("),
+        (more_tokens, "the tokenizer has ids up to .* embeddings for"),
+        (pickled_shards, "index.json names 'pytorch_model.bin'; weights are read from files that end in .safetensors"),
         (rewritten(model_type="t5"), "'t5' are not supported; supported are"),
         (rewritten(skim={"block_size": 7}), "block_size is 7"),
         (rewritten(skim={"bloc_size": 8}), "unknown skim setting"),
@@ -174,50 +227,3 @@ def test_without_a_shipped_model_another_is_asked_for(monkeypatch, tmp_path):
 
 def test_a_tokenizer_of_a_model_directory(stored):
     assert load_tokenizer(stored).is_fast
-
-
-@every_kind
-def test_windows_fit_the_model(kind):
-    model, tokenizer = new_model(kind), fixed_tokenizer(kind)
-    limit = position_limit(model)
-    assert limit == {"bert": 200, "roberta": 198}[FAMILY[kind]]
-    assert window_settings(model, tokenizer, limit).max_length == limit
-    with pytest.raises(ConfigError, match=f"at most {limit}"):
-        window_settings(model, tokenizer, limit + 1)
-    # A text that fills such a window runs through.
-    answer = answerer(kind)("Who?", TEXT * 3, max_seq_len=limit, dense=True)
-    assert answer["answer"]
-    assert dense_for(kind).config.max_position_embeddings == 200
-
-
-@pytest.mark.parametrize("length", [8, 40, 100, 198])
-def test_short_windows_need_no_other_settings(length):
-    model, tokenizer = new_model(), fixed_tokenizer("wordpiece")
-    settings = window_settings(model, tokenizer, length)
-    settings.check(3)
-    assert settings.max_length == length
-    assert settings.max_question_length <= 64
-    assert settings.doc_stride <= 128
-
-
-def test_thresholds_come_from_a_number_or_a_point_and_not_from_both(tmp_path):
-    model = new_model(points={"fast": [0.2, 0.3]})
-    model.save_pretrained(tmp_path / "skimming")
-    fixed_tokenizer("wordpiece").save_pretrained(tmp_path / "skimming")
-    loaded = load(tmp_path / "skimming", "cpu", "float32")
-    assert thresholds_for(loaded) is None
-    assert thresholds_for(loaded, 0.4) == 0.4
-    assert thresholds_for(loaded, point="fast") == (0.2, 0.3)
-    with pytest.raises(ConfigError, match="together"):
-        thresholds_for(loaded, 0.4, "fast")
-    plain = load(save_plain(tmp_path / "plain"), "cpu", "float32")
-    with pytest.raises(ConfigError, match="plain"):
-        thresholds_for(plain, point="fast")
-
-
-def test_a_point_must_fit_the_layers_of_the_model(tmp_path):
-    with pytest.raises(ConfigError, match="3 thresholds of point 'fast' for 2 layers"):
-        new_model(points={"fast": [0.2, 0.3, 0.4]})
-    model = new_model()
-    with pytest.raises(ConfigError, match="3 thresholds of point 'fast' for 2 layers"):
-        model.skim_config = model.skim_config.replace(points={"fast": [0.2, 0.3, 0.4]})

@@ -79,6 +79,8 @@ def test_a_plain_checkpoint_works_and_reads_everything(tmp_path):
     assert again(question=QUESTION, context=CONTEXT) == pipe(question=QUESTION, context=CONTEXT)
     with pytest.raises(ConfigError, match="a threshold needs a Block-Skim model"):
         pipe(question=QUESTION, context=CONTEXT, threshold=0.5)
+    with pytest.raises(ConfigError, match="an operating point needs a Block-Skim model"):
+        pipe(question=QUESTION, context=CONTEXT, point="fast")
 
 
 def test_without_a_model_it_takes_the_one_that_comes_along():

@@ -1,4 +1,7 @@
+import copy
+import dataclasses
 import json
+import pickle
 
 import pytest
 from hypothesis import given
@@ -259,3 +262,42 @@ def test_a_skim_factor_for_all_layers_or_one_each():
         layer_factors((1, 0.5), (1, 2, 5))
     with pytest.raises(ConfigError, match="skim_factor"):
         SkimConfig(layers=(1, 2), skim_factor=(0.1,))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("block_size", 32), ("alignment", "sequence"), ("inputs", ("tiles",)), ("layers", (1,)), ("predictor_width", 8)],
+)
+@pytest.mark.parametrize(
+    "duplicate",
+    [
+        lambda config: config,
+        copy.copy,
+        copy.deepcopy,
+        dataclasses.replace,
+        lambda config: config.replace(thresholds=0.5),
+        lambda config: pickle.loads(pickle.dumps(config)),
+    ],
+)
+def test_what_predictors_are_built_for_can_not_change_in_place(duplicate, name, value):
+    config = duplicate(SkimConfig(thresholds=0.5, points={"fast": 0.75}))
+    with pytest.raises(ConfigError, match=f"{name} can't change from .* in place"):
+        setattr(config, name, value)
+    assert config == SkimConfig(thresholds=0.5, points={"fast": 0.75})
+    assert getattr(config.replace(**{name: value}), name) == value
+
+
+def test_all_else_can_change_in_place():
+    config = SkimConfig(layers=[1, 2])
+    config.thresholds = (0.25, 0.5)
+    config.points["fast"] = 0.75
+    config.skim_factor, config.balance_factor, config.neighbor_relevance, config.teaching_factor = 0.1, 2.0, 0.5, 0.2
+    assert config == SkimConfig(
+        layers=(1, 2),
+        thresholds=(0.25, 0.5),
+        points={"fast": 0.75},
+        skim_factor=0.1,
+        balance_factor=2.0,
+        neighbor_relevance=0.5,
+        teaching_factor=0.2,
+    )

@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
 from blockskim.kernels import packed_attention
 from blockskim.method.config import INPUTS
@@ -250,17 +249,18 @@ def same(found, expected):
 
 
 def split(patch, tokens):
-    """Make groups of samples of so many tokens. Gives the list that gets the samples of each group that runs."""
+    """Make micro-batches of so many tokens. Gives the list that gets the samples of each that runs."""
     patch.setattr(ragged, "GROUP_BYTES", 0)
     patch.setattr(ragged, "GROUP_TOKENS", tokens)
     groups = []
-    make = ragged._pack
+    divide = ragged.micro_batches
 
-    def pack(group, *arguments):
-        groups.append(group.tolist())
-        return make(group, *arguments)
+    def noted(*arguments):
+        for samples in divide(*arguments):
+            groups.append(samples.tolist())
+            yield samples
 
-    patch.setattr(ragged, "_pack", pack)
+    patch.setattr(ragged, "micro_batches", noted)
     return groups
 
 
@@ -334,7 +334,7 @@ def test_groups_of_which_some_have_nothing_to_judge(monkeypatch, values):
 )
 def test_groups_are_whole_documents_and_as_large_as_allowed(samples, tokens):
     lengths, documents = np.array(samples, dtype=np.int64).reshape(-1, 2).T
-    groups = [group.tolist() for group in ragged._groups(lengths, documents, tokens)]
+    groups = [group.tolist() for group in ragged.micro_batches(lengths, documents, tokens)]
     assert sorted(itertools.chain(*groups)) == list(range(len(samples)))
     sizes = [int(lengths[group].sum()) for group in groups]
     held = [set(documents[group].tolist()) for group in groups]
@@ -348,15 +348,15 @@ def test_groups_are_whole_documents_and_as_large_as_allowed(samples, tokens):
 
 
 def test_groups_are_larger_for_narrower_models_and_have_no_end_on_other_devices(monkeypatch):
-    adapter, encoder = adapter_for("bert"), dense_model("bert").base_model
+    model = skim_model("bert")
+    backbone = model.backbone
     monkeypatch.setattr(ragged, "GROUP_TOKENS", 10)
     monkeypatch.setattr(ragged, "GROUP_BYTES", 3 * 32 * 4 * 77)
-    device = torch.device("cpu")
-    assert ragged._group_tokens(adapter, encoder, device) == 77
-    assert ragged._group_tokens(adapter, copy.deepcopy(encoder).bfloat16(), device) == 2 * 77
-    assert ragged._group_tokens(adapter, encoder, torch.device("cuda")) > 10**15
+    assert ragged.micro_batch_tokens(backbone) == 77
+    assert ragged.micro_batch_tokens(copy.deepcopy(model).bfloat16().backbone) == 2 * 77
+    assert ragged.micro_batch_tokens(copy.deepcopy(model).to("meta").backbone) > 10**15
     monkeypatch.setattr(ragged, "GROUP_BYTES", 0)
-    assert ragged._group_tokens(adapter, encoder, device) == 10
+    assert ragged.micro_batch_tokens(backbone) == 10
 
 
 @every_family

@@ -7,8 +7,9 @@ import torch
 
 from blockskim.errors import ConfigError
 from blockskim.model.flops import dense_flops
+from blockskim.model.transformers_model import transformers_model
 from blockskim.profiling import catalog
-from blockskim.profiling.baselines import make_baseline, transformers_model
+from blockskim.profiling.baselines import make_baseline
 from blockskim.profiling.catalog import BASELINES, parse_baseline
 from contender_results import as_batch, result_of
 from strategies import every_family

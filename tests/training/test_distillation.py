@@ -69,7 +69,7 @@ def teacher(place):
 
 def batch_of(model, count=8, seed=5):
     windows = make_windows(examples(count, seed), word_piece(), RECIPE.windows)
-    return training_collator(model.skim_config, windows.template.pad_id)(list(windows))
+    return training_collator(windows.template.pad_id)(list(windows))
 
 
 def trainer_of(model, recipe, tmp_path, teacher=None):
@@ -84,7 +84,7 @@ def trainer_of(model, recipe, tmp_path, teacher=None):
         lesson,
         model=model,
         args=training.training_arguments(tmp_path, recipe, "cpu", False),
-        data_collator=training_collator(model.skim_config, windows.template.pad_id),
+        data_collator=training_collator(windows.template.pad_id),
     )
 
 
@@ -348,7 +348,7 @@ def test_mixed_precision_gives_about_the_same_gradients(base, teacher, tmp_path)
 def test_a_teacher_gets_the_token_types_of_its_own_tokenizer(types):
     windows = make_windows(examples(4, 5), word_piece(), RECIPE.windows)
     template = pair_template(fixed_tokenizer("wordpiece" if types else "bytes"))
-    batch = training_collator(RECIPE.skim, windows.template.pad_id)(list(windows))
+    batch = training_collator(windows.template.pad_id)(list(windows))
     found = token_types(template, batch["attention_mask"], batch["context_mask"])
     if types:
         assert torch.equal(found, batch["token_type_ids"])

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -14,7 +15,7 @@ from transformers import AutoModelForQuestionAnswering, TrainerCallback
 from blockskim.calibration.calibrate import calibrate
 from blockskim.data.examples import Example
 from blockskim.data.windows import make_windows
-from blockskim.errors import BlockSkimError, ConfigError, DataError
+from blockskim.errors import BlockSkimError, ConfigError, DataError, ModelError
 from blockskim.evaluation.evaluate import evaluate, evaluate_windows
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training import train as training
@@ -81,6 +82,34 @@ def test_a_run_leaves_everything_that_is_needed_to_use_and_repeat_it(trained):
     loaded = AutoModelForQuestionAnswering.from_pretrained(output)
     assert isinstance(loaded, BlockSkimForQuestionAnswering)
     assert loaded.skim_config == RECIPE.skim
+    # The model and every checkpoint on the way know that their predictors were trained.
+    assert loaded.has_trained_predictors
+    for folder in (output / "checkpoints").iterdir():
+        assert BlockSkimForQuestionAnswering.from_pretrained(folder).has_trained_predictors
+
+
+@pytest.mark.parametrize(
+    ("factor", "trained"), [(0.0, False), ((0.0, 0.0), False), ((0.0, 0.1), True), ((0.1, 0.0), True)]
+)
+def test_predictors_without_a_loss_are_not_trained(base, tmp_path, factor, trained):
+    recipe = RECIPE.replace(epochs=0.1, skim={"skim_factor": factor})
+    lines = []
+    model = training.train(
+        base, examples(20, 0), examples(5, 1), tmp_path / "run", recipe, device="cpu", report=lines.append
+    )
+    assert model.has_trained_predictors is trained
+    assert model.skim_config is not recipe.skim
+    # They are looked at all the same.
+    assert {"auc_1", "recall_2"} <= set(lines[-1])
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(base, tmp_path):
+    folder = shutil.copytree(base, tmp_path / "base")
+    tokenizer = word_piece()
+    tokenizer.add_tokens(["[MORE]"])
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(ModelError, match="the tokenizer has ids up to"):
+        training.train(folder, examples(20, 0), [], tmp_path / "run", RECIPE, device="cpu")
 
 
 class Stop(TrainerCallback):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class TextBlock:
-    """A block that predictors droppable, as characters of its text.
+    """A block that may be dropped, as characters of its text.
 
     Attributes:
         start: first character.
@@ -64,7 +64,7 @@ def to_html(passages: Sequence[Passage], title: str = "What was read") -> str:
 
 
 def cost_line(blocks: int, kept: float, flops: int, dense_flops: int, seconds: float) -> str:
-    """What a person is told about a run: blocks kept, arithmetic saved, time."""
+    """A run in one line for people: blocks kept, arithmetic saved, time."""
     time = f"{seconds:.2f} s"
     if not blocks:
         return f"nothing to skip, {time}"
@@ -130,11 +130,11 @@ def _piece(text: str, rank: int) -> str:
 
 
 def _span(block: TextBlock, inner: str) -> str:
-    said = "; ".join(f"layer {layer}: {probability:.3f}" for layer, probability in block.probabilities)
+    scores = "; ".join(f"layer {layer}: {probability:.3f}" for layer, probability in block.probabilities)
     if block.dropped_in is None:
-        return f'<span class="kept" title="kept. {said}">{inner}</span>'
+        return f'<span class="kept" title="kept. {scores}">{inner}</span>'
     layer = block.dropped_in
-    return f'<span class="gone d{layer}" title="dropped in layer {layer}. {said}">{inner}<sup>{layer}</sup></span>'
+    return f'<span class="gone d{layer}" title="dropped in layer {layer}. {scores}">{inner}<sup>{layer}</sup></span>'
 
 
 def _legend(layers: Sequence[int]) -> str:

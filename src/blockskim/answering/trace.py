@@ -1,10 +1,12 @@
 """What was read of one context to answer one question, in characters of the text: blocks, their fates, the cost."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from blockskim.answering.explain_page import Passage, TextBlock, cost_line, to_html
+from blockskim.answering.request import TextPair
 from blockskim.data.windows import WindowSet
 from blockskim.inference.runner import WindowBatch
 from blockskim.inference.survival import SurvivalRank
@@ -17,7 +19,7 @@ class WindowTrace:
     Attributes:
         start: first character of the context in the window.
         end: one past its last character.
-        blocks: the blocks that predictors could judge, in their order.
+        blocks: the droppable blocks, in their order.
         tokens: tokens of the window, question included.
         flops: operations spent.
         dense_flops: operations of the plain model.
@@ -55,7 +57,7 @@ class AnswerTrace:
 
     @property
     def blocks(self) -> int:
-        """Number of blocks that predictors could judge, over all windows."""
+        """Number of droppable blocks, over all windows."""
         return sum(len(window.blocks) for window in self.windows)
 
     @property
@@ -113,6 +115,38 @@ def skim_summary(traces: Sequence[AnswerTrace]) -> dict[str, Any]:
     }
 
 
+def trace_answers(
+    pairs: Sequence[TextPair],
+    windows: Mapping[int, tuple[WindowTrace, ...]],
+    spans: Sequence[Sequence[tuple[int, int, float]]],
+    layers: int,
+    seconds: float,
+) -> list[AnswerTrace]:
+    """What was read of each pair of question and text.
+
+    Args:
+        pairs: what was asked.
+        windows: what was read of the windows of each pair, by the number of the pair.
+        spans: (first character, one past the last, score) of the answers of each pair, best first.
+        layers: number of layers of the model.
+        seconds: time of all pairs together; each gets its share by arithmetic.
+    """
+    flops = [sum(window.flops for window in windows[number]) for number in range(len(pairs))]
+    total = sum(flops)
+    return [
+        AnswerTrace(
+            question=pair.question,
+            context=pair.context,
+            document=pair.document,
+            windows=windows[number],
+            layers=layers,
+            spans=tuple(spans[number]),
+            seconds=seconds * flops[number] / total,
+        )
+        for number, pair in enumerate(pairs)
+    ]
+
+
 def trace_windows(batches: Sequence[WindowBatch], windows: WindowSet) -> Mapping[int, tuple[WindowTrace, ...]]:
     """What was read of each window, by the example it belongs to and in the order of its text."""
     best: dict[int, SurvivalRank] = {}
@@ -144,19 +178,35 @@ def _window_traces(
         # What a batch kept only because it knew no better block of the example is gone from this layer on.
         rank = batch.ranks[row]
         last_layer = rank.layer if rank < best[example] else float("inf")
-        likely, stayed = probabilities[:, row].tolist(), kept[:, row].tolist()
+        scores, stayed = probabilities[:, row].T.tolist(), kept[:, row].T.tolist()
         blocks = []
         for block in droppable[row].nonzero().flatten().tolist():
             begin = starts[row][block] + shift
             span = windows.character_span(example, begin, begin + lengths[row][block] - 1)
-            said, dropped = [], None
-            for index, layer in enumerate(trace.layers):
-                if layer > last_layer or likely[index][block] != likely[index][block]:
-                    break
-                said.append((layer, likely[index][block]))
-                if not stayed[index][block] or layer == last_layer:
-                    dropped = layer
-                    break
-            blocks.append(TextBlock(*span, tuple(said), dropped))
+            blocks.append(TextBlock(*span, *_fate(trace.layers, scores[block], stayed[block], last_layer)))
         begin, last = windows.character_span(example, first, end - 1) if end > first else (0, 0)
         yield window, WindowTrace(begin, last, tuple(blocks), *(int(value) for value in cost))
+
+
+def _fate(
+    layers: Sequence[int], probabilities: Sequence[float], kept: Sequence[bool], last_layer: float
+) -> tuple[tuple[tuple[int, float], ...], int | None]:
+    """What became of a block that left the computation in ``last_layer`` at the latest.
+
+    Args:
+        layers: the layers in which predictors were asked.
+        probabilities: the block's keep probability in each of them, NaN where it was not scored.
+        kept: whether it stayed in each of them.
+        last_layer: where what was left of its example leaves; infinite if nowhere.
+
+    Returns:
+        (layer, keep probability) of each layer that scored it, and the layer that dropped it, None for none.
+    """
+    scored = []
+    for layer, probability, stayed in zip(layers, probabilities, kept, strict=True):
+        if layer > last_layer or math.isnan(probability):
+            break
+        scored.append((layer, probability))
+        if not stayed or layer == last_layer:
+            return tuple(scored), layer
+    return tuple(scored), None

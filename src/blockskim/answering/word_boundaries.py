@@ -1,4 +1,4 @@
-r"""Where words begin and end in a caller's text, whatever its script, and spans brought to those places.
+r"""Where words begin and end in a caller's text, whatever its script, and spans brought to those positions.
 
 A word is a run of letters, digits, underscores and the marks that combine with them, as in ``\w``, but:
 
@@ -51,9 +51,9 @@ def _is_blank(character: str) -> bool:
     return character.isspace() or character in _BLANKS
 
 
-def _inside_word(text: str, place: int) -> bool:
-    """Whether the characters before and behind a place belong to one word."""
-    before, behind = text[place - 1], text[place]
+def _inside_word(text: str, position: int) -> bool:
+    """Whether the characters before and behind a position belong to one word."""
+    before, behind = text[position - 1], text[position]
     if unicodedata.category(behind).startswith("M") or behind in _JOINERS or before in _JOINERS:
         return True
     return _continues_words(before) and _continues_words(behind)

@@ -15,7 +15,8 @@ from blockskim.calibration.settings import OVERHEAD
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation.block_scores import BlockScores
 from blockskim.method.blocks import surviving_blocks
-from blockskim.method.predictors.predictor import PredictorCost, predictor_cost
+from blockskim.method.predictors.base import PredictorCost
+from blockskim.method.predictors.predictor import predictor_cost
 from blockskim.model.flops import LayerUse, dense_flops, skim_flops
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
@@ -83,7 +84,7 @@ class Simulator:
         # Tokens of each window in no block that may be dropped.
         self._fixed_tokens = self._lengths - self._tokens_by_window(np.arange(len(block_scores.windows)))
         question_lengths = np.array([len(windows.question_ids(example)) for example in range(self._num_examples)])
-        self._predictor_costs = predictor_costs(model, self.layers, question_lengths[self._examples])
+        self._predictor_costs = window_predictor_costs(model, self.layers, question_lengths[self._examples])
         self._cost = model.cost
         self._dense_flops = float(dense_flops(model.cost, self._lengths).sum())
         self._overhead = overhead
@@ -148,7 +149,7 @@ def threshold_grid(block_scores: BlockScores, answer_blocks: AnswerBlocks) -> ND
     return grid
 
 
-def predictor_costs(
+def window_predictor_costs(
     model: BlockSkimForQuestionAnswering, layers: Sequence[int], question_lengths: NDArray[np.int64]
 ) -> list[PredictorCost]:
     """What the predictor of each layer costs in every window.
@@ -161,11 +162,10 @@ def predictor_costs(
     Returns:
         For each layer; both costs are arrays of Shape: (windows,)
     """
-    encoder_layers = model.adapter.layers(model.encoder)
     distinct, which = np.unique(question_lengths, return_inverse=True)
     costs = []
     for layer in layers:
-        dims = model.adapter.dims(encoder_layers[layer - 1])
+        dims = model.backbone.dims(layer)
         block, sample = np.array([predictor_cost(model.skim_config, dims, length) for length in distinct.tolist()]).T
         costs.append(PredictorCost(block[which], sample[which]))
     return costs

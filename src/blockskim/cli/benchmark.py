@@ -303,14 +303,17 @@ def _loaded(
     """A model in float32, the windows of data files, and what to skim with, given a threshold or a point."""
     from blockskim.data.windows import make_windows
     from blockskim.errors import DataError
-    from blockskim.inference.loading import load, thresholds_for, window_settings
+    from blockskim.inference.loading import load
+    from blockskim.inference.operating_point import choose_thresholds
+    from blockskim.inference.window_settings import window_settings
     from blockskim.profiling.workloads import Workload, choose_examples
 
     examples = choose_examples(read_data(files, format), limit, seed)
     if not examples:
         raise DataError(f"{files[0]} holds no questions")
     loaded = load(model, device.value, "float32")
-    thresholds = thresholds_for(loaded, *skimming)
+    threshold, point = skimming
+    thresholds = choose_thresholds(loaded.model, threshold=threshold, point=point, name=loaded.name)
     settings = window_settings(loaded.model, loaded.tokenizer, max_length)
     windows = make_windows(examples, loaded.tokenizer, settings)
     names = ", ".join(file.name for file in files)

@@ -139,7 +139,8 @@ def calibrate(
     from blockskim.calibration.result import point_summaries
     from blockskim.calibration.settings import CalibrationSettings
     from blockskim.data.windows import make_windows
-    from blockskim.inference.loading import load, window_settings
+    from blockskim.inference.loading import load
+    from blockskim.inference.window_settings import window_settings
 
     trials = _possible_trials(refine)
     # This command's own progress is enough.

@@ -56,11 +56,13 @@ def evaluate(
     from blockskim.data.windows import make_windows
     from blockskim.evaluation.compare import compare_with_dense, windows_to_run
     from blockskim.evaluation.evaluate import evaluate_windows, report
-    from blockskim.inference.loading import load, thresholds_for, window_settings
+    from blockskim.inference.loading import load
+    from blockskim.inference.operating_point import choose_thresholds
+    from blockskim.inference.window_settings import window_settings
 
     loaded = load(model, device.value, dtype.value, threads)
-    thresholds = thresholds_for(loaded, threshold, point)
     network = loaded.model
+    thresholds = choose_thresholds(network, dense=dense, threshold=threshold, point=point, name=loaded.name)
     settings = window_settings(network, loaded.tokenizer, max_length, doc_stride, max_question_len)
     windows = make_windows(examples, loaded.tokenizer, settings)
     if compare_dense:
@@ -84,7 +86,7 @@ def evaluate(
                 network,
                 windows,
                 batch_size,
-                0.0 if dense else thresholds,
+                thresholds,
                 max_answer_len,
                 progress=bar.advance,
             )

@@ -51,7 +51,8 @@ def prune_heads(
 
     from transformers.utils.logging import disable_progress_bar
 
-    from blockskim.inference.loading import load, window_settings
+    from blockskim.inference.loading import load
+    from blockskim.inference.window_settings import window_settings
     from blockskim.model.flops import dense_flops
     from blockskim.surgery.head_pruning import answerable_windows, head_importance, least_important, save_pruned
 

@@ -73,7 +73,8 @@ def sweep(
     from blockskim.evaluation.run_key import run_key
     from blockskim.evaluation.sweep import run_sweep, sweep_settings, sweep_values, windows_to_sweep
     from blockskim.evaluation.sweep_report import save_sweep_plots, sweep_table
-    from blockskim.inference.loading import load, window_settings
+    from blockskim.inference.loading import load
+    from blockskim.inference.window_settings import window_settings
 
     loaded = load(model, device.value, dtype.value, threads)
     network = loaded.model

@@ -80,7 +80,7 @@ def train(
     from transformers.utils import logging as transformers_logging
 
     from blockskim.inference.loading import load_tokenizer
-    from blockskim.model.modeling import check_loadable
+    from blockskim.model.checkpoints import check_loadable
     from blockskim.training import train as training
 
     # Its bars for reading and writing weights would tear ours apart.

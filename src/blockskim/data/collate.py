@@ -1,4 +1,4 @@
-"""Windows to padded tensors: inputs, the span to find, and the label of every block."""
+"""Windows to padded tensors: inputs, the span to find, and the spans that make a block relevant."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,9 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-
-from blockskim.method.blocks import block_layout, relevance_labels
-from blockskim.method.config import SkimConfig
 
 Collator = Callable[[Sequence[dict[str, Any]]], dict[str, Tensor]]
 
@@ -33,28 +30,23 @@ def pad_windows(items: Sequence[dict[str, Any]], pad_id: int) -> dict[str, Tenso
     return batch
 
 
-def training_collator(config: SkimConfig, pad_id: int, label_evidence: bool = True) -> Collator:
+def training_collator(pad_id: int, label_evidence: bool = True) -> Collator:
     """Make the function that turns windows into a training batch.
 
-    Besides the inputs it holds ``start_positions`` and ``end_positions`` of the QA target, Shape: (batch,), and
-    ``skim_labels`` from every annotated answer, Shape: (batch, blocks); with ``label_evidence`` blocks of sentences
-    that support the answer are relevant, too, one class with those of answers, as the paper does for HotpotQA.
+    Besides the inputs it holds ``start_positions`` and ``end_positions``, Shape: (batch, 1 + spans): first those of the
+    QA target, then those of every annotated answer, from which the model labels blocks; -1 where there are fewer. With
+    ``label_evidence`` sentences that support the answer are among them, one class with answers, as the paper does for
+    HotpotQA.
     """
 
     def collate(items: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
         batch = pad_windows(items, pad_id)
-        targets = torch.from_numpy(np.stack([item["target"] for item in items]))
-        batch["start_positions"], batch["end_positions"] = targets.unbind(1)
-        relevant = [
-            np.concatenate([item["answer_spans"], item["evidence_spans"]]) if label_evidence else item["answer_spans"]
-            for item in items
-        ]
-        spans = np.full((len(items), max(1, *map(len, relevant), 1), 2), -1, dtype=np.int64)
-        for row, values in zip(spans, relevant, strict=True):
+        names = ("target", "answer_spans", "evidence_spans") if label_evidence else ("target", "answer_spans")
+        spans = [np.concatenate([item[name].reshape(-1, 2) for name in names]) for item in items]
+        positions = np.full((len(items), max(map(len, spans)), 2), -1, dtype=np.int64)
+        for row, values in zip(positions, spans, strict=True):
             row[: len(values)] = values
-        starts, ends = torch.from_numpy(spans).unbind(-1)
-        layout = block_layout(batch["attention_mask"], batch["context_mask"], config.block_size, config.alignment)
-        batch["skim_labels"] = relevance_labels(layout, starts, ends)
+        batch["start_positions"], batch["end_positions"] = torch.from_numpy(positions).unbind(-1)
         return batch
 
     return collate

@@ -87,6 +87,7 @@ def run_dense(
     batch_size: int,
     max_answer_length: int,
     progress: Progress | None = None,
+    allow_untrained: bool = False,
 ) -> tuple[list[ExampleAnswers], BlockScores]:
     """Run a model with nothing dropped and every predictor asked.
 
@@ -96,13 +97,14 @@ def run_dense(
         batch_size: windows per batch.
         max_answer_length: most tokens in an answer.
         progress: called with the number of windows after each batch.
+        allow_untrained: ask predictors that never learned anything, which is refused otherwise.
 
     Returns:
         The answers to each example, and what every predictor said of every block.
     """
     collector = AnswerCollector(windows, max_answer_length)
     batches: list[WindowBatch] = []
-    for batch in run_windows(model, windows, batch_size, 0.0, score_all_layers=True, progress=progress):
+    for batch in run_windows(model, windows, batch_size, 0.0, True, progress, allow_untrained=allow_untrained):
         collector.add(batch)
         batches.append(batch)
     return collector.results(), collect_block_scores(batches, windows)

@@ -31,7 +31,7 @@ def best_spans(start_logits: Tensor, end_logits: Tensor, context_mask: Tensor, m
         end_logits: Shape: (windows, tokens)
         context_mask: 1 on tokens that an answer may begin or end with. Shape: (windows, tokens)
         max_length: most tokens in an answer.
-        n_best: how many spans a window.
+        n_best: how many spans per window.
 
     Returns:
         The spans, best first.
@@ -44,6 +44,6 @@ def best_spans(start_logits: Tensor, end_logits: Tensor, context_mask: Tensor, m
     padded = torch.cat([ends, ends.new_full((windows, max_length - 1), -torch.inf)], dim=1)
     scores = starts[:, :, None] + padded.unfold(1, max_length, 1)
     flat = scores.reshape(windows, -1)
-    best, places = flat.topk(min(n_best, flat.shape[1]), dim=1) if n_best > 1 else flat.max(dim=1, keepdim=True)
-    first = places // max_length
-    return Spans(best, first, first + places % max_length)
+    best, index = flat.topk(min(n_best, flat.shape[1]), dim=1) if n_best > 1 else flat.max(dim=1, keepdim=True)
+    first = index // max_length
+    return Spans(best, first, first + index % max_length)

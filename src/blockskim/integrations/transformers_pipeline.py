@@ -11,7 +11,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from blockskim.answering.answerer import QuestionAnswerer
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.devices import choose_dtype
-from blockskim.inference.loading import LoadedModel, shipped_model
+from blockskim.inference.loading import shipped_model
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 TASK = "question-answering"
@@ -40,19 +40,17 @@ class QuestionAnsweringPipeline(Pipeline):
         """
         if tokenizer is None:
             raise ModelError("the question-answering pipeline needs the model's tokenizer, too")
-        skims = isinstance(model, BlockSkimForQuestionAnswering)
-        if not skims:
-            # New predictors know nothing, so they are never asked: all thresholds stay 0.
+        if not isinstance(model, BlockSkimForQuestionAnswering):
+            # New predictors know nothing, so the answerer never asks them.
             model = BlockSkimForQuestionAnswering.from_backbone(model)
         super().__init__(model=model, tokenizer=tokenizer, task=kwargs.pop("task", TASK), **kwargs)
         if self.device.type == "cpu" and self.model.dtype == torch.float16:
             # Weights may be stored so to save space; processors are not made to compute in it.
             model.to(dtype=choose_dtype("auto", self.device))
         self.answerer = QuestionAnswerer(model, tokenizer, batch_size=self._batch_size or 32)
-        self.answerer.loaded = LoadedModel(model, tokenizer, str(model.config.name_or_path), skims)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Answer; see the class.
+        """Answer one question, several, or a stream of them, in any of the forms that the class names.
 
         Returns:
             An answer (a dictionary with ``score``, ``start``, ``end`` and ``answer``), with ``top_k`` above 1 a list

@@ -11,6 +11,8 @@ from blockskim.errors import ConfigError
 ALIGNMENTS = ("sequence", "context")
 INPUTS = ("tiles", "question", "hidden", "attended", "match")
 BLOCK_SIZES = (8, 16, 32, 64)
+PREDICTOR_SETTINGS = ("block_size", "alignment", "inputs", "predictor_width", "layers")
+"""What predictors are built for. These settings stay as they were when the config was made."""
 
 _POINT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -18,6 +20,9 @@ _POINT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 @dataclass(slots=True)
 class SkimConfig:
     """How a model skims. Layers are counted from 1, as in the paper.
+
+    What predictors are built for (``PREDICTOR_SETTINGS``) can't be changed in place, since a model may have been built
+    with it; ``replace`` makes another config. All else may be changed at any time.
 
     Attributes:
         block_size: tokens a block; one of 8, 16, 32 and 64.
@@ -61,14 +66,29 @@ class SkimConfig:
 
     def __post_init__(self) -> None:
         """Bring sequences to tuples and refuse impossible values."""
-        self.inputs = _names("inputs", self.inputs)
+        # Past __setattr__, which takes these once.
+        object.__setattr__(self, "inputs", _names("inputs", self.inputs))
         if self.layers is not None:
-            self.layers = tuple(_whole("layers", layer) for layer in _items("layers", self.layers))
+            layers = tuple(_whole("layers", layer) for layer in _items("layers", self.layers))
+            object.__setattr__(self, "layers", layers)
         self.thresholds = _thresholds("thresholds", self.thresholds)
         self.points = _points(self.points)
         if not isinstance(self.skim_factor, int | float):
             self.skim_factor = tuple(_number("skim_factor", value) for value in _items("skim_factor", self.skim_factor))
         self.check()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set a value, but refuse to change what predictors are built for.
+
+        Raises:
+            ConfigError: predictors are built for this setting, and it has a value already.
+        """
+        if name in PREDICTOR_SETTINGS and hasattr(self, name):
+            raise ConfigError(
+                f"{name} can't change from {getattr(self, name)!r} to {value!r} in place: predictors are built for it; "
+                f"make another config with replace({name}=...)"
+            )
+        object.__setattr__(self, name, value)
 
     def check(self) -> None:
         """Raise ConfigError when a value is impossible."""

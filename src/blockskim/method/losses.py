@@ -43,13 +43,13 @@ def block_loss(logits: Tensor, labels: Tensor, balance_factor: float) -> Tensor:
         balance_factor: weight of relevant blocks; irrelevant ones weigh 1.
 
     Returns:
-        A scalar in float32; 0 when no block is droppable.
+        A scalar in float32; 0 when all are left out.
     """
-    droppable = labels >= 0
-    if not bool(droppable.any()):
+    counted = labels >= 0
+    if not bool(counted.any()):
         return logits.sum() * 0.0
-    share = labels[droppable].float()
-    losses = -F.log_softmax(logits[droppable].float(), -1)
+    share = labels[counted].float()
+    losses = -F.log_softmax(logits[counted].float(), -1)
     irrelevant, relevant = 1 - share, balance_factor * share
     return (irrelevant * losses[:, 0] + relevant * losses[:, 1]).sum() / (irrelevant + relevant).sum()
 

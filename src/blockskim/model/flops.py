@@ -72,16 +72,15 @@ def model_cost(encoder: PreTrainedModel, adapter: EncoderAdapter, head: Sequence
         before, after = adapter.linears(layer)
         dims = adapter.dims(layer)
         attended = dims.heads * dims.head_dim
-        terms = (
-            [] if adapter.relative is None else [part for part in adapter.relative.linears(layer) if part is not None]
-        )
-        numbers = adapter.relative.count(encoder) if adapter.relative is not None and terms else 0
+        relative = adapter.relative
+        terms = [] if relative is None else [part for part in relative.linears(layer) if part is not None]
+        buckets = relative.bucket_count(encoder) if relative is not None and terms else 0
         layers.append(
             LayerCost(
-                linear_flops(before) + len(terms) * numbers * 2 * attended,
+                linear_flops(before) + len(terms) * buckets * 2 * attended,
                 4 * attended,
                 linear_flops(after),
-                numbers * linear_flops(terms),
+                buckets * linear_flops(terms),
             )
         )
     return ModelCost(tuple(layers), linear_flops(adapter.embedding_linears(encoder)), linear_flops(head))
@@ -103,7 +102,7 @@ def skim_flops(cost: ModelCost, uses: Mapping[int, LayerUse], lengths: NDArray[n
 
     Args:
         cost: of the model.
-        uses: what was computed in the layers that droppable blocks, by layer number from 1.
+        uses: what was computed in the layers that scored blocks, by layer number from 1.
         lengths: tokens of each sample. Shape: (batch,)
 
     Returns:

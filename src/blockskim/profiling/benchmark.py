@@ -12,7 +12,7 @@ from blockskim.evaluation.scoring import score
 from blockskim.inference.answers import AnswerCollector, ExampleAnswers, answer_texts
 from blockskim.inference.runner import WindowBatch, batches
 from blockskim.inference.survival import ALWAYS
-from blockskim.model.modeling import SkimOutput
+from blockskim.model.outputs import SkimOutput
 from blockskim.profiling.contenders import Batch, Contender, Inputs, Work
 from blockskim.profiling.memory import peak_bytes
 from blockskim.profiling.timing import Spread, paired_speedup, spread_of, time_rounds

@@ -12,8 +12,8 @@ from torch import Tensor
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation.cost import kept_shares
 from blockskim.inference.runner import Thresholds, WindowBatch, run_windows
-from blockskim.method.config import layer_thresholds
-from blockskim.model.modeling import BlockSkimForQuestionAnswering, SkimOutput
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.outputs import SkimOutput
 from blockskim.profiling.batch_aligned import aligned_flops, skim_aligned
 
 Inputs = Mapping[str, Any]
@@ -142,8 +142,7 @@ def aligned_contender(
     name: str, model: BlockSkimForQuestionAnswering, thresholds: Thresholds = None, trained: bool = True
 ) -> Contender:
     """The batch-aligned scheme with the same model and thresholds."""
-    values = model.thresholds if thresholds is None else layer_thresholds(thresholds, model.skim_layers)
-    asked = dict(zip(model.skim_layers, values, strict=True))
+    asked = model.thresholds_by_layer(thresholds)
 
     def prepare(batch: Batch) -> Inputs:
         return batch.inputs

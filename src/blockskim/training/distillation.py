@@ -13,9 +13,11 @@ from transformers import PreTrainedTokenizerBase
 
 from blockskim.data.tokens import PairTemplate, pair_template
 from blockskim.errors import ConfigError, ModelError
-from blockskim.inference.loading import load, position_limit
+from blockskim.inference.loading import load
+from blockskim.inference.window_settings import position_limit
 from blockskim.method.losses import distillation_loss, state_loss
-from blockskim.model.modeling import BlockSkimForQuestionAnswering, BlockSkimOutput
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.outputs import BlockSkimOutput
 from blockskim.training.distillation_settings import DistillationSettings
 from blockskim.training.model_card import base_name
 

@@ -25,7 +25,8 @@ from blockskim.data.windows import WindowSet, make_windows
 from blockskim.errors import BlockSkimError, ConfigError, DataError
 from blockskim.extras import has, raise_missing
 from blockskim.inference.devices import choose_device, has_bfloat16
-from blockskim.model.modeling import BlockSkimForQuestionAnswering, is_block_skim
+from blockskim.model.checkpoints import check_vocabulary, is_block_skim
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training.callbacks import MetricsCallback, ProgressCallback
 from blockskim.training.distillation import TEACHER_FILE, load_teacher, same_teacher
 from blockskim.training.model_card import base_name, model_card
@@ -86,6 +87,7 @@ def train(
     set_seed(recipe.seed)
     tokenizer = AutoTokenizer.from_pretrained(base)
     model = _start(base, recipe, console)
+    check_vocabulary(model.encoder, tokenizer, base)
     taught_by = None
     if teacher is not None:
         taught_by = load_teacher(teacher, tokenizer, model, recipe.distillation, recipe.windows.max_length)
@@ -111,12 +113,15 @@ def train(
         taught_by,
         model=model,
         args=training_arguments(output, recipe, device, evaluate is not None),
-        data_collator=training_collator(model.skim_config, windows.template.pad_id, recipe.label_evidence),
+        data_collator=training_collator(windows.template.pad_id, recipe.label_evidence),
         processing_class=tokenizer,
         callbacks=callbacks,
     )
     # Metrics reach people through `report` and the console, not through print.
     trainer.remove_callback(PrinterCallback)
+    # Set now, as checkpoints of the run are models, too.
+    if np.any(recipe.skim.skim_factor):
+        model.has_trained_predictors = True
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     model.eval()
     model.save_pretrained(output)
@@ -189,7 +194,7 @@ def training_arguments(output: Path, recipe: Recipe, device: str, evaluates: boo
         report_to=["tensorboard"] if has("tensorboard") else [],
         disable_tqdm=True,
         remove_unused_columns=False,
-        label_names=["start_positions", "end_positions", "skim_labels"],
+        label_names=["start_positions", "end_positions"],
         dataloader_num_workers=0,
         seed=recipe.seed,
         data_seed=recipe.seed,

@@ -10,7 +10,9 @@ from torch.utils.data import Sampler
 from transformers import Trainer
 
 from blockskim.data.windows import WindowSet
-from blockskim.model.modeling import BlockSkimForQuestionAnswering, BlockSkimOutput
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.objective import joint_loss
+from blockskim.model.outputs import BlockSkimOutput
 from blockskim.training.distillation import Teacher, logits_loss, surviving_tokens, taught
 from blockskim.training.recipe import Recipe
 from blockskim.training.samplers import LengthGroupedSampler
@@ -64,9 +66,9 @@ class SkimTrainer(Trainer):
         output = model(**inputs, **dropping, **states)
         parts = {name: getattr(output, name) for name in ("qa_loss", "skim_loss", "teaching_loss")}
         lessons = self._lessons(model, output, inputs, bool(dropping))
-        loss = output.loss
-        if settings.label_weight != 1:
-            loss = loss + (settings.label_weight - 1) * output.qa_loss
+        assert isinstance(self.model, BlockSkimForQuestionAnswering)
+        loss = joint_loss(output, self.model.skim_config, settings.label_weight)
+        assert loss is not None
         for lesson in lessons.values():
             loss = loss + lesson
         for name, part in {**parts, **lessons}.items():

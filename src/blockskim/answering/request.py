@@ -1,0 +1,160 @@
+"""What a caller asks for: pairs of a question and a text, how to answer them, and the checks of both."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from blockskim.checks import check_count
+from blockskim.data.windows import WindowSet
+from blockskim.errors import ConfigError, DataError
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_LENGTH = 384
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerOptions:
+    """How to answer; checked when it is made, as far as that can be done without a model.
+
+    Attributes:
+        top_k: how many answers to give.
+        doc_stride: tokens by which the windows of a long text overlap (at most half of what fits in one).
+        max_answer_len: most tokens in an answer.
+        max_seq_len: tokens in a window, question included.
+        max_question_len: tokens of a question that are read.
+        handle_impossible_answer: whether "no answer", the empty string, may be among the answers.
+        align_to_words: whether answers are extended to whole words.
+        batch_size: windows that run together; None for the answerer's.
+        threshold: keep probability under which a block is dropped, one for all layers or one per layer that has a
+            predictor.
+        dense: read everything, as a model without Block-Skim does.
+        point: operating point of the model, by its name. ``threshold``, ``dense`` and ``point`` exclude each other;
+            with none of them the answerer's own choice holds.
+
+    Raises:
+        ConfigError: a number is impossible.
+    """
+
+    top_k: int = 1
+    doc_stride: int = 128
+    max_answer_len: int = 15
+    max_seq_len: int = DEFAULT_LENGTH
+    max_question_len: int = 64
+    handle_impossible_answer: bool = False
+    align_to_words: bool = True
+    batch_size: int | None = None
+    threshold: float | Sequence[float] | None = None
+    dense: bool = False
+    point: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse impossible numbers; those of windows are checked where windows are fitted to a model."""
+        check_count("top_k", self.top_k)
+        check_count("max_answer_len", self.max_answer_len)
+        if self.batch_size is not None:
+            check_count("batch_size", self.batch_size)
+
+
+@dataclass(frozen=True, slots=True)
+class TextPair:
+    """A question and the text to answer it from.
+
+    Attributes:
+        question: the question.
+        context: the text.
+        document: the text's name; "" for none.
+        question_name: what messages call the question.
+        context_name: what messages call the text.
+    """
+
+    question: str
+    context: str
+    document: str = ""
+    question_name: str = "the question"
+    context_name: str = "the context"
+
+
+def pair_up(question: object, context: object) -> list[TextPair]:
+    """Questions and contexts side by side; one string beside a list goes with each of its items.
+
+    Raises:
+        ConfigError: something is neither a string nor a list of strings, or the lists differ in length.
+    """
+    questions, contexts = as_texts("question", question), as_texts("context", context)
+    if isinstance(question, str) and isinstance(context, str):
+        return [TextPair(question, context)]
+    if isinstance(question, str):
+        questions = questions * len(contexts)
+    elif isinstance(context, str):
+        contexts = contexts * len(questions)
+    if len(questions) != len(contexts):
+        raise ConfigError(f"{len(questions)} questions can't pair up with {len(contexts)} contexts")
+    return [
+        TextPair(asked, text, "", f"question {number}", f"context {number}")
+        for number, (asked, text) in enumerate(zip(questions, contexts, strict=True), start=1)
+    ]
+
+
+def pair_with_all(questions: Sequence[str], documents: Mapping[str, str]) -> list[TextPair]:
+    """Every question with every document, the documents of a question side by side."""
+    return [
+        TextPair(
+            question,
+            text,
+            name,
+            "the question" if len(questions) == 1 else f"question {number}",
+            f"the document {name!r}" if name else "the context",
+        )
+        for number, question in enumerate(questions, start=1)
+        for name, text in documents.items()
+    ]
+
+
+def as_texts(name: str, value: object) -> list[str]:
+    """A string or a list of strings as a list.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    values = [value] if isinstance(value, str) else list(value) if isinstance(value, Sequence) else [None]
+    texts = [text for text in values if isinstance(text, str)]
+    if len(texts) < len(values):
+        raise ConfigError(f"the {name} must be a string or a list of strings, not {type(value).__name__}")
+    return texts
+
+
+def check_texts(pairs: Sequence[TextPair]) -> None:
+    """Refuse what is no text.
+
+    Raises:
+        DataError: a question or text is blank or holds half of a surrogate pair.
+    """
+    for pair in pairs:
+        _check_text(pair.question, pair.question_name)
+        _check_text(pair.context, pair.context_name)
+
+
+def warn_of_unread(windows: WindowSet, pairs: Sequence[TextPair]) -> None:
+    """Warn of texts that the tokenizer leaves nothing of, and of questions that are not read to their end."""
+    sizes = np.diff(windows.contexts.bounds)[windows.context_of]
+    for index in np.flatnonzero(sizes == 0).tolist():
+        name = pairs[index].context_name
+        logger.warning("%s has no character that the model can read, so there is no answer in it", name)
+    limit = windows.settings.max_question_length
+    too_long = np.flatnonzero(np.diff(windows.questions.bounds) > limit).tolist()
+    for name in dict.fromkeys(pairs[index].question_name for index in too_long):
+        logger.warning("%s is longer than %d tokens; the rest of it is not read", name, limit)
+
+
+def _check_text(text: str, name: str) -> None:
+    if not text.strip():
+        raise DataError(f"{name} is empty")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{name} holds half of a surrogate pair at character {error.start}, which is no valid text"
+        ) from error
