@@ -44,7 +44,7 @@ def evaluate(
         raise typer.BadParameter("--compare-dense compares skimming with --dense; give one of them")
     examples = read_selected(data, more, selection)
 
-    from blockskim.evaluation.compare import compare_with_dense, work
+    from blockskim.evaluation.compare import compare_with_dense, windows_to_run
     from blockskim.evaluation.evaluate import evaluate_windows, report
     from blockskim.inference.operating_point import choose_thresholds
 
@@ -54,7 +54,7 @@ def evaluate(
     windows = cut_windows(loaded, examples, windowing)
     batch_size = windowing.batch_size
     if compare_dense:
-        with window_progress(quiet, work(windows, batch_size)) as bar:
+        with window_progress(quiet, windows_to_run(windows, batch_size)) as bar:
             comparison = compare_with_dense(
                 network, windows, batch_size, thresholds, max_answer_len, progress=bar.advance
             )
