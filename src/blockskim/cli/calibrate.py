@@ -12,7 +12,7 @@ import typer
 
 from blockskim.calibration.settings import OVERHEAD
 from blockskim.cli import options
-from blockskim.cli.option_groups import Computing, Selection, Windowing, takes_groups
+from blockskim.cli.option_groups import Computing, Printing, Selection, Windowing, takes_groups
 from blockskim.cli.output import console, print_json, progress_console
 from blockskim.cli.session import cut_windows, hide_foreign_progress, load_model, read_selected
 
@@ -110,15 +110,14 @@ def calibrate(
     windowing: Windowing = Windowing(),
     max_answer_len: options.MaxAnswerLength = 30,
     computing: Computing = Computing(),
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    printing: Printing = Printing(),
 ) -> None:
     """Choose the thresholds that save most for what may be lost.
 
     What was recorded is kept in OUTPUT.partial until the copy is written, so that a run that was killed goes on. Exits
     with 1 when no point satisfies a target; the nearest is written all the same.
     """
-    options.set_up(quiet)
+    options.set_up(printing.quiet)
     named = _named(point or [])
     _check_named(named, default, max_f1_drop, target_speedup)
     options.check_new_output(output)
@@ -136,10 +135,10 @@ def calibrate(
     settings = CalibrationSettings(windowing.batch_size, max_answer_len, overhead=overhead, trials=trials, seed=seed)
     with _task_status() as progress:
         outcomes = calibrate_copy(
-            loaded, windows, targets, output, settings, default, bool(named), half, None if quiet else progress
+            loaded, windows, targets, output, settings, default, bool(named), half, None if printing.quiet else progress
         )
     result = outcomes[default or next(iter(outcomes))]
-    if as_json:
+    if printing.as_json:
         print_json(asdict(result) | ({"points": point_summaries(outcomes)} if named else {}))
     else:
         _show(outcomes, result, loaded.model.skim_layers, output)

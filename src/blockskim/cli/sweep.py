@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from blockskim.cli import options
-from blockskim.cli.option_groups import Computing, Selection, Windowing, takes_groups
+from blockskim.cli.option_groups import Computing, Printing, Selection, Windowing, takes_groups
 from blockskim.cli.output import console, print_json, window_progress
 from blockskim.cli.session import cut_windows, load_model, read_selected
 from blockskim.evaluation.sweep_files import RESULTS, SweepFiles
@@ -41,14 +41,13 @@ def sweep(
     windowing: Windowing = Windowing(),
     max_answer_len: options.MaxAnswerLength = 30,
     computing: Computing = Computing(),
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    printing: Printing = Printing(),
 ) -> None:
     """Show what is lost and what is saved over a range of thresholds.
 
     F1 lost is given in percent of the own dense F1, so that models compare that are not equally good.
     """
-    options.set_up(quiet)
+    options.set_up(printing.quiet)
     if thresholds is None and not calibrated:
         raise typer.BadParameter("give --thresholds P,P,... or --calibrated")
     _check_output(output)
@@ -72,7 +71,9 @@ def sweep(
         files = SweepFiles(output, run_key(network, windows, windowing.batch_size, max_answer_len), seconds)
     known = [] if files is None else files.known()
     keep = None if files is None else files.keep
-    with window_progress(quiet, windows_to_sweep(windows, settings, windowing.batch_size, seconds, known)) as bar:
+    with window_progress(
+        printing.quiet, windows_to_sweep(windows, settings, windowing.batch_size, seconds, known)
+    ) as bar:
         records = run_sweep(
             network, windows, settings, windowing.batch_size, max_answer_len, seconds, known, keep, progress=bar.advance
         )
@@ -81,7 +82,7 @@ def sweep(
         if plot:
             save_sweep_plots(records, windowing.max_length, files.folder)
         files.finish(results)
-    if as_json:
+    if printing.as_json:
         print_json(results)
         return
     out = console()

@@ -28,10 +28,10 @@ def attend_varlen(
     """Attention over packed sequences, each to itself, with the best kernel there is for them.
 
     Args:
-        query: may be a strided view whose last dimension is contiguous, as key and value may.
-            Shape: (tokens, heads, head_dim)
-        key: Shape: (tokens, heads, head_dim)
-        value: Shape: (tokens, heads, head_dim)
+        query: Shape: (tokens, heads, head_dim). Like key and value it may be a strided view, if its last dimension is
+            contiguous.
+        key: the same shape.
+        value: the same shape.
         scale: factor on the dot products.
         lengths: tokens of each sequence; they add up to ``tokens`` or less. What follows the last one is padding.
         biases: added to the scores of each sequence. Shape: (heads, length, length)
