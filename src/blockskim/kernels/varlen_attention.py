@@ -15,6 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 KernelName = Literal["torch", "flash-attn", "padded"]
+Attended = tuple[Tensor, Tensor]
+"""Attention output, Shape: (tokens, heads, head_dim), and log-sum-exp, Shape: (tokens, heads)."""
+
 Kernel = Callable[[Tensor, Tensor, Tensor, Tensor, int, float], tuple[Tensor, Tensor]]
 """(query, key, value, offsets of the sequences, longest one, scale) -> (attention output, log-sum-exp as it comes)."""
 
@@ -120,9 +123,7 @@ def torch_kernel() -> Kernel | None:
     if not {"return_aux", "scale"} <= inspect.signature(varlen_attn).parameters.keys():
         return None
 
-    def attend(
-        query: Tensor, key: Tensor, value: Tensor, offsets: Tensor, longest: int, scale: float
-    ) -> tuple[Tensor, Tensor]:
+    def attend(query: Tensor, key: Tensor, value: Tensor, offsets: Tensor, longest: int, scale: float) -> Attended:
         request = AuxRequest(lse=True)
         results: Any = varlen_attn(
             query, key, value, offsets, offsets, longest, longest, return_aux=request, scale=scale
@@ -143,9 +144,7 @@ def flash_attn_kernel() -> Kernel | None:
     if not {"return_attn_probs", "softmax_scale"} <= inspect.signature(function).parameters.keys():
         return None
 
-    def attend(
-        query: Tensor, key: Tensor, value: Tensor, offsets: Tensor, longest: int, scale: float
-    ) -> tuple[Tensor, Tensor]:
+    def attend(query: Tensor, key: Tensor, value: Tensor, offsets: Tensor, longest: int, scale: float) -> Attended:
         attn_output, log_sum_exp, _ = function(
             query, key, value, offsets, offsets, longest, longest, softmax_scale=scale, return_attn_probs=True
         )
