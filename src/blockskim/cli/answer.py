@@ -9,7 +9,7 @@ import typer
 from blockskim.atomic import write_whole
 from blockskim.cli import options
 from blockskim.cli.documents import STANDARD_INPUT, read_documents
-from blockskim.cli.option_groups import Computing, takes_groups
+from blockskim.cli.option_groups import Computing, Printing, takes_groups
 from blockskim.cli.output import console, print_json, printable, window_progress
 from blockskim.cli.sentences import sentence_around
 
@@ -51,14 +51,13 @@ def answer(
     max_question_len: options.MaxQuestionLength = 64,
     batch_size: options.BatchSize = 32,
     computing: Computing = Computing(),
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    printing: Printing = Printing(),
 ) -> None:
     """Answer questions from texts.
 
     Of several files the best answers over all of them are given, each with its file. Offsets count characters.
     """
-    options.set_up(quiet)
+    options.set_up(printing.quiet)
     options.check_one_way(dense, threshold, point)
     options.check_writable(explain, "--explain")
     for text in question:
@@ -77,7 +76,7 @@ def answer(
         batch_size=batch_size,
         point=point,
     )
-    with window_progress(quiet) as bar:
+    with window_progress(printing.quiet) as bar:
         results = answerer.search(
             question,
             documents,
@@ -95,7 +94,7 @@ def answer(
 
         passages = [trace.passage() for result in results for trace in result.traces]
         write_whole(explain, to_html(passages, "; ".join(question)))
-    if as_json:
+    if printing.as_json:
         print_json(
             [
                 {

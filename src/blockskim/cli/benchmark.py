@@ -16,7 +16,7 @@ from blockskim.cli.benchmark_options import (
     random_model_settings,
 )
 from blockskim.cli.data_files import read_data
-from blockskim.cli.option_groups import Computing, Windowing, takes_groups
+from blockskim.cli.option_groups import Computing, Printing, Windowing, takes_groups
 from blockskim.cli.output import console, print_json, status_line
 from blockskim.cli.session import cut_windows, load_model
 
@@ -37,14 +37,13 @@ def benchmark(
     device: options.DeviceName = options.Device.AUTO,
     dtype: SkimDtype = options.Dtype.FLOAT32,
     threads: options.Threads = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    printing: Printing = Printing(),
 ) -> None:
     """Time skimming beside baselines, on real data or a random model.
 
     All take turns in every round; seconds are medians over the rounds, speed-ups medians of the ratios within a round.
     """
-    options.set_up(quiet)
+    options.set_up(printing.quiet)
     options.check_one_way(False, on_data.threshold, on_data.point)
     options.check_writable(plot, "--plot")
     check_usage(on_data, on_shape, model)
@@ -69,11 +68,11 @@ def benchmark(
         subject = _on_data(on_data, Computing(model, device, options.Dtype.FLOAT32), settings.seed)
     else:
         subject = random_subject(random_model, settings.seed, chosen_device)
-    with status_line(quiet) as progress:
+    with status_line(printing.quiet) as progress:
         records = run_suite(subject, settings, number_format, progress)
     if plot is not None:
         save_plot(records, plot)
-    if as_json:
+    if printing.as_json:
         print_json([record.to_dict() for record in records])
     else:
         _show(records, settings.baselines)

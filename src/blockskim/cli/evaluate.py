@@ -8,7 +8,7 @@ import typer
 
 from blockskim.atomic import write_whole
 from blockskim.cli import options
-from blockskim.cli.option_groups import Computing, Selection, Windowing, takes_groups
+from blockskim.cli.option_groups import Computing, Printing, Selection, Windowing, takes_groups
 from blockskim.cli.output import console, print_json, window_progress
 from blockskim.cli.session import cut_windows, load_model, read_selected
 
@@ -30,21 +30,20 @@ def evaluate(
     windowing: Windowing = Windowing(),
     max_answer_len: options.MaxAnswerLength = 30,
     computing: Computing = Computing(),
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    printing: Printing = Printing(),
 ) -> None:
     """Score a model and count the cost of its answers.
 
     Scores follow the official rules of the data's format.
     """
-    options.set_up(quiet)
+    options.set_up(printing.quiet)
     options.check_one_way(dense, threshold, point)
     options.check_writable(predictions, "--predictions")
     if dense and compare_dense:
         raise typer.BadParameter("--compare-dense compares skimming with --dense; give one of them")
     examples = read_selected(data, more, selection)
 
-    from blockskim.evaluation.compare import compare_with_dense, work
+    from blockskim.evaluation.compare import compare_with_dense, windows_to_run
     from blockskim.evaluation.evaluate import evaluate_windows, report
     from blockskim.inference.operating_point import choose_thresholds
 
@@ -54,7 +53,7 @@ def evaluate(
     windows = cut_windows(loaded, examples, windowing)
     batch_size = windowing.batch_size
     if compare_dense:
-        with window_progress(quiet, work(windows, batch_size)) as bar:
+        with window_progress(printing.quiet, windows_to_run(windows, batch_size)) as bar:
             comparison = compare_with_dense(
                 network, windows, batch_size, thresholds, max_answer_len, progress=bar.advance
             )
@@ -69,7 +68,7 @@ def evaluate(
             "wall_speedup": comparison.wall_speedup,
         }
     else:
-        with window_progress(quiet, len(windows)) as bar:
+        with window_progress(printing.quiet, len(windows)) as bar:
             result = evaluate_windows(
                 network,
                 windows,
@@ -84,7 +83,7 @@ def evaluate(
         if result.facts is not None:
             found = {"answer": result.predictions, "sp": result.facts}
         write_whole(predictions, json.dumps(found, ensure_ascii=False, indent=1) + "\n")
-    if as_json:
+    if printing.as_json:
         print_json(values)
     else:
         _show(values, windowing.max_length)

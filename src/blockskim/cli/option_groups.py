@@ -43,6 +43,14 @@ class Computing:
     threads: options.Threads = None
 
 
+@dataclass(frozen=True, slots=True)
+class Printing:
+    """What a command prints, and where."""
+
+    as_json: options.Json = False
+    quiet: options.Quiet = False
+
+
 def takes_groups(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command an option for each field of its groups, and make the groups of what was given."""
     signature = inspect.signature(command, eval_str=True)

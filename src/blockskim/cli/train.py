@@ -8,6 +8,7 @@ import typer
 
 from blockskim.cli import options
 from blockskim.cli.data_files import split_held_out
+from blockskim.cli.option_groups import Printing, takes_groups
 from blockskim.cli.output import console, print_json, progress_console
 from blockskim.cli.session import hide_foreign_progress
 
@@ -36,6 +37,7 @@ Teacher = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the output.")]
 
 
+@takes_groups
 def train(
     base: Base,
     train_files: TrainFiles,
@@ -51,8 +53,7 @@ def train(
     skip_bad: options.SkipBad = False,
     device: options.DeviceName = options.Device.AUTO,
     threads: options.Threads = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    printing: Printing = Printing(),
 ) -> None:
     """Train a Block-Skim model.
 
@@ -60,7 +61,7 @@ def train(
     of the training files (--hold-out). With a teacher (--teacher) its start and end logits are learned beside the
     answers; --set distillation.NAME=VALUE says how much, and whether states inside of it are learned, too.
     """
-    options.set_up(quiet)
+    options.set_up(printing.quiet)
     if (dev is None) == (hold_out is None):
         raise typer.BadParameter("give development data by --dev FILE or by --hold-out FRACTION, one of them")
     if output.exists() and not output.is_dir():
@@ -102,12 +103,12 @@ def train(
         chosen,
         device=device.value,
         resume=resume,
-        report=print_json if as_json else _show,
-        console=None if quiet else progress_console(),
+        report=print_json if printing.as_json else _show,
+        console=None if printing.quiet else progress_console(),
         sources=sources,
         teacher=teacher,
     )
-    if not as_json and not quiet:
+    if not printing.as_json and not printing.quiet:
         console().print(f"the model is in {output}", markup=False)
 
 

@@ -156,13 +156,13 @@ class _Blocks:
         present: which of the blocks were not dropped so far. Shape: (droppable,)
     """
 
+    present: Tensor
+    samples: Tensor
+    block_numbers: Tensor
     tokens: Tensor
     exists: Tensor
-    samples: Tensor
     question: Tensor
     question_exists: Tensor
-    block_numbers: Tensor
-    present: Tensor
 
 
 def _find_blocks(input_ids: Tensor, attention_mask: Tensor, context_mask: Tensor, layout: BlockLayout) -> _Blocks:

@@ -120,7 +120,7 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
 
     @property
     def cost(self) -> ModelCost:
-        """Arithmetic of each part a token."""
+        """Arithmetic of each part per token."""
         return self._cost
 
     @classmethod
@@ -250,7 +250,7 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
                 output.teaching_loss = objective.earlier_layers_loss(result) if config.teaching_factor else None
         output.loss = objective.joint_loss(output, config)
         if not self.training:
-            self._clear_after_backward(output.loss, start_logits, end_logits, *result.states, *result.attended)
+            self.prepared.clear_after_backward(output.loss, start_logits, end_logits, *result.states, *result.attended)
         return output
 
     @torch.inference_mode()
@@ -371,16 +371,6 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         costs = predictor_costs(self.skim_config, self.backbone, self.skim_layers, inputs)
         trace = trace_of(result, shifted, inputs, skimmers.thresholds, costs, self.cost)
         return SkimOutput(start_logits=start_logits, end_logits=end_logits, trace=trace)
-
-    def _clear_after_backward(self, *results: Tensor | None) -> None:
-        """Free what is ready for inference once gradients have begun to flow back through any of these results.
-
-        Then a step of an optimizer may follow, and fused ones leave no trace on the weights.
-        """
-        prepared = self.prepared
-        for result in results:
-            if result is not None and result.requires_grad:
-                result.register_hook(lambda _: prepared.clear())
 
     def answer_logits(self, hidden: Tensor) -> Tensor:
         """Start and end logits of states that left the encoder. Shapes: (..., hidden) to (..., 2)."""

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from blockskim.encoders import EncoderAdapter
@@ -100,6 +100,15 @@ class PreparedModel:
         """Size of the weights that were copied; 0 while nothing is ready."""
         current = self.current
         return 0 if current is None else current.num_bytes
+
+    def clear_after_backward(self, *results: Tensor | None) -> None:
+        """Free everything once gradients have begun to flow back through any of these results.
+
+        Then a step of an optimizer may follow, and fused ones leave no trace on the weights.
+        """
+        for result in results:
+            if result is not None and result.requires_grad:
+                result.register_hook(lambda _: self.clear())
 
     def clear(self) -> None:
         """Forget what is ready, and free its memory."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from blockskim.data.windows import WindowSet
-from blockskim.evaluation.evaluate import score
+from blockskim.evaluation.scoring import score
 from blockskim.inference.answers import AnswerCollector, ExampleAnswers, answer_texts
 from blockskim.inference.runner import WindowBatch, batches
 from blockskim.inference.survival import ALWAYS

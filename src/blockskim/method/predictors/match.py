@@ -234,7 +234,6 @@ def _channels_of_heads(_config: SkimConfig, dims: LayerDims, heads: Sequence[int
 
 KIND = PredictorKind(
     name="match",
-    wants_attention=False,
     features=_whole_view,
     network=_network,
     cost=_cost,
