@@ -16,7 +16,7 @@ from blockskim.data.tokens import pair_template
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.devices import choose_device, choose_dtype, set_threads
-from blockskim.model.checkpoints import check_vocabulary, has_qa_head, one_line, read_config
+from blockskim.model.checkpoints import ONE_AT_A_TIME, check_vocabulary, has_qa_head, one_line, read_config
 from blockskim.model.config import BlockSkimConfig
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
@@ -47,7 +47,7 @@ class LoadedModel:
 def load(
     model: str | Path | None = None, device: str = "auto", dtype: str = "auto", threads: int | None = None
 ) -> LoadedModel:
-    """Load a Block-Skim model, or any QA checkpoint of a supported family.
+    """Load a Block-Skim model, or any QA checkpoint of a supported family. Threads that load do so one at a time.
 
     Args:
         model: a directory or a hub id; None for the model that comes with the library.
@@ -64,7 +64,7 @@ def load(
     place = choose_device(device)
     number_format = choose_dtype(dtype, place)
     name = shipped_model() if model is None else model
-    with _quiet_transformers():
+    with ONE_AT_A_TIME, _quiet_transformers():
         loaded: Any = _load_model(name, number_format)
         tokenizer = load_tokenizer(name)
     check_vocabulary(loaded.encoder, tokenizer, name)

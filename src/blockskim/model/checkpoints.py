@@ -5,6 +5,7 @@ Here each such case is a ModelError that names the directory and the cause.
 """
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -29,6 +30,10 @@ HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", 
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+ONE_AT_A_TIME = threading.RLock()
+"""Held while transformers makes or loads a model: meanwhile it changes settings of the whole process, such as PyTorch's
+default number format, and two threads that put them back in the wrong order would leave them changed."""
+
 LONGEST_MESSAGE = 300
 """Characters of what transformers has to say; some of its messages list every model that it knows."""
 
@@ -203,7 +208,8 @@ def loading(name: str | Path) -> Iterator[None]:
         ModelError: anything was raised; the message names the model.
     """
     try:
-        yield
+        with ONE_AT_A_TIME:
+            yield
     except ConfigError as error:
         raise ModelError(f"{name}: config.json: {one_line(error)}") from error
     except Exception as error:
