@@ -66,14 +66,14 @@ def test_the_pieces_of_a_layer_make_up_the_layer(family, number):
         query, key, value = adapter.project(layer, states[number][0])
         places = torch.arange(len(query))
         placement = Positions(encoder_of(family), adapter, places, [places], len(places) - 1)
-        placed = placement.of(layer, query, key, adapter.scale(layer))
+        placed = placement.apply(layer, query, key, adapter.scale(layer))
         scores = torch.einsum("qhd,khd->hqk", placed.query, placed.key) * adapter.scale(layer)
         if placed.biases is not None:
             scores = scores + placed.biases[0]
-        context = torch.einsum("hqk,khd->qhd", scores.softmax(-1), value).flatten(1)
-        found = adapter.finish(layer, context, states[number][0])
-        if number == 2 and adapter.leave is not None:
-            found = adapter.leave(encoder_of(family), found)
+        attn_output = torch.einsum("hqk,khd->qhd", scores.softmax(-1), value).flatten(1)
+        found = adapter.finish(layer, attn_output, states[number][0])
+        if number == 2 and adapter.final_norm is not None:
+            found = adapter.final_norm(encoder_of(family), found)
         close(found, states[number + 1][0])
 
 

@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModel
 from blockskim.errors import ConfigError, ModelError
 from blockskim.model.checkpoints import (
     LONGEST_MESSAGE,
+    base_name,
     check_loadable,
     check_vocabulary,
     has_qa_head,
@@ -246,3 +247,11 @@ def test_every_id_of_a_tokenizer_needs_an_embedding(family):
     short = AutoModel.from_config(encoder_config(family, vocab_size=ids - 1))
     with pytest.raises(ModelError, match=f"^here: the tokenizer has ids up to {ids - 1}, .* for {ids - 1} tokens only"):
         check_vocabulary(short, tokenizer, "here")
+
+
+def test_a_directory_is_called_by_its_own_name_and_a_hub_id_stays_whole(tmp_path, monkeypatch):
+    (tmp_path / "deep" / "model").mkdir(parents=True)
+    assert base_name(tmp_path / "deep" / "model") == base_name(f"{tmp_path}/deep/model/") == "model"
+    monkeypatch.chdir(tmp_path / "deep" / "model")
+    assert base_name(".") == "model"
+    assert base_name("someone/model") == "someone/model"

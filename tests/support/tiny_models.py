@@ -1,6 +1,7 @@
 """Tiny random models of every supported family, and inputs for them; made in the test, nothing is downloaded."""
 
 import contextlib
+import dataclasses
 import functools
 from dataclasses import dataclass, field
 from typing import Any
@@ -250,19 +251,22 @@ def make_batch(family: str, sizes: list[tuple[int, int]], seed: int = 0, padding
 def judged_by_modules(model):
     """Makes ``skim`` call the predictors' own modules, with their hooks, instead of what was made ready of them."""
 
-    def predictors(predictors):
-        return {
+    ready_of = model.prepared.of
+
+    def by_modules(encoder, adapter, predictors):
+        modules = {
             number: PreparedPredictor(
                 lambda view, module=module: keep_probabilities(module(view)), module.wants_attention
             )
             for number, module in predictors.items()
         }
+        return dataclasses.replace(ready_of(encoder, adapter, predictors), predictors=modules)
 
-    model._prepared_predictors.of = predictors
+    model.prepared.of = by_modules
     try:
         yield
     finally:
-        del model._prepared_predictors.of
+        del model.prepared.of
 
 
 @contextlib.contextmanager

@@ -3,8 +3,10 @@
 import io
 import json
 import math
+import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,24 +21,14 @@ from blockskim.errors import BlockSkimError, ConfigError, DataError, ModelError
 from blockskim.evaluation.evaluate import evaluate, evaluate_windows
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training import train as training
+from blockskim.training.initial_model import initial_model
 from blockskim.training.recipe import Recipe
 from synthetic_task import examples
 from tiny_models import new_dense_model
 from tiny_tokenizers import word_piece
+from training_runs import killed_by, short_recipe
 
-RECIPE = Recipe.from_dict(
-    {
-        "skim": {"block_size": 8, "predictor_width": 16, "skim_factor": 0.5},
-        "windows": {"max_length": 80, "doc_stride": 10, "max_question_length": 10},
-        "epochs": 3,
-        "batch_size": 8,
-        "learning_rate": 3e-3,
-        "head_learning_rate": 3e-3,
-        "hidden_dropout": 0.05,
-        "precision": "float32",
-        "eval_steps": 20,
-    }
-)
+RECIPE = short_recipe(eval_steps=20)
 
 
 @pytest.fixture(scope="module")
@@ -130,14 +122,7 @@ def test_a_killed_run_resumes_to_the_very_same_model(base, tmp_path, monkeypatch
     monkeypatch.setattr(training, "training_arguments", lambda *a: _log_often(arguments(*a)))
     data = examples(200, 0), examples(10, 1)
     training.train(base, *data, tmp_path / "whole", recipe, device="cpu")
-    original = training.SkimTrainer.__init__
-
-    def stopping(self, *args, **kwargs):
-        original(self, *args, **kwargs)
-        self.add_callback(Stop())
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training.SkimTrainer, "__init__", stopping)
+    with killed_by(training, Stop()):
         training.train(base, *data, tmp_path / "killed", recipe, device="cpu")
     training.train(base, *data, tmp_path / "killed", recipe, device="cpu", resume=True)
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
@@ -261,14 +246,14 @@ def same_weights(found, expected):
 def test_predictors_alone_are_trained_on_a_block_skim_model_with_others(trained, tmp_path, monkeypatch):
     source, _ = trained
     output = tmp_path / "predictors"
-    start, begun = training._start, []
+    start, begun = training.initial_model, []
 
     def starting(*arguments):
         model = start(*arguments)
         begun.append({name: value.clone() for name, value in model.state_dict().items()})
         return model
 
-    monkeypatch.setattr(training, "_start", starting)
+    monkeypatch.setattr(training, "initial_model", starting)
     lines = []
     model = training.train(
         source, examples(160, 6), examples(30, 7), output, PREDICTORS_ONLY, device="cpu", report=lines.append
@@ -311,6 +296,40 @@ def test_predictors_alone_are_trained_on_a_model_that_answers(tmp_path):
     after = load_file(tmp_path / "skimming" / "model.safetensors")
     before = {name.replace("bert.", "encoder.", 1): value for name, value in dense.state_dict().items()}
     same_weights(frozen(after), before)
+
+
+def test_a_run_logs_into_its_own_folder_and_leaves_the_environment_as_it_was(base, tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard")
+    recipe = RECIPE.replace(epochs=0.2, eval_steps=0)
+
+    def logged(name):
+        training.train(base, examples(20, 0), [], tmp_path / name, recipe, device="cpu")
+        return sorted(path.parent.relative_to(tmp_path) for path in tmp_path.rglob("events.out.*"))
+
+    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
+    assert logged("one") == [Path("one/tensorboard")]
+    assert logged("two") == [Path("one/tensorboard"), Path("two/tensorboard")]
+    assert "TENSORBOARD_LOGGING_DIR" not in os.environ
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "mine"))
+    assert logged("three")[0] == Path("mine")
+    assert os.environ["TENSORBOARD_LOGGING_DIR"] == str(tmp_path / "mine")
+
+
+def test_a_run_that_fails_leaves_the_environment_as_it_was(base, tmp_path, monkeypatch):
+    def refuse(*_arguments, **_options):
+        raise ConfigError("mine")
+
+    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
+    monkeypatch.setattr(training, "SkimTrainer", refuse)
+    with pytest.raises(ConfigError, match="mine"):
+        training.train(base, examples(20, 0), [], tmp_path / "run", RECIPE, device="cpu")
+    assert "TENSORBOARD_LOGGING_DIR" not in os.environ
+
+
+def test_the_settings_of_a_model_that_is_trained_on_are_not_those_of_the_recipe_itself(trained, tmp_path):
+    model = initial_model(trained[0], RECIPE)
+    assert model.skim_config == RECIPE.skim
+    assert model.skim_config is not RECIPE.skim
 
 
 def test_nothing_is_overwritten_and_nothing_is_resumed_from_nowhere(trained, base, tmp_path):

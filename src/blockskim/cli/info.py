@@ -7,31 +7,29 @@ from typing import Any
 
 from blockskim import __version__
 from blockskim.cli import options
+from blockskim.cli.option_groups import Computing, Printing, takes_groups
 from blockskim.cli.output import console, print_json
+from blockskim.cli.session import load_model
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "huggingface-hub", "numpy")
 
 
+@takes_groups
 def info(
-    model: options.Model = None,
-    device: options.DeviceName = options.Device.AUTO,
-    dtype: options.DtypeName = options.Dtype.AUTO,
-    threads: options.Threads = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    computing: Computing = Computing(),
+    printing: Printing = Printing(),
 ) -> None:
     """Show a model's settings and sizes.
 
     Versions in use, device and number format are shown, too.
     """
-    options.set_up(quiet)
+    options.set_up(printing.quiet)
 
     import torch
 
-    from blockskim.inference.loading import load
     from blockskim.inference.window_settings import position_limit
 
-    loaded = load(model, device.value, dtype.value, threads)
+    loaded = load_model(computing)
     network = loaded.model
     encoder = network.config.encoder_config
     predictors = sum(value.numel() for value in network.predictors.parameters()) if loaded.skims else 0
@@ -64,7 +62,7 @@ def info(
             **{name: metadata.version(name) for name in PACKAGES},
         },
     }
-    if as_json:
+    if printing.as_json:
         print_json(values)
     else:
         _show(values)

@@ -6,9 +6,12 @@ from typing import Annotated
 import typer
 
 from blockskim.cli import options
+from blockskim.cli.option_groups import Printing, takes_groups
 from blockskim.cli.output import console, print_json
+from blockskim.cli.session import hide_foreign_progress
 
 
+@takes_groups
 def make_student(
     base: Annotated[
         str, typer.Option("--base", "--model", metavar="DIR_OR_HUB_ID", help="Encoder, QA model or Block-Skim model.")
@@ -20,30 +23,26 @@ def make_student(
     every: Annotated[
         int | None, typer.Option("--every", min=1, metavar="K", help="Every K-th layer, the last one included.")
     ] = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    printing: Printing = Printing(),
 ) -> None:
     """Make a smaller model of some layers of a larger one.
 
     It gets the embeddings, these layers and the QA head, without predictors, as a checkpoint of transformers. Teach it
     with blockskim train --base STUDENT --teacher BASE.
     """
-    options.set_up(quiet)
+    options.set_up(printing.quiet)
     if (layers is None) == (every is None):
         raise typer.BadParameter("give either --layers or --every")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise typer.BadParameter(f"{output} exists already; name a new directory", param_hint="--output")
+    options.check_new_output(output)
     numbers = None if layers is None else parse_layers(layers)
-
-    from transformers.utils.logging import disable_progress_bar
 
     from blockskim.surgery.students import make_student as make
 
-    disable_progress_bar()
+    hide_foreign_progress()
     chosen = make(base, output, numbers, every)
-    if as_json:
+    if printing.as_json:
         print_json({"base": base, "layers": chosen, "output": str(output)})
-    elif not quiet:
+    elif not printing.quiet:
         console().print(f"layers {', '.join(map(str, chosen))} of {base} are in {output}", markup=False)
 
 

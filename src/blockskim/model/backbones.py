@@ -29,7 +29,7 @@ def predictor_layers(config: SkimConfig, adapter: EncoderAdapter, layers: Sequen
     Raises:
         ConfigError: a layer that the config names does not exist or is the last one, or no layer can have one.
     """
-    window = adapter.window
+    window = adapter.sliding_window
     if window is None:
         return config.resolve_layers(len(layers))
     # A layer that sees its neighbours alone has found out little about the question.

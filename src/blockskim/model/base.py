@@ -7,7 +7,8 @@ from transformers import PreTrainedModel
 
 from blockskim.encoders import EncoderAdapter
 from blockskim.errors import ConfigError, ModelError
-from blockskim.method.config import PREDICTOR_SETTINGS, SkimConfig, layer_thresholds
+from blockskim.method.config import PREDICTOR_SETTINGS, SkimConfig
+from blockskim.method.thresholds import layer_thresholds
 from blockskim.model.backbones import predictor_layers
 from blockskim.model.config import BlockSkimConfig
 from blockskim.model.pruned_heads import PrunedHeads, heads_left

@@ -208,3 +208,9 @@ def one_line(error: BaseException) -> str:
     if not isinstance(error, _SPEAK_FOR_THEMSELVES) or not text:
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 1]}…"
+
+
+def base_name(source: str | Path) -> str:
+    """Name of a model without the folders it lies in, for files that are published; a hub id stays whole."""
+    path = Path(source)
+    return path.resolve().name if path.exists() else str(source)

@@ -15,10 +15,9 @@ from torch import Tensor, nn
 
 from blockskim.encoders import EncoderAdapter
 from blockskim.errors import ModelError
-from blockskim.kernels.attention_probabilities import Bias
 from blockskim.kernels.dims import LayerDims, head_channels
 from blockskim.method.config import SkimConfig
-from blockskim.method.predictors.predictor import SkimPredictor, channels_of_heads
+from blockskim.method.predictors.predictor import KINDS, SkimPredictor
 from blockskim.model.pruned_heads import PrunedHeads, add_pruned_heads, heads_left
 
 
@@ -94,7 +93,7 @@ def remove_heads(
 
 
 def prune_layer(adapter: EncoderAdapter, layer: nn.Module, keep: Sequence[int]) -> None:
-    """Leave a layer only the heads at these places, counted from 0 among those that it has."""
+    """Leave a layer only the heads ``keep``, counted from 0 among those that it has."""
     before, after = adapter.linears(layer)
     channels = head_channels(keep, adapter.dims(layer).head_dim)
     for linear in before:
@@ -105,42 +104,19 @@ def prune_layer(adapter: EncoderAdapter, layer: nn.Module, keep: Sequence[int]) 
 def prune_predictor(
     predictor: SkimPredictor, config: SkimConfig, dims: LayerDims, keep: Sequence[int]
 ) -> SkimPredictor:
-    """A predictor for the layer of ``dims`` once it has only the heads at these places, with the weights it had."""
+    """A predictor for the layer of ``dims`` once it has only the heads ``keep``, with the weights it had."""
     weight = next(predictor.parameters())
     with torch.device(weight.device):
         smaller = SkimPredictor(config, LayerDims(dims.hidden, len(keep), dims.head_dim))
     smaller.to(weight.dtype)
     for name, branch in predictor.branches.items():
-        sizes = channels_of_heads(name, config, dims, keep)
+        sizes = KINDS[name].channels_of_heads(config, dims, keep)
         target = smaller.branches[name].state_dict()
         taken = {key: _taken(value, target[key].shape, sizes) for key, value in branch.state_dict().items()}
         smaller.branches[name].load_state_dict(taken)
     for parameter, old in zip(smaller.parameters(), predictor.parameters(), strict=True):
         parameter.requires_grad_(old.requires_grad)
     return smaller.train(predictor.training)
-
-
-def biases_of_heads(
-    biases: Sequence[Tensor] | None, between: Bias | None, heads: Sequence[int] | None
-) -> tuple[Sequence[Tensor] | None, Bias | None]:
-    """Position biases of the heads that a layer still has, of those that were made for all.
-
-    Args:
-        biases: added to attention scores. Shape: (..., heads, rows, columns) each
-        between: the same between chosen tokens.
-        heads: places of the layer's heads, counted from 0; None for all.
-    """
-    if biases is None or between is None or heads is None:
-        return biases, between
-
-    def chosen(rows: Tensor, columns: Tensor) -> Tensor:
-        return _select_heads(between(rows, columns), heads)
-
-    return [_select_heads(bias, heads) for bias in biases], chosen
-
-
-def _select_heads(bias: Tensor, heads: Sequence[int]) -> Tensor:
-    return bias.index_select(-3, torch.tensor(heads, device=bias.device))
 
 
 def _narrow(linear: nn.Linear, channels: Sequence[int], dim: int) -> None:

@@ -15,7 +15,8 @@ from blockskim.encoders import adapter_for
 from blockskim.encoders.backbone import Backbone
 from blockskim.errors import ModelError
 from blockskim.method.blocks import BlockLayout, block_layout, blocks_of_spans
-from blockskim.method.config import SkimConfig, layer_factors
+from blockskim.method.config import SkimConfig
+from blockskim.method.thresholds import layer_factors
 from blockskim.model import objective
 from blockskim.model.backbones import copy_encoder, copy_qa_head, encoder_from_config, new_predictors
 from blockskim.model.base import BlockSkimPreTrainedModel
@@ -26,8 +27,7 @@ from blockskim.model.flops import ModelCost, linears_in, model_cost
 from blockskim.model.head_removal import remove_heads
 from blockskim.model.outputs import BlockSkimOutput, SkimOutput
 from blockskim.model.packing import Ints, pack_padded
-from blockskim.model.prepared_layers import PreparedLayers
-from blockskim.model.prepared_predictors import PreparedPredictors
+from blockskim.model.prepared_model import PreparedModel
 from blockskim.model.pruned_heads import read_pruned_heads
 from blockskim.model.ragged import Skimmers, encode_ragged
 from blockskim.model.trace import predictor_costs, trace_of
@@ -61,8 +61,7 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         self.qa_outputs = nn.Linear(encoder_config.hidden_size, 2)
         self.predictors = new_predictors(config.skim, self.adapter, layers)
         self._cost = self._count_cost()
-        self._prepared_layers = PreparedLayers()
-        self._prepared_predictors = PreparedPredictors()
+        self.prepared = PreparedModel()
         self.post_init()
 
     def prune_heads(self, heads: Mapping[int, Sequence[int]]) -> None:
@@ -90,34 +89,29 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         )
         self.config.pruned_heads = {layer: list(numbers) for layer, numbers in self._pruned_heads.items()}
         self._cost = self._count_cost()
-        self.clear_prepared()
+        self.prepared.clear()
 
     def train(self, mode: bool = True) -> Self:
         """Go into training mode, or out of it; in training, what was made ready for inference is only in the way."""
         if mode:
-            self.clear_prepared()
+            self.prepared.clear()
         return super().train(mode)
 
     def _count_cost(self) -> ModelCost:
         return model_cost(self.encoder, self.adapter, linears_in([self.qa_transform, self.qa_outputs]))
 
-    def clear_prepared(self) -> None:
-        """Free what was made ready for inference."""
-        self._prepared_layers.clear()
-        self._prepared_predictors.clear()
-
     def prepare(self) -> int:
-        """Make the layers ready for inference now; otherwise the first call of ``skim`` does.
+        """Make layers and predictors ready for inference now; otherwise the first call of ``skim`` does.
 
         Kernels want weights in a layout of their own. That is a second copy of those of the encoder's layers, which
-        ``train()`` and a forward pass with gradients free. It is made anew when weights change, but not when they do
-        so through ``.data``, of which PyTorch keeps no account; ``train()`` helps there, too.
+        training frees: ``train()``, and gradients that flow back through the model. It is made anew when weights
+        change, but not when they do so through ``.data``, of which PyTorch keeps no account;
+        ``model.prepared.clear()`` helps there.
 
         Returns:
             Its size in bytes.
         """
-        self._prepared_layers.of(self.encoder, self.adapter)
-        return self._prepared_layers.num_bytes
+        return self.prepared.of(self.encoder, self.adapter, self._predictors()).num_bytes
 
     @property
     def backbone(self) -> Backbone:
@@ -126,7 +120,7 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
 
     @property
     def cost(self) -> ModelCost:
-        """Arithmetic of each part a token."""
+        """Arithmetic of each part per token."""
         return self._cost
 
     @classmethod
@@ -215,9 +209,8 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
             ModelError: skim_labels are not those of the batch, or there are thresholds without a context_mask.
             ConfigError: a threshold is impossible.
         """
-        if torch.is_grad_enabled():
-            # Weights are about to change, and fused optimizers leave no trace of it.
-            self.clear_prepared()
+        if self.training:
+            self.prepared.clear()
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         if thresholds is not None and context_mask is None:
@@ -256,6 +249,8 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
                 output.skim_loss = torch.stack(losses).sum() if losses else logits.new_zeros(())
                 output.teaching_loss = objective.earlier_layers_loss(result) if config.teaching_factor else None
         output.loss = objective.joint_loss(output, config)
+        if not self.training:
+            self.prepared.clear_after_backward(output.loss, start_logits, end_logits, *result.states, *result.attended)
         return output
 
     @torch.inference_mode()
@@ -352,11 +347,8 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
             ConfigError: a threshold is impossible, or the predictors to be asked were never trained.
         """
         active = self._active_thresholds(thresholds, score_all_layers, allow_untrained)
-        return Skimmers(
-            self._prepared_layers.of(self.encoder, self.adapter),
-            self._prepared_predictors.of(self._predictors()),
-            active,
-        )
+        prepared = self.prepared.of(self.encoder, self.adapter, self._predictors())
+        return Skimmers(prepared.layers, prepared.predictors, active)
 
     def packed_layout(self, inputs: PackedInputs) -> BlockLayout:
         """The blocks of packed samples under this model's settings, in places within each sample."""

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from blockskim.errors import ModelError
 from blockskim.method.blocks import IGNORED, BlockLayout, relevance_labels, soften_labels
-from blockskim.method.config import SkimConfig, layer_factors
+from blockskim.method.config import SkimConfig
 from blockskim.method.losses import block_loss, span_loss, teaching_loss
+from blockskim.method.thresholds import layer_factors
 from blockskim.model.dense import DenseResult
 from blockskim.model.outputs import BlockSkimOutput
 

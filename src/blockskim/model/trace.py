@@ -11,7 +11,8 @@ from blockskim.data.packed_inputs import PackedInputs
 from blockskim.encoders.backbone import Backbone
 from blockskim.method.blocks import BlockLayout
 from blockskim.method.config import SkimConfig
-from blockskim.method.predictors.predictor import PredictorCost, predictor_cost
+from blockskim.method.predictors.base import PredictorCost
+from blockskim.method.predictors.predictor import predictor_cost
 from blockskim.model.flops import LayerUse, ModelCost, dense_flops, skim_flops
 from blockskim.model.ragged import RaggedResult
 

@@ -27,7 +27,7 @@ def transformers_model(model: BlockSkimForQuestionAnswering, attention: str | No
     chosen = {} if attention is None else {"attn_implementation": attention}
     try:
         # The config is copied as transformers writes the kind of attention into the one it is given.
-        dense: Any = AutoModelForQuestionAnswering.from_config(copy.deepcopy(config), **chosen)
+        dense: Any = AutoModelForQuestionAnswering.from_config(copy.deepcopy(config), dtype=model.dtype, **chosen)
     except ValueError as error:
         raise ConfigError(f"transformers has no {attention} attention for {config.model_type} models") from error
     if model.places_in_bias():

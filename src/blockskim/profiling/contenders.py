@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from blockskim.data.windows import WindowSet
+from blockskim.evaluation.cost import kept_shares
 from blockskim.inference.runner import Thresholds, WindowBatch, run_windows
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.outputs import SkimOutput
@@ -68,12 +69,7 @@ class Work:
 
     def kept_by_layer(self, num_layers: int) -> list[float]:
         """Share of the blocks that is there after each layer, from the first to the last."""
-        shares, last = [], 1.0
-        for layer in range(1, num_layers + 1):
-            if layer in self.kept:
-                last = self.kept[layer] / max(1, self.blocks)
-            shares.append(last)
-        return shares
+        return kept_shares(self.kept, self.blocks, num_layers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,9 @@ from torch import Tensor
 from blockskim.atomic import check_new, new_directory
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.loading import load_tokenizer
-from blockskim.model.checkpoints import is_block_skim
+from blockskim.model.checkpoints import base_name, is_block_skim
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.surgery.shapes import different_parameter
-from blockskim.training.model_card import base_name
 
 AVERAGE_FILE = "average.json"
 

@@ -17,12 +17,11 @@ from blockskim.atomic import check_new, new_directory
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.loading import load_tokenizer
-from blockskim.model.checkpoints import check_loadable, is_block_skim, load_source
+from blockskim.model.checkpoints import base_name, check_loadable, is_block_skim, load_source
 from blockskim.model.head_removal import shares_weights
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.transformers_model import transformers_model
 from blockskim.surgery.shapes import different_parameter
-from blockskim.training.model_card import base_name
 
 STUDENT_FILE = "student.json"
 LEAST = 2
