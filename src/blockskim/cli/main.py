@@ -26,6 +26,17 @@ from blockskim.cli.train import train
 from blockskim.errors import BlockSkimError, ConfigError
 
 INTERRUPTED = 130
+# What a path or a full disk can be blamed for.
+_USERS_FAULT = {
+    errno.EACCES,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 # A command is one line here and one file.
@@ -92,25 +103,12 @@ def run(arguments: Sequence[str]) -> int:
     return _flush(code)
 
 
-# What a path or a full disk can be blamed for.
-_USERS_FAULT = {
-    errno.EACCES,
-    errno.EISDIR,
-    errno.ENAMETOOLONG,
-    errno.ENOENT,
-    errno.ENOSPC,
-    errno.ENOTDIR,
-    errno.EPERM,
-    errno.EROFS,
-}
-
-
 def _complain(message: str) -> None:
     typer.echo(f"error: {' '.join(message.split())}", err=True)
 
 
 def _flush(code: int) -> int:
-    """Write out what is buffered; a reader that went away is no error to tell of."""
+    """Write out what is buffered; a reader that went away is no error to report."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
