@@ -362,7 +362,8 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         logits = F.linear(self._transformed(result.hidden).float(), head.weight.float(), head.bias.float())
         samples = np.repeat(np.arange(len(inputs.lengths)), inputs.lengths)
         places = samples * width + np.arange(len(samples)) - (inputs.bounds[:-1] - first)[samples]
-        full = torch.full((len(inputs.lengths) * width, 2), -torch.inf, device=logits.device)
+        # Not PyTorch's default format, which another thread changes while it loads a model.
+        full = logits.new_full((len(inputs.lengths) * width, 2), -torch.inf)
         full[torch.from_numpy(places[result.tokens]).to(logits.device)] = logits
         start_logits, end_logits = full.view(len(inputs.lengths), width, 2).unbind(-1)
         shifted = layout.shifted(torch.from_numpy(first)) if first.any() else layout
