@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blockskim.data import json_stream
+from blockskim.data import json_text
 from blockskim.data.json_stream import stream
 from blockskim.errors import DataError
 
@@ -30,7 +30,7 @@ def parts(path, key=""):
 def test_items_of_a_list_are_what_json_reads(path, items, indent, ascii, size):
     path.write_text("\n " + json.dumps(items, indent=indent, ensure_ascii=ascii) + " \n", encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_stream, "CHUNK", size)
+        patch.setattr(json_text, "CHUNK", size)
         assert parts(path) == [("", item, True) for item in items]
 
 
@@ -43,7 +43,7 @@ def test_members_of_an_object_and_items_at_its_key(path, others, items, size, la
     for key, value in document.items():
         wanted += [("data", item, True) for item in value] if key == "data" else [(key, value, False)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_stream, "CHUNK", size)
+        patch.setattr(json_text, "CHUNK", size)
         assert parts(path, "data") == wanted
 
 
@@ -51,10 +51,10 @@ def test_members_of_an_object_and_items_at_its_key(path, others, items, size, la
     ("text", "key", "wanted"),
     [
         ("[]", "", [("", [], False)]),
-        ("[1]", "data", [("", [1], False)]),
+        ("[1]", "data", [("", 1, True)]),
         ('{"data": []}', "data", [("data", [], False)]),
-        ('{"data": {"a": 1}}', "data", [("data", {"a": 1}, False)]),
-        ("{}", "data", []),
+        ('{"data": {"a": 1}}', "data", [("", {"data": {"a": 1}}, False)]),
+        ("{}", "data", [("", {}, False)]),
         ("17", "", [("", 17, False)]),
     ],
 )
@@ -77,7 +77,7 @@ def test_what_json_refuses_is_refused_and_the_rest_is_not(path, text, size, key)
     except json.JSONDecodeError:
         valid = False
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_stream, "CHUNK", size)
+        patch.setattr(json_text, "CHUNK", size)
         if valid:
             parts(path, key)
         else:

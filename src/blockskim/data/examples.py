@@ -32,6 +32,8 @@ class Example:
         evidence: character spans of sentences that support the answer (HotpotQA), each (start, end).
         source: name of the file it was read from, "" for none; where several were, scores are told apart by it.
         metadata: whatever else the format's official score needs, as (name, value) pairs; see each reader.
+        annotated: whether the file tells the answers, of which there may be none. The questions of a test file are
+            not annotated: they can be answered, but neither scored nor learned from.
     """
 
     id: str
@@ -43,8 +45,9 @@ class Example:
     evidence: tuple[tuple[int, int], ...] = ()
     source: str = ""
     metadata: tuple[tuple[str, object], ...] = ()
+    annotated: bool = True
 
     @property
     def answerable(self) -> bool:
-        """Whether any reference answer exists."""
-        return bool(self.references)
+        """Whether there may be an answer: False only where the data says that there is none."""
+        return bool(self.references) or not self.annotated
