@@ -9,6 +9,9 @@ from blockskim.data.files import open_text
 from blockskim.data.json_text import JsonText, Mark
 from blockskim.errors import DataError
 
+MOST_MEMBERS = 10_000
+"""Members that an object may have whose items come one by one; a record has a dozen."""
+
 
 class Part(NamedTuple):
     """A part of a document.
@@ -103,12 +106,15 @@ def _members(text: JsonText, key: str, start: Mark) -> Iterator[Part]:
     text.skip(1)
     members: dict[str, tuple[object, int]] = {}
     has_items = False
+    count = 0
     mark = "," if text.next_character() != "}" else text.expect("}", "")
     while mark == ",":
         if text.next_character() != '"':
             text.fail("Expecting property name enclosed in double quotes")
+        count += 1
         name = str(text.value())
         text.expect(":", "Expecting ':' delimiter")
+        _check_members(count, text, start)
         if name == key and text.next_character() == "[":
             yield from (Part(other, value, line, False) for other, (value, line) in members.items())
             yield from _items(text, key)
@@ -122,6 +128,14 @@ def _members(text: JsonText, key: str, start: Mark) -> Iterator[Part]:
         mark = text.expect(",}", "Expecting ',' delimiter")
     if not has_items:
         yield Part("", {name: value for name, (value, _) in members.items()}, start.line, False)
+
+
+def _check_members(count: int, text: JsonText, start: Mark) -> None:
+    if count > MOST_MEMBERS:
+        raise DataError(
+            f"{text.path}: line {start.line} begins an object of more than {MOST_MEMBERS:,} members; a list of records or "
+            "a record per line is needed"
+        )
 
 
 def _line(text: JsonText) -> Part:
