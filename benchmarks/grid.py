@@ -21,9 +21,11 @@ import torch
 import yaml
 from rich.console import Console
 
-from blockskim.calibration.calibrate import record
+from blockskim.atomic import write_whole
 from blockskim.calibration.points import Point
-from blockskim.calibration.simulator import search
+from blockskim.calibration.record import record
+from blockskim.calibration.search import Limits, search
+from blockskim.calibration.simulator import Simulator
 from blockskim.data.examples import Example
 from blockskim.data.reading import read_examples
 from blockskim.data.splitting import split_by_article
@@ -34,10 +36,11 @@ from blockskim.evaluation.evaluate import evaluate_windows
 from blockskim.inference.loading import load
 from blockskim.metrics.skim import area_under_roc, kept_at_recall
 from blockskim.training.recipe import Recipe
-from blockskim.training.train import CHECKPOINTS, RECIPE_FILE, train
+from blockskim.training.resume import CHECKPOINTS, RECIPE_FILE
+from blockskim.training.train import train
 
 LIMITS = (0.1, 0.25, 0.5, 1.0, 1.5, 2.5)
-"""Points of F1 at risk at which the fronts are read and confirmed."""
+"""Points of F1 at risk up to which the fronts are searched and at which they are confirmed."""
 
 MOST_LOST = 0.5
 """Points of F1 that may be lost where arms are compared by one number."""
@@ -78,25 +81,25 @@ def main() -> int:
     parser.add_argument("--report", type=Path, help="JSON file to write")
     parser.add_argument("--plot", type=Path, help="figure to write (needs matplotlib)")
     parser.add_argument("--threads", type=int, default=2)
-    chosen = parser.parse_args()
-    torch.set_num_threads(chosen.threads)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     console = Console(stderr=True)
     try:
-        grid = read_grid(chosen.grid)
-        names = chosen.only or list(grid.arms)
+        grid = read_grid(options.grid)
+        names = options.only or list(grid.arms)
         for name in names:
             if name not in grid.arms:
-                raise ConfigError(f"{chosen.grid} has no arm {name}; it has {', '.join(grid.arms)}")
-        records = run(grid, names, chosen.seeds, chosen.data, chosen.base, chosen.output, console)
+                raise ConfigError(f"{options.grid} has no arm {name}; it has {', '.join(grid.arms)}")
+        records = run(grid, names, options.seeds, options.data, options.base, options.output, console)
     except BlockSkimError as error:
         console.print(f"error: {error}", style="red")
         return 1
-    if chosen.report:
-        records = merged(chosen.report, records)
-        write(chosen.report, records)
+    if options.report:
+        records = merged(options.report, records)
+        write(options.report, records)
     sys.stdout.write(table(records))
-    if chosen.plot:
-        plot(records, chosen.plot)
+    if options.plot:
+        plot(records, options.plot)
     return 0
 
 
@@ -120,8 +123,8 @@ def read_grid(path: Path) -> Grid:
         unknown = sorted(set(arm) - {"every", "first", "recipe"})
         if unknown:
             raise ConfigError(f"{path}: unknown setting {unknown[0]!r} of arm {name}; known are every, first, recipe")
-        chosen = slice(int(arm.get("first", 0)), None, int(arm.get("every", 1)))
-        arms[name] = (base.replace(**arm.get("recipe", {})), chosen)
+        questions = slice(int(arm.get("first", 0)), None, int(arm.get("every", 1)))
+        arms[name] = (base.replace(**arm.get("recipe", {})), questions)
     return Grid(
         tuple(values["train"]),
         tuple(values["evaluate"]),
@@ -134,7 +137,7 @@ def read_grid(path: Path) -> Grid:
 def run(
     grid: Grid, names: Sequence[str], seeds: Sequence[int], data: Path, base: str, output: Path, console: Console
 ) -> list[dict[str, Any]]:
-    """Train and judge the arms; one record each."""
+    """Train and measure the arms; one record each."""
     examples, development = split_by_article(read_examples([data / name for name in grid.train]), grid.hold_out)
     _, held_out = split_by_article(read_examples([data / name for name in grid.evaluate]), grid.hold_out)
     known = {example.context for example in examples}
@@ -145,17 +148,17 @@ def run(
         train_once(base, examples, development, Path(start), grid.first_stage, console)
     records = []
     for name in names:
-        recipe, chosen = grid.arms[name]
+        recipe, questions = grid.arms[name]
         for seed in seeds:
             folder = output / name / f"seed-{seed}"
-            part = examples[chosen]
+            part = examples[questions]
             seconds = train_once(start, part, development, folder, recipe.replace(seed=seed), console)
             stored = folder / "front.json"
             if not stored.is_file():
                 console.print(f"{name}, seed {seed}: front")
                 write(stored, front(folder, held_out))
-            found = json.loads(stored.read_text(encoding="utf-8"))
-            records.append({"arm": name, "seed": seed, "examples": len(part), "seconds": seconds, **found})
+            figures = json.loads(stored.read_text(encoding="utf-8"))
+            records.append({"arm": name, "seed": seed, "examples": len(part), "seconds": seconds, **figures})
     return records
 
 
@@ -206,9 +209,10 @@ def front(folder: Path, held_out: Sequence[Example]) -> dict[str, Any]:
     model = loaded.model
     recipe = Recipe.from_dict(json.loads((folder / RECIPE_FILE).read_text(encoding="utf-8")))
     windows = make_windows(held_out, loaded.tokenizer, recipe.windows)
-    dense, block_scores, answer_blocks = record(model, windows, 32, recipe.max_answer_length)
+    recording = record(model, windows, 32, recipe.max_answer_length)
+    dense = recording.dense
     assert dense.f1 is not None
-    path = search(block_scores, answer_blocks, model, windows, max(LIMITS), 0.0)
+    path = search(Simulator(model, windows, recording, overhead=0.0), Limits(max(LIMITS)))
     points = []
     for limit in LIMITS:
         point = best_at(path, limit)
@@ -219,7 +223,7 @@ def front(folder: Path, held_out: Sequence[Example]) -> dict[str, Any]:
                 "f1_at_risk": point.f1_at_risk,
                 "simulated": point.flops_speedup,
                 "thresholds": point.thresholds,
-                "flops_speedup": result.cost.dense_flops / result.cost.flops,
+                "flops_speedup": result.cost.flops_speedup,
                 "f1": result.scores["f1"],
                 "exact_match": result.scores["exact_match"],
                 "f1_lost": dense.f1 - result.scores["f1"],
@@ -228,7 +232,7 @@ def front(folder: Path, held_out: Sequence[Example]) -> dict[str, Any]:
     return {
         "held_out": len(held_out),
         "dense": {"f1": dense.f1, "exact_match": dense.exact_match},
-        "predictors": predictors(block_scores),
+        "predictors": predictors(recording.block_scores),
         "points": points,
     }
 
@@ -304,11 +308,9 @@ def plot(records: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def write(path: Path, values: Any) -> None:
-    """Write JSON, whole or not at all."""
+    """Write JSON, whole or not at all; folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, json.dumps(values, indent=1) + "\n")
 
 
 if __name__ == "__main__":

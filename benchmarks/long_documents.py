@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from blockskim import QuestionAnswerer
+from blockskim.atomic import write_whole
 
 QUESTION = "Where is the key to the old observatory kept?"
 NEEDLE = "The key to the old observatory is kept under the third flowerpot."
@@ -40,9 +41,7 @@ def main() -> int:
     records = [measure(answerer, text, words) for words in sorted(chosen.words)]
     sys.stdout.write(table(records))
     if chosen.report:
-        temporary = chosen.report.with_suffix(".tmp")
-        temporary.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(chosen.report)
+        write_whole(chosen.report, json.dumps(records, indent=1) + "\n")
     return 0 if all(record["found"] for record in records) else 1
 
 

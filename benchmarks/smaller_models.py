@@ -20,10 +20,11 @@ from typing import Any
 import torch
 from grid import train_once, write
 from rich.console import Console
-from transformers import AlbertConfig, AlbertForQuestionAnswering
+from shared_layers import LeftOut, share_layers
 
 from blockskim.atomic import new_directory
-from blockskim.calibration.calibrate import calibrate, save_calibrated
+from blockskim.calibration.calibrate import calibrate
+from blockskim.calibration.result import save_calibrated
 from blockskim.data.examples import Example
 from blockskim.data.reading import read_examples
 from blockskim.data.splitting import split_by_article
@@ -32,7 +33,7 @@ from blockskim.encoders import supported_types
 from blockskim.errors import BlockSkimError, ConfigError, DataError
 from blockskim.evaluation.evaluate import evaluate_windows
 from blockskim.inference.loading import load
-from blockskim.model.modeling import BlockSkimForQuestionAnswering, is_block_skim
+from blockskim.model.checkpoints import is_block_skim
 from blockskim.surgery.head_pruning import answerable_windows, head_importance, least_important, save_pruned
 from blockskim.surgery.students import make_student
 from blockskim.training.recipe import Recipe
@@ -48,7 +49,7 @@ class Parts:
     """What the data is divided into.
 
     Attributes:
-        train: to learn from.
+        train: to train on.
         calibration: to choose checkpoints and thresholds by, and the heads to remove.
         evaluation: to report on.
     """
@@ -89,10 +90,6 @@ class Comparison:
     console: Console
 
 
-class LeftOut(BlockSkimError):
-    """A variant that can't be made of this base; the message says why."""
-
-
 def main() -> int:
     """Make, train and compare the variants."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -112,30 +109,30 @@ def main() -> int:
     target.add_argument("--target-speedup", type=float, help="arithmetic to save by skimming, dense over spent")
     parser.add_argument("--plot", type=Path, help="figure to write (needs matplotlib)")
     parser.add_argument("--threads", type=int, default=2)
-    chosen = parser.parse_args()
-    torch.set_num_threads(chosen.threads)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     console = Console(stderr=True)
-    drop = 1.0 if chosen.max_f1_drop is None and chosen.target_speedup is None else chosen.max_f1_drop
+    drop = 1.0 if options.max_f1_drop is None and options.target_speedup is None else options.max_f1_drop
     try:
         comparison = Comparison(
-            chosen.base,
-            chosen.output,
-            divide(chosen.data, chosen.train, chosen.dev, chosen.hold_out, chosen.limit, chosen.every),
-            Recipe.load(chosen.recipe),
-            Target(drop, chosen.target_speedup),
-            chosen.groups,
+            options.base,
+            options.output,
+            divide(options.data, options.train, options.dev, options.hold_out, options.limit, options.every),
+            Recipe.load(options.recipe),
+            Target(drop, options.target_speedup),
+            options.groups,
             console,
         )
-        results = run(comparison, [name for name in VARIANTS if name in chosen.only])
+        results = run(comparison, [name for name in VARIANTS if name in options.only])
     except BlockSkimError as error:
         console.print(f"error: {error}", style="red", markup=False)
         return 1
-    write(chosen.output / "results.json", results)
+    write(options.output / "results.json", results)
     text = table(results)
-    (chosen.output / "results.md").write_text(text, encoding="utf-8")
+    (options.output / "results.md").write_text(text, encoding="utf-8")
     sys.stdout.write(text)
-    if chosen.plot:
-        plot(results, chosen.plot)
+    if options.plot:
+        plot(results, options.plot)
     return 0
 
 
@@ -150,15 +147,15 @@ def divide(
     Raises:
         DataError: a file is wrong, or a part is empty.
     """
-    learned, held_out = split_by_article(read_examples([data / name for name in train]), hold_out)
-    known = {example.context for example in learned}
+    training, held_out = split_by_article(read_examples([data / name for name in train]), hold_out)
+    known = {example.context for example in training}
     if dev:
         evaluation = [item for item in read_examples([data / name for name in dev]) if item.context not in known]
         calibration = held_out
     else:
         # Another seed, or all that was held out would fall into the same half.
         calibration, evaluation = split_by_article(held_out, 0.5, seed=1)
-    parts = Parts(learned[::every], calibration, evaluation[:limit])
+    parts = Parts(training[::every], calibration, evaluation[:limit])
     for name in ("train", "calibration", "evaluation"):
         if not getattr(parts, name):
             raise DataError(f"nothing is left for {name}; give more data, or another --hold-out than {hold_out:g}")
@@ -191,23 +188,23 @@ def make_base(comparison: Comparison, folder: Path) -> None:
                 loaded.model.save_pretrained(part)
                 loaded.tokenizer.save_pretrained(part)
         return
-    learn(comparison, comparison.base, folder)
+    train_variant(comparison, comparison.base, folder)
 
 
-def make_pupil(comparison: Comparison, folder: Path) -> None:
-    """A student of every second layer, taught by the base."""
+def make_distilled(comparison: Comparison, folder: Path) -> None:
+    """A student of every second layer, distilled from the base."""
     start = folder.with_name(f"{folder.name}-start")
     base = comparison.output / "base"
     if not start.exists():
         make_student(base, start, every=2)
-    learn(comparison, str(start), folder, str(base))
+    train_variant(comparison, str(start), folder, str(base))
 
 
 def make_shared(comparison: Comparison, folder: Path) -> None:
-    """A model with as many layers as the base whose layers share weights, taught by the base.
+    """A model with as many layers as the base whose layers share weights, distilled from the base.
 
     Raises:
-        ConfigError: see ``share_layers``.
+        ConfigError: its layers can't be divided into so many groups.
         LeftOut: this version of the library runs no such models, or the base is of another family than BERT.
     """
     if "albert" not in supported_types():
@@ -219,58 +216,7 @@ def make_shared(comparison: Comparison, folder: Path) -> None:
         with new_directory(start) as part:
             shared.save_pretrained(part)
             loaded.tokenizer.save_pretrained(part)
-    learn(comparison, str(start), folder, str(comparison.output / "base"))
-
-
-def share_layers(model: BlockSkimForQuestionAnswering, groups: int = 1) -> AlbertForQuestionAnswering:
-    """An ALBERT of a BERT's size that does in all layers of a group what that one does in the first of them.
-
-    Args:
-        model: a BERT.
-        groups: of neighbouring layers, equally many in each.
-
-    Raises:
-        ConfigError: layers can't be divided into so many groups.
-        LeftOut: the model is of another family, or has lost heads.
-    """
-    source: Any = model.encoder
-    config = source.config
-    if config.model_type != "bert" or model.pruned_heads:
-        raise LeftOut(f"only a whole BERT can be made into an ALBERT, and the base is of type {config.model_type!r}")
-    names = (
-        "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
-        "max_position_embeddings", "type_vocab_size", "layer_norm_eps", "pad_token_id", "hidden_dropout_prob",
-        "attention_probs_dropout_prob",
-    )  # fmt: skip
-    values = {name: getattr(config, name) for name in names}
-    if groups < 1 or config.num_hidden_layers % groups:
-        raise ConfigError(f"{config.num_hidden_layers} layers can't be divided into {groups} groups of the same size")
-    sizes = {"embedding_size": config.hidden_size, "num_hidden_groups": groups}
-    dense: Any = AlbertForQuestionAnswering(AlbertConfig(**values, **sizes))
-    target = dense.albert
-    target.embeddings.load_state_dict(source.embeddings.state_dict())
-    pairs = {dense.qa_outputs: model.qa_outputs}
-    firsts = source.encoder.layer[:: config.num_hidden_layers // groups]
-    for layer, group in zip(firsts, target.encoder.albert_layer_groups, strict=True):
-        attention, (shared,) = layer.attention, group.albert_layers
-        pairs |= {
-            shared.attention.query: attention.self.query,
-            shared.attention.key: attention.self.key,
-            shared.attention.value: attention.self.value,
-            shared.attention.dense: attention.output.dense,
-            shared.attention.LayerNorm: attention.output.LayerNorm,
-            shared.ffn: layer.intermediate.dense,
-            shared.ffn_output: layer.output.dense,
-            shared.full_layer_layer_norm: layer.output.LayerNorm,
-        }
-    for new, old in pairs.items():
-        new.load_state_dict(old.state_dict())
-    mapping = target.encoder.embedding_hidden_mapping_in
-    with torch.no_grad():
-        mapping.weight.copy_(torch.eye(config.hidden_size))
-        mapping.bias.zero_()
-    result: AlbertForQuestionAnswering = dense
-    return result
+    train_variant(comparison, str(start), folder, str(comparison.output / "base"))
 
 
 def make_pruned(comparison: Comparison, folder: Path) -> None:
@@ -285,22 +231,22 @@ def make_pruned(comparison: Comparison, folder: Path) -> None:
         removed = least_important(importance, total=max(1, heads // PRUNED_SHARE))
         loaded.model.prune_heads(removed)
         save_pruned(loaded.model, loaded.tokenizer, base, importance, removed, start)
-    learn(comparison, str(start), folder)
+    train_variant(comparison, str(start), folder)
 
 
 MAKERS: Mapping[str, Callable[[Comparison, Path], None]] = {
     "base": make_base,
-    "student": make_pupil,
+    "student": make_distilled,
     "shared": make_shared,
     "pruned": make_pruned,
 }
 
 
-def learn(comparison: Comparison, start: str, folder: Path, teacher: str | None = None) -> None:
+def train_variant(comparison: Comparison, start: str, folder: Path, teacher: str | None = None) -> None:
     """Train a variant unless that was done."""
     recipe = comparison.recipe
     if teacher is None:
-        # Where there is no teacher there is nothing to learn from its states.
+        # Without a teacher there are no states of its layers to distil.
         settings = replace(recipe.distillation, hidden_weight=0.0, attention_weight=0.0, layers=None)
         recipe = replace(recipe, distillation=settings)
     parts = comparison.parts
@@ -314,34 +260,34 @@ def score_once(comparison: Comparison, folder: Path) -> dict[str, Any]:
         ConfigError: that was done for another target or on other questions.
     """
     stored = folder / "result.json"
-    asked = {**asdict(comparison.target), "questions": len(comparison.parts.evaluation)}
+    task = {**asdict(comparison.target), "questions": len(comparison.parts.evaluation)}
     if stored.is_file():
-        found: dict[str, Any] = json.loads(stored.read_text(encoding="utf-8"))
-        if found["asked"] != asked:
+        earlier: dict[str, Any] = json.loads(stored.read_text(encoding="utf-8"))
+        if earlier["asked"] != task:
             raise ConfigError(f"{stored} is of another target or other data; remove it or name another --output")
-        return found
+        return earlier
     comparison.console.print(f"{folder.name}: calibrating and scoring")
-    result = {"asked": asked, **score(comparison, folder)}
+    result = {"asked": task, **score(comparison, folder)}
     write(stored, result)
     return result
 
 
 def score(comparison: Comparison, folder: Path) -> dict[str, Any]:
-    """What a variant answers and costs, reading everything and skimming at thresholds chosen on other articles."""
+    """What a variant answers and costs, dense and skimming at thresholds chosen on other articles."""
     recipe, target = comparison.recipe, comparison.target
     loaded = load(folder)
     model = loaded.model
-    calibration, evaluation = (
+    held_out, evaluation = (
         make_windows(part, loaded.tokenizer, recipe.windows)
         for part in (comparison.parts.calibration, comparison.parts.evaluation)
     )
-    found = calibrate(
-        model, calibration, target.max_f1_drop, target.target_speedup, max_answer_length=recipe.max_answer_length
+    calibration = calibrate(
+        model, held_out, target.max_f1_drop, target.target_speedup, max_answer_length=recipe.max_answer_length
     )
     if not (folder / "calibrated").exists():
-        save_calibrated(folder, loaded.tokenizer, found, folder / "calibrated")
+        save_calibrated(folder, loaded.tokenizer, calibration, folder / "calibrated")
     runs = {}
-    for name, thresholds in (("dense", 0.0), ("skimming", found.chosen.thresholds)):
+    for name, thresholds in (("dense", 0.0), ("skimming", calibration.chosen.thresholds)):
         result = evaluate_windows(model, evaluation, 32, thresholds, recipe.max_answer_length)
         runs[name] = {
             "f1": result.scores["f1"],
@@ -354,8 +300,8 @@ def score(comparison: Comparison, folder: Path) -> dict[str, Any]:
         "layers": layers,
         "heads": sum(len(model.heads_of(layer)) for layer in range(1, layers + 1)),
         "parameters": sum(value.numel() for value in model.parameters()),
-        "thresholds": found.chosen.thresholds,
-        "satisfied": found.satisfied,
+        "thresholds": calibration.chosen.thresholds,
+        "satisfied": calibration.satisfied,
         **runs,
     }
 

@@ -19,6 +19,8 @@ from typing import Any
 import torch
 import transformers
 
+from blockskim.atomic import write_whole
+
 SCHEDULE = "3:0.5,6:0.25,9:0.125"
 RUNS = {
     "schedule": f"--shape bert-base --length 512 --keep {SCHEDULE} --batch-size 1,16"
@@ -62,9 +64,7 @@ def main() -> None:
         for line in summary(results[name]["records"]):
             sys.stderr.write(f"  {line}\n")
         chosen.output.parent.mkdir(parents=True, exist_ok=True)
-        temporary = chosen.output.with_suffix(".tmp")
-        temporary.write_text(json.dumps(results, indent=1) + "\n")
-        temporary.replace(chosen.output)
+        write_whole(chosen.output, json.dumps(results, indent=1) + "\n")
 
 
 def summary(records: list[dict[str, Any]]) -> list[str]:

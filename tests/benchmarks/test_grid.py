@@ -58,7 +58,7 @@ def squad_file(path, articles, seed):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("grid")
     tokenizer = word_piece()
     new_dense_model("bert", vocab_size=len(tokenizer)).base_model.save_pretrained(folder / "base")
@@ -69,18 +69,18 @@ def place(tmp_path_factory):
     return folder
 
 
-def arguments(place, *more):
+def arguments(inputs, *more):
     names = ("--data", "--base", "--output", "--report")
-    values = (place, place / "base", place / "runs", place / "report.json")
+    values = (inputs, inputs / "base", inputs / "runs", inputs / "report.json")
     given = [str(part) for pair in zip(names, values, strict=True) for part in pair]
-    return ["grid.py", str(place / "grid.yaml"), *given, *more]
+    return ["grid.py", str(inputs / "grid.yaml"), *given, *more]
 
 
-def test_a_grid_is_trained_and_judged_once(grid, place, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", arguments(place, "--seeds", "1", "2"))
+def test_a_grid_is_trained_and_measured_once(grid, inputs, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", arguments(inputs, "--seeds", "1", "2"))
     assert grid.main() == 0
     table = capsys.readouterr().out
-    records = json.loads((place / "report.json").read_text())
+    records = json.loads((inputs / "report.json").read_text())
     assert [(item["arm"], item["seed"]) for item in records] == [
         ("paper", 1), ("paper", 2), ("plain", 1), ("plain", 2)
     ]  # fmt: skip
@@ -97,30 +97,30 @@ def test_a_grid_is_trained_and_judged_once(grid, place, monkeypatch, capsys):
 
     for name in ("train", "front"):
         monkeypatch.setattr(grid, name, never)
-    monkeypatch.setattr(sys, "argv", arguments(place, "--only", "plain", "--seeds", "2"))
+    monkeypatch.setattr(sys, "argv", arguments(inputs, "--only", "plain", "--seeds", "2"))
     assert grid.main() == 0
     # What the report holds of other arms and seeds stays.
     assert capsys.readouterr().out == table
-    assert json.loads((place / "report.json").read_text()) == records
+    assert json.loads((inputs / "report.json").read_text()) == records
 
 
-def test_a_folder_with_another_recipe_is_not_taken_for_this_one(grid, place, monkeypatch, capsys):
+def test_a_folder_with_another_recipe_is_not_taken_for_this_one(grid, inputs, monkeypatch, capsys):
     changed = {**GRID, "first_stage": {"skim": {"skim_factor": 0.0}, "learning_rate": 1e-3}}
-    (place / "changed.yaml").write_text(yaml.safe_dump(changed), encoding="utf-8")
-    folder = place / "runs" / "first-stage"
+    (inputs / "changed.yaml").write_text(yaml.safe_dump(changed), encoding="utf-8")
+    folder = inputs / "runs" / "first-stage"
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "model.safetensors").exists():
         (folder / "model.safetensors").touch()
         (folder / "recipe.json").write_text("{}")
-    given = arguments(place)
-    given[1] = str(place / "changed.yaml")
+    given = arguments(inputs)
+    given[1] = str(inputs / "changed.yaml")
     monkeypatch.setattr(sys, "argv", given)
     assert grid.main() == 1
     assert "another recipe" in " ".join(capsys.readouterr().err.split())
 
 
-def test_unknown_arms_and_settings_are_refused(grid, place, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", arguments(place, "--only", "none-such"))
+def test_unknown_arms_and_settings_are_refused(grid, inputs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", arguments(inputs, "--only", "none-such"))
     assert grid.main() == 1
     assert "none-such" in capsys.readouterr().err
     wrong = tmp_path / "wrong.yaml"

@@ -34,13 +34,13 @@ def smaller_models():
     sys.modules["smaller_models"] = module
     spec.loader.exec_module(module)
     yield module
-    for name in ("smaller_models", "grid"):
+    for name in ("smaller_models", "shared_layers", "grid"):
         sys.modules.pop(name, None)
     sys.path.remove(str(FOLDER))
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("smaller_models")
     choose = random.Random(1)
     words = [word for word in WORDS if word.isalpha()]
@@ -61,19 +61,19 @@ def place(tmp_path_factory):
     return folder
 
 
-def arguments(place, *more):
+def arguments(inputs, *more):
     names = ("--data", "--base", "--output", "--recipe", "--train", "--hold-out")
-    values = (place, place / "base", place / "runs", place / "recipe.yaml", "data.json", 0.4)
+    values = (inputs, inputs / "base", inputs / "runs", inputs / "recipe.yaml", "data.json", 0.4)
     given = [str(part) for pair in zip(names, values, strict=True) for part in pair]
     return ["smaller_models.py", *given, *map(str, more)]
 
 
-def test_variants_are_made_and_judged_once(smaller_models, place, monkeypatch, capsys):
+def test_variants_are_made_and_measured_once(smaller_models, inputs, monkeypatch, capsys):
     monkeypatch.setattr(smaller_models, "supported_types", lambda: ("bert",))
-    monkeypatch.setattr(sys, "argv", arguments(place, "--target-speedup", 1.05))
+    monkeypatch.setattr(sys, "argv", arguments(inputs, "--target-speedup", 1.05))
     assert smaller_models.main() == 0
     text = capsys.readouterr().out
-    results = json.loads((place / "runs" / "results.json").read_text())
+    results = json.loads((inputs / "runs" / "results.json").read_text())
     assert [item["variant"] for item in results["records"]] == ["base", "student", "pruned"]
     assert "no adapter for ALBERT" in results["left_out"]["shared"]
     base, student, pruned = results["records"]
@@ -83,12 +83,12 @@ def test_variants_are_made_and_judged_once(smaller_models, place, monkeypatch, c
         assert item["skimming"]["flops_per_example"] <= item["dense"]["flops_per_example"]
         assert item["dense"]["flops_per_example"] <= base["dense"]["flops_per_example"]
         assert f"| {item['variant']} | {item['layers']} |" in text
-        found = BlockSkimForQuestionAnswering.from_pretrained(place / "runs" / item["variant"] / "calibrated")
+        found = BlockSkimForQuestionAnswering.from_pretrained(inputs / "runs" / item["variant"] / "calibrated")
         assert list(found.thresholds) == item["thresholds"]
-    assert (place / "runs" / "results.md").read_text() == text
+    assert (inputs / "runs" / "results.md").read_text() == text
     assert "Left out: shared" in text
-    assert json.loads((place / "runs" / "student" / "teacher.json").read_text())["name"] == "base"
-    assert not (place / "runs" / "pruned" / "teacher.json").exists()
+    assert json.loads((inputs / "runs" / "student" / "teacher.json").read_text())["name"] == "base"
+    assert not (inputs / "runs" / "pruned" / "teacher.json").exists()
 
     def never(*_args, **_kwargs):
         raise AssertionError("everything is there already")
@@ -99,24 +99,24 @@ def test_variants_are_made_and_judged_once(smaller_models, place, monkeypatch, c
     assert smaller_models.main() == 0
     assert capsys.readouterr().out == text
     # Results for another target are not taken for those of this one.
-    monkeypatch.setattr(sys, "argv", arguments(place, "--target-speedup", 1.2))
+    monkeypatch.setattr(sys, "argv", arguments(inputs, "--target-speedup", 1.2))
     assert smaller_models.main() == 1
     assert "another target" in " ".join(capsys.readouterr().err.split())
 
 
-def test_articles_are_held_out_for_calibration_and_for_the_report(smaller_models, place):
-    parts = smaller_models.divide(place, ["data.json"], [], 0.4, None)
+def test_articles_are_held_out_for_calibration_and_for_the_report(smaller_models, inputs):
+    parts = smaller_models.divide(inputs, ["data.json"], [], 0.4, None)
     ids = [{example.id for example in part} for part in (parts.train, parts.calibration, parts.evaluation)]
     assert sum(map(len, ids)) == len(set().union(*ids)) == 60
     assert min(map(len, ids)) > 4
-    with_dev = smaller_models.divide(place, ["data.json"], ["dev.json"], 0.4, 2)
+    with_dev = smaller_models.divide(inputs, ["data.json"], ["dev.json"], 0.4, 2)
     assert {example.id for example in with_dev.calibration} == ids[1] | ids[2]
     # What was trained on is not reported on.
     assert {example.id for example in with_dev.evaluation} <= (ids[1] | ids[2]) & {str(number) for number in range(5)}
-    every = smaller_models.divide(place, ["data.json"], [], 0.4, None, 3)
+    every = smaller_models.divide(inputs, ["data.json"], [], 0.4, None, 3)
     assert list(every.train) == list(parts.train)[::3]
     with pytest.raises(smaller_models.DataError, match="nothing is left for calibration"):
-        smaller_models.divide(place, ["data.json"], [], 0.0, None)
+        smaller_models.divide(inputs, ["data.json"], [], 0.0, None)
 
 
 @pytest.mark.parametrize(("groups", "weights"), [(1, [0, 0, 0, 0]), (2, [0, 0, 2, 2]), (4, [0, 1, 2, 3])])
@@ -138,7 +138,7 @@ def test_a_shared_model_does_in_every_layer_what_the_base_does_in_the_first_of_a
             smaller_models.share_layers(model, impossible)
 
 
-def test_savings_are_told_against_the_dense_base(smaller_models, tmp_path):
+def test_savings_are_given_against_the_dense_base(smaller_models, tmp_path):
     def record(name, dense, skimming):
         runs = {
             part: {"f1": 80.0 - flops / 1e9, "exact_match": 1.0, "flops_per_example": flops, "seconds": 1.0}

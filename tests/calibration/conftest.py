@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from blockskim.calibration.record import record
+from blockskim.calibration.simulator import Simulator
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.evaluation.evaluate import evaluate_windows
@@ -30,3 +32,14 @@ def windows(model):
     tokenizer = fixed_tokenizer("wordpiece")
     found = evaluate_windows(model, make_windows(examples, tokenizer, settings), 8, 0.0).predictions
     return make_windows([replace(one, references=(found[one.id],)) for one in examples], tokenizer, settings)
+
+
+@pytest.fixture(scope="package")
+def recording(model, windows):
+    return record(model, windows, 8, 30)
+
+
+@pytest.fixture(scope="package")
+def simulator(model, windows, recording):
+    """Of predictors that cost nothing but FLOPs, as asking a tiny model costs more than it saves."""
+    return Simulator(model, windows, recording, overhead=0.0)

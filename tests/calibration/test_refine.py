@@ -1,4 +1,4 @@
-"""What Optuna is told and what is made of its trials; a stand-in for it where it is not installed."""
+"""What Optuna is asked for and what is made of its trials; a stand-in for it where it is not installed."""
 
 import random
 import sys
@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blockskim.calibration import refine as refinement
-from blockskim.calibration.calibrate import calibrate, record
-from blockskim.calibration.refine import has_optuna, non_dominated, refine
-from blockskim.calibration.simulator import Simulated, search, simulator
+from blockskim.calibration.calibrate import calibrate
+from blockskim.calibration.refine import non_dominated, refine
+from blockskim.calibration.search import Limits, search
+from blockskim.calibration.simulator import Simulated
 from blockskim.errors import ConfigError
 
 
@@ -57,18 +57,12 @@ def stand_in(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", optuna)
 
 
-@pytest.fixture
-def recorded(model, windows):
-    _, block_scores, answer_blocks = record(model, windows, 8, 30)
-    return block_scores, answer_blocks, model, windows
-
-
-def check_refined(recorded):
-    path = search(*recorded, 30.0, 0.0, 1.0)
-    refined, again, other = (refine(path, *recorded, 30.0, 0.0, 1.0, 80, seed) for seed in (0, 0, 1))
+def check_refined(simulator):
+    limits = Limits(30.0)
+    path = search(simulator, limits)
+    refined, again, other = (refine(path, simulator, limits, 80, seed) for seed in (0, 0, 1))
     assert refined == again
-    simulate = simulator(*recorded, 0.0)
-    values = {point.thresholds: simulate(np.array(point.thresholds)) for point in [*path, *refined, *other]}
+    values = {point.thresholds: simulator.simulate(np.array(point.thresholds)) for point in [*path, *refined, *other]}
     for front in (refined, other):
         speedups = [values[point.thresholds].speedup for point in front]
         assert speedups == sorted(speedups)
@@ -82,24 +76,30 @@ def check_refined(recorded):
             )
 
 
-def test_a_refined_front_is_nowhere_worse_than_the_path(stand_in, recorded):
-    check_refined(recorded)
+def test_a_refined_front_is_nowhere_worse_than_the_path(stand_in, simulator):
+    check_refined(simulator)
 
 
-def test_optuna_itself_refines(recorded):
+def test_optuna_itself_refines(simulator):
     pytest.importorskip("optuna")
-    check_refined(recorded)
+    check_refined(simulator)
 
 
 def test_points_of_a_refined_front_are_confirmed(stand_in, model, windows, monkeypatch):
-    told = []
+    calls = []
     first, again = (
         calibrate(
-            model, windows, max_f1_drop=20.0, overhead=0.0, trials=40, seed=3, progress=lambda *one: told.append(one)
+            model,
+            windows,
+            max_f1_drop=20.0,
+            overhead=0.0,
+            trials=40,
+            seed=3,
+            progress=lambda *one: calls.append(one),
         )
         for _ in range(2)
     )
-    assert told.count(("refining", 1)) >= 80
+    assert calls.count(("refining", 1)) >= 80
     assert first.chosen.thresholds == again.chosen.thresholds
     assert all(point.f1 is not None for point in first.front)
     greedy = calibrate(model, windows, max_f1_drop=20.0, overhead=0.0)
@@ -114,8 +114,6 @@ def test_without_optuna_it_is_said_before_the_model_runs(model, windows, monkeyp
         calibrate(model, windows, max_f1_drop=1.0, trials=10)
     with pytest.raises(ConfigError, match="trials"):
         calibrate(model, windows, max_f1_drop=1.0, trials=-1)
-    monkeypatch.setattr(refinement.importlib.util, "find_spec", lambda name: None)
-    assert not has_optuna()
 
 
 figures = st.tuples(st.floats(1, 9), st.floats(0, 9)).map(lambda pair: Simulated(pair[0], pair[0], pair[1], 0.0))

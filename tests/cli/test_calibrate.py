@@ -6,7 +6,8 @@ import torch
 from safetensors.torch import load_file
 
 from blockskim.calibration import calibrate as calibration
-from blockskim.calibration import refine as refinement
+from blockskim.calibration import confirm as confirming
+from blockskim.calibration.settings import OVERHEAD
 from cli_data import squad
 
 
@@ -56,20 +57,20 @@ def test_a_copy_of_the_model_gets_the_thresholds(call, model, data, tmp_path):
 
 def test_the_overhead_of_asking_a_layer_is_passed_on(call, model, data, tmp_path, monkeypatch):
     asked = []
-    calibrate = calibration.calibrate_points
+    calibrate = calibration.run_calibration
 
-    def watching(*given, **settings):
-        asked.append(settings["overhead"])
-        return calibrate(*given, **settings)
+    def watching(model, windows, targets, settings, *given):
+        asked.append(settings.overhead)
+        return calibrate(model, windows, targets, settings, *given)
 
-    monkeypatch.setattr(calibration, "calibrate_points", watching)
+    monkeypatch.setattr(calibration, "run_calibration", watching)
     target = ("--max-f1-drop", 100, "--json")
     for index, more in enumerate([(), ("--overhead", 1), ("--overhead", 0)]):
         code, out, _ = call(*arguments(data, model, tmp_path / str(index), *target, *more))
         assert code == 0
         if index == 1:  # nothing saves as much as that
             assert not any(json.loads(out)["chosen"]["thresholds"])
-    assert asked == [calibration.OVERHEAD, 1.0, 0.0]
+    assert asked == [OVERHEAD, 1.0, 0.0]
     for impossible in (-0.1, 1.1):
         assert call(*arguments(data, model, tmp_path / "never", *target, "--overhead", impossible))[0] == 2
 
@@ -174,7 +175,7 @@ def test_by_seconds(call, model, answered, tmp_path):
 
 def test_a_killed_run_goes_on(call, model, answered, tmp_path, monkeypatch):
     output, partial = tmp_path / "copy", tmp_path / "copy.partial"
-    evaluate, recorded = calibration.evaluate_windows, []
+    evaluate, recorded = confirming.evaluate_windows, []
     record = calibration.record
 
     def killed(*given, **settings):
@@ -185,18 +186,18 @@ def test_a_killed_run_goes_on(call, model, answered, tmp_path, monkeypatch):
         return record(*given, **settings)
 
     monkeypatch.setattr(calibration, "record", recording)
-    monkeypatch.setattr(calibration, "evaluate_windows", killed)
+    monkeypatch.setattr(confirming, "evaluate_windows", killed)
     assert call(*arguments(answered, model, output, "--max-f1-drop", 100))[0] == 130
     assert partial.is_dir()
     assert not output.exists()
-    monkeypatch.setattr(calibration, "evaluate_windows", evaluate)
+    monkeypatch.setattr(confirming, "evaluate_windows", evaluate)
     assert call(*arguments(answered, model, output, "--max-f1-drop", 100))[0] == 0
     assert recorded == [1]
     assert not partial.exists()
 
 
 def test_without_optuna_greedy_search_alone_is_told_of(call, model, data, tmp_path, monkeypatch):
-    monkeypatch.setattr(refinement, "has_optuna", lambda: False)
+    monkeypatch.setattr("blockskim.extras.has", lambda package: False)
     code, _, err = call(*arguments(data, model, tmp_path / "copy", "--max-f1-drop", 100, "--refine", 10))
     assert code == 0
     assert "blockskim[calibrate]" in err

@@ -46,6 +46,12 @@ def test_a_plain_checkpoint_gets_predictors_that_know_nothing_and_says_so(call, 
     assert code == 0
     assert "new and know nothing" in err
     assert any(name.startswith("predictors.") for name in load_file(tmp_path / "one" / "model.safetensors"))
+    # The copy knows it, too.
+    code, out, _ = call("info", "--model", tmp_path / "one", "--json")
+    assert (code, json.loads(out)["skims"]) == (0, False)
+    code, _, err = call("answer", "-q", "Where?", "-c", "In Wales.", "--model", tmp_path / "one", "--threshold", 0.5)
+    assert code == 2
+    assert "predictors" in err
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,3 @@
-import builtins
 import importlib.util
 import json
 import sys
@@ -51,11 +50,11 @@ def test_the_front_of_a_calibration(call, model, data, tmp_path):
     copy = tmp_path / "copy"
     common = ("calibrate", "--data", data, "--model", model, "--max-length", 150, "--output", copy)
     assert call(*common, "--point", "fast=100")[0] == 0
-    told = copy / "calibration.json"
-    told.write_text(json.dumps(json.loads(told.read_text()) | {"front": [{"thresholds": [0.3, 0.6]}]}))
+    stored = copy / "calibration.json"
+    stored.write_text(json.dumps(json.loads(stored.read_text()) | {"front": [{"thresholds": [0.3, 0.6]}]}))
     rows = json.loads(call(*arguments(data, copy, "--calibrated", "--json"))[1])["records"]
     assert ("front", [0.3, 0.6]) in [(row["kind"], row["thresholds"]) for row in rows]
-    told.write_text("{")
+    stored.write_text("{")
     code, _, err = call(*arguments(data, copy, "--calibrated"))
     assert code == 1
     assert "damaged" in err
@@ -108,15 +107,7 @@ def test_plots(call, model, data, tmp_path):
 
 
 def test_without_matplotlib_it_is_said_at_once(call, model, tmp_path, monkeypatch):
-    load = builtins.__import__
-
-    def refuse(name, *args, **kwargs):
-        if name.split(".")[0] == "matplotlib":
-            raise ModuleNotFoundError(name)
-        return load(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
-    monkeypatch.delitem(sys.modules, "matplotlib", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     code, _, err = call(*arguments("nowhere.json", model, "--thresholds", "0.5", "--output", tmp_path))
     assert code == 2
     assert "blockskim[plot]" in err

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blockskim.data.examples import Example
-from blockskim.data.splitting import split_by_article
+from blockskim.data.splitting import sample_examples, split_by_article
 from blockskim.errors import ConfigError
 
 
@@ -43,3 +43,12 @@ def test_one_title_for_all_splits_by_context():
 def test_impossible_fractions_are_refused(fraction):
     with pytest.raises(ConfigError, match="fraction"):
         split_by_article(articles(3), fraction)
+
+
+def test_examples_are_chosen_from_the_whole_file():
+    everything = articles(20)
+    chosen = sample_examples(everything, 5, seed=1)
+    assert len(chosen) == 5
+    assert chosen == [example for example in everything if example in chosen]
+    assert chosen == sample_examples(everything, 5, seed=1)
+    assert sample_examples(everything, 500, 0) == sample_examples(everything, None, 0) == everything

@@ -66,14 +66,14 @@ def test_the_pieces_of_a_layer_make_up_the_layer(family, number):
         query, key, value = adapter.project(layer, states[number][0])
         places = torch.arange(len(query))
         placement = Positions(encoder_of(family), adapter, places, [places], len(places) - 1)
-        placed = placement.of(layer, query, key, adapter.scale(layer))
+        placed = placement.apply(layer, query, key, adapter.scale(layer))
         scores = torch.einsum("qhd,khd->hqk", placed.query, placed.key) * adapter.scale(layer)
         if placed.biases is not None:
             scores = scores + placed.biases[0]
-        context = torch.einsum("hqk,khd->qhd", scores.softmax(-1), value).flatten(1)
-        found = adapter.finish(layer, context, states[number][0])
-        if number == 2 and adapter.leave is not None:
-            found = adapter.leave(encoder_of(family), found)
+        attn_output = torch.einsum("hqk,khd->qhd", scores.softmax(-1), value).flatten(1)
+        found = adapter.finish(layer, attn_output, states[number][0])
+        if number == 2 and adapter.final_norm is not None:
+            found = adapter.final_norm(encoder_of(family), found)
         close(found, states[number + 1][0])
 
 
@@ -140,6 +140,7 @@ def test_a_model_as_deep_as_bert_large_skims_to_the_dense_logits():
     large = {"num_hidden_layers": 24, "num_attention_heads": 16, "hidden_size": 32, "initializer_range": 0.05}
     dense = new_dense_model("bert", **large)
     model = BlockSkimForQuestionAnswering.from_backbone(dense, SkimConfig.paper(block_size=8)).eval()
+    model.has_trained_predictors = True  # not so, but they are to be asked
     batch = make_batch("bert", LENGTHS, padding=2)
     assert model.skim_layers == tuple(range(1, 24))
     assert model.predictors["23"].branches["tiles"][0].in_channels == 16

@@ -5,6 +5,7 @@ import torch
 
 from blockskim.encoders import adapter_for
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.weight_snapshot import take_snapshot
 from tiny_models import make_batch, new_dense_model, skim_model, spread_opinions
 
 SIZES = [(4, 60), (2, 41), (6, 12)]
@@ -72,13 +73,13 @@ def test_logits_are_those_of_transformers_and_dropping_is_masking(layout):
 def test_shared_weights_are_made_ready_and_watched_once(layout):
     _, model = make(layout)
     size = model.prepare()
-    ready = model._prepared_layers.of(model.encoder, model.adapter)
+    ready = model.prepared.current.layers
     assert len(ready) == 4
     assert len({id(layer) for layer in ready}) == layout[1]
     _, separate = make((4, 4, 1))
     assert size * 4 == separate.prepare() * layout[1]
     shared = {id(value) for layer in model.adapter.layers(model.encoder) for value in layer.parameters()}
-    assert sorted(map(id, model._prepared_layers._watch._weights)) == sorted(shared)
+    assert sorted(map(id, take_snapshot(model.adapter.layers(model.encoder)).weights)) == sorted(shared)
 
 
 def test_a_change_of_shared_weights_is_a_change_of_every_layer():

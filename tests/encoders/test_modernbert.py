@@ -88,7 +88,7 @@ def test_a_local_layer_sees_exactly_its_window():
     # local_attention is both sides together, and what is just that far away is seen.
     dense, model = make([FULL, LOCAL], local_attention=12)
     layers = model.adapter.layers(model.encoder)
-    assert [model.adapter.window(layer) for layer in layers] == [None, 6]
+    assert [model.adapter.sliding_window(layer) for layer in layers] == [None, 6]
     assert [model.adapter.rotary_base(layer) for layer in layers] == [160_000.0, 10_000.0]
     batch = make_batch("modernbert", [(4, 30)])
     with torch.no_grad():

@@ -2,7 +2,7 @@ import pytest
 
 from blockskim.data.examples import Answer, Example
 from blockskim.data.windows import make_windows
-from blockskim.evaluation.compare import compare_with_dense, work
+from blockskim.evaluation.compare import compare_with_dense, windows_to_run
 from blockskim.evaluation.evaluate import evaluate_windows
 from blockskim.inference.window_settings import window_settings
 from tiny_answerers import TEXT, answerer
@@ -22,8 +22,8 @@ def windows():
 @pytest.mark.parametrize(("batch_size", "rounds"), [(1, 3), (2, 5), (50, 3)])
 def test_both_runs_give_what_they_give_alone(windows, batch_size, rounds):
     model = answerer().model
-    told = []
-    comparison = compare_with_dense(model, windows, batch_size, rounds=rounds, progress=told.append)
+    windows_done = []
+    comparison = compare_with_dense(model, windows, batch_size, rounds=rounds, progress=windows_done.append)
     for found, thresholds in ((comparison.skim, None), (comparison.dense, 0.0)):
         alone = evaluate_windows(model, windows, batch_size, thresholds)
         assert found.predictions == alone.predictions
@@ -33,6 +33,6 @@ def test_both_runs_give_what_they_give_alone(windows, batch_size, rounds):
     assert len(comparison.ratios) == rounds
     assert min(comparison.ratios) <= comparison.wall_speedup <= max(comparison.ratios)
     if batch_size < 50:
-        assert sum(told) == work(windows, batch_size, rounds) == 2 * len(windows)
+        assert sum(windows_done) == windows_to_run(windows, batch_size, rounds) == 2 * len(windows)
     else:
-        assert sum(told) == work(windows, batch_size, rounds) == 2 * rounds * len(windows)
+        assert sum(windows_done) == windows_to_run(windows, batch_size, rounds) == 2 * rounds * len(windows)

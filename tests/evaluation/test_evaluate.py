@@ -1,4 +1,4 @@
-"""Scores by format, cost reports, and the block_scores that calibration works on."""
+"""Reports of evaluations, with what a count by hand gives."""
 
 import numpy as np
 import pytest
@@ -7,10 +7,8 @@ import torch
 from blockskim.data.examples import Answer, Example
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.errors import DataError
-from blockskim.evaluation.block_scores import collect_block_scores
-from blockskim.evaluation.evaluate import evaluate, evaluate_windows, report, score
-from blockskim.inference.answers import Candidate, ExampleAnswers
-from blockskim.inference.runner import run_windows
+from blockskim.evaluation.block_scores import run_dense
+from blockskim.evaluation.evaluate import evaluate, evaluate_windows, report
 from blockskim.method.config import SkimConfig
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from tiny_models import new_dense_model
@@ -21,8 +19,8 @@ SETTINGS = WindowSettings(max_length=40, doc_stride=8, max_question_length=10)
 TEXTS = ["a red kite nests in wales when it can", "who eats a worm ? the kite , in 2024 " * 6]
 
 
-def examples(version="1.1"):
-    metadata = (("format", "squad"), ("version", version))
+def examples():
+    metadata = (("format", "squad"), ("version", "1.1"))
     return [
         Example("a", "where ?", TEXTS[0], (Answer("wales", TEXTS[0].index("wales")),), ("wales",), metadata=metadata),
         Example("b", "when ?", TEXTS[1], (Answer("2024", TEXTS[1].index("2024")),), ("2024",), metadata=metadata),
@@ -33,7 +31,9 @@ def examples(version="1.1"):
 def model():
     torch.manual_seed(2)
     dense = new_dense_model("bert", vocab_size=len(TOKENIZER))
-    return BlockSkimForQuestionAnswering.from_backbone(dense, SkimConfig(block_size=8, predictor_width=8)).eval()
+    model = BlockSkimForQuestionAnswering.from_backbone(dense, SkimConfig(block_size=8, predictor_width=8)).eval()
+    model.has_trained_predictors = True  # not so, but they are to be asked
+    return model
 
 
 def test_the_report_has_the_figures_of_the_contract(model):
@@ -63,34 +63,15 @@ def test_kept_shares_fall_from_layer_to_layer_and_count_all_blocks(model):
 
 def test_predictor_figures_equal_a_count_by_hand(model):
     windows = make_windows(examples(), TOKENIZER, SETTINGS)
-    droppable = collect_block_scores(run_windows(model, windows, 8, 0.0, score_all_layers=True), windows)
-    threshold = float(np.median(droppable.probabilities[0]))
-    kept = droppable.probabilities[0] >= threshold
+    _, block_scores = run_dense(model, windows, 8, 30)
+    threshold = float(np.median(block_scores.probabilities[0]))
+    kept = block_scores.probabilities[0] >= threshold
     count = evaluate_windows(model, windows, thresholds=(threshold, 0.0)).cost.layers[1]
-    assert count.droppable == len(kept)
+    assert count.scored == len(kept)
     assert abs(count.kept - int(kept.sum())) <= 1  # equal probabilities may fall on either side in another batch
-    assert count.relevant == int(droppable.relevant.sum())
+    assert count.relevant == int(block_scores.relevant.sum())
     # Several windows show the same answer; each of them has a relevant block.
-    assert droppable.relevant.sum() >= 2
-
-
-def test_judgements_refuse_runs_in_which_blocks_were_dropped(model):
-    windows = make_windows(examples(), TOKENIZER, SETTINGS)
-    with pytest.raises(ValueError, match="thresholds of 0"):
-        collect_block_scores(run_windows(model, windows, 8, 1.0), windows)
-    with pytest.raises(ValueError, match="no droppable block"):
-        collect_block_scores([], windows)
-
-
-def test_squad_2_counts_no_answer_where_its_score_is_higher():
-    known = examples("2.0")
-    nothing = Example("c", "why ?", TEXTS[0], metadata=known[0].metadata)
-    found = ExampleAnswers((Candidate(5.0, 0, 1, 0),), 1.0, 6.0)
-    none = ExampleAnswers((Candidate(1.0, 0, 1, 0),), 5.0, 6.0)
-    predictions = {"a": "wales", "b": "2024", "c": "kite"}
-    assert score([*known, nothing], predictions, [found, found, none])["exact_match"] == 100.0
-    wrong = score([*known, nothing], predictions, [none, found, found])
-    assert wrong["exact_match"] == pytest.approx(100 / 3)
+    assert block_scores.relevant.sum() >= 2
 
 
 def test_no_examples_are_an_error(model):

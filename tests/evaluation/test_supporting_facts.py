@@ -52,7 +52,7 @@ def windows(request, examples):
 
 @pytest.mark.parametrize("threshold", [1e-6, 0.5, 1.0])
 def test_sentences_of_kept_and_likely_blocks_are_facts(model, windows, threshold):
-    """Told again from the characters of each kept block."""
+    """Counted again from the characters of each kept block."""
     cut = 0.5
     collector = FactCollector(windows, cut)
     likely: dict[tuple[int, int], float] = {}
@@ -66,17 +66,17 @@ def test_sentences_of_kept_and_likely_blocks_are_facts(model, windows, threshold
                 first = int(trace.layout.starts[row, block]) + shift
                 last = first + int(trace.layout.lengths[row, block]) - 1
                 begin, end = windows.character_span(example, first, last)
-                for place, (span, _, _) in enumerate(dict(windows.examples[example].metadata)["sentences"]):
+                for sentence, (span, _, _) in enumerate(dict(windows.examples[example].metadata)["sentences"]):
                     if set(range(*span)) & set(range(begin, end)):
                         chance = float(trace.probabilities[-1][row, block])
-                        likely[example, place] = max(chance, likely.get((example, place), 0.0))
+                        likely[example, sentence] = max(chance, likely.get((example, sentence), 0.0))
     facts = collector.results()
     assert set(facts) == {example.id for example in windows.examples}
     for number, example in enumerate(windows.examples):
-        chances = {place: chance for (owner, place), chance in likely.items() if owner == number}
-        wanted = {place for place, chance in chances.items() if chance >= min(cut, max(chances.values()))}
+        chances = {sentence: chance for (owner, sentence), chance in likely.items() if owner == number}
+        wanted = {sentence for sentence, chance in chances.items() if chance >= min(cut, max(chances.values()))}
         sentences = dict(example.metadata)["sentences"]
-        assert set(facts[example.id]) == {(sentences[place][1], sentences[place][2]) for place in wanted}
+        assert set(facts[example.id]) == {(sentences[sentence][1], sentences[sentence][2]) for sentence in wanted}
         assert facts[example.id]
 
 

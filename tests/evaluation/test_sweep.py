@@ -13,13 +13,12 @@ from blockskim.evaluation import sweep as sweeping
 from blockskim.evaluation.evaluate import evaluate_windows
 from blockskim.evaluation.published import PEERS, relative_loss
 from blockskim.evaluation.sweep import (
-    SweepRecord,
     calibrated_settings,
     global_settings,
-    parse_thresholds,
     run_sweep,
-    sweep_work,
+    windows_to_sweep,
 )
+from blockskim.evaluation.sweep_records import SweepRecord, parse_thresholds
 from blockskim.evaluation.sweep_report import save_sweep_plots, sweep_table
 from tiny_answerers import new_model
 from tiny_tokenizers import WORDS, fixed_tokenizer
@@ -85,7 +84,7 @@ def test_records_say_what_evaluation_says(model, windows):
         ("point", "own"),
     ]
     # Nothing dropped is measured once, whatever it is called.
-    assert sum(done) == sweep_work(windows, settings, 4, False) == 4 * len(windows)
+    assert sum(done) == windows_to_sweep(windows, settings, 4, False) == 4 * len(windows)
     assert len(kept) == 4
     for record in records:
         result = evaluate_windows(model, windows, 4, record.thresholds)
@@ -103,7 +102,7 @@ def test_timed(model, windows):
     records = run_sweep(model, windows, settings, 4, timed=True, progress=done.append)
     assert [record.wall_speedup is not None for record in records] == [False, False, True]
     assert records[2].seconds > 0
-    assert sum(done) == sweep_work(windows, settings, 4, True)
+    assert sum(done) == windows_to_sweep(windows, settings, 4, True)
 
 
 def test_what_is_known_is_not_measured_again(model, windows, monkeypatch):

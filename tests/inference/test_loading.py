@@ -6,9 +6,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from blockskim.answering.answerer import QuestionAnswerer
+from blockskim.data.examples import Example
+from blockskim.data.windows import make_windows
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.loading import load, load_tokenizer, shipped_model
-from tiny_answerers import TEXT, answerer, new_model, save_model, save_plain
+from blockskim.inference.runner import run_windows
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from tiny_answerers import TEXT, answerer, dense_for, new_model, save_model, save_plain
 from tiny_models import new_dense_model
 from tiny_tokenizers import KINDS, fixed_tokenizer
 
@@ -47,6 +51,29 @@ def test_a_plain_checkpoint_answers_and_skips_nothing(kind, tmp_path):
         qa("Who?", TEXT, threshold=0.5)
 
 
+def test_a_model_knows_itself_whether_its_predictors_are_trained(directory):
+    model = BlockSkimForQuestionAnswering.from_backbone(dense_for("wordpiece"))
+    qa = QuestionAnswerer(model, fixed_tokenizer("wordpiece"))
+    assert not qa.loaded.skims
+    assert qa("Who?", TEXT)["answer"]
+    with pytest.raises(ConfigError, match="predictors"):
+        qa("Who?", TEXT, threshold=0.5)
+    model.has_trained_predictors = True
+    assert qa.loaded.skims
+    qa("Who?", TEXT, threshold=0.5)
+    # Directories of earlier versions say nothing of it, and were written after training.
+    path = directory / "config.json"
+    stored = json.loads(path.read_text())
+    assert stored.pop("trained_predictors") is True
+    path.write_text(json.dumps(stored))
+    assert load(directory, "cpu", "float32").skims
+    path.write_text(json.dumps({**stored, "trained_predictors": False}))
+    loaded = load(directory, "cpu", "float32")
+    assert not loaded.skims
+    with pytest.raises(ConfigError, match="never trained"):
+        next(iter(run_windows(loaded.model, make_windows([Example("1", "Who?", TEXT)], loaded.tokenizer))))
+
+
 def test_half_precision_weights_are_converted(directory):
     weights = directory / "model.safetensors"
     halved = {name: value.half() if value.is_floating_point() else value for name, value in load_file(weights).items()}
@@ -66,6 +93,16 @@ def test_threads_are_set():
         torch.set_num_threads(before)
     with pytest.raises(ConfigError, match="threads is 0"):
         load("anything", threads=0)
+
+
+def test_threads_stay_as_they_are_unless_asked_for(stored, monkeypatch):
+    def never(_count):
+        raise AssertionError("nobody asked for it")
+
+    monkeypatch.setattr(torch, "set_num_threads", never)
+    QuestionAnswerer(new_model(), fixed_tokenizer("wordpiece"))("Who?", TEXT)
+    QuestionAnswerer(stored, device="cpu")("Who?", TEXT)
+    load(stored)
 
 
 def remove(name):
@@ -97,6 +134,26 @@ def rewritten(**values):
     return spoil
 
 
+def another_size(directory):
+    path = directory / "config.json"
+    stored = json.loads(path.read_text())
+    stored["encoder_config"]["intermediate_size"] += 1
+    path.write_text(json.dumps(stored))
+
+
+def more_tokens(directory):
+    tokenizer = load_tokenizer(directory)
+    tokenizer.add_tokens(["[MORE]"])
+    tokenizer.save_pretrained(directory)
+
+
+def pickled_shards(directory):
+    (directory / "model.safetensors").rename(directory / "model-00001.safetensors")
+    (directory / "pytorch_model.bin").write_bytes(b"never read")
+    index = {"weight_map": {"qa_outputs.bias": "pytorch_model.bin"}}
+    (directory / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
 def broken_config(directory):
     (directory / "config.json").write_text("{")
 
@@ -116,6 +173,9 @@ def broken_tokenizer(directory):
         (cut_off, "model"),
         (broken_config, "config"),
         (broken_tokenizer, "the tokenizer of .* can't be loaded"),
+        (another_size, r"the weight '.*' has the shape \(\d+.*\), but config.json calls for \("),
+        (more_tokens, "the tokenizer has ids up to .* embeddings for"),
+        (pickled_shards, "index.json names 'pytorch_model.bin'; weights are read from files that end in .safetensors"),
         (rewritten(model_type="t5"), "'t5' are not supported; supported are"),
         (rewritten(skim={"block_size": 7}), "block_size is 7"),
         (rewritten(skim={"bloc_size": 8}), "unknown skim setting"),

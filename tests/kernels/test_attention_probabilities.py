@@ -4,7 +4,8 @@ import torch
 from blockskim.kernels.attention_probabilities import AttentionRows, take_rows
 from blockskim.kernels.packed_attention import attend_packed
 from blockskim.kernels.padded_attention import attend_padded
-from padded_tensors import HEADS, SCALE, padded, padded_reference, projections
+from padded_tensors import padded, padded_reference, separate_projections
+from plain_attention import HEADS, SCALE
 
 
 def test_gradients_of_tiles_agree_with_finite_differences():
@@ -50,7 +51,7 @@ def test_probabilities_are_entries_of_the_attention_matrix(with_bias):
 
 
 def test_probabilities_of_a_row_add_up_to_one():
-    query, key, value = projections(30)
+    query, key, value = separate_projections(30)
     _, log_sum_exp = attend_packed(query, key, value, SCALE, [30], None)
     everything = torch.arange(30)[None]
     total = AttentionRows(query, key, log_sum_exp, SCALE).probabilities(everything, everything).sum(-1)
@@ -59,7 +60,7 @@ def test_probabilities_of_a_row_add_up_to_one():
 
 @pytest.mark.parametrize("padded_path", [False, True])
 def test_probabilities_in_bfloat16_are_close_and_in_float32(padded_path):
-    query, key, value = projections(64, dtype=torch.bfloat16)
+    query, key, value = separate_projections(64, dtype=torch.bfloat16)
     if padded_path:
         mask = torch.ones(1, 64, dtype=torch.bool)
         log_sum_exp = attend_padded(query[None], key[None], value[None], SCALE, mask, None, 0.0)[1][0]

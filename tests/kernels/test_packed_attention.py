@@ -7,10 +7,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from blockskim.kernels import packed_attention
 from blockskim.kernels.packed_attention import LONG, ROWS, SHORT, attend_packed, has_fused_cpu, padded_rows
-from plain_attention import reference
+from plain_attention import HEADS, SCALE, SIZE, head_biases, projections, reference
 
-HEADS, SIZE = 3, 8
-SCALE = SIZE**-0.5
 BORDER = 48  # tokens from which on sequences are long on the ways that treat them differently
 LARGE = 3e38  # just below the largest number of float32 and bfloat16
 some = settings(max_examples=max(5, settings.default.max_examples // 2))
@@ -45,18 +43,6 @@ def take(patch, name):
     patch.setattr(packed_attention, "SHORT", short)
     patch.setattr(packed_attention, "LONG", long)
     return dtype
-
-
-def projections(tokens, seed=0, spread=1.0, dtype=torch.float32, size=SIZE):
-    """Query, key and value as views of one fused matrix."""
-    generator = torch.Generator().manual_seed(seed)
-    fused = (torch.randn(tokens, 3 * HEADS * size, generator=generator) * spread).to(dtype)
-    return fused.view(tokens, 3, HEADS, size).unbind(1)
-
-
-def head_biases(lengths, seed=0):
-    generator = torch.Generator().manual_seed(100 + seed)
-    return [torch.randn(HEADS, length, length, generator=generator) * 2 for length in lengths]
 
 
 # Relative error of a number. Of bfloat16 it is that of rounding to its 8 significant bits, which happens to scores on

@@ -16,10 +16,8 @@ from blockskim.kernels.varlen_attention import (
     token_log_sum_exp,
     torch_kernel,
 )
-from plain_attention import reference
+from plain_attention import HEADS, SCALE, SIZE, head_biases, projections, reference
 
-HEADS, SIZE = 3, 8
-SCALE = SIZE**-0.5
 ONE_ROW = HEADS * 4  # bytes of a row of scores in float32, for each key
 some = settings(max_examples=max(5, settings.default.max_examples // 2))
 all_lengths = st.lists(st.integers(0, 40) | st.sampled_from([0, 1]), min_size=1, max_size=6)
@@ -33,18 +31,6 @@ def forget_kernels():
     yield
     for find in (torch_kernel, flash_attn_kernel):
         find.cache_clear()
-
-
-def projections(tokens, seed=0, spread=1.0, dtype=torch.float32, heads=HEADS, size=SIZE):
-    """Query, key and value as views of one fused matrix."""
-    generator = torch.Generator().manual_seed(seed)
-    fused = (torch.randn(tokens, 3 * heads * size, generator=generator) * spread).to(dtype)
-    return fused.view(tokens, 3, heads, size).unbind(1)
-
-
-def head_biases(lengths, seed=0):
-    generator = torch.Generator().manual_seed(100 + seed)
-    return [torch.randn(HEADS, length, length, generator=generator) * 2 for length in lengths]
 
 
 def assert_close(found, expected, atol=4e-6, rtol=1e-5):

@@ -1,20 +1,15 @@
+import copy
+import dataclasses
 import json
+import pickle
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from blockskim.errors import BlockSkimError, ConfigError
-from blockskim.method.config import (
-    ALIGNMENTS,
-    BLOCK_SIZES,
-    INPUTS,
-    SkimConfig,
-    check_threshold,
-    layer_factors,
-    layer_thresholds,
-    setting_names,
-)
+from blockskim.method.config import ALIGNMENTS, BLOCK_SIZES, INPUTS, SkimConfig, setting_names
 
 NAN = float("nan")
 INFINITE = float("inf")
@@ -214,23 +209,6 @@ def test_a_copy_has_points_of_its_own():
     assert config.points == {"fast": 0.5}
 
 
-@pytest.mark.parametrize("value", [0, 0.0, 1, 1.0, 0.5])
-def test_thresholds_from_0_to_1_are_possible(value):
-    assert check_threshold(value) == value
-    assert isinstance(check_threshold(value), float)
-
-
-def test_layer_thresholds_spread_a_number_and_count_a_sequence():
-    assert layer_thresholds(0.5, (2, 4, 6)) == (0.5, 0.5, 0.5)
-    assert layer_thresholds([0, 0.5, 1], (2, 4, 6)) == (0.0, 0.5, 1.0)
-    with pytest.raises(ConfigError, match=r"1 thresholds for 3 layers.*2, 4, 6"):
-        layer_thresholds([0.5], (2, 4, 6))
-    with pytest.raises(ConfigError, match="-1"):
-        layer_thresholds([0.5, -1], (1, 2))
-    with pytest.raises(ConfigError, match="2"):
-        layer_thresholds(2, (1, 2))
-
-
 @given(st.integers(2, 48))
 def test_every_layer_but_the_last_has_a_predictor(num_layers):
     assert SkimConfig().resolve_layers(num_layers) == tuple(range(1, num_layers))
@@ -252,10 +230,83 @@ def test_a_model_of_one_layer_has_nothing_to_skim(num_layers):
         SkimConfig().resolve_layers(num_layers)
 
 
-def test_a_skim_factor_for_all_layers_or_one_each():
-    assert layer_factors(0.1, (1, 2, 5)) == (0.1, 0.1, 0.1)
-    assert layer_factors((1, 0.5, 0), (1, 2, 5)) == (1.0, 0.5, 0.0)
-    with pytest.raises(ConfigError, match=r"2 skim_factor for 3 layers.*1, 2, 5"):
-        layer_factors((1, 0.5), (1, 2, 5))
+def test_one_skim_factor_a_layer_must_match_the_layers():
+    assert SkimConfig(layers=(1, 2), skim_factor=(0.1, 0.2)).skim_factor == (0.1, 0.2)
     with pytest.raises(ConfigError, match="skim_factor"):
         SkimConfig(layers=(1, 2), skim_factor=(0.1,))
+
+
+def test_numbers_of_numpy_become_those_of_python():
+    config = SkimConfig(
+        block_size=np.int64(8),
+        layers=[*np.arange(1, 3).tolist(), np.int32(5)],
+        thresholds=[np.float32(0.5), np.float64(0.25), np.int8(0)],
+        points={"fast": np.float32(0.5)},
+        skim_factor=np.float32(0.5),
+        balance_factor=np.int64(20),
+        neighbor_relevance=np.float16(0.5),
+        predictor_width=np.uint8(64),
+    )
+    expected = SkimConfig(
+        block_size=8,
+        layers=(1, 2, 5),
+        thresholds=(0.5, 0.25, 0),
+        points={"fast": 0.5},
+        skim_factor=0.5,
+        balance_factor=20,
+        neighbor_relevance=0.5,
+        predictor_width=64,
+    )
+    assert config == expected
+    assert repr(config) == repr(expected)
+    assert json.dumps(config.to_dict()) == json.dumps(expected.to_dict())
+
+
+def test_whole_numbers_stay_whole():
+    assert repr(SkimConfig(balance_factor=20, thresholds=0).to_dict()["balance_factor"]) == "20"
+
+
+@pytest.mark.parametrize("value", [np.bool_(True), np.float32("nan"), np.array([0.5]), np.str_("1")])
+@pytest.mark.parametrize("name", ["balance_factor", "thresholds", "block_size"])
+def test_what_numpy_has_besides_numbers_is_refused(name, value):
+    with pytest.raises(ConfigError, match=name.removesuffix("s")):
+        SkimConfig(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("block_size", 32), ("alignment", "sequence"), ("inputs", ("tiles",)), ("layers", (1,)), ("predictor_width", 8)],
+)
+@pytest.mark.parametrize(
+    "duplicate",
+    [
+        lambda config: config,
+        copy.copy,
+        copy.deepcopy,
+        dataclasses.replace,
+        lambda config: config.replace(thresholds=0.5),
+        lambda config: pickle.loads(pickle.dumps(config)),
+    ],
+)
+def test_what_predictors_are_built_for_can_not_change_in_place(duplicate, name, value):
+    config = duplicate(SkimConfig(thresholds=0.5, points={"fast": 0.75}))
+    with pytest.raises(ConfigError, match=f"{name} can't change from .* in place"):
+        setattr(config, name, value)
+    assert config == SkimConfig(thresholds=0.5, points={"fast": 0.75})
+    assert getattr(config.replace(**{name: value}), name) == value
+
+
+def test_all_else_can_change_in_place():
+    config = SkimConfig(layers=[1, 2])
+    config.thresholds = (0.25, 0.5)
+    config.points["fast"] = 0.75
+    config.skim_factor, config.balance_factor, config.neighbor_relevance, config.teaching_factor = 0.1, 2.0, 0.5, 0.2
+    assert config == SkimConfig(
+        layers=(1, 2),
+        thresholds=(0.25, 0.5),
+        points={"fast": 0.75},
+        skim_factor=0.1,
+        balance_factor=2.0,
+        neighbor_relevance=0.5,
+        teaching_factor=0.2,
+    )

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blockskim.method.layer_view import tile_features
+from blockskim.method.predictors.tiles import tile_features
 from strategies import batches, every_alignment, every_family, every_input, few, seeds, thresholds
 from tiny_models import FAMILIES, dense_model, make_batch, new_dense_model, new_skim_model, skim_model, views_of
 

@@ -31,12 +31,12 @@ def countable(model):
         patch.setattr(packed_linear, "can_pack", lambda weight: False)
         patch.setattr(packed_attention, "ROWS", 1)
         patch.setattr(ragged, "attend_packed", attend_plainly)
-        model._prepared_layers.clear()
+        model.prepared.clear()
         try:
             with judged_by_modules(model):
                 yield
         finally:
-            model._prepared_layers.clear()
+            model.prepared.clear()
 
 
 def lengths_of(batch):

@@ -14,7 +14,7 @@ from blockskim.model.config import BlockSkimConfig
 from blockskim.model.flops import dense_flops
 from blockskim.model.head_removal import check_prunable, shares_weights
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.profiling.baselines import transformers_model
+from blockskim.model.transformers_model import transformers_model
 from blockskim.profiling.batch_aligned import skim_aligned
 from tiny_models import FAMILIES, INPUT_SETS, SIZES, dense_model, make_batch, new_skim_model
 

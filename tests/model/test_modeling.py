@@ -14,7 +14,7 @@ from blockskim.method.blocks import soften_labels
 from blockskim.method.config import INPUTS, SkimConfig
 from blockskim.method.losses import block_loss, teaching_loss
 from blockskim.model.config import BlockSkimConfig
-from blockskim.model.modeling import BlockSkimForQuestionAnswering, check_loadable
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from strategies import every_alignment, every_family, every_input, few, seeds
 from tiny_models import (
     dense_model,
@@ -230,16 +230,6 @@ def test_directories_that_are_no_model_are_refused(load, tmp_path):
         loader(empty)
 
 
-@pytest.mark.parametrize("name", ["./missing", "../missing", "~/missing", "a/b/missing"])
-def test_names_that_can_only_be_paths_are_refused_at_once(name):
-    with pytest.raises(ModelError, match="no such model directory"):
-        check_loadable(name)
-
-
-def test_hub_ids_may_be_loadable():
-    check_loadable("deepset/roberta-base-squad2")
-
-
 @pytest.mark.parametrize("load", ["from_backbone", "from_pretrained"])
 def test_a_hub_id_that_is_not_there_is_a_model_error(load):
     with pytest.raises(ModelError, match="nobody/nothing"):
@@ -312,6 +302,88 @@ def test_what_predictors_were_built_for_can_not_change(name, value):
     with pytest.raises(ModelError, match=name):
         model.skim_config = before.replace(**{name: value})
     assert model.skim_config is before
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("block_size", 16),
+        ("alignment", "context"),
+        ("inputs", ("question",)),
+        ("layers", (1,)),
+        ("predictor_width", 32),
+    ],
+)
+def test_what_predictors_were_built_for_can_not_change_in_place(name, value):
+    model = new_skim_model("bert")
+    batch = make_batch("bert", SIZES)
+    before, expected = copy.deepcopy(model.skim_config), model.skim(**batch.inputs, thresholds=0.5)
+    for settings in (model.skim_config, model.config.skim, copy.deepcopy(model).skim_config):
+        with pytest.raises(ConfigError, match=f"{name} can't change from .* in place"):
+            setattr(settings, name, value)
+    with pytest.raises(ConfigError, match=f"{name} can't change from"):
+        model.config.skim = before.replace(**{name: value})
+    assert model.skim_config == before
+    assert torch.equal(model.skim(**batch.inputs, thresholds=0.5).start_logits, expected.start_logits)
+
+
+def test_the_config_holds_the_settings_and_nobody_else_does(tmp_path):
+    settings = SkimConfig(block_size=8, points={"fast": 0.5})
+    model = BlockSkimForQuestionAnswering.from_backbone(dense_model("bert"), settings)
+    assert model.skim_config is model.config.skim
+    settings.thresholds, settings.points["fast"] = 0.9, 0.9
+    assert model.skim_config == SkimConfig(block_size=8, points={"fast": 0.5})
+    model.skim_config = settings
+    settings.thresholds = 0.1
+    assert model.skim_config.thresholds == 0.9
+    # What is saved is what is there, without anything done for it.
+    model.config.skim.points["slow"] = 0.25
+    model.skim_config.thresholds = (0.125, 0.25)
+    model.config.save_pretrained(tmp_path)
+    stored = json.loads((tmp_path / "config.json").read_text())["skim"]
+    assert (stored["thresholds"], stored["points"]) == ([0.125, 0.25], {"fast": 0.9, "slow": 0.25})
+    other = copy.deepcopy(model)
+    other.skim_config.thresholds = 0.75
+    assert model.thresholds == (0.125, 0.25)
+
+
+def test_thresholds_by_layer():
+    model = new_skim_model("bert", thresholds=(0.25, 0.5))
+    assert model.thresholds_by_layer() == {1: 0.25, 2: 0.5}
+    assert model.thresholds_by_layer(0.75) == {1: 0.75, 2: 0.75}
+    assert model.thresholds_by_layer([0, 1]) == {1: 0.0, 2: 1.0}
+    with pytest.raises(ConfigError, match="3 thresholds for 2 layers"):
+        model.thresholds_by_layer([0.1, 0.2, 0.3])
+
+
+@pytest.mark.parametrize(
+    ("own", "asking"),
+    [(0.0, {"thresholds": 0.5}), (0.0, {"thresholds": (0.0, 0.1)}), (0.0, {"score_all_layers": True}), (0.5, {})],
+)
+def test_predictors_that_were_never_trained_are_asked_only_where_that_is_wanted(own, asking):
+    settings = SkimConfig(block_size=8, thresholds=own)
+    model = BlockSkimForQuestionAnswering.from_backbone(dense_model("bert"), settings).eval()
+    assert not model.has_trained_predictors
+    batch = make_batch("bert", SIZES)
+    assert model.skim(**batch.inputs, thresholds=0.0).trace.layers == ()
+    with pytest.raises(ConfigError, match=r"never trained.*blockskim train.*allow_untrained=True"):
+        model.skim(**batch.inputs, **asking)
+    found = model.skim(**batch.inputs, **asking, allow_untrained=True)
+    model.has_trained_predictors = True
+    assert torch.equal(model.skim(**batch.inputs, **asking).start_logits, found.start_logits)
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_whether_predictors_are_trained_is_saved_with_them(trained, tmp_path):
+    model = new_skim_model("bert")
+    model.has_trained_predictors = trained
+    model.prune_heads({1: [2]})
+    model.save_pretrained(tmp_path)
+    loaded = BlockSkimForQuestionAnswering.from_pretrained(tmp_path)
+    assert loaded.has_trained_predictors is trained
+    assert copy.deepcopy(loaded).has_trained_predictors is trained
+    # New predictors have learned nothing, whatever those before them had.
+    assert not BlockSkimForQuestionAnswering.from_backbone(loaded, loaded.skim_config).has_trained_predictors
 
 
 def test_thresholds_must_match_the_predictors_when_set():

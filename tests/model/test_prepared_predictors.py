@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from blockskim.method.config import INPUTS
+from blockskim.method.predictors import tiles
 from blockskim.method.predictors.match import MatchPredictor
 from blockskim.method.predictors.predictor import keep_probabilities
-from blockskim.model import prepared_predictors
-from blockskim.model.prepared_predictors import PreparedPredictors, prepare_predictor
+from blockskim.model.prepared_predictors import prepare_predictor
 from strategies import every_alignment, every_family, every_input
 from tiny_models import make_batch, new_skim_model, skim_model, views_of
 
@@ -26,6 +26,11 @@ def skim_views(model, batch=BATCH):
     return views
 
 
+def ready_of(model):
+    model.prepare()
+    return model.prepared.current.predictors
+
+
 def by_modules(model, views):
     """What the predictors' own modules say to views, by layer number."""
     with torch.no_grad():
@@ -40,7 +45,7 @@ def test_judges_say_what_predictors_say(family, inputs, alignment):
     views = skim_views(model, make_batch(family, BATCH.sizes))
     expected = by_modules(model, views)
     with torch.inference_mode():
-        predictors = PreparedPredictors().of(model._predictors())
+        predictors = ready_of(model)
         assert list(predictors) == [1, 2]
         for number, view in views.items():
             found = predictors[number].probabilities(view)
@@ -67,7 +72,7 @@ def test_predictors_in_bfloat16_judge_close_to_float32(inputs):
     views = skim_views(rounded)
     exact = copy.deepcopy(rounded).float()
     with torch.inference_mode():
-        for number, predictors in PreparedPredictors().of(rounded._predictors()).items():
+        for number, predictors in ready_of(rounded).items():
             found = predictors.probabilities(views[number])
             assert found.dtype == torch.float32
             expected = keep_probabilities(exact.predictors[str(number)](views[number]))
@@ -84,7 +89,7 @@ def test_networks_over_tiles_get_blocks_in_multiples(monkeypatch):
     expected = by_modules(model, views)[1]
     shapes.clear()
     for multiple, filled in ((1, 16), (5, 20), (8, 16), (32, 32)):
-        monkeypatch.setattr(prepared_predictors, "BLOCKS", multiple)
+        monkeypatch.setattr(tiles, "BLOCKS", multiple)
         with torch.inference_mode():
             close(prepare_predictor(model.predictors["1"]).probabilities(views[1]), expected)
         assert len(expected) == 16
@@ -124,10 +129,10 @@ def test_a_model_skims_with_any_module_as_predictor():
 
 def test_judges_are_made_once_while_nothing_changes():
     model = new_skim_model("bert", INPUTS, "context")
-    predictors = model._prepared_predictors.of(model._predictors())
+    predictors = ready_of(model)
     first = list(predictors.values())
     model.skim(**BATCH.inputs, thresholds=0.5)
-    again = model._prepared_predictors.of(model._predictors())
+    again = ready_of(model)
     assert all(one is other for one, other in zip(first, again.values(), strict=True))
 
 

@@ -8,7 +8,7 @@ import torch
 from blockskim.errors import ConfigError
 from blockskim.model.flops import dense_flops
 from blockskim.profiling import catalog
-from blockskim.profiling.baselines import make_baseline, transformers_model
+from blockskim.profiling.baselines import make_baseline
 from blockskim.profiling.catalog import BASELINES, parse_baseline
 from contender_results import as_batch, result_of
 from strategies import every_family
@@ -36,17 +36,6 @@ def test_with_nothing_to_drop_every_baseline_gives_the_dense_logits(family, name
     computed = lengths if name.startswith("packed") else np.full_like(lengths, width)
     assert work.tokens == int(computed.sum())
     assert work.flops == int(dense_flops(model.cost, computed).sum())
-
-
-@pytest.mark.parametrize("attention", ["eager", "sdpa"])
-def test_dense_models_share_weights_and_leave_the_model_alone(attention):
-    model = skim_model("bert")
-    before = model.encoder.config._attn_implementation
-    dense = transformers_model(model, attention)
-    assert dense.config._attn_implementation == attention
-    assert model.encoder.config._attn_implementation == before
-    ours = {value.data_ptr() for value in model.parameters()}
-    assert {value.data_ptr() for value in dense.parameters()} <= ours
 
 
 def test_packed_runs_the_model_that_is_measured_and_dense_the_one_in_float32():

@@ -11,6 +11,7 @@ from blockskim.profiling.baselines import make_baseline
 from blockskim.profiling.benchmark import run_benchmark
 from blockskim.profiling.contenders import Contender, Logits, Work, skim_contender
 from blockskim.profiling.random_models import random_skim
+from blockskim.profiling.settings import BenchmarkSettings
 from blockskim.profiling.workloads import Workload, random_workload
 from kite_examples import examples
 from tiny_answerers import new_model
@@ -27,6 +28,10 @@ def model():
 @pytest.fixture(scope="module")
 def data():
     return Workload("data", make_windows(examples(7), word_piece(), WindowSettings(30, 4, 8)))
+
+
+def settings(repeats, *baselines, **more):
+    return BenchmarkSettings(baselines, repeats=repeats, **more)
 
 
 def idle(name, flops, tokens, dtype="float32", layers=0):
@@ -57,7 +62,7 @@ def test_figures_of_one_batch(fake_seconds, model):
     fake_seconds({"a": [1.0, 2.0, 4.0], "b": [2.0, 8.0, 6.0]})
     workload = random_workload("tiny", model, 40, 0)
     first, second = run_benchmark(
-        [idle("a", 300, 40), idle("b", 100, 20, "int8")], ["b"], workload, 4, CPU, {"float32": 300.0}, 3
+        [idle("a", 300, 40), idle("b", 100, 20, "int8")], workload, 4, CPU, {"float32": 300.0}, settings(3, "b")
     )
     assert (first.median_seconds, first.min_seconds, first.spread) == (2.0, 1.0, (1.5, 3.0))
     assert (first.flops, first.tokens, first.batch_size, first.batches, first.samples) == (300, 40, 4, 1, 4)
@@ -71,7 +76,7 @@ def test_figures_of_one_batch(fake_seconds, model):
 
 def test_figures_of_several_batches_are_means(fake_seconds, data):
     fake_seconds({"a": [10.0]})
-    (record,) = run_benchmark([idle("a", 300, 40)], [], data, 3, CPU, {}, 1)
+    (record,) = run_benchmark([idle("a", 300, 40)], data, 3, CPU, {}, settings(1))
     assert record.batches > 1
     assert record.samples == len(data.windows)
     assert record.median_seconds == 10.0 / record.batches
@@ -82,7 +87,7 @@ def test_figures_of_several_batches_are_means(fake_seconds, data):
 def test_records_are_json(model):
     workload = random_workload("tiny", model, 40, 0)
     contenders = [skim_contender("blockskim", model), make_baseline("dense-sdpa", model, model)]
-    records = run_benchmark(contenders, ["dense-sdpa"], workload, 2, CPU, {"float32": 1e9}, 2)
+    records = run_benchmark(contenders, workload, 2, CPU, {"float32": 1e9}, settings(2, "dense-sdpa"))
     values = json.loads(json.dumps([record.to_dict() for record in records]))
     assert [value["name"] for value in values] == ["blockskim", "dense-sdpa"]
     ours, dense = values
@@ -104,7 +109,7 @@ def test_answers_of_data_are_scored(model, data, end_to_end):
     contenders[-1] = Contender(
         "untrained", "float32", contenders[-1].prepare, contenders[-1].run, contenders[-1].work, 5, trained=False
     )
-    records = run_benchmark(contenders, ["packed"], data, 3, CPU, {}, 1, end_to_end=end_to_end)
+    records = run_benchmark(contenders, data, 3, CPU, {}, settings(1, "packed", end_to_end=end_to_end))
     found = {record.name: record.f1 for record in records}
     expected = [evaluate_windows(model, data.windows, 3, threshold).scores["f1"] for threshold in (0.5, 0.0)]
     assert (found["blockskim"], found["packed"]) == pytest.approx(tuple(expected))
@@ -117,7 +122,7 @@ def test_answers_of_data_are_scored(model, data, end_to_end):
 def test_progress_is_told(model):
     told = []
     workload = random_workload("tiny", model, 40, 0)
-    run_benchmark([idle("a", 1, 1)], [], workload, 2, CPU, {}, 2, progress=told.append)
+    run_benchmark([idle("a", 1, 1)], workload, 2, CPU, {}, settings(2), progress=told.append)
     assert told == ["batch size 2: a", *(f"batch size 2: round {number} of 3" for number in (1, 2, 3))]
 
 

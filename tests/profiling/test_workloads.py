@@ -4,7 +4,7 @@ import torch
 
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.errors import ConfigError
-from blockskim.profiling.workloads import Workload, choose_examples, random_batch, random_workload
+from blockskim.profiling.workloads import Workload, random_batch, random_workload
 from kite_examples import examples
 from tiny_models import skim_model
 from tiny_tokenizers import word_piece
@@ -52,12 +52,3 @@ def test_windows_come_in_the_batches_of_inference():
             ids = windows[int(index)]["input_ids"]
             assert batch.inputs["input_ids"][row, : len(ids)].tolist() == ids.tolist()
             assert int(batch.inputs["attention_mask"][row].sum()) == len(ids)
-
-
-def test_examples_are_chosen_from_the_whole_file():
-    everything = examples(20)
-    chosen = choose_examples(everything, 5, seed=1)
-    assert len(chosen) == 5
-    assert chosen == [example for example in everything if example in chosen]
-    assert chosen == choose_examples(everything, 5, seed=1)
-    assert choose_examples(everything, 50, 0) == choose_examples(everything, None, 0) == everything

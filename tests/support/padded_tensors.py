@@ -2,18 +2,17 @@
 
 import torch
 
-HEADS, SIZE = 3, 8
-SCALE = SIZE**-0.5
+from plain_attention import HEADS, SCALE, SIZE
 
 
-def projections(*shape, seed=0, spread=1.0, dtype=torch.float32):
+def separate_projections(*shape, seed=0, spread=1.0, dtype=torch.float32):
     generator = torch.Generator().manual_seed(seed)
     return [(torch.randn(*shape, HEADS, SIZE, generator=generator) * spread).to(dtype) for _ in range(3)]
 
 
 def padded(lengths=(20, 13, 1), seed=0, spread=1.0, dtype=torch.float32):
     mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
-    return [*projections(len(lengths), max(lengths), seed=seed, spread=spread, dtype=dtype), mask]
+    return [*separate_projections(len(lengths), max(lengths), seed=seed, spread=spread, dtype=dtype), mask]
 
 
 def padded_reference(query, key, value, mask, bias=None):

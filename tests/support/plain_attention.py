@@ -1,6 +1,21 @@
-"""Attention over packed sequences from the full matrix of each: slow, plain, and what faster ways must equal."""
+"""Random packed sequences, and attention over them from the full matrix of each: what faster ways must equal."""
 
 import torch
+
+HEADS, SIZE = 3, 8
+SCALE = SIZE**-0.5
+
+
+def projections(tokens, seed=0, spread=1.0, dtype=torch.float32, heads=HEADS, size=SIZE):
+    """Query, key and value as views of one fused matrix."""
+    generator = torch.Generator().manual_seed(seed)
+    fused = (torch.randn(tokens, 3 * heads * size, generator=generator) * spread).to(dtype)
+    return fused.view(tokens, 3, heads, size).unbind(1)
+
+
+def head_biases(lengths, seed=0):
+    generator = torch.Generator().manual_seed(100 + seed)
+    return [torch.randn(HEADS, length, length, generator=generator) * 2 for length in lengths]
 
 
 def attend_plainly(query, key, value, scale, lengths, biases=None, wants_log_sum_exp=True):

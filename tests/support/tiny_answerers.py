@@ -34,7 +34,6 @@ def new_model(kind: str = "wordpiece", alignment: str = "context", **settings) -
     torch.manual_seed(3)
     model = BlockSkimForQuestionAnswering.from_backbone(backbone, config)
     spread_opinions(model, FAMILY[kind])
-    model.has_trained_predictors = True
     return model.eval()
 
 

@@ -1,6 +1,7 @@
 """Tiny random models of every supported family, and inputs for them; made in the test, nothing is downloaded."""
 
 import contextlib
+import dataclasses
 import functools
 from dataclasses import dataclass, field
 from typing import Any
@@ -184,7 +185,11 @@ def new_skim_model(
 
 
 def spread_opinions(model: BlockSkimForQuestionAnswering, family: str) -> None:
-    """Scale the predictors so that keep probabilities fill the range from 0 to 1, and move batch-norm statistics."""
+    """Scale the predictors so that keep probabilities fill the range from 0 to 1, and move batch-norm statistics.
+
+    They count as trained then.
+    """
+    model.has_trained_predictors = True
     batch = make_batch(family, [(4, 180), (7, 170), (2, 190), (3, 150), (0, 9), (1, 20), (5, 40), (2, 70)], 99)
     with torch.no_grad():
         norms = [module for module in model.predictors.modules() if isinstance(module, nn.BatchNorm2d | nn.LayerNorm)]
@@ -246,19 +251,22 @@ def make_batch(family: str, sizes: list[tuple[int, int]], seed: int = 0, padding
 def judged_by_modules(model):
     """Makes ``skim`` call the predictors' own modules, with their hooks, instead of what was made ready of them."""
 
-    def predictors(predictors):
-        return {
+    ready_of = model.prepared.of
+
+    def by_modules(encoder, adapter, predictors):
+        modules = {
             number: PreparedPredictor(
                 lambda view, module=module: keep_probabilities(module(view)), module.wants_attention
             )
             for number, module in predictors.items()
         }
+        return dataclasses.replace(ready_of(encoder, adapter, predictors), predictors=modules)
 
-    model._prepared_predictors.of = predictors
+    model.prepared.of = by_modules
     try:
         yield
     finally:
-        del model._prepared_predictors.of
+        del model.prepared.of
 
 
 @contextlib.contextmanager

@@ -55,6 +55,19 @@ def test_a_model_and_itself_are_itself(tmp_path):
     assert (model.skim_config.points, set(model.thresholds)) == ({}, {0.0})
 
 
+@pytest.mark.parametrize("trained", [(True, True), (True, False), (False, True)])
+def test_an_average_of_trained_predictors_alone_is_trained(trained, tmp_path):
+    new_skim_model("bert").save_pretrained(tmp_path / "start")
+    models = [changed(tmp_path / str(seed), tmp_path / "start", seed) for seed in (1, 2)]
+    for folder, value in zip(models, trained, strict=True):
+        model = BlockSkimForQuestionAnswering.from_pretrained(folder)
+        model.has_trained_predictors = value
+        model.save_pretrained(folder)
+    average_models(models, tmp_path / "average")
+    found = BlockSkimForQuestionAnswering.from_pretrained(tmp_path / "average")
+    assert found.has_trained_predictors is all(trained)
+
+
 @pytest.mark.parametrize(
     ("count", "weights", "message"),
     [

@@ -61,7 +61,7 @@ def test_a_student_runs_the_layers_that_it_got(family, kind, tmp_path):
     if kind == "encoder":
         # Some families have a norm behind the last layer.
         left = expected.hidden_states[-1]
-        left = left if adapter.leave is None else adapter.leave(whole.encoder, left)
+        left = left if adapter.final_norm is None else adapter.final_norm(whole.encoder, left)
         close(found.last_hidden_state[batch.real], left[batch.real])
     else:
         close(found.start_logits[batch.real], expected.start_logits[batch.real])

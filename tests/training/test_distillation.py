@@ -16,10 +16,10 @@ from blockskim.data.tokens import pair_template
 from blockskim.data.windows import make_windows
 from blockskim.errors import ConfigError, ModelError
 from blockskim.evaluation.evaluate import evaluate
-from blockskim.method.losses import distillation_loss
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training import train as training
 from blockskim.training.distillation import load_teacher, token_types
+from blockskim.training.distillation_losses import span_distillation_loss
 from blockskim.training.distillation_settings import DistillationSettings
 from blockskim.training.recipe import Recipe
 from synthetic_task import examples
@@ -74,14 +74,14 @@ def batch_of(model, count=8, seed=5):
 
 def trainer_of(model, recipe, tmp_path, teacher=None):
     windows = make_windows(examples(8, 5), word_piece(), RECIPE.windows)
-    lesson = None
+    loaded = None
     if teacher is not None:
-        lesson = load_teacher(teacher, word_piece(), model, recipe.distillation, recipe.windows.max_length)
+        loaded = load_teacher(teacher, word_piece(), model, recipe.distillation, recipe.windows.max_length)
     return training.SkimTrainer(
         recipe,
         windows,
         None,
-        lesson,
+        loaded,
         model=model,
         args=training.training_arguments(tmp_path, recipe, "cpu", False),
         data_collator=training_collator(windows.template.pad_id),
@@ -156,14 +156,15 @@ def test_the_losses_are_added_with_their_weights(base, teacher, tmp_path):
         output = model(**batch)
         inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
         dense = AutoModelForQuestionAnswering.from_pretrained(teacher).eval()
-        lesson = dense(**inputs, output_hidden_states=True)
+        teacher_output = dense(**inputs, output_hidden_states=True)
         mask = batch["attention_mask"].bool()
-        logits = (output.start_logits, output.end_logits, lesson.start_logits, lesson.end_logits)
+        logits = (output.start_logits, output.end_logits, teacher_output.start_logits, teacher_output.end_logits)
         parts = trainer._sums
-        torch.testing.assert_close(parts["teacher_loss"], 0.5 * distillation_loss(*logits, mask, 3.0))
+        torch.testing.assert_close(parts["teacher_loss"], 0.5 * span_distillation_loss(*logits, mask, 3.0))
         states = model.encoder(**inputs, output_hidden_states=True).hidden_states[1:]
         differences = [
-            ((own - other)[mask] ** 2).mean() for own, other in zip(states, lesson.hidden_states[1:], strict=True)
+            ((own - other)[mask] ** 2).mean()
+            for own, other in zip(states, teacher_output.hidden_states[1:], strict=True)
         ]
         torch.testing.assert_close(parts["hidden_loss"], 0.25 * torch.stack(differences).mean())
         added = parts["teacher_loss"] + parts["hidden_loss"] + parts["attention_loss"]
@@ -199,8 +200,8 @@ def test_a_student_believes_its_teacher_more_than_wrong_answers(base, teacher, t
     ]
     found = {}
     for name, given in (("alone", None), ("taught", teacher)):
-        lessons = {"weight": 20.0} if given else {}
-        recipe = RECIPE.replace(epochs=4, distillation=lessons, skim={"inputs": ["match"]})
+        settings = {"weight": 20.0} if given else {}
+        recipe = RECIPE.replace(epochs=4, distillation=settings, skim={"inputs": ["match"]})
         model = training.train(base, wrong, [], tmp_path / name, recipe, device="cpu", teacher=given)
         found[name] = evaluate(model, word_piece(), examples(40, 9), RECIPE.windows, thresholds=0.0)["f1"]
     assert found["alone"] < 10
@@ -237,11 +238,11 @@ class Stop(TrainerCallback):
             raise KeyboardInterrupt
 
 
-LESSONS = {"weight": 2.0, "hidden_weight": 0.1, "layers": [[1, 2], [3, 3]], "self_weight": 0.5}
+DISTILLATION = {"weight": 2.0, "hidden_weight": 0.1, "layers": [[1, 2], [3, 3]], "self_weight": 0.5}
 
 
 def test_a_killed_run_with_a_teacher_resumes_to_the_very_same_model(base, teacher, tmp_path, monkeypatch):
-    recipe = RECIPE.replace(eval_steps=10, hidden_dropout=0.05, drop_share=0.5, distillation=LESSONS)
+    recipe = RECIPE.replace(eval_steps=10, hidden_dropout=0.05, drop_share=0.5, distillation=DISTILLATION)
     data = examples(200, 0), examples(10, 1)
     training.train(base, *data, tmp_path / "whole", recipe, device="cpu", teacher=teacher)
     original = training.SkimTrainer.__init__
@@ -260,7 +261,7 @@ def test_a_killed_run_with_a_teacher_resumes_to_the_very_same_model(base, teache
     assert Recipe.from_dict(json.loads((tmp_path / "killed" / "recipe.json").read_text())) == recipe
 
 
-def test_a_run_is_not_resumed_with_other_lessons(base, teacher, tmp_path):
+def test_a_run_is_not_resumed_with_other_distillation(base, teacher, tmp_path):
     def go_on(recipe, teacher, resume=True):
         training.train(base, examples(20, 0), [], tmp_path / "run", recipe, "cpu", teacher=teacher, resume=resume)
 
@@ -316,7 +317,7 @@ def test_only_steps_that_drop_have_a_loss_against_the_dense_run(base, tmp_path):
         kept = batch["attention_mask"].bool() & dropped.start_logits.isfinite()
         assert kept.sum() < batch["attention_mask"].sum()
         logits = (dropped.start_logits, dropped.end_logits, dense.start_logits, dense.end_logits)
-        expected = 0.5 * distillation_loss(*logits, kept, 2.0)
+        expected = 0.5 * span_distillation_loss(*logits, kept, 2.0)
         torch.testing.assert_close(trainer._sums["self_loss"], expected)
 
 
@@ -374,7 +375,7 @@ def test_a_teacher_that_does_not_answer_or_reads_less_is_refused(base, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("lessons", "message"),
+    ("settings", "message"),
     [
         ({"hidden_weight": 1.0}, "hidden_weight compares layer 1 with layer 1 .* 32 and 48 wide"),
         ({"attention_weight": 1.0, "layers": [[2, 3]]}, "attention_weight compares layer 2 with layer 3"),
@@ -382,9 +383,9 @@ def test_a_teacher_that_does_not_answer_or_reads_less_is_refused(base, tmp_path)
         ({"hidden_weight": 1.0, "layers": [[4, 1]]}, r"\[4, 1\], but the model has layers 1 to 3"),
     ],
 )
-def test_states_that_cannot_be_compared_are_refused(base, tmp_path, lessons, message):
+def test_states_that_cannot_be_compared_are_refused(base, tmp_path, settings, message):
     wide = save_encoder(tmp_path / "wide", answers=True, hidden_size=48)
-    recipe = RECIPE.replace(distillation=lessons)
+    recipe = RECIPE.replace(distillation=settings)
     with pytest.raises((ModelError, ConfigError), match=message):
         training.train(base, examples(10, 0), [], tmp_path / "out", recipe, device="cpu", teacher=wide)
 
@@ -405,7 +406,7 @@ def test_logits_can_be_learned_from_a_teacher_of_another_width(base, tmp_path):
         ({"predictors_only": True}, True, "predictors_only"),
     ],
 )
-def test_lessons_that_would_do_nothing_are_refused(base, teacher_or_none, tmp_path, changes, teacher, message):
+def test_distillation_that_would_do_nothing_is_refused(base, teacher_or_none, tmp_path, changes, teacher, message):
     recipe = RECIPE.replace(**changes)
     given = teacher_or_none if teacher else None
     with pytest.raises(ConfigError, match=message):

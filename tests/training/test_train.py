@@ -3,7 +3,10 @@
 import io
 import json
 import math
+import os
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,10 +17,11 @@ from transformers import AutoModelForQuestionAnswering, TrainerCallback
 from blockskim.calibration.calibrate import calibrate
 from blockskim.data.examples import Example
 from blockskim.data.windows import make_windows
-from blockskim.errors import BlockSkimError, ConfigError, DataError
+from blockskim.errors import BlockSkimError, ConfigError, DataError, ModelError
 from blockskim.evaluation.evaluate import evaluate, evaluate_windows
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training import train as training
+from blockskim.training.initial_model import initial_model
 from blockskim.training.recipe import Recipe
 from synthetic_task import examples
 from tiny_models import new_dense_model
@@ -81,6 +85,34 @@ def test_a_run_leaves_everything_that_is_needed_to_use_and_repeat_it(trained):
     loaded = AutoModelForQuestionAnswering.from_pretrained(output)
     assert isinstance(loaded, BlockSkimForQuestionAnswering)
     assert loaded.skim_config == RECIPE.skim
+    # The model and every checkpoint on the way know that their predictors were trained.
+    assert loaded.has_trained_predictors
+    for folder in (output / "checkpoints").iterdir():
+        assert BlockSkimForQuestionAnswering.from_pretrained(folder).has_trained_predictors
+
+
+@pytest.mark.parametrize(
+    ("factor", "trained"), [(0.0, False), ((0.0, 0.0), False), ((0.0, 0.1), True), ((0.1, 0.0), True)]
+)
+def test_predictors_without_a_loss_are_not_trained(base, tmp_path, factor, trained):
+    recipe = RECIPE.replace(epochs=0.1, skim={"skim_factor": factor})
+    lines = []
+    model = training.train(
+        base, examples(20, 0), examples(5, 1), tmp_path / "run", recipe, device="cpu", report=lines.append
+    )
+    assert model.has_trained_predictors is trained
+    assert model.skim_config is not recipe.skim
+    # They are looked at all the same.
+    assert {"auc_1", "recall_2"} <= set(lines[-1])
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(base, tmp_path):
+    folder = shutil.copytree(base, tmp_path / "base")
+    tokenizer = word_piece()
+    tokenizer.add_tokens(["[MORE]"])
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(ModelError, match="the tokenizer has ids up to"):
+        training.train(folder, examples(20, 0), [], tmp_path / "run", RECIPE, device="cpu")
 
 
 class Stop(TrainerCallback):
@@ -232,14 +264,14 @@ def same_weights(found, expected):
 def test_predictors_alone_are_trained_on_a_block_skim_model_with_others(trained, tmp_path, monkeypatch):
     source, _ = trained
     output = tmp_path / "predictors"
-    start, begun = training._start, []
+    start, begun = training.initial_model, []
 
     def starting(*arguments):
         model = start(*arguments)
         begun.append({name: value.clone() for name, value in model.state_dict().items()})
         return model
 
-    monkeypatch.setattr(training, "_start", starting)
+    monkeypatch.setattr(training, "initial_model", starting)
     lines = []
     model = training.train(
         source, examples(160, 6), examples(30, 7), output, PREDICTORS_ONLY, device="cpu", report=lines.append
@@ -282,6 +314,40 @@ def test_predictors_alone_are_trained_on_a_model_that_answers(tmp_path):
     after = load_file(tmp_path / "skimming" / "model.safetensors")
     before = {name.replace("bert.", "encoder.", 1): value for name, value in dense.state_dict().items()}
     same_weights(frozen(after), before)
+
+
+def test_a_run_logs_into_its_own_folder_and_leaves_the_environment_as_it_was(base, tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard")
+    recipe = RECIPE.replace(epochs=0.2, eval_steps=0)
+
+    def logged(name):
+        training.train(base, examples(20, 0), [], tmp_path / name, recipe, device="cpu")
+        return sorted(path.parent.relative_to(tmp_path) for path in tmp_path.rglob("events.out.*"))
+
+    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
+    assert logged("one") == [Path("one/tensorboard")]
+    assert logged("two") == [Path("one/tensorboard"), Path("two/tensorboard")]
+    assert "TENSORBOARD_LOGGING_DIR" not in os.environ
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "mine"))
+    assert logged("three")[0] == Path("mine")
+    assert os.environ["TENSORBOARD_LOGGING_DIR"] == str(tmp_path / "mine")
+
+
+def test_a_run_that_fails_leaves_the_environment_as_it_was(base, tmp_path, monkeypatch):
+    def refuse(*_arguments, **_options):
+        raise ConfigError("mine")
+
+    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
+    monkeypatch.setattr(training, "SkimTrainer", refuse)
+    with pytest.raises(ConfigError, match="mine"):
+        training.train(base, examples(20, 0), [], tmp_path / "run", RECIPE, device="cpu")
+    assert "TENSORBOARD_LOGGING_DIR" not in os.environ
+
+
+def test_the_settings_of_a_model_that_is_trained_on_are_not_those_of_the_recipe_itself(trained, tmp_path):
+    model = initial_model(trained[0], RECIPE)
+    assert model.skim_config == RECIPE.skim
+    assert model.skim_config is not RECIPE.skim
 
 
 def test_nothing_is_overwritten_and_nothing_is_resumed_from_nowhere(trained, base, tmp_path):

@@ -1,126 +1,138 @@
-"""Thresholds simulated on recorded block_scores, and the greedy search for those that save most for what they risk.
+"""What thresholds do, simulated on the recording of a dense run.
 
 No model runs here: what thresholds drop is read from the keep probabilities of a run in which nothing was dropped.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from blockskim.calibration.points import Point
+from blockskim.calibration.record import AnswerBlocks, Recording
+from blockskim.calibration.settings import OVERHEAD
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation.block_scores import BlockScores
-from blockskim.method.predictors.predictor import PredictorCost, predictor_cost
+from blockskim.method.blocks import surviving_blocks
+from blockskim.method.predictors.base import PredictorCost
+from blockskim.method.predictors.predictor import predictor_cost
 from blockskim.model.flops import LayerUse, dense_flops, skim_flops
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 LOSSES = (0.0, *np.geomspace(5e-4, 0.3, 60).tolist())
 """Shares of the blocks at risk that a layer's threshold may drop: the steps of the search."""
 
-CONSERVATIVE = (0.125, 0.25, 0.5)
-"""Shares of the first step's thresholds, which are points of the path, too: answers may change although none of their
-blocks is gone, and a target for next to no loss has to be able to stay below a step that puts nothing at risk."""
 
-OVERHEAD = 0.04
-"""What asking the predictor of one layer, and taking out what it drops, costs beyond its arithmetic, as a share of a
-dense run: about what lay between the arithmetic and the time that a model with ``match`` in four of six layers saved on
-two cores, 32 windows at a time (docs/performance.md). It is more at batch size 1 and less in larger models."""
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerBlocks:
-    """The blocks in which the dense model's answers begin or end, and what these answers are worth.
+class Simulated(NamedTuple):
+    """What thresholds do in the simulation.
 
     Attributes:
-        blocks: indices of blocks. Shape: (answer_blocks,)
-        examples: whose answer it is. Shape: (answer_blocks,)
-        f1: official F1 of the dense model's answer to each example, in percent. Shape: (examples,)
+        speedup: over the dense run, what asking predictors costs beyond their FLOPs included.
+        flops_speedup: of the FLOPs alone.
+        f1_at_risk: F1 points of the answers that lose a block.
+        answers_lost: share of the examples whose answer loses a block.
     """
 
-    blocks: NDArray[np.int64]
-    examples: NDArray[np.int64]
-    f1: NDArray[np.float64]
+    speedup: float
+    flops_speedup: float
+    f1_at_risk: float
+    answers_lost: float
+
+    def point(self, thresholds: NDArray[np.float64]) -> Point:
+        """The point that these thresholds make. Shape: (layers,)."""
+        return Point(tuple(thresholds.tolist()), self.flops_speedup, self.f1_at_risk, answers_lost=self.answers_lost)
 
 
-def search(
-    block_scores: BlockScores,
-    answer_blocks: AnswerBlocks,
-    model: BlockSkimForQuestionAnswering,
-    windows: WindowSet,
-    max_f1_at_risk: float,
-    overhead: float = OVERHEAD,
-    max_answers_lost: float = 1.0,
-) -> list[Point]:
-    """The front of simulated points, from nothing dropped to what may be put at risk.
+class Simulator:
+    """A recording, made ready for trying many thresholds.
 
-    Args:
-        block_scores: what was recorded.
-        answer_blocks: the blocks of the dense model's answers.
-        model: the model that was recorded.
-        windows: of the same examples.
-        max_f1_at_risk: most F1 at risk, in points.
-        overhead: of asking a layer's predictor; see ``simulator``.
-        max_answers_lost: largest share of the examples whose answer loses a block.
+    It takes keep probabilities from the run in which nothing was dropped, so it is near the truth, not the truth.
+
+    Attributes:
+        layers: numbers of the layers that have a predictor.
+        grid: thresholds of each layer that drop a rising share of the blocks at risk; 0, for all kept, first.
+            Shape: (layers, steps)
     """
-    simulate = simulator(block_scores, answer_blocks, model, windows, overhead)
-    grid = threshold_grid(block_scores, answer_blocks)
-    steps = np.zeros(len(block_scores.layers), dtype=np.int64)
-    now = simulate(at_steps(grid, steps))
-    path = [now.point(at_steps(grid, steps))]
-    while True:
-        best: tuple[float, int, int, Simulated] | None = None
-        for layer in range(len(steps)):
-            # Steps that drop nothing more are passed over, so that the search does not stop at them.
-            for step in range(steps[layer] + 1, grid.shape[1]):
-                trial = steps.copy()
-                trial[layer] = step
-                then = simulate(at_steps(grid, trial))
-                if then.f1_at_risk > max_f1_at_risk or then.answers_lost > max_answers_lost:
-                    break
-                gain = float(np.log(then.speedup / now.speedup)) / max(then.f1_at_risk - now.f1_at_risk, 1e-6)
-                if best is None or gain > best[0]:
-                    best = (gain, layer, step, then)
-                if then.f1_at_risk > now.f1_at_risk and then.speedup > now.speedup:
-                    break
-        if best is None or best[0] <= 0:
-            return path
-        _, layer, step, now = best
-        steps[layer] = step
-        path.append(now.point(at_steps(grid, steps)))
 
+    def __init__(
+        self,
+        model: BlockSkimForQuestionAnswering,
+        windows: WindowSet,
+        recording: Recording,
+        overhead: float = OVERHEAD,
+    ) -> None:
+        """Count what does not depend on thresholds.
 
-def add_conservative_points(
-    path: Sequence[Point],
-    block_scores: BlockScores,
-    answer_blocks: AnswerBlocks,
-    model: BlockSkimForQuestionAnswering,
-    windows: WindowSet,
-    overhead: float = OVERHEAD,
-) -> list[Point]:
-    """A front with points before its first step, which puts next to nothing at risk and drops a good deal.
+        Args:
+            model: that was recorded.
+            windows: that it read.
+            recording: of the run.
+            overhead: what asking the predictor of one layer costs beyond its FLOPs, as a share of a dense run.
+        """
+        block_scores = recording.block_scores
+        self.layers = block_scores.layers
+        self.grid = threshold_grid(block_scores, recording.answer_blocks)
+        self._answer_blocks = recording.answer_blocks
+        # As the predictors gave them, so that they compare with thresholds as in a real run.
+        self._probabilities = block_scores.probabilities.astype(np.float32)
+        self._block_windows = block_scores.windows
+        self._block_tokens = block_scores.tokens
+        self._examples = windows.examples_of(np.arange(len(windows)))
+        self._num_examples = len(windows.examples)
+        self._lengths = windows.lengths
+        # Tokens of each window in no block that may be dropped.
+        self._fixed_tokens = self._lengths - self._tokens_by_window(np.arange(len(block_scores.windows)))
+        question_lengths = np.array([len(windows.question_ids(example)) for example in range(self._num_examples)])
+        self._predictor_costs = window_predictor_costs(model, self.layers, question_lengths[self._examples])
+        self._cost = model.cost
+        self._dense_flops = float(dense_flops(model.cost, self._lengths).sum())
+        self._overhead = overhead
 
-    Args:
-        path: from ``search``; nothing dropped comes first.
-        block_scores: as for ``search``, like all that follow.
-        answer_blocks: see there.
-        model: see there.
-        windows: see there.
-        overhead: see there.
-    """
-    if len(path) < 2:
-        return list(path)
-    simulate = simulator(block_scores, answer_blocks, model, windows, overhead)
-    beginning, first, *others = path
-    between: list[Point] = []
-    for share in CONSERVATIVE:
-        thresholds = share * np.array(first.thresholds)
-        point = simulate(thresholds).point(thresholds)
-        if (between or [beginning])[-1].flops_speedup < point.flops_speedup < first.flops_speedup:
-            between.append(point)
-    return [beginning, *between, first, *others]
+    def at_steps(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Thresholds at a step of each layer's row of the grid. Shape: (layers,) to (layers,)."""
+        return self.grid[np.arange(len(steps)), steps]
+
+    def simulate(self, thresholds: NDArray[np.float64]) -> Simulated:
+        """What thresholds do. Shape: (layers,)."""
+        alive = np.arange(len(self._block_windows))
+        uses: dict[int, LayerUse] = {}
+        for row, layer in enumerate(self.layers):
+            if thresholds[row] <= 0:
+                continue
+            windows = self._block_windows[alive]
+            judging = self._predictor_costs[row].of(np.bincount(windows, minlength=len(self._lengths)))
+            survive = surviving_blocks(
+                self._probabilities[row, alive], thresholds[row], self._examples[windows], self._num_examples
+            )
+            alive = alive[survive]
+            uses[layer] = LayerUse(self._tokens_left(alive), judging)
+        return self._summary(alive, uses)
+
+    def _summary(self, alive: NDArray[np.int64], uses: dict[int, LayerUse]) -> Simulated:
+        """What is saved and risked when these blocks are left. Shape: (alive,)."""
+        answers = self._answer_blocks
+        dropped = np.ones(len(self._block_windows), dtype=bool)
+        dropped[alive] = False
+        losing = np.unique(answers.examples[dropped[answers.blocks]])
+        spent = float(skim_flops(self._cost, uses, self._lengths).sum())
+        return Simulated(
+            speedup=self._dense_flops / (spent + self._overhead * len(uses) * self._dense_flops),
+            flops_speedup=self._dense_flops / spent,
+            f1_at_risk=float(answers.f1[losing].sum()) / len(answers.f1),
+            answers_lost=len(losing) / len(answers.f1),
+        )
+
+    def _tokens_left(self, alive: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Tokens left of each window: none of one that had blocks and has lost them all. Shape: (windows,)."""
+        kept = self._tokens_by_window(alive)
+        had_blocks = self._lengths > self._fixed_tokens
+        return np.where((kept > 0) | ~had_blocks, self._fixed_tokens + kept, 0)
+
+    def _tokens_by_window(self, blocks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Tokens of each window that lie in some of its blocks. Shape: (blocks,) to (windows,)."""
+        counts = np.bincount(self._block_windows[blocks], self._block_tokens[blocks], len(self._lengths))
+        return counts.astype(np.int64)
 
 
 def threshold_grid(block_scores: BlockScores, answer_blocks: AnswerBlocks) -> NDArray[np.float64]:
@@ -137,113 +149,23 @@ def threshold_grid(block_scores: BlockScores, answer_blocks: AnswerBlocks) -> ND
     return grid
 
 
-def at_steps(grid: NDArray[np.float64], steps: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Thresholds at a step of each layer's row of the grid. Shape: (layers,)."""
-    return grid[np.arange(len(steps)), steps]
-
-
-class Simulated(NamedTuple):
-    """What thresholds do in the simulation.
-
-    Attributes:
-        speedup: over the dense run, what asking predictors costs beyond their arithmetic included.
-        flops_speedup: of the arithmetic alone.
-        f1_at_risk: F1 points of the answers that lose a block.
-        answers_lost: share of the examples whose answer loses a block.
-    """
-
-    speedup: float
-    flops_speedup: float
-    f1_at_risk: float
-    answers_lost: float
-
-    def point(self, thresholds: NDArray[np.float64]) -> Point:
-        """The point that these thresholds make. Shape: (layers,)."""
-        return Point(tuple(thresholds.tolist()), self.flops_speedup, self.f1_at_risk, answers_lost=self.answers_lost)
-
-
-def simulator(
-    block_scores: BlockScores,
-    answer_blocks: AnswerBlocks,
-    model: BlockSkimForQuestionAnswering,
-    windows: WindowSet,
-    overhead: float = OVERHEAD,
-) -> Callable[[NDArray[np.float64]], Simulated]:
-    """Make the function that tells what thresholds do. Shape: (layers,).
-
-    It takes keep probabilities from the run in which nothing was dropped, so it is near the truth, not the truth.
-    """
-    cost = model.cost
-    lengths = windows.lengths
-    count = len(windows)
-    fixed = lengths - np.bincount(block_scores.windows, block_scores.tokens, count)
-    questions = np.diff(windows.questions.bounds)[windows.windows[:, 0]]
-    judging = _predictor_costs(model, block_scores.layers, questions)
-    documents = windows.windows[:, 0]
-    dense = float(dense_flops(cost, lengths).sum())
-
-    def simulate(thresholds: NDArray[np.float64]) -> Simulated:
-        alive = np.ones(len(block_scores.windows), dtype=bool)
-        uses: dict[int, LayerUse] = {}
-        for index, layer in enumerate(block_scores.layers):
-            if thresholds[index] <= 0:
-                continue
-            asked = judging[index].of(np.bincount(block_scores.windows, alive, count))
-            passing = alive & (block_scores.probabilities[index] >= thresholds[index])
-            alive = _with_best(passing, alive, block_scores.probabilities[index], documents[block_scores.windows])
-            kept = np.bincount(block_scores.windows, block_scores.tokens * alive, count)
-            left = np.where(kept > 0, fixed + kept, np.where(lengths > fixed, 0.0, lengths))
-            uses[layer] = LayerUse(left, asked)
-        losing = np.unique(answer_blocks.examples[~alive[answer_blocks.blocks]])
-        lost = float(answer_blocks.f1[losing].sum()) / len(answer_blocks.f1)
-        spent = float(skim_flops(cost, uses, lengths).sum())
-        share = len(losing) / len(answer_blocks.f1)
-        return Simulated(dense / (spent + overhead * len(uses) * dense), dense / spent, lost, share)
-
-    return simulate
-
-
-def spread(path: Sequence[Point], count: int, target_speedup: float | None) -> list[Point]:
-    """Points to confirm: ``count`` of the path, evenly spread over its speed-ups, and those just at the target."""
-    skimming = [point for point in path if any(point.thresholds)]
-    if not skimming:
-        return []
-    speedups = np.array([point.flops_speedup for point in skimming])
-    wanted = np.linspace(speedups.min(), speedups.max(), count)
-    if target_speedup is not None:
-        wanted = np.concatenate([wanted[wanted < target_speedup][-2:], target_speedup * np.array([1.0, 1.03, 1.06])])
-    chosen = sorted({int(np.abs(speedups - value).argmin()) for value in wanted})
-    return [skimming[index] for index in chosen]
-
-
-def _predictor_costs(
-    model: BlockSkimForQuestionAnswering, layers: Sequence[int], questions: NDArray[np.int64]
+def window_predictor_costs(
+    model: BlockSkimForQuestionAnswering, layers: Sequence[int], question_lengths: NDArray[np.int64]
 ) -> list[PredictorCost]:
-    """What judging costs in each layer; its parts are arrays of Shape: (windows,)."""
-    parts = model.adapter.layers(model.encoder)
+    """What the predictor of each layer costs in every window.
+
+    Args:
+        model: that has the predictors.
+        layers: numbers of the layers.
+        question_lengths: tokens of the question in each window. Shape: (windows,)
+
+    Returns:
+        For each layer; both costs are arrays of Shape: (windows,)
+    """
+    distinct, which = np.unique(question_lengths, return_inverse=True)
     costs = []
     for layer in layers:
-        dims = model.adapter.dims(parts[layer - 1])
-        by_length = {size: predictor_cost(model.skim_config, dims, size) for size in set(questions.tolist())}
-        block, sample = np.array([by_length[size] for size in questions.tolist()]).T
-        costs.append(PredictorCost(block, sample))
+        dims = model.backbone.dims(layer)
+        block, sample = np.array([predictor_cost(model.skim_config, dims, length) for length in distinct.tolist()]).T
+        costs.append(PredictorCost(block[which], sample[which]))
     return costs
-
-
-def _with_best(
-    passing: NDArray[np.bool_],
-    alive: NDArray[np.bool_],
-    probabilities: NDArray[np.float64],
-    documents: NDArray[np.int64],
-) -> NDArray[np.bool_]:
-    """Blocks that pass, and the best living one of each document in which none does."""
-    size = int(documents.max()) + 1
-    empty = np.bincount(documents, passing, size) == 0
-    if not empty[documents].any():
-        return passing
-    living = np.flatnonzero(alive & empty[documents])
-    order = living[np.lexsort((-probabilities[living], documents[living]))]
-    _, first = np.unique(documents[order], return_index=True)
-    result = passing.copy()
-    result[order[first]] = True
-    return result

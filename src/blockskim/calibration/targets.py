@@ -1,4 +1,4 @@
-"""What somebody wants of an operating point, and which of the measured points gives it."""
+"""What an operating point is to reach, and which of the measured points reaches it."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class Target:
             has it is taken. Not together with ``max_f1_drop``.
         max_answers_lost: largest share of the examples whose dense answer may lose a block that it begins or ends in,
             beside one of the others or alone.
-        by: what the speed-up is of: ``"flops"``, the arithmetic, or ``"seconds"``, timed in turns with the dense run.
+        by: what the speed-up is of: ``"flops"``, or ``"seconds"`` of wall clock, interleaved with the dense run.
 
     Raises:
         ConfigError: nothing is asked for, or something impossible.
@@ -66,8 +66,8 @@ def parse_target(text: str, max_answers_lost: float | None = None, by: str = "fl
 
     Args:
         text: the target.
-        max_answers_lost: of it.
-        by: what a speed-up is of; a target for F1 has no use for it.
+        max_answers_lost: largest share of the examples whose dense answer may lose a block.
+        by: what a speed-up is of; left out for a target of F1.
 
     Raises:
         ConfigError: the text is neither, or the number is impossible.
@@ -127,7 +127,7 @@ def _losing_little_enough(front: Sequence[Point], dense: Point, target: Target) 
 
 
 def _speed(point: Point, target: Target) -> float:
-    """Speed-up by the target's measure; points that were not timed have none by the clock."""
+    """Speed-up by the target's measure; by seconds, points that were not timed have none."""
     if target.by == "flops":
         return point.flops_speedup
     return 0.0 if point.wall_speedup is None else point.wall_speedup

@@ -6,43 +6,51 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from blockskim.atomic import write_whole
 from blockskim.cli import options
 from blockskim.cli.documents import STANDARD_INPUT, read_documents
-from blockskim.cli.output import console, print_json, printable, window_progress, write_whole
+from blockskim.cli.option_groups import Computing, takes_groups
+from blockskim.cli.output import console, print_json, printable, window_progress
 from blockskim.cli.sentences import sentence_around
 
 if TYPE_CHECKING:
     from blockskim.answering.answerer import SearchResult
 
 
+Question = Annotated[
+    list[str], typer.Option("--question", "-q", metavar="QUESTION", help="What to ask; may be repeated.")
+]
+MoreDocuments = Annotated[
+    list[str] | None, typer.Argument(metavar="FILE|-", help="More files to read; - for standard input.")
+]
+Context = Annotated[str | None, typer.Option("--context", "-c", metavar="TEXT", help="The text to read.")]
+File = Annotated[
+    list[str] | None,
+    typer.Option("--file", "-f", metavar="FILE", help="A UTF-8 text file to read; may be repeated."),
+]
+TopK = Annotated[int, typer.Option("--top-k", "-k", min=1, metavar="N", help="Answers to each question.")]
+Explain = Annotated[
+    Path | None, typer.Option("--explain", metavar="FILE.html", help="Write a page that shows what was skipped.")
+]
+
+
+@takes_groups
 def answer(
-    question: Annotated[
-        list[str], typer.Option("--question", "-q", metavar="QUESTION", help="What to ask; may be repeated.")
-    ],
-    more: Annotated[
-        list[str] | None, typer.Argument(metavar="FILE|-", help="More files to read; - for standard input.")
-    ] = None,
-    context: Annotated[str | None, typer.Option("--context", "-c", metavar="TEXT", help="The text to read.")] = None,
-    file: Annotated[
-        list[str] | None,
-        typer.Option("--file", "-f", metavar="FILE", help="A UTF-8 text file to read; may be repeated."),
-    ] = None,
-    top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, metavar="N", help="Answers to each question.")] = 1,
+    question: Question,
+    more: MoreDocuments = None,
+    context: Context = None,
+    file: File = None,
+    top_k: TopK = 1,
     threshold: options.Threshold = None,
     point: options.Point = None,
     dense: options.Dense = False,
-    explain: Annotated[
-        Path | None, typer.Option("--explain", metavar="FILE.html", help="Write a page that shows what was skipped.")
-    ] = None,
+    explain: Explain = None,
     max_answer_len: options.MaxAnswerLength = 15,
     max_length: options.MaxLength = 384,
     doc_stride: options.DocStride = 128,
     max_question_len: options.MaxQuestionLength = 64,
     batch_size: options.BatchSize = 32,
-    model: options.Model = None,
-    device: options.DeviceName = options.Device.AUTO,
-    dtype: options.DtypeName = options.Dtype.AUTO,
-    threads: options.Threads = None,
+    computing: Computing = Computing(),
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -62,7 +70,12 @@ def answer(
     from blockskim.answering.trace import skim_summary
 
     answerer = QuestionAnswerer(
-        model, device=device.value, dtype=dtype.value, threads=threads, batch_size=batch_size, point=point
+        computing.model,
+        device=computing.device.value,
+        dtype=computing.dtype.value,
+        threads=computing.threads,
+        batch_size=batch_size,
+        point=point,
     )
     with window_progress(quiet) as bar:
         results = answerer.search(

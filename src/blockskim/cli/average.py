@@ -7,6 +7,7 @@ import typer
 
 from blockskim.cli import options
 from blockskim.cli.output import console, print_json
+from blockskim.cli.session import hide_foreign_progress
 
 
 def average(
@@ -26,15 +27,12 @@ def average(
     The average reads everything until blockskim calibrate has chosen thresholds for it.
     """
     options.set_up(quiet)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise typer.BadParameter(f"{output} exists already; name a new directory", param_hint="--output")
+    options.check_new_output(output)
     given = None if weights is None else parse_weights(weights)
-
-    from transformers.utils.logging import disable_progress_bar
 
     from blockskim.surgery.averaging import average_models
 
-    disable_progress_bar()
+    hide_foreign_progress()
     used = average_models(models, output, given)
     if as_json:
         print_json({"models": models, "weights": list(used), "output": str(output)})

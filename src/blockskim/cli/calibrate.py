@@ -1,6 +1,8 @@
 """``blockskim calibrate``: thresholds for one target or several, written into a copy of the model."""
 
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -8,9 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from blockskim.calibration.settings import OVERHEAD
 from blockskim.cli import options
-from blockskim.cli.data_files import HoldOut, read_data
+from blockskim.cli.option_groups import Computing, Selection, Windowing, takes_groups
 from blockskim.cli.output import console, print_json, progress_console
+from blockskim.cli.session import cut_windows, hide_foreign_progress, load_model, read_selected
+
+if TYPE_CHECKING:
+    from blockskim.calibration.result import Calibration
+    from blockskim.calibration.targets import Target
+
+UNNAMED = "default"
+"""Stands for the copy's own thresholds where no operating point is named."""
 
 
 class Measure(StrEnum):
@@ -20,87 +31,85 @@ class Measure(StrEnum):
     SECONDS = "seconds"
 
 
-OWN = "default"
-"""Stands for the copy's own thresholds where no operating point is named."""
+Data = Annotated[
+    list[Path],
+    typer.Option("--data", metavar="FILE", help="Data that was not trained on and will not be reported on."),
+]
+Output = Annotated[Path, typer.Option("--output", metavar="DIR", help="New directory for the calibrated copy.")]
+MaxF1Drop = Annotated[
+    float | None, typer.Option("--max-f1-drop", min=0.0, max=100.0, metavar="X", help="Most points of F1 to lose.")
+]
+TargetSpeedup = Annotated[
+    float | None,
+    typer.Option("--target-speedup", min=1.0, metavar="X", help="Speed-up to reach over dense, unpadded."),
+]
+MaxAnswersLost = Annotated[
+    float | None,
+    typer.Option(
+        "--max-answers-lost",
+        min=0.0,
+        max=1.0,
+        metavar="SHARE",
+        help="Largest share of the dense answers that may lose a block they begin or end in.",
+    ),
+]
+By = Annotated[
+    Measure, typer.Option("--by", help="What a speed-up to reach is of; seconds are timed in turns with dense.")
+]
+Points = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--point",
+        metavar="NAME=X|NAME=Yx|NAME",
+        help="Write an operating point: exact=0.1 loses at most 0.1 F1, fast=2x is 2 times as fast; may be "
+        "repeated. NAME alone names the target of the other options.",
+    ),
+]
+Default = Annotated[
+    str | None,
+    typer.Option(
+        "--default", metavar="NAME", help="The point whose thresholds become the model's own.  [default: the first]"
+    ),
+]
+Refine = Annotated[
+    int,
+    typer.Option(
+        "--refine", min=0, metavar="TRIALS", help="Look around what greedy search found, by Optuna's NSGA-II."
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of these trials.")]
+Overhead = Annotated[
+    float,
+    typer.Option(
+        "--overhead",
+        min=0.0,
+        max=1.0,
+        metavar="X",
+        help="What asking one layer's predictor costs beyond its arithmetic, as a share of a dense run.",
+    ),
+]
+Half = Annotated[bool, typer.Option("--half", help="Store the weights in float16, at half the size.")]
 
-if TYPE_CHECKING:
-    from blockskim.calibration.calibrate import Calibration
-    from blockskim.calibration.targets import Target
 
-
+@takes_groups
 def calibrate(
-    data: Annotated[
-        list[Path],
-        typer.Option("--data", metavar="FILE", help="Data that was not trained on and will not be reported on."),
-    ],
-    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="New directory for the calibrated copy.")],
+    data: Data,
+    output: Output,
     more: options.MoreFiles = None,
-    max_f1_drop: Annotated[
-        float | None, typer.Option("--max-f1-drop", min=0.0, max=100.0, metavar="X", help="Most points of F1 to lose.")
-    ] = None,
-    target_speedup: Annotated[
-        float | None,
-        typer.Option("--target-speedup", min=1.0, metavar="X", help="Speed-up to reach over dense, unpadded."),
-    ] = None,
-    max_answers_lost: Annotated[
-        float | None,
-        typer.Option(
-            "--max-answers-lost",
-            min=0.0,
-            max=1.0,
-            metavar="SHARE",
-            help="Largest share of the dense answers that may lose a block they begin or end in.",
-        ),
-    ] = None,
-    by: Annotated[
-        Measure, typer.Option("--by", help="What a speed-up to reach is of; seconds are timed in turns with dense.")
-    ] = Measure.FLOPS,
-    point: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--point",
-            metavar="NAME=X|NAME=Yx|NAME",
-            help="Write an operating point: exact=0.1 loses at most 0.1 F1, fast=2x is 2 times as fast; may be "
-            "repeated. NAME alone names the target of the other options.",
-        ),
-    ] = None,
-    default: Annotated[
-        str | None,
-        typer.Option(
-            "--default", metavar="NAME", help="The point whose thresholds become the model's own.  [default: the first]"
-        ),
-    ] = None,
-    refine: Annotated[
-        int,
-        typer.Option(
-            "--refine", min=0, metavar="TRIALS", help="Look around what greedy search found, by Optuna's NSGA-II."
-        ),
-    ] = 0,
-    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of these trials.")] = 0,
-    overhead: Annotated[
-        float,
-        typer.Option(
-            "--overhead",
-            min=0.0,
-            max=1.0,
-            metavar="X",
-            help="What asking one layer's predictor costs beyond its arithmetic, as a share of a dense run.",
-        ),
-    ] = 0.04,
-    half: Annotated[bool, typer.Option("--half", help="Store the weights in float16, at half the size.")] = False,
-    format: options.DataFormat = None,
-    skip_bad: options.SkipBad = False,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="The first N examples only.")] = None,
-    hold_out: HoldOut = None,
-    batch_size: options.BatchSize = 32,
-    max_length: options.MaxLength = 384,
-    doc_stride: options.DocStride = 128,
-    max_question_len: options.MaxQuestionLength = 64,
+    max_f1_drop: MaxF1Drop = None,
+    target_speedup: TargetSpeedup = None,
+    max_answers_lost: MaxAnswersLost = None,
+    by: By = Measure.FLOPS,
+    point: Points = None,
+    default: Default = None,
+    refine: Refine = 0,
+    seed: Seed = 0,
+    overhead: Overhead = OVERHEAD,
+    half: Half = False,
+    selection: Selection = Selection(),
+    windowing: Windowing = Windowing(),
     max_answer_len: options.MaxAnswerLength = 30,
-    model: options.Model = None,
-    device: options.DeviceName = options.Device.AUTO,
-    dtype: options.DtypeName = options.Dtype.AUTO,
-    threads: options.Threads = None,
+    computing: Computing = Computing(),
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -111,91 +120,35 @@ def calibrate(
     """
     options.set_up(quiet)
     named = _named(point or [])
-    bare = [name for name, target in named.items() if target is None]
-    if max_f1_drop is not None and target_speedup is not None:
-        raise typer.BadParameter("give either --max-f1-drop or --target-speedup")
-    if named and not bare and not (max_f1_drop is None and target_speedup is None):
-        raise typer.BadParameter("--max-f1-drop and --target-speedup go with --point NAME, not with --point NAME=X")
-    if bare and len(named) > 1:
-        raise typer.BadParameter(f"--point {bare[0]} has no target; of several points each needs one: {bare[0]}=0.5")
-    if default is not None and default not in named:
-        raise typer.BadParameter(f"{default!r} is not among the points given by --point", param_hint="--default")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise typer.BadParameter(f"{output} exists already; name a new directory", param_hint="--output")
+    _check_named(named, default, max_f1_drop, target_speedup)
+    options.check_new_output(output)
+    targets = _targets(named, max_f1_drop, target_speedup, max_answers_lost, by)
+    examples = read_selected(data, more, selection)
 
-    from blockskim.calibration.targets import Target, parse_target
+    from blockskim.calibration.calibrate import calibrate_copy
+    from blockskim.calibration.result import point_summaries
+    from blockskim.calibration.settings import CalibrationSettings
 
-    if named and not bare:
-        targets = {name: parse_target(text or "", max_answers_lost, by.value) for name, text in named.items()}
-    else:
-        if max_f1_drop is None and target_speedup is None and max_answers_lost is None:
-            raise typer.BadParameter("give --max-f1-drop, --target-speedup, --max-answers-lost or --point NAME=X")
-        targets = {(bare or [OWN])[0]: Target(max_f1_drop, target_speedup, max_answers_lost, by.value)}
-    if by is Measure.SECONDS and not any(target.by == by for target in targets.values()):
-        raise typer.BadParameter("--by seconds needs a speed-up to reach: --target-speedup X or --point NAME=Yx")
-    examples = read_data([*data, *(more or [])], format, hold_out, limit, skip_bad)
-
-    from transformers.utils.logging import disable_progress_bar
-
-    from blockskim.calibration.cache import remove_cache
-    from blockskim.calibration.calibrate import calibrate_points, save_calibrated
-    from blockskim.calibration.refine import REFINING, has_optuna
-    from blockskim.data.windows import make_windows
-    from blockskim.inference.loading import load
-    from blockskim.inference.window_settings import window_settings
-
-    if refine and not has_optuna():
-        typer.echo(
-            "warning: optuna is not installed (pip install 'blockskim[calibrate]'), so thresholds are not refined: "
-            "they come from greedy search alone",
-            err=True,
+    trials = _possible_trials(refine)
+    hide_foreign_progress()
+    loaded = load_model(computing)
+    windows = cut_windows(loaded, examples, windowing)
+    settings = CalibrationSettings(windowing.batch_size, max_answer_len, overhead=overhead, trials=trials, seed=seed)
+    with _task_status() as progress:
+        outcomes = calibrate_copy(
+            loaded, windows, targets, output, settings, default, bool(named), half, None if quiet else progress
         )
-        refine = 0
-    # This command's own progress is enough.
-    disable_progress_bar()
-    loaded = load(model, device.value, dtype.value, threads)
-    settings = window_settings(loaded.model, loaded.tokenizer, max_length, doc_stride, max_question_len)
-    windows = make_windows(examples, loaded.tokenizer, settings)
-    partial = output.parent / f"{output.name}.partial"
-    err = progress_console()
-    with err.status("recording what predictors say") as status:
-        counts: Counter[str] = Counter()
-
-        def tell(task: str, done: int) -> None:
-            counts[task] += done
-            status.update(f"{task}: {counts[task]:,} {'trials' if task == REFINING else 'windows'}")
-
-        found = calibrate_points(
-            loaded.model,
-            windows,
-            targets,
-            batch_size,
-            max_answer_len,
-            overhead=overhead,
-            trials=refine,
-            seed=seed,
-            progress=None if quiet else tell,
-            cache=partial,
-        )
-    own = found[default or next(iter(found))]
-    points = found if named else {}
-    save_calibrated(loaded.name, loaded.tokenizer, own, output, half, points)
-    remove_cache(partial)
+    result = outcomes[default or next(iter(outcomes))]
     if as_json:
-        told = {name: {key: asdict(result)[key] for key in TOLD} for name, result in points.items()}
-        print_json(asdict(own) | ({"points": told} if named else {}))
+        print_json(asdict(result) | ({"points": point_summaries(outcomes)} if named else {}))
     else:
-        _show(found, own, loaded.model.skim_layers, output)
-    _complain(found, targets)
-
-
-TOLD = ("target", "chosen", "satisfied")
-"""What is told of each operating point; the rest is the same for all."""
+        _show(outcomes, result, loaded.model.skim_layers, output)
+    _complain(outcomes, targets)
 
 
 def _named(texts: list[str]) -> dict[str, str | None]:
     """Names of operating points and what is asked of each; None where only the name is given."""
-    from blockskim.method.config import check_point_name
+    from blockskim.method.thresholds import check_point_name
 
     named: dict[str, str | None] = {}
     for text in texts:
@@ -206,31 +159,104 @@ def _named(texts: list[str]) -> dict[str, str | None]:
     return named
 
 
-def _complain(found: "dict[str, Calibration]", targets: "dict[str, Target]") -> None:
+def _check_named(
+    named: dict[str, str | None], default: str | None, max_f1_drop: float | None, target_speedup: float | None
+) -> None:
+    """Refuse options that say two things, or nothing, about the same target.
+
+    Raises:
+        BadParameter: they do.
+    """
+    bare = [name for name, target in named.items() if target is None]
+    if max_f1_drop is not None and target_speedup is not None:
+        raise typer.BadParameter("give either --max-f1-drop or --target-speedup")
+    if named and not bare and not (max_f1_drop is None and target_speedup is None):
+        raise typer.BadParameter("--max-f1-drop and --target-speedup go with --point NAME, not with --point NAME=X")
+    if bare and len(named) > 1:
+        raise typer.BadParameter(f"--point {bare[0]} has no target; of several points each needs one: {bare[0]}=0.5")
+    if default is not None and default not in named:
+        raise typer.BadParameter(f"{default!r} is not among the points given by --point", param_hint="--default")
+
+
+def _targets(
+    named: dict[str, str | None],
+    max_f1_drop: float | None,
+    target_speedup: float | None,
+    max_answers_lost: float | None,
+    by: Measure,
+) -> "dict[str, Target]":
+    """The targets by name of their operating point; ``UNNAMED`` where there is no name.
+
+    Raises:
+        BadParameter: there is no target, or none for what a speed-up is of.
+    """
+    from blockskim.calibration.targets import Target, parse_target
+
+    if named and None not in named.values():
+        targets = {name: parse_target(text or "", max_answers_lost, by.value) for name, text in named.items()}
+    else:
+        if max_f1_drop is None and target_speedup is None and max_answers_lost is None:
+            raise typer.BadParameter("give --max-f1-drop, --target-speedup, --max-answers-lost or --point NAME=X")
+        targets = {next(iter(named), UNNAMED): Target(max_f1_drop, target_speedup, max_answers_lost, by.value)}
+    if by is Measure.SECONDS and not any(target.by == by for target in targets.values()):
+        raise typer.BadParameter("--by seconds needs a speed-up to reach: --target-speedup X or --point NAME=Yx")
+    return targets
+
+
+def _possible_trials(trials: int) -> int:
+    """The trials asked for; none, and a warning, where Optuna is not installed."""
+    from blockskim.extras import has
+
+    if trials and not has("optuna"):
+        typer.echo(
+            "warning: optuna is not installed (pip install 'blockskim[calibrate]'), so thresholds are not refined: "
+            "they come from greedy search alone",
+            err=True,
+        )
+        return 0
+    return trials
+
+
+@contextmanager
+def _task_status() -> Iterator[Callable[[str, int], None]]:
+    """A line on standard error that counts what is done of the current task."""
+    from blockskim.calibration.refine import REFINING
+
+    counts: Counter[str] = Counter()
+    with progress_console().status("recording what predictors say") as status:
+
+        def show(task: str, done: int) -> None:
+            counts[task] += done
+            status.update(f"{task}: {counts[task]:,} {'trials' if task == REFINING else 'windows'}")
+
+        yield show
+
+
+def _complain(outcomes: "dict[str, Calibration]", targets: "dict[str, Target]") -> None:
     """Say which targets no point satisfies, and leave with 1 if there are any."""
-    unmet = [name for name, result in found.items() if not result.satisfied]
+    unmet = [name for name, outcome in outcomes.items() if not outcome.satisfied]
     for name in unmet:
-        of = "" if name == OWN else f" of {name}"
+        of = "" if name == UNNAMED else f" of {name}"
         typer.echo(f"warning: no point satisfies the target{of} ({targets[name]}); the nearest was written", err=True)
     if unmet:
         raise typer.Exit(1)
 
 
-def _show(found: "dict[str, Calibration]", own: "Calibration", layers: tuple[int, ...], output: Path) -> None:
+def _show(outcomes: "dict[str, Calibration]", result: "Calibration", layers: tuple[int, ...], output: Path) -> None:
     from rich.table import Table
 
     out = console()
     table = Table(box=None, pad_edge=False)
-    timed = any(point.wall_speedup is not None for point in own.front)
+    timed = any(point.wall_speedup is not None for point in result.front)
     for name in ("", "speed-up", *["by seconds"] * timed, "F1", "exact match", *(f"layer {layer}" for layer in layers)):
         table.add_column(name, justify="right", no_wrap=not name)
-    for point in [own.dense, *own.front]:
-        names = [name for name, result in found.items() if result.chosen == point]
-        mark = " ".join([", ".join(name for name in names if name != OWN), *["→"] * (point == own.chosen)]).strip()
+    for point in [result.dense, *result.front]:
+        names = [name for name, outcome in outcomes.items() if outcome.chosen == point and name != UNNAMED]
+        mark = " ".join([", ".join(names), *["→"] * (point == result.chosen)]).strip()
         seconds = [f"{point.wall_speedup:.3f}" if point.wall_speedup is not None else "–"] * timed
         scores = [f"{value:.2f}" if value is not None else "–" for value in (point.f1, point.exact_match)]
         thresholds = [f"{value:.4f}" if value else "–" for value in point.thresholds]
         table.add_row(mark, f"{point.flops_speedup:.3f}", *seconds, *scores, *thresholds)
-    out.print(f"{own.examples:,} examples; thresholds by layer, – where a layer does not skim; → the model's own")
+    out.print(f"{result.examples:,} examples; thresholds by layer, – where a layer does not skim; → the model's own")
     out.print(table)
     out.print(f"written to {output}")

@@ -3,25 +3,12 @@
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from blockskim.cli.options import Format
 
 if TYPE_CHECKING:
     from blockskim.data.examples import Example
-
-HoldOut = Annotated[
-    float | None,
-    typer.Option(
-        "--hold-out",
-        min=0.0,
-        max=0.99,
-        metavar="FRACTION",
-        help="Part of the articles that training leaves out and evaluation is on; the same files give the same part.",
-    ),
-]
 
 
 def read_data(

@@ -6,20 +6,18 @@ from typing import Annotated, Any
 
 import typer
 
+from blockskim.atomic import write_whole
 from blockskim.cli import options
-from blockskim.cli.data_files import HoldOut, read_data
-from blockskim.cli.output import console, print_json, window_progress, write_whole
+from blockskim.cli.option_groups import Computing, Selection, Windowing, takes_groups
+from blockskim.cli.output import console, print_json, window_progress
+from blockskim.cli.session import cut_windows, load_model, read_selected
 
 
+@takes_groups
 def evaluate(
-    data: Annotated[
-        list[Path], typer.Option("--data", metavar="FILE", help="Data to evaluate on; may be repeated, plain or gzip.")
-    ],
+    data: options.EvaluationData,
     more: options.MoreFiles = None,
-    format: options.DataFormat = None,
-    skip_bad: options.SkipBad = False,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="The first N examples only.")] = None,
-    hold_out: HoldOut = None,
+    selection: Selection = Selection(),
     dense: options.Dense = False,
     compare_dense: Annotated[
         bool, typer.Option("--compare-dense", help="Run the dense model, too, in turns with skimming, and compare.")
@@ -29,15 +27,9 @@ def evaluate(
     predictions: Annotated[
         Path | None, typer.Option("--predictions", metavar="FILE", help="Write answers in the data's official JSON.")
     ] = None,
-    batch_size: options.BatchSize = 32,
-    max_length: options.MaxLength = 384,
-    doc_stride: options.DocStride = 128,
-    max_question_len: options.MaxQuestionLength = 64,
+    windowing: Windowing = Windowing(),
     max_answer_len: options.MaxAnswerLength = 30,
-    model: options.Model = None,
-    device: options.DeviceName = options.Device.AUTO,
-    dtype: options.DtypeName = options.Dtype.AUTO,
-    threads: options.Threads = None,
+    computing: Computing = Computing(),
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -50,22 +42,19 @@ def evaluate(
     options.check_writable(predictions, "--predictions")
     if dense and compare_dense:
         raise typer.BadParameter("--compare-dense compares skimming with --dense; give one of them")
-    examples = read_data([*data, *(more or [])], format, hold_out, limit, skip_bad)
+    examples = read_selected(data, more, selection)
 
-    from blockskim.data.windows import make_windows
-    from blockskim.evaluation.compare import compare_with_dense, work
+    from blockskim.evaluation.compare import compare_with_dense, windows_to_run
     from blockskim.evaluation.evaluate import evaluate_windows, report
-    from blockskim.inference.loading import load
     from blockskim.inference.operating_point import choose_thresholds
-    from blockskim.inference.window_settings import window_settings
 
-    loaded = load(model, device.value, dtype.value, threads)
+    loaded = load_model(computing)
     network = loaded.model
     thresholds = choose_thresholds(network, dense=dense, threshold=threshold, point=point, name=loaded.name)
-    settings = window_settings(network, loaded.tokenizer, max_length, doc_stride, max_question_len)
-    windows = make_windows(examples, loaded.tokenizer, settings)
+    windows = cut_windows(loaded, examples, windowing)
+    batch_size = windowing.batch_size
     if compare_dense:
-        with window_progress(quiet, work(windows, batch_size)) as bar:
+        with window_progress(quiet, windows_to_run(windows, batch_size)) as bar:
             comparison = compare_with_dense(
                 network, windows, batch_size, thresholds, max_answer_len, progress=bar.advance
             )
@@ -98,7 +87,7 @@ def evaluate(
     if as_json:
         print_json(values)
     else:
-        _show(values, max_length)
+        _show(values, windowing.max_length)
 
 
 def _show(values: dict[str, Any], max_length: int) -> None:

@@ -1,25 +1,22 @@
 """``blockskim info``: what a model is made of and what it runs on."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from blockskim import __version__
 from blockskim.cli import options
+from blockskim.cli.option_groups import Computing, takes_groups
 from blockskim.cli.output import console, print_json
-
-if TYPE_CHECKING:
-    from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.cli.session import load_model
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "huggingface-hub", "numpy")
 
 
+@takes_groups
 def info(
-    model: options.Model = None,
-    device: options.DeviceName = options.Device.AUTO,
-    dtype: options.DtypeName = options.Dtype.AUTO,
-    threads: options.Threads = None,
+    computing: Computing = Computing(),
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -31,11 +28,9 @@ def info(
 
     import torch
 
-    from blockskim.inference.loading import load
     from blockskim.inference.window_settings import position_limit
-    from blockskim.method.config import layer_thresholds
 
-    loaded = load(model, device.value, dtype.value, threads)
+    loaded = load_model(computing)
     network = loaded.model
     encoder = network.config.encoder_config
     predictors = sum(value.numel() for value in network.predictors.parameters()) if loaded.skims else 0
@@ -53,9 +48,9 @@ def info(
         },
         "config": network.skim_config.to_dict() if loaded.skims else None,
         "parameters": {"total": total - every + predictors, "predictors": predictors},
-        "thresholds": _by_layer(network, network.thresholds) if loaded.skims else {},
+        "thresholds": _by_layer(network.thresholds_by_layer()) if loaded.skims else {},
         "points": {
-            name: _by_layer(network, layer_thresholds(thresholds, network.skim_layers))
+            name: _by_layer(network.thresholds_by_layer(thresholds))
             for name, thresholds in network.skim_config.points.items()
             if loaded.skims
         },
@@ -74,8 +69,8 @@ def info(
         _show(values)
 
 
-def _by_layer(network: "BlockSkimForQuestionAnswering", thresholds: Sequence[float]) -> dict[str, float]:
-    return dict(zip(map(str, network.skim_layers), thresholds, strict=True))
+def _by_layer(thresholds: Mapping[int, float]) -> dict[str, float]:
+    return {str(layer): threshold for layer, threshold in thresholds.items()}
 
 
 def _show(values: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import typer
 
 from blockskim.cli import options
 from blockskim.cli.output import console, print_json
+from blockskim.cli.session import hide_foreign_progress
 
 
 def make_student(
@@ -31,15 +32,12 @@ def make_student(
     options.set_up(quiet)
     if (layers is None) == (every is None):
         raise typer.BadParameter("give either --layers or --every")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise typer.BadParameter(f"{output} exists already; name a new directory", param_hint="--output")
+    options.check_new_output(output)
     numbers = None if layers is None else parse_layers(layers)
-
-    from transformers.utils.logging import disable_progress_bar
 
     from blockskim.surgery.students import make_student as make
 
-    disable_progress_bar()
+    hide_foreign_progress()
     chosen = make(base, output, numbers, every)
     if as_json:
         print_json({"base": base, "layers": chosen, "output": str(output)})

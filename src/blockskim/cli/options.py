@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+from blockskim.atomic import check_new
+from blockskim.errors import ConfigError
+
 
 class Device(StrEnum):
     """Where to compute."""
@@ -80,6 +83,20 @@ DataFormat = Annotated[
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="Leave out records that are wrong and count them, instead of stopping.")
 ]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="The first N examples only.")]
+HoldOut = Annotated[
+    float | None,
+    typer.Option(
+        "--hold-out",
+        min=0.0,
+        max=0.99,
+        metavar="FRACTION",
+        help="Part of the articles that training leaves out and evaluation is on; the same files give the same part.",
+    ),
+]
+EvaluationData = Annotated[
+    list[Path], typer.Option("--data", metavar="FILE", help="Data to evaluate on; may be repeated, plain or gzip.")
+]
 MoreFiles = Annotated[
     list[Path] | None, typer.Argument(metavar="FILE", help="More files of the same kind.", show_default=False)
 ]
@@ -111,6 +128,18 @@ def check_one_way(dense: bool, threshold: float | None, point: str | None = None
         raise typer.BadParameter("--dense skips nothing, so it can't go with --point")
     if threshold is not None and point is not None:
         raise typer.BadParameter("--threshold and --point both say what to drop; give one of them")
+
+
+def check_new_output(output: Path) -> None:
+    """Refuse an output directory that is there already and not empty.
+
+    Raises:
+        BadParameter: it is.
+    """
+    try:
+        check_new(output)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error), param_hint="--output") from None
 
 
 def check_writable(path: Path | None, option: str) -> None:

@@ -1,13 +1,10 @@
-"""How the commands print and write: JSON on standard output, everything said to people safe for their terminal."""
+"""How the commands print: JSON on standard output, and text for people that can't steer their terminal."""
 
 import json
-import os
 import re
 import sys
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -65,31 +62,20 @@ def window_progress(quiet: bool, total: int | None = None) -> Iterator[WindowBar
         yield WindowBar(bar, total)
 
 
+@contextmanager
+def status_line(quiet: bool) -> Iterator[Callable[[str], None]]:
+    """A function that shows, on a line of standard error, what is going on; it does nothing if nobody is to see it."""
+    out = progress_console()
+    if quiet or not out.is_terminal:
+        yield lambda message: None
+        return
+    with out.status("") as status:
+        yield status.update
+
+
 def printable(text: str) -> str:
     """Text of a document without what would steer the terminal, on one line."""
     return " ".join(_CONTROLS.sub("\ufffd", " ".join(text.split())).split())
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file under a temporary name and rename it, so that nobody ever sees half of it."""
-    if path.exists() and not path.is_file():
-        # A pipe or a device is written to, not replaced.
-        path.write_text(text, encoding="utf-8")
-        return
-    path = path.resolve()
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as file:
-        file.write(text)
-    # A temporary file is for its owner's eyes alone; the result has the rights that any new file has.
-    mask = os.umask(0)
-    os.umask(mask)
-    try:
-        Path(file.name).chmod(0o666 & ~mask)
-        Path(file.name).replace(path)
-    except OSError:
-        Path(file.name).unlink(missing_ok=True)
-        raise
 
 
 def _writes_unicode() -> bool:

@@ -6,10 +6,12 @@ from typing import Annotated, Any
 import typer
 
 from blockskim.cli import options
-from blockskim.cli.data_files import HoldOut, read_data
+from blockskim.cli.option_groups import Computing, Selection, Windowing, takes_groups
 from blockskim.cli.output import console, print_json, window_progress
+from blockskim.cli.session import fit_windows, hide_foreign_progress, load_model, read_selected
 
 
+@takes_groups
 def prune_heads(
     data: Annotated[
         list[Path], typer.Option("--data", metavar="FILE", help="Data on which it is found out which heads matter.")
@@ -23,14 +25,8 @@ def prune_heads(
         int | None,
         typer.Option("--total", min=1, metavar="K", help="Remove K heads of all layers together, one a layer stays."),
     ] = None,
-    format: options.DataFormat = None,
-    skip_bad: options.SkipBad = False,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="The first N examples only.")] = None,
-    hold_out: HoldOut = None,
-    batch_size: options.BatchSize = 16,
-    max_length: options.MaxLength = 384,
-    doc_stride: options.DocStride = 128,
-    max_question_len: options.MaxQuestionLength = 64,
+    selection: Selection = Selection(),
+    windowing: Windowing = Windowing(batch_size=16),
     model: options.Model = None,
     device: options.DeviceName = options.Device.AUTO,
     threads: options.Threads = None,
@@ -46,29 +42,23 @@ def prune_heads(
     options.set_up(quiet)
     if (per_layer is None) == (total is None):
         raise typer.BadParameter("give either --per-layer or --total")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise typer.BadParameter(f"{output} exists already; name a new directory", param_hint="--output")
-    examples = read_data([*data, *(more or [])], format, hold_out, limit, skip_bad)
+    options.check_new_output(output)
+    examples = read_selected(data, more, selection)
 
-    from transformers.utils.logging import disable_progress_bar
-
-    from blockskim.inference.loading import load
-    from blockskim.inference.window_settings import window_settings
     from blockskim.model.flops import dense_flops
     from blockskim.surgery.head_pruning import answerable_windows, head_importance, least_important, save_pruned
 
-    # This command's own progress is enough.
-    disable_progress_bar()
+    hide_foreign_progress()
     # Gradients are small numbers, and what is written is read from here: full precision.
-    loaded = load(model, device.value, "float32", threads)
+    loaded = load_model(Computing(model, device, options.Dtype.FLOAT32, threads))
     network = loaded.model
-    settings = window_settings(network, loaded.tokenizer, max_length, doc_stride, max_question_len)
+    settings = fit_windows(loaded, windowing)
     # Impossible numbers are refused before the long part.
     numbers = range(1, len(network.cost.layers) + 1)
     least_important({layer: dict.fromkeys(network.heads_of(layer), 0.0) for layer in numbers}, per_layer, total)
     windows = answerable_windows(examples, loaded.tokenizer, settings)
     with window_progress(quiet, len(windows)) as bar:
-        importance = head_importance(network, windows, batch_size, bar.advance)
+        importance = head_importance(network, windows, windowing.batch_size, bar.advance)
     removed = least_important(importance, per_layer, total)
     before = int(dense_flops(network.cost, windows.lengths).sum())
     network.prune_heads(removed)

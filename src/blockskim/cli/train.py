@@ -7,41 +7,46 @@ from typing import Annotated, Any
 import typer
 
 from blockskim.cli import options
-from blockskim.cli.data_files import HoldOut, split_held_out
+from blockskim.cli.data_files import split_held_out
 from blockskim.cli.output import console, print_json, progress_console
+from blockskim.cli.session import hide_foreign_progress
 
-GROUPS = ("skim", "windows", "distillation")
-"""Settings of a recipe that have settings of their own."""
+Base = Annotated[
+    str,
+    typer.Option(
+        "--base", "--model", metavar="DIR_OR_HUB_ID", help="Encoder, QA model or Block-Skim model to start from."
+    ),
+]
+TrainFiles = Annotated[
+    list[Path], typer.Option("--train", metavar="FILE", help="Data to learn from; may be repeated, plain or gzip.")
+]
+Output = Annotated[Path, typer.Option("--output", metavar="DIR", help="Where the model goes.")]
+Dev = Annotated[Path | None, typer.Option("--dev", metavar="FILE", help="Data to choose the best checkpoint by.")]
+RecipeName = Annotated[
+    str, typer.Option("--recipe", metavar="NAME_OR_FILE", help="Settings: a YAML file, or one that comes along.")
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Change a setting of the recipe, as in skim.block_size=8."),
+]
+Teacher = Annotated[
+    str | None,
+    typer.Option("--teacher", metavar="DIR_OR_HUB_ID", help="QA or Block-Skim model to learn from, too."),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the output.")]
 
 
 def train(
-    base: Annotated[
-        str,
-        typer.Option(
-            "--base", "--model", metavar="DIR_OR_HUB_ID", help="Encoder, QA model or Block-Skim model to start from."
-        ),
-    ],
-    train_files: Annotated[
-        list[Path], typer.Option("--train", metavar="FILE", help="Data to learn from; may be repeated, plain or gzip.")
-    ],
-    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Where the model goes.")],
+    base: Base,
+    train_files: TrainFiles,
+    output: Output,
     more: options.MoreFiles = None,
-    dev: Annotated[
-        Path | None, typer.Option("--dev", metavar="FILE", help="Data to choose the best checkpoint by.")
-    ] = None,
-    hold_out: HoldOut = None,
-    recipe: Annotated[
-        str, typer.Option("--recipe", metavar="NAME_OR_FILE", help="Settings: a YAML file, or one that comes along.")
-    ] = "default",
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Change a setting of the recipe, as in skim.block_size=8."),
-    ] = None,
-    teacher: Annotated[
-        str | None,
-        typer.Option("--teacher", metavar="DIR_OR_HUB_ID", help="QA or Block-Skim model to learn from, too."),
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the output.")] = False,
+    dev: Dev = None,
+    hold_out: options.HoldOut = None,
+    recipe: RecipeName = "default",
+    changes: Changes = None,
+    teacher: Teacher = None,
+    resume: Resume = False,
     format: options.DataFormat = None,
     skip_bad: options.SkipBad = False,
     device: options.DeviceName = options.Device.AUTO,
@@ -77,14 +82,12 @@ def train(
         development = list(read_examples(dev, name, skip_bad))
 
     import torch
-    from transformers.utils import logging as transformers_logging
 
     from blockskim.inference.loading import load_tokenizer
-    from blockskim.model.modeling import check_loadable
+    from blockskim.model.checkpoints import check_loadable
     from blockskim.training import train as training
 
-    # Its bars for reading and writing weights would tear ours apart.
-    transformers_logging.disable_progress_bar()
+    hide_foreign_progress()
     if threads is not None:
         torch.set_num_threads(threads)
     check_loadable(base)
@@ -115,6 +118,8 @@ def parse_changes(changes: list[str]) -> dict[str, Any]:
         BadParameter: a word has no "=", or its value is not YAML.
     """
     import yaml
+
+    from blockskim.training.recipe import GROUPS
 
     values: dict[str, Any] = {}
     for change in changes:

@@ -1,8 +1,10 @@
-"""Held-out parts of training data, by article and without any state: the same files give the same split anywhere."""
+"""Parts of data, held out or chosen at random; without any state: the same files give the same part anywhere."""
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from blockskim.data.examples import Example
 from blockskim.errors import ConfigError
@@ -42,6 +44,14 @@ def split_by_article(
         article = example.title if named else example.context
         (held_out if _place(article, seed) < fraction else train).append(example)
     return train, held_out
+
+
+def sample_examples(examples: Sequence[Example], count: int | None, seed: int) -> list[Example]:
+    """At most ``count`` examples, chosen at random from all, in their order; all when it is None."""
+    if count is None or count >= len(examples):
+        return list(examples)
+    chosen = np.random.default_rng(seed).choice(len(examples), count, replace=False)
+    return [examples[index] for index in sorted(chosen.tolist())]
 
 
 def _place(article: str, seed: int) -> float:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
+from blockskim.atomic import open_whole
 from blockskim.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -137,7 +137,6 @@ def tokenize_cached(
     arrays = {
         f"{name}{i}": getattr(part, name) for i, part in enumerate(result) for name in ("ids", "offsets", "bounds")
     }
-    with tempfile.NamedTemporaryFile(dir=cache_dir, suffix=".tmp", delete=False) as file:
+    with open_whole(path) as file:
         np.savez(file, **arrays)
-    Path(file.name).replace(path)
     return result

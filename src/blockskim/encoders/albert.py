@@ -3,22 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel
 
-from blockskim.encoders.post_norm import PostNormParts
-from blockskim.encoders.post_norm_adapter import post_norm_adapter
-
-
-def embed(encoder: PreTrainedModel, input_ids: Tensor, token_type_ids: Tensor | None, positions: Tensor) -> Tensor:
-    """Word, position and token type embeddings, projected to the width of the layers."""
-    model: Any = encoder
-    if token_type_ids is None:
-        token_type_ids = torch.zeros_like(input_ids)
-    embedded = model.embeddings(input_ids=input_ids, token_type_ids=token_type_ids, position_ids=positions)
-    hidden: Tensor = model.encoder.embedding_hidden_mapping_in(embedded)
-    return hidden
+from blockskim.encoders.post_norm import PostNormPaths, post_norm_adapter
 
 
 def layers(encoder: PreTrainedModel) -> Sequence[nn.Module]:
@@ -34,58 +22,23 @@ def layers(encoder: PreTrainedModel) -> Sequence[nn.Module]:
     return [layer for run in range(runs) for layer in groups[int(run / share)].albert_layers]
 
 
-def finish(layer: nn.Module, context: Tensor, hidden: Tensor) -> Tensor:
-    """Output projection, residual and norm, then the feed-forward part with its own."""
-    part: Any = layer
-    attention = part.attention
-    attended = attention.LayerNorm(hidden + attention.output_dropout(attention.dense(context)))
-    result: Tensor = part.full_layer_layer_norm(part.ff_chunk(attended) + attended)
-    return result
-
-
-def embedding_linears(encoder: PreTrainedModel) -> Sequence[nn.Linear]:
-    """The projection from the embedding's width to that of the layers."""
-    model: Any = encoder
-    return [model.encoder.embedding_hidden_mapping_in]
-
-
-def head_dim(layer: nn.Module) -> int:
-    """Size of a head."""
-    part: Any = layer
-    return int(part.attention.attention_head_size)
-
-
-def dropout(layer: nn.Module) -> nn.Dropout:
-    """The dropout on attention probabilities, of all layers that share this module."""
-    part: Any = layer
-    found: nn.Dropout = part.attention.attention_dropout
-    return found
-
-
-def parts(layer: nn.Module) -> PostNormParts:
-    """The parts of a layer."""
-    part: Any = layer
-    attention = part.attention
-    return PostNormParts(
-        attention.query,
-        attention.key,
-        attention.value,
-        attention.dense,
-        attention.LayerNorm,
-        part.ffn,
-        part.activation,
-        part.ffn_output,
-        part.full_layer_layer_norm,
-    )
-
-
 ADAPTER = post_norm_adapter(
     model_types=("albert",),
     layers=layers,
-    embed=embed,
-    parts=parts,
-    finish=finish,
-    head_dim=head_dim,
-    dropout=dropout,
-    embedding_linears=embedding_linears,
+    embedding_projection="encoder.embedding_hidden_mapping_in",
+    paths=PostNormPaths(
+        query="attention.query",
+        key="attention.key",
+        value="attention.value",
+        output="attention.dense",
+        attention_norm="attention.LayerNorm",
+        up="ffn",
+        activation="activation",
+        down="ffn_output",
+        output_norm="full_layer_layer_norm",
+        head_dim="attention.attention_head_size",
+        # Of all layers that share the module.
+        attention_dropout="attention.attention_dropout",
+        output_dropout="attention.output_dropout",
+    ),
 )

@@ -1,6 +1,6 @@
 """DeBERTa v2 and v3: BERT's layers, whose scores also compare content with relative position, both ways."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,8 +9,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from blockskim.encoders import bert
 from blockskim.encoders.adapter import RelativeAttention, split_heads
-from blockskim.encoders.post_norm import PostNormParts
-from blockskim.encoders.post_norm_adapter import post_norm_adapter
+from blockskim.encoders.post_norm import post_norm_adapter
 from blockskim.errors import ModelError
 
 
@@ -24,24 +23,8 @@ def check(config: PreTrainedConfig) -> None:
         )
 
 
-def embed(encoder: PreTrainedModel, input_ids: Tensor, token_type_ids: Tensor | None, positions: Tensor) -> Tensor:
-    """Word embeddings, and those of positions and token types in models that have them."""
-    model: Any = encoder
-    if token_type_ids is None:
-        token_type_ids = torch.zeros_like(input_ids)
-    hidden: Tensor = model.embeddings(input_ids=input_ids, token_type_ids=token_type_ids, position_ids=positions)
-    return hidden
-
-
-def embedding_linears(encoder: PreTrainedModel) -> Sequence[nn.Linear]:
-    """The projection of narrower embeddings, if the model has them."""
-    model: Any = encoder
-    projection = model.embeddings.embed_proj
-    return [] if projection is None else [projection]
-
-
-def numbers(encoder: PreTrainedModel, rows: Tensor, columns: Tensor) -> Tensor:
-    """Number of the embedding of each pair's distance: exact for near tokens, by its logarithm for far ones."""
+def bucket_ids(encoder: PreTrainedModel, rows: Tensor, columns: Tensor) -> Tensor:
+    """The bucket of each pair's distance: its own for near tokens, by the distance's logarithm for far ones."""
     # Here and not above: transformers' models can't be imported while its Auto classes import this package.
     from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
 
@@ -50,12 +33,12 @@ def numbers(encoder: PreTrainedModel, rows: Tensor, columns: Tensor) -> Tensor:
     buckets, limit = model.encoder.position_buckets, model.encoder.max_relative_positions
     if buckets > 0 and limit > 0:
         distances = make_log_bucket_position(distances, buckets, limit).long()
-    count = number_count(encoder)
+    count = bucket_count(encoder)
     return (distances + count // 2).clamp(0, count - 1)
 
 
-def number_count(encoder: PreTrainedModel) -> int:
-    """How many embeddings of distances there are."""
+def bucket_count(encoder: PreTrainedModel) -> int:
+    """How many buckets there are, each with an embedding."""
     model: Any = encoder
     return int(model.encoder.rel_embeddings.num_embeddings)
 
@@ -97,33 +80,17 @@ def terms(layer: nn.Module) -> int:
     return 1 + sum(kind in part.attention.self.pos_att_type for kind in ("c2p", "p2c"))
 
 
-def parts(layer: nn.Module) -> PostNormParts:
-    """The parts of a layer."""
-    part: Any = layer
-    attention, projected = part.attention.self, part.attention.output
-    return PostNormParts(
-        attention.query_proj,
-        attention.key_proj,
-        attention.value_proj,
-        projected.dense,
-        projected.LayerNorm,
-        part.intermediate.dense,
-        part.intermediate.intermediate_act_fn,
-        part.output.dense,
-        part.output.LayerNorm,
-    )
-
-
 ADAPTER = post_norm_adapter(
     model_types=("deberta-v2",),
-    layers=bert.layers,
-    embed=embed,
-    parts=parts,
-    finish=bert.finish,
-    head_dim=bert.head_dim,
-    dropout=bert.dropout,
-    embedding_linears=embedding_linears,
+    paths=replace(
+        bert.PATHS,
+        query="attention.self.query_proj",
+        key="attention.self.key_proj",
+        value="attention.self.value_proj",
+    ),
+    # Where embeddings are narrower than the layers.
+    embedding_linear="embeddings.embed_proj",
     terms=terms,
-    relative=RelativeAttention(numbers, number_count, relative_linears, project_distances),
+    relative=RelativeAttention(bucket_ids, bucket_count, relative_linears, project_distances),
     check=check,
 )

@@ -47,15 +47,15 @@ def project(layer: nn.Module, hidden: Tensor) -> Projection:
     return query, key, value
 
 
-def finish(layer: nn.Module, context: Tensor, hidden: Tensor) -> Tensor:
+def finish(layer: nn.Module, attn_output: Tensor, hidden: Tensor) -> Tensor:
     """Output projection and residual, then the normed feed-forward part with its own."""
     part: Any = layer
-    attended = hidden + part.attn.out_drop(part.attn.Wo(context))
+    attended = hidden + part.attn.out_drop(part.attn.Wo(attn_output))
     result: Tensor = attended + part.mlp(part.mlp_norm(attended))
     return result
 
 
-def leave(encoder: PreTrainedModel, hidden: Tensor) -> Tensor:
+def final_norm(encoder: PreTrainedModel, hidden: Tensor) -> Tensor:
     """The norm after the last layer."""
     model: Any = encoder
     result: Tensor = model.final_norm(hidden)
@@ -114,7 +114,7 @@ def rotary_base(layer: nn.Module) -> float:
     return float(part.config.rope_parameters[part.attention_type]["rope_theta"])
 
 
-def window(layer: nn.Module) -> int | None:
+def sliding_window(layer: nn.Module) -> int | None:
     """How many positions a token of a local layer sees to either side; None for a global layer."""
     part: Any = layer
     return None if part.attention_type == "full_attention" else int(part.config.sliding_window)
@@ -133,8 +133,8 @@ ADAPTER = EncoderAdapter(
     attention_dropout=attention_dropout,
     set_attention_dropout=set_attention_dropout,
     rotary_base=rotary_base,
-    window=window,
-    leave=leave,
+    sliding_window=sliding_window,
+    final_norm=final_norm,
     qa_head=QaHead(outputs="classifier", transform="head", build=build_transform),
     check=check,
 )

@@ -21,17 +21,17 @@ class Positioned:
     """Queries and keys of a layer with all that positions do to them.
 
     Attributes:
-        query: rotated, in families that do. Shape: (tokens, heads, head_dim)
-        key: likewise.
-        biases: what is added to the scores within each group; None for nothing.
+        query: rotated, in families that rotate. Shape: (tokens, heads, head_dim)
+        key: rotated, in families that rotate. Shape: (tokens, heads, head_dim)
+        biases: what is added to the scores within each sequence; None for nothing.
             Shape: (..., heads or 1, length, length) each
-        between: the same between any tokens, named by flat indices.
+        bias_between: what is added to the scores between any tokens, named by flat indices; None for nothing.
     """
 
     query: Tensor
     key: Tensor
-    biases: list[Tensor] | None
-    between: Bias | None
+    biases: Sequence[Tensor] | None
+    bias_between: Bias | None
 
 
 class Positions:
@@ -45,7 +45,7 @@ class Positions:
         encoder: PreTrainedModel,
         adapter: EncoderAdapter,
         positions: Tensor,
-        groups: Sequence[Tensor],
+        sequences: Sequence[Tensor],
         span: int,
     ) -> None:
         """Take the positions of tokens.
@@ -54,19 +54,21 @@ class Positions:
             encoder: the transformers encoder.
             adapter: of its family.
             positions: in its input, of every token. Shape: (tokens,)
-            groups: flat indices of the tokens that attend to each other. Shape: (..., length) each
+            sequences: flat indices of the tokens that attend to each other. Shape: (..., length) each
             span: the largest distance between positions that attend to each other.
         """
         self._encoder = encoder
         self._adapter = adapter
         self._positions = positions
-        self._groups = groups
+        self._sequences = sequences
         self._span = span
         self._rotations: dict[float, tuple[Tensor, Tensor]] = {}
         self._biases: dict[int | None, list[Tensor]] = {}
-        self._numbers: list[Tensor] | None = None
+        self._bucket_ids: list[Tensor] | None = None
 
-    def of(self, layer: nn.Module, query: Tensor, key: Tensor, scale: float) -> Positioned:
+    def apply(
+        self, layer: nn.Module, query: Tensor, key: Tensor, scale: float, heads: Sequence[int] | None = None
+    ) -> Positioned:
         """What positions do in a layer.
 
         Args:
@@ -74,6 +76,8 @@ class Positions:
             query: Shape: (tokens, heads, head_dim)
             key: Shape: (tokens, heads, head_dim)
             scale: factor that is still to be put on the products of queries and keys.
+            heads: which heads of those that it once had the layer still has, counted from 0; None for all. A position
+                bias is made for all of them.
         """
         if self._adapter.rotary_base is not None:
             base = self._adapter.rotary_base(layer)
@@ -87,15 +91,24 @@ class Positions:
             return Positioned(query, key, None, None)
         window, positions = self._window(layer), self._positions
         if window not in self._biases:
-            places = [positions[group] for group in self._groups]
-            self._biases[window] = [bias(place, place) for place in places]
+            self._biases[window] = [bias(own, own) for own in self._own_positions()]
+        biases = self._biases[window]
+        if heads is None:
+            return Positioned(query, key, biases, lambda rows, columns: bias(positions[rows], positions[columns]))
         return Positioned(
-            query, key, self._biases[window], lambda rows, columns: bias(positions[rows], positions[columns])
+            query,
+            key,
+            [_select_heads(part, heads) for part in biases],
+            lambda rows, columns: _select_heads(bias(positions[rows], positions[columns]), heads),
         )
+
+    def _own_positions(self) -> list[Tensor]:
+        """Positions of the tokens of each sequence."""
+        return [self._positions[sequence] for sequence in self._sequences]
 
     def _window(self, layer: nn.Module) -> int | None:
         """How far a layer sees, if there is anything further away."""
-        window = None if self._adapter.window is None else self._adapter.window(layer)
+        window = None if self._adapter.sliding_window is None else self._adapter.sliding_window(layer)
         return None if window is None or window >= self._span else window
 
     def _by_position(self, layer: nn.Module) -> Bias | None:
@@ -110,9 +123,9 @@ class Positions:
     def _relative(
         self, relative: RelativeAttention, layer: nn.Module, query: Tensor, key: Tensor, scale: float
     ) -> Positioned:
-        """Terms between content and relative position: each token with each distance first, then those that occur."""
+        """Terms between content and relative position: each token with each bucket first, then those that occur."""
         keys, queries = relative.project(self._encoder, layer)
-        # Shape: (tokens, heads, numbers) each
+        # Shape: (tokens, heads, buckets) each
         of_rows = None if keys is None else torch.einsum("thd,nhd->thn", query, keys) * scale
         of_columns = (
             None if queries is None else torch.einsum("thd,nhd->thn", key, queries) * self._adapter.scale(layer)
@@ -120,23 +133,22 @@ class Positions:
         if of_rows is None and of_columns is None:
             return Positioned(query, key, None, None)
 
-        def between(rows: Tensor, columns: Tensor) -> Tensor:
-            numbers = relative.numbers(self._encoder, self._positions[rows], self._positions[columns])
-            return relative_bias(of_rows, of_columns, rows, columns, numbers)
+        def bias_between(rows: Tensor, columns: Tensor) -> Tensor:
+            bucket_ids = relative.bucket_ids(self._encoder, self._positions[rows], self._positions[columns])
+            return relative_bias(of_rows, of_columns, rows, columns, bucket_ids)
 
-        if self._numbers is None:
-            places = [self._positions[group] for group in self._groups]
-            self._numbers = [relative.numbers(self._encoder, place, place) for place in places]
+        if self._bucket_ids is None:
+            self._bucket_ids = [relative.bucket_ids(self._encoder, own, own) for own in self._own_positions()]
         biases = [
-            relative_bias(of_rows, of_columns, group, group, numbers)
-            for group, numbers in zip(self._groups, self._numbers, strict=True)
+            relative_bias(of_rows, of_columns, sequence, sequence, bucket_ids)
+            for sequence, bucket_ids in zip(self._sequences, self._bucket_ids, strict=True)
         ]
-        return Positioned(query, key, biases, between)
+        return Positioned(query, key, biases, bias_between)
 
 
 def depends_on_positions(adapter: EncoderAdapter) -> bool:
     """Whether attention in a family knows where tokens stand; in others the embedding alone does."""
-    ways = (adapter.rotary_base, adapter.position_bias, adapter.window, adapter.relative)
+    ways = (adapter.rotary_base, adapter.position_bias, adapter.sliding_window, adapter.relative)
     return any(way is not None for way in ways)
 
 
@@ -179,30 +191,35 @@ def window_bias(rows: Tensor, columns: Tensor, window: int) -> Tensor:
 
 
 def relative_bias(
-    of_rows: Tensor | None, of_columns: Tensor | None, rows: Tensor, columns: Tensor, numbers: Tensor
+    of_rows: Tensor | None, of_columns: Tensor | None, rows: Tensor, columns: Tensor, bucket_ids: Tensor
 ) -> Tensor:
     """Sum of the terms between content and relative position.
 
     Args:
-        of_rows: scores of each token with each distance, as a row of the scores. Shape: (tokens, heads, numbers)
-        of_columns: likewise, as a column. Shape: (tokens, heads, numbers)
+        of_rows: scores of each token with each bucket, as a row of the scores. Shape: (tokens, heads, buckets)
+        of_columns: scores of each token with each bucket, as a column. Shape: (tokens, heads, buckets)
         rows: flat indices of tokens. Shape: (..., rows)
-        columns: likewise. Shape: (..., columns)
-        numbers: of the distance of each pair. Shape: (..., rows, columns)
+        columns: flat indices of tokens. Shape: (..., columns)
+        bucket_ids: bucket of the distance of each pair. Shape: (..., rows, columns)
 
     Returns:
         Shape: (..., heads, rows, columns)
     """
     terms = []
     if of_rows is not None:
-        terms.append(_chosen(of_rows, rows, numbers))
+        terms.append(_in_buckets(of_rows, rows, bucket_ids))
     if of_columns is not None:
-        terms.append(_chosen(of_columns, columns, numbers.transpose(-1, -2)).transpose(-1, -2))
+        terms.append(_in_buckets(of_columns, columns, bucket_ids.transpose(-1, -2)).transpose(-1, -2))
     return terms[0] if len(terms) == 1 else terms[0] + terms[1]
 
 
-def _chosen(scores: Tensor, tokens: Tensor, numbers: Tensor) -> Tensor:
-    """Shapes: (tokens, heads, numbers), (..., tokens), (..., tokens, others) to (..., heads, tokens, others)."""
+def _in_buckets(scores: Tensor, tokens: Tensor, bucket_ids: Tensor) -> Tensor:
+    """Shapes: (tokens, heads, buckets), (..., tokens), (..., tokens, others) to (..., heads, tokens, others)."""
     by_head = take_rows(scores, tokens).transpose(-3, -2)
-    index = numbers.unsqueeze(-3).expand(*by_head.shape[:-1], numbers.shape[-1])
+    index = bucket_ids.unsqueeze(-3).expand(*by_head.shape[:-1], bucket_ids.shape[-1])
     return by_head.gather(-1, index)
+
+
+def _select_heads(bias: Tensor, heads: Sequence[int]) -> Tensor:
+    """Shape: (..., all heads, rows, columns) to (..., heads, rows, columns)."""
+    return bias.index_select(-3, torch.tensor(heads, device=bias.device))

@@ -9,8 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from blockskim.data.windows import WindowSet
-from blockskim.inference.runner import WindowBatch
+from blockskim.inference.answers import AnswerCollector, ExampleAnswers
+from blockskim.inference.runner import Progress, WindowBatch, run_windows
 from blockskim.method.blocks import relevance_labels
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def answer_labels(batch: WindowBatch, windows: WindowSet) -> torch.Tensor:
 
 
 def collect_block_scores(batches: Iterable[WindowBatch], windows: WindowSet) -> BlockScores:
-    """Gather the block_scores of batches that ran with thresholds of 0 and ``score_all_layers``.
+    """Gather the block scores of batches that ran with thresholds of 0 and ``score_all_layers``.
 
     Raises:
         ValueError: there is no batch, or one was not run that way.
@@ -61,7 +63,7 @@ def collect_block_scores(batches: Iterable[WindowBatch], windows: WindowSet) -> 
         if not bool(droppable.any()):
             continue
         if layers not in (None, trace.layers) or bool((~trace.kept & droppable).any()):
-            raise ValueError("block_scores are collected from runs with thresholds of 0 and score_all_layers alone")
+            raise ValueError("block scores are collected from runs with thresholds of 0 and score_all_layers alone")
         layers = trace.layers
         rows = droppable.nonzero(as_tuple=True)[0].cpu().numpy()
         parts.append(
@@ -77,3 +79,32 @@ def collect_block_scores(batches: Iterable[WindowBatch], windows: WindowSet) -> 
         raise ValueError("there is no droppable block")
     columns = list(zip(*parts, strict=True))
     return BlockScores(layers, np.concatenate(columns[0], axis=1), *(np.concatenate(column) for column in columns[1:]))
+
+
+def run_dense(
+    model: BlockSkimForQuestionAnswering,
+    windows: WindowSet,
+    batch_size: int,
+    max_answer_length: int,
+    progress: Progress | None = None,
+    allow_untrained: bool = False,
+) -> tuple[list[ExampleAnswers], BlockScores]:
+    """Run a model with nothing dropped and every predictor asked.
+
+    Args:
+        model: in evaluation mode.
+        windows: what to read.
+        batch_size: windows per batch.
+        max_answer_length: most tokens in an answer.
+        progress: called with the number of windows after each batch.
+        allow_untrained: ask predictors that never learned anything, which is refused otherwise.
+
+    Returns:
+        The answers to each example, and what every predictor said of every block.
+    """
+    collector = AnswerCollector(windows, max_answer_length)
+    batches: list[WindowBatch] = []
+    for batch in run_windows(model, windows, batch_size, 0.0, True, progress, allow_untrained=allow_untrained):
+        collector.add(batch)
+        batches.append(batch)
+    return collector.results(), collect_block_scores(batches, windows)

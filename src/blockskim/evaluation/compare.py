@@ -1,6 +1,5 @@
-"""Skimming against reading everything, timed in turns in one process, so that both meet the same machine."""
+"""Skimming against the dense model, interleaved in one process, so that both meet the same machine."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -9,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blockskim.data.windows import WindowSet
-from blockskim.evaluation.evaluate import CostReport, Evaluation, scored
+from blockskim.evaluation.cost import CostReport
+from blockskim.evaluation.evaluate import Evaluation, collect_timed, evaluation_of
 from blockskim.evaluation.supporting_facts import FactCollector
 from blockskim.inference.answers import AnswerCollector
-from blockskim.inference.runner import Progress, Thresholds, batches, run_windows
+from blockskim.inference.runner import Progress, Thresholds, WindowBatch, batches, run_windows
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 ROUNDS = 5
@@ -24,7 +24,7 @@ class Comparison:
 
     Attributes:
         skim: the skimming run.
-        dense: the run that read everything, by the same code, without padding either.
+        dense: the run in which nothing was dropped, by the same code, without padding either.
         ratios: dense seconds over skim seconds of each round.
     """
 
@@ -34,7 +34,7 @@ class Comparison:
 
     @property
     def wall_speedup(self) -> float:
-        """Median over the rounds: a round in which the machine was busy otherwise has no say."""
+        """Median over the rounds, so that a round in which the machine was busy otherwise does not count."""
         return median(self.ratios)
 
 
@@ -51,24 +51,28 @@ class _Run:
         self.seconds = 0.0
 
     def time(
-        self, model: BlockSkimForQuestionAnswering, part: Sequence[NDArray[np.int64]], keep: bool, progress: Progress
+        self,
+        model: BlockSkimForQuestionAnswering,
+        selected: Sequence[NDArray[np.int64]],
+        keep: bool,
+        progress: Progress | None,
     ) -> float:
-        """Run some batches and return the seconds it took; what was found counts only if ``keep``."""
+        """Run some batches and return the seconds it took; their results count only if ``keep``."""
         collector = self.collector if keep else AnswerCollector(self.windows, self.max_answer_length)
-        seconds, started = 0.0, time.perf_counter()
-        for batch in run_windows(model, self.windows, thresholds=self.thresholds, selected=part):
-            collector.add(batch)
-            seconds += time.perf_counter() - started
+
+        def count(batch: WindowBatch) -> None:
             if keep:
                 self.cost.add(batch, self.windows)
                 self.facts.add(batch)
-            progress(len(batch.indices))
-            started = time.perf_counter()
-        return seconds
+            if progress is not None:
+                progress(len(batch.indices))
 
-    def evaluation(self, seconds: float) -> Evaluation:
+        running = run_windows(model, self.windows, thresholds=self.thresholds, selected=selected)
+        return collect_timed(running, collector, count)
+
+    def evaluation(self) -> Evaluation:
         """Scores and cost of all that was kept."""
-        return scored(self.windows, self.collector.results(), self.cost, seconds, self.facts.results())
+        return evaluation_of(self.windows, self.collector.results(), self.cost, self.seconds, self.facts.results())
 
 
 def compare_with_dense(
@@ -80,7 +84,7 @@ def compare_with_dense(
     rounds: int = ROUNDS,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Evaluate skimming and dense reading in turns.
+    """Evaluate skimming and the dense model, interleaved.
 
     The batches are dealt out to the rounds so that each has long and short windows. A round runs its batches both
     ways, and which way comes first changes from round to round. With fewer batches than rounds every round runs all of
@@ -89,39 +93,37 @@ def compare_with_dense(
     Args:
         model: in evaluation mode.
         windows: of the examples to score.
-        batch_size: windows a batch.
+        batch_size: windows per batch.
         thresholds: of the skimming run, as ``skim`` takes them.
         max_answer_length: most tokens in an answer.
         rounds: how often both are timed.
-        progress: told the number of windows after each batch of either run; ``work`` tells the total.
+        progress: called with the number of windows after each batch of either run; ``windows_to_run`` is the total.
     """
-    every = list(batches(windows, batch_size))
-    parts = _parts(every, rounds)
-    repeats = rounds if len(every) < rounds else 1
-    told = progress or _ignore
+    all_batches = list(batches(windows, batch_size))
+    deals = _deal(all_batches, rounds)
+    repeats = rounds if len(all_batches) < rounds else 1
     skim, dense = (_Run(windows, values, max_answer_length) for values in (thresholds, 0.0))
     for run in (skim, dense):
         # The first run of all allocates and chooses kernels.
-        run.time(model, every[:1], False, _ignore)
+        run.time(model, all_batches[:1], False, None)
     ratios = []
-    for number, part in enumerate(parts):
+    for number, selected in enumerate(deals):
         spent = {}
         for run in (skim, dense) if number % 2 == 0 else (dense, skim):
-            spent[run] = run.time(model, part, repeats == 1 or number == 0, told)
+            spent[run] = run.time(model, selected, repeats == 1 or number == 0, progress)
             run.seconds += spent[run] / repeats
         ratios.append(spent[dense] / spent[skim])
-    return Comparison(skim.evaluation(skim.seconds), dense.evaluation(dense.seconds), tuple(ratios))
+    return Comparison(skim.evaluation(), dense.evaluation(), tuple(ratios))
 
 
-def work(windows: WindowSet, batch_size: int, rounds: int = ROUNDS) -> int:
+def windows_to_run(windows: WindowSet, batch_size: int, rounds: int = ROUNDS) -> int:
     """Number of windows that a comparison runs in all."""
-    every = list(batches(windows, batch_size))
-    return 2 * sum(len(batch) for part in _parts(every, rounds) for batch in part)
+    all_batches = list(batches(windows, batch_size))
+    return 2 * sum(len(batch) for selected in _deal(all_batches, rounds) for batch in selected)
 
 
-def _parts(every: Sequence[NDArray[np.int64]], rounds: int) -> list[Sequence[NDArray[np.int64]]]:
-    return [every] * rounds if len(every) < rounds else [every[number::rounds] for number in range(rounds)]
-
-
-def _ignore(_windows: int) -> None:
-    """Nobody wants to know."""
+def _deal(all_batches: Sequence[NDArray[np.int64]], rounds: int) -> list[Sequence[NDArray[np.int64]]]:
+    """The batches of each round."""
+    if len(all_batches) < rounds:
+        return [all_batches] * rounds
+    return [all_batches[number::rounds] for number in range(rounds)]

@@ -11,8 +11,8 @@ class Peer:
         name: of the method.
         f1: official F1 on the development set, in percent.
         dense_f1: of the model that it makes faster, as its authors report it.
-        speedup: how many times less arithmetic, as published: against input that is padded, which this library's own
-            dense runs are not.
+        speedup: dense FLOPs over FLOPs spent, as published: against padded input, which the dense runs of this library
+            are not.
         source: arXiv number of the paper.
     """
 

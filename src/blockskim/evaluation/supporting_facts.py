@@ -1,4 +1,4 @@
-"""Supporting facts of HotpotQA, told from the blocks that a model kept.
+"""Supporting facts of HotpotQA, read off the blocks that a model kept.
 
 A predictor that was trained with evidence as relevant (see ``label_evidence`` of a recipe) keeps the sentences that
 support an answer, so a sentence is predicted as a supporting fact when a block that it lies in was kept to the end
@@ -19,7 +19,7 @@ FACT_THRESHOLD = 0.5
 
 
 class FactCollector:
-    """Gathers supporting facts of examples that know their sentences, batch by batch."""
+    """Gathers supporting facts of examples whose sentences are known, batch by batch."""
 
     def __init__(self, windows: WindowSet, threshold: float = FACT_THRESHOLD) -> None:
         """Collect sentences in blocks of a keep probability of at least ``threshold``, of the last layer asked."""
@@ -44,13 +44,12 @@ class FactCollector:
         probabilities = trace.probabilities[-1].cpu().numpy()
         starts, lengths = trace.layout.starts.cpu().numpy(), trace.layout.lengths.cpu().numpy()
         for row, index in enumerate(batch.indices.tolist()):
-            example = int(self.windows.windows[index, 0])
+            example = self.windows.example_of(index)
             if example not in self._sentences:
                 continue
-            shift = int(self.windows.windows[index, 1]) - self.windows.context_start(index)
             spans, scores = self._sentences[example], self._scores[example]
             for block in np.flatnonzero(kept[row]).tolist():
-                first = int(starts[row, block]) + shift
+                first = int(starts[row, block]) + self.windows.context_offset(index)
                 begin, end = self.windows.character_span(example, first, first + int(lengths[row, block]) - 1)
                 inside = (spans[:, 0] < end) & (spans[:, 1] > begin)
                 scores[inside] = np.maximum(scores[inside], np.nan_to_num(probabilities[row, block], nan=0.0))
@@ -59,12 +58,12 @@ class FactCollector:
         """The facts of each example by its id: at least the likeliest; None if no predictor was asked."""
         if not self._asked:
             return None
-        found: dict[str, tuple[Fact, ...]] = {}
+        facts: dict[str, tuple[Fact, ...]] = {}
         for number, scores in self._scores.items():
             example = self.windows.examples[number]
             sentences = dict(example.metadata)["sentences"]
             assert isinstance(sentences, tuple)
             best = float(scores.max(initial=0.0))
-            chosen = np.flatnonzero((scores >= min(self.threshold, best)) & (scores > 0)).tolist()
-            found[example.id] = tuple((sentences[place][1], sentences[place][2]) for place in chosen)
-        return found
+            likely = np.flatnonzero((scores >= min(self.threshold, best)) & (scores > 0)).tolist()
+            facts[example.id] = tuple((sentences[index][1], sentences[index][2]) for index in likely)
+        return facts

@@ -1,100 +1,39 @@
 """What a model scores and costs over a range of thresholds."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import replace
 from typing import Any
 
 from blockskim.data.windows import WindowSet
 from blockskim.errors import ConfigError
-from blockskim.evaluation.compare import compare_with_dense, work
-from blockskim.evaluation.evaluate import Evaluation, evaluate_windows, padded_flops
-from blockskim.evaluation.published import relative_loss
+from blockskim.evaluation.compare import compare_with_dense, windows_to_run
+from blockskim.evaluation.cost import padded_flops
+from blockskim.evaluation.evaluate import Evaluation, evaluate_windows
+from blockskim.evaluation.published import PEERS, relative_loss
+from blockskim.evaluation.sweep_records import DENSE, Setting, SweepRecord
+from blockskim.inference.loading import LoadedModel
 from blockskim.inference.runner import Progress
-from blockskim.method.config import layer_thresholds
+from blockskim.method.thresholds import layer_thresholds
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
-DENSE = "dense"
-KINDS = (DENSE, "threshold", "point", "front")
 
+def sweep_settings(
+    loaded: LoadedModel, thresholds: Sequence[float], calibration: Mapping[str, Any] | None = None
+) -> list[Setting]:
+    """Everything that a sweep is to measure.
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """Thresholds to be measured.
-
-    Attributes:
-        kind: ``"threshold"`` for one in all layers, ``"point"`` for an operating point of the model or its own
-            thresholds, ``"front"`` for a point that a calibration confirmed, ``"dense"`` for none.
-        name: to people.
-        thresholds: one a layer with a predictor.
-    """
-
-    kind: str
-    name: str
-    thresholds: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SweepRecord:
-    """A setting with what was measured.
-
-    Attributes:
-        kind: as in ``Setting``.
-        name: as in ``Setting``.
-        thresholds: as in ``Setting``.
-        exact_match: official, in percent.
-        f1: official, in percent.
-        f1_loss: F1 lost against the dense run, in percent of its F1.
-        flops: spent on all windows.
-        flops_speedup: dense arithmetic over spent, both on unpadded input.
-        flops_speedup_padded: arithmetic of the dense model on input padded to the longest window, over spent.
-        wall_speedup: dense seconds over skimming seconds, timed in turns, without padding; None when not timed.
-        seconds: of the skimming run, windows to answers; None when not timed.
-    """
-
-    kind: str
-    name: str
-    thresholds: tuple[float, ...]
-    exact_match: float
-    f1: float
-    f1_loss: float
-    flops: int
-    flops_speedup: float
-    flops_speedup_padded: float
-    wall_speedup: float | None = None
-    seconds: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Values as JSON knows them."""
-        return asdict(self) | {"thresholds": list(self.thresholds)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "SweepRecord":
-        """Read what ``to_dict`` wrote.
-
-        Raises:
-            ConfigError: something else was given.
-        """
-        if set(values) != {item.name for item in fields(cls)}:
-            raise ConfigError(f"this is no record of a sweep: {dict(values)!r}")
-        return cls(**{**values, "thresholds": tuple(values["thresholds"])})
-
-
-def parse_thresholds(text: str) -> tuple[float, ...]:
-    """Read thresholds such as ``"0,0.01,0.1"``, each once and in rising order.
+    Args:
+        loaded: the model.
+        thresholds: each in every layer.
+        calibration: what the model's ``calibration.json`` says; None to leave out what was calibrated.
 
     Raises:
-        ConfigError: one is not a number from 0 to 1.
+        ConfigError: the model has no predictors, or was never calibrated, or its calibration is of other layers.
     """
-    values = set()
-    for part in text.split(","):
-        try:
-            value = float(part)
-        except ValueError:
-            value = -1.0
-        if not 0.0 <= value <= 1.0:
-            raise ConfigError(f"thresholds has {part!r}; it must be numbers from 0 to 1 with commas between")
-        values.add(value)
-    return tuple(sorted(values))
+    if not loaded.skims:
+        raise ConfigError(f"a sweep needs a Block-Skim model; {loaded.name} is a plain one, without predictors")
+    settings = global_settings(thresholds, loaded.model.skim_layers)
+    return settings if calibration is None else settings + calibrated_settings(loaded.model, calibration)
 
 
 def global_settings(thresholds: Sequence[float], layers: Sequence[int]) -> list[Setting]:
@@ -144,12 +83,12 @@ def run_sweep(
         model: in evaluation mode.
         windows: of the examples to score.
         settings: what to measure.
-        batch_size: windows a batch.
+        batch_size: windows per batch.
         max_answer_length: most tokens in an answer.
-        timed: whether to time each setting, in turns with the dense model.
+        timed: whether to time each setting, interleaved with the dense model.
         known: what an earlier run of the same sweep has measured; it is not measured again.
-        keep: given all records after each that was measured.
-        progress: told the number of windows after each batch; ``sweep_work`` tells the total.
+        keep: called with all records after each that was measured.
+        progress: called with the number of windows after each batch; ``windows_to_sweep`` is the total.
 
     Returns:
         The dense run and then a record for each setting, in their order.
@@ -157,10 +96,8 @@ def run_sweep(
     padded = padded_flops(model, windows)
     measured = {record.thresholds: record for record in known}
     records: list[SweepRecord] = []
-    every = [Setting(DENSE, DENSE, (0.0,) * len(model.skim_layers)), *settings]
-    for setting in every:
-        found = measured.get(setting.thresholds)
-        if found is None:
+    for setting in [Setting(DENSE, DENSE, (0.0,) * len(model.skim_layers)), *settings]:
+        if setting.thresholds not in measured:
             wall = None
             if timed and any(setting.thresholds):
                 comparison = compare_with_dense(
@@ -172,39 +109,72 @@ def run_sweep(
                     model, windows, batch_size, setting.thresholds, max_answer_length, progress=progress
                 )
             dense_f1 = records[0].f1 if records else result.scores["f1"]
-            found = _record(setting, result, dense_f1, padded, wall)
-            measured[setting.thresholds] = found
+            measured[setting.thresholds] = _record(setting, result, dense_f1, padded, wall)
             if keep is not None:
                 keep(list(measured.values()))
-        records.append(
-            SweepRecord(
-                **(found.to_dict() | {"kind": setting.kind, "name": setting.name, "thresholds": setting.thresholds})
-            )
-        )
+        records.append(replace(measured[setting.thresholds], kind=setting.kind, name=setting.name))
     return records
 
 
-def sweep_work(
+def windows_to_sweep(
     windows: WindowSet, settings: Sequence[Setting], batch_size: int, timed: bool, known: Sequence[SweepRecord] = ()
 ) -> int:
-    """Number of windows that a sweep runs in all."""
+    """Number of windows that a sweep runs in all.
+
+    Args:
+        windows: of the examples to score.
+        settings: what is measured, the dense run aside.
+        batch_size: windows per batch.
+        timed: whether each setting is timed.
+        known: what is not measured again.
+    """
     layers = len(settings[0].thresholds) if settings else 0
     left = {(0.0,) * layers, *(setting.thresholds for setting in settings)} - {one.thresholds for one in known}
-    return sum(work(windows, batch_size) if timed and any(thresholds) else len(windows) for thresholds in left)
+    return sum(windows_to_run(windows, batch_size) if timed and any(values) else len(windows) for values in left)
+
+
+def sweep_values(
+    model: BlockSkimForQuestionAnswering,
+    windows: WindowSet,
+    records: Sequence[SweepRecord],
+    max_length: int,
+    batch_size: int,
+) -> dict[str, Any]:
+    """A sweep as the command line prints it.
+
+    Args:
+        model: that was measured.
+        windows: that it read.
+        records: of the sweep.
+        max_length: what padded input is padded to.
+        batch_size: windows per batch.
+    """
+    return {
+        "examples": len(windows.examples),
+        "windows": len(windows),
+        "max_length": max_length,
+        "batch_size": batch_size,
+        "device": str(model.device),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "records": [record.to_dict() for record in records],
+        "peers": [
+            {"name": peer.name, "f1": peer.f1, "dense_f1": peer.dense_f1, "speedup": peer.speedup, "arxiv": peer.source}
+            for peer in PEERS
+        ],
+    }
 
 
 def _record(setting: Setting, result: Evaluation, dense_f1: float, padded: int, wall: float | None) -> SweepRecord:
-    cost = result.cost
     return SweepRecord(
-        setting.kind,
-        setting.name,
-        setting.thresholds,
-        result.scores["exact_match"],
-        result.scores["f1"],
-        relative_loss(result.scores["f1"], dense_f1),
-        cost.flops,
-        cost.dense_flops / cost.flops,
-        padded / cost.flops,
-        wall,
-        None if wall is None else result.seconds,
+        kind=setting.kind,
+        name=setting.name,
+        thresholds=setting.thresholds,
+        exact_match=result.scores["exact_match"],
+        f1=result.scores["f1"],
+        f1_loss=relative_loss(result.scores["f1"], dense_f1),
+        flops=result.cost.flops,
+        flops_speedup=result.cost.flops_speedup,
+        flops_speedup_padded=padded / result.cost.flops,
+        wall_speedup=wall,
+        seconds=None if wall is None else result.seconds,
     )

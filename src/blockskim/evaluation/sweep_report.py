@@ -1,6 +1,5 @@
-"""Records of a sweep as a table and as pictures, beside what others have published."""
+"""Records of a sweep as a table and as plots, beside published results."""
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,20 +7,25 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from blockskim.atomic import open_whole
 from blockskim.errors import ConfigError
 from blockskim.evaluation.published import PEERS
-from blockskim.evaluation.sweep import SweepRecord
-from blockskim.profiling.report import load_matplotlib
+from blockskim.evaluation.sweep_records import SweepRecord
+from blockskim.extras import load_matplotlib
 
 _SERIES = {
     "threshold": ("one threshold in all layers", "o"),
     "front": ("calibrated front", "s"),
     "point": ("operating points", "*"),
 }
+"""What each kind of record is called in a legend, and its marker."""
+
+_SIZE = (9, 5.5)
+"""Of a figure, in inches."""
 
 
 def sweep_table(records: Sequence[SweepRecord], max_length: int) -> Table:
-    """A line a record.
+    """A table with one line per record.
 
     Args:
         records: of a sweep, the dense run first.
@@ -67,77 +71,77 @@ def save_sweep_plots(records: Sequence[SweepRecord], max_length: int, folder: Pa
         ConfigError: matplotlib is not installed, or a file can't be written.
     """
     pyplot = load_matplotlib()
-    paths = []
-    figure, axes = pyplot.subplots(figsize=(9, 5.5), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=_SIZE, layout="constrained")
+    _draw_flops(axes, records, max_length)
+    paths = [_save(pyplot, figure, axes, folder / "flops.png")]
+    timed = [record for record in records if record.wall_speedup is not None]
+    if timed:
+        figure, axes = pyplot.subplots(figsize=_SIZE, layout="constrained")
+        _draw_seconds(axes, timed)
+        paths.append(_save(pyplot, figure, axes, folder / "seconds.png"))
+    return paths
+
+
+def _draw_flops(axes: Any, records: Sequence[SweepRecord], max_length: int) -> None:
+    """FLOPs speed-up over the dense model without padding (solid) and with it (dashed), beside published peers."""
     for kind, (label, marker) in _SERIES.items():
-        own = sorted((one for one in records if one.kind == kind), key=lambda one: one.flops_speedup)
-        if not own:
+        series = sorted((record for record in records if record.kind == kind), key=lambda record: record.flops_speedup)
+        if not series:
             continue
-        losses = [record.f1_loss for record in own]
-        style = "none" if kind == "point" else "-"
-        drawn = axes.plot(
-            [record.flops_speedup for record in own],
-            losses,
+        speedups = [record.flops_speedup for record in series]
+        drawn = _draw_series(axes, series, speedups, marker=marker, label=f"{label}, against dense without padding")
+        _draw_series(
+            axes,
+            series,
+            [record.flops_speedup_padded for record in series],
+            "--",
             marker=marker,
-            linestyle=style,
-            label=f"{label}, against dense without padding",
-        )[0]
-        axes.plot(
-            [record.flops_speedup_padded for record in own],
-            losses,
-            marker=marker,
-            linestyle="none" if kind == "point" else "--",
             color=drawn.get_color(),
             markerfacecolor="none",
             label=f"{label}, against dense padded to {max_length}",
         )
-        if kind == "point":
-            _name(axes, own, [record.flops_speedup for record in own])
+        _annotate_points(axes, series, speedups)
     for peer, marker in zip(PEERS, "^vD", strict=True):
-        axes.plot(
-            peer.speedup,
-            peer.f1_loss,
-            marker=marker,
-            linestyle="none",
-            color="0.4",
-            label=f"{peer.name}, BERT-base: as published, against padded input",
-        )
+        label = f"{peer.name}, BERT-base: as published, against padded input"
+        axes.plot(peer.speedup, peer.f1_loss, marker=marker, linestyle="none", color="0.4", label=label)
     axes.set_xlabel("times less arithmetic (FLOPs) than the dense model")
-    paths.append(_finish(pyplot, figure, axes, folder / "flops.png"))
-    timed = [record for record in records if record.wall_speedup is not None]
-    if timed:
-        figure, axes = pyplot.subplots(figsize=(9, 5.5), layout="constrained")
-        for kind, (label, marker) in _SERIES.items():
-            own = sorted((one for one in timed if one.kind == kind), key=lambda one: one.wall_speedup or 0.0)
-            if own:
-                speedups = [record.wall_speedup or 0.0 for record in own]
-                style = "none" if kind == "point" else "-"
-                axes.plot(speedups, [one.f1_loss for one in own], marker=marker, linestyle=style, label=label)
-                if kind == "point":
-                    _name(axes, own, speedups)
-        axes.set_xlabel("times as fast by the clock as the dense model without padding, timed in turns")
-        paths.append(_finish(pyplot, figure, axes, folder / "seconds.png"))
-    return paths
 
 
-def _name(axes: Any, records: Sequence[SweepRecord], places: Sequence[float]) -> None:
-    for record, place in zip(records, places, strict=True):
-        axes.annotate(record.name, (place, record.f1_loss), xytext=(4, 4), textcoords="offset points", fontsize=8)
+def _draw_seconds(axes: Any, records: Sequence[SweepRecord]) -> None:
+    """Wall-clock speed-up of records that were timed."""
+    for kind, (label, marker) in _SERIES.items():
+        series = [(record.wall_speedup or 0.0, record) for record in records if record.kind == kind]
+        if series:
+            speedups, ordered = zip(*sorted(series, key=lambda pair: pair[0]), strict=True)
+            _draw_series(axes, ordered, speedups, marker=marker, label=label)
+            _annotate_points(axes, ordered, speedups)
+    axes.set_xlabel("times as fast by the clock as the dense model without padding, timed in turns")
 
 
-def _finish(pyplot: Any, figure: Any, axes: Any, path: Path) -> Path:
+def _draw_series(
+    axes: Any, records: Sequence[SweepRecord], speedups: Sequence[float], line: str = "-", **style: Any
+) -> Any:
+    """Draw F1 lost over speed-ups; operating points are no series, so no line joins them."""
+    linestyle = "none" if records[0].kind == "point" else line
+    return axes.plot(speedups, [record.f1_loss for record in records], linestyle=linestyle, **style)[0]
+
+
+def _annotate_points(axes: Any, records: Sequence[SweepRecord], speedups: Sequence[float]) -> None:
+    """Write the names of operating points beside them."""
+    for record, speedup in zip(records, speedups, strict=True):
+        if record.kind == "point":
+            offset = {"xytext": (4, 4), "textcoords": "offset points"}
+            axes.annotate(record.name, (speedup, record.f1_loss), fontsize=8, **offset)
+
+
+def _save(pyplot: Any, figure: Any, axes: Any, path: Path) -> Path:
     axes.set_ylabel("F1 lost, % of the own dense model's F1")
     axes.axhline(0.0, color="0.8", linewidth=1, zorder=0)
     axes.legend(fontsize=8)
-    part = None
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix) as file:
-            part = Path(file.name)
-        figure.savefig(part, dpi=150)
-        part.replace(path)
+        with open_whole(path) as file:
+            figure.savefig(file, dpi=150, format="png")
     except (OSError, ValueError) as error:
-        if part is not None:
-            part.unlink(missing_ok=True)
         raise ConfigError(f"{path} can't be written: {error}") from error
     finally:
         pyplot.close(figure)

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from blockskim.data.tokens import pair_template
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.devices import choose_device, choose_dtype
+from blockskim.model.checkpoints import check_vocabulary, has_qa_head, one_line, read_config
 from blockskim.model.config import BlockSkimConfig
-from blockskim.model.modeling import BlockSkimForQuestionAnswering, check_loadable
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 # Any of these makes a tokenizer; which one depends on the family.
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
@@ -32,13 +32,16 @@ class LoadedModel:
         model: the model.
         tokenizer: its tokenizer.
         name: directory or hub id that it came from.
-        skims: whether it has trained predictors; False for a plain QA checkpoint, which reads everything.
     """
 
     model: BlockSkimForQuestionAnswering
     tokenizer: PreTrainedTokenizerBase
     name: str
-    skims: bool = True
+
+    @property
+    def skims(self) -> bool:
+        """Whether it has trained predictors; False for a plain QA checkpoint, which reads everything."""
+        return self.model.has_trained_predictors
 
 
 def load(
@@ -53,7 +56,8 @@ def load(
         threads: number of processor threads for this process; None leaves it as it is.
 
     Raises:
-        ModelError: there is no such model, it can't answer questions, or something of it is missing or damaged.
+        ModelError: there is no such model, it can't answer questions, something of it is missing or damaged, or its
+            tokenizer is another model's.
         ConfigError: there is no such device or number format.
     """
     if threads is not None:
@@ -64,10 +68,10 @@ def load(
     number_format = choose_dtype(dtype, place)
     name = shipped_model() if model is None else model
     with _quiet_transformers():
-        skims = _config(name).model_type == BlockSkimConfig.model_type
-        loaded: Any = _load_block_skim(name, number_format) if skims else _load_plain(name, number_format)
+        loaded: Any = _load_model(name, number_format)
         tokenizer = load_tokenizer(name)
-    return LoadedModel(loaded.to(place).eval(), tokenizer, str(name), skims)
+    check_vocabulary(loaded.encoder, tokenizer, name)
+    return LoadedModel(loaded.to(place).eval(), tokenizer, str(name))
 
 
 def shipped_model() -> Path:
@@ -95,7 +99,7 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
     # A damaged tokenizer file raises what its parser raises: a bare Exception, too.
     except Exception as error:
-        raise ModelError(f"the tokenizer of {name} can't be loaded: {_first_line(error)}") from error
+        raise ModelError(f"the tokenizer of {name} can't be loaded: {one_line(error)}") from error
     try:
         pair_template(tokenizer)
     except ConfigError as error:
@@ -103,64 +107,19 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _config(name: str | Path) -> Any:
-    check_loadable(name)
-    try:
-        return AutoConfig.from_pretrained(name)
-    except ConfigError as error:
-        raise ModelError(f"{name}: config.json: {error}") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(_why(name, error)) from error
-
-
-def _load_block_skim(name: str | Path, dtype: torch.dtype) -> BlockSkimForQuestionAnswering:
-    try:
-        model: BlockSkimForQuestionAnswering = BlockSkimForQuestionAnswering.from_pretrained(name, dtype=dtype)
-    except ModelError as error:
-        raise ModelError(_why(name, error)) from error
-    return model
-
-
-def _load_plain(name: str | Path, dtype: torch.dtype) -> BlockSkimForQuestionAnswering:
-    config = _config(name)
+def _load_model(name: str | Path, dtype: torch.dtype) -> BlockSkimForQuestionAnswering:
+    config: PreTrainedConfig = read_config(name)
+    model: BlockSkimForQuestionAnswering
+    if isinstance(config, BlockSkimConfig):
+        model = BlockSkimForQuestionAnswering.from_pretrained(name, dtype=dtype)
+        return model
     adapter_for(config.model_type)
-    if not any("QuestionAnswering" in architecture for architecture in config.architectures or []):
+    if not has_qa_head(config):
         raise ModelError(
             f"{name} is an encoder without a question-answering head; train one on it: blockskim train --base {name}"
         )
-    source = _load_weights(AutoModelForQuestionAnswering, name, dtype)
-    # The predictors are new and know nothing, so they are never asked: all thresholds stay 0.
-    return BlockSkimForQuestionAnswering.from_backbone(source)
-
-
-def _load_weights(loader: Any, name: str | Path, dtype: torch.dtype) -> Any:
-    """Load a model whose weights are all there; transformers would fill in random ones."""
-    try:
-        model, info = loader.from_pretrained(name, dtype=dtype, use_safetensors=True, output_loading_info=True)
-    except ConfigError as error:
-        raise ModelError(f"{name}: config.json: {error}") from error
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise ModelError(_why(name, error)) from error
-    missing = sorted(info["missing_keys"])
-    if missing:
-        raise ModelError(
-            f"{name}: the weights lack {missing[0]!r} ({len(missing)} missing), which config.json calls for"
-        )
-    return model
-
-
-def _why(name: str | Path, error: BaseException) -> str:
-    if isinstance(error, ModelError):
-        return str(error)
-    text = _first_line(error)
-    if Path(name).exists():
-        return f"{name}: {text}"
-    return f"{name}: there is no such directory, and as a hub id it can't be loaded: {text}"
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    # The predictors are new and know nothing; the model knows that, and never asks them.
+    return BlockSkimForQuestionAnswering.from_backbone(name, dtype=dtype)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from blockskim.errors import ConfigError
 from blockskim.inference.runner import Thresholds
-from blockskim.method.config import layer_thresholds
+from blockskim.method.thresholds import layer_thresholds
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from blockskim.data.windows import WindowSet
 from blockskim.inference.survival import SurvivalRank, survival_ranks
-from blockskim.model.modeling import BlockSkimForQuestionAnswering, SkimOutput
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.outputs import SkimOutput
 
 Thresholds = float | Sequence[float] | None
 Progress = Callable[[int], None]
@@ -42,6 +43,7 @@ def run_windows(
     score_all_layers: bool = False,
     progress: Progress | None = None,
     selected: Iterable[NDArray[np.int64]] | None = None,
+    allow_untrained: bool = False,
 ) -> Iterator[WindowBatch]:
     """Run all windows, those of similar length and of the same example together.
 
@@ -53,13 +55,14 @@ def run_windows(
         score_all_layers: ask predictors of layers whose threshold is 0 too.
         progress: told after each batch.
         selected: the batches to run, of those that ``batches`` makes; all when None.
+        allow_untrained: ask predictors that never learned anything, which is refused otherwise.
 
     Yields:
         Batches, not in the order of the windows.
     """
     for indices in batches(windows, batch_size) if selected is None else selected:
         inputs = windows.pack(indices)
-        output = model.skim_packed(inputs, thresholds, score_all_layers)
+        output = model.skim_packed(inputs, thresholds, score_all_layers, allow_untrained)
         assert output.trace is not None and output.start_logits is not None
         context_mask = torch.from_numpy(inputs.context_mask).to(output.start_logits.device)
         ranks = survival_ranks(output.trace, indices, inputs.documents)

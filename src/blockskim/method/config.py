@@ -1,26 +1,36 @@
 """Settings of Block-Skim: which layers score blocks, from what, and below which keep probability a block is dropped."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
+from blockskim.checks import check_items, check_known, check_names, check_number, check_whole, is_single, listing
 from blockskim.errors import ConfigError
+from blockskim.method.thresholds import (
+    PerLayer,
+    check_layer_count,
+    check_per_layer,
+    check_points,
+    check_thresholds,
+)
 
 ALIGNMENTS = ("sequence", "context")
 INPUTS = ("tiles", "question", "hidden", "attended", "match")
 BLOCK_SIZES = (8, 16, 32, 64)
-
-_POINT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+PREDICTOR_SETTINGS = ("block_size", "alignment", "inputs", "predictor_width", "layers")
+"""What predictors are built for. These settings stay as they were when the config was made."""
 
 
 @dataclass(slots=True)
 class SkimConfig:
     """How a model skims. Layers are counted from 1, as in the paper.
 
+    What predictors are built for (``PREDICTOR_SETTINGS``) can't be changed in place, since a model may have been built
+    with it; ``replace`` makes another config. All else may be changed at any time.
+
     Attributes:
-        block_size: tokens a block; one of 8, 16, 32 and 64.
+        block_size: tokens per block; one of 8, 16, 32 and 64.
         alignment: where blocks begin: ``"sequence"`` cuts the whole input from its first token (the paper; a block
             that holds any question or special token is never dropped), ``"context"`` cuts the context alone, so that
             every context token belongs to a block that can be dropped.
@@ -32,10 +42,10 @@ class SkimConfig:
             delete answers; in encoders some of whose layers see no further than a window, every other layer but the
             last.
         thresholds: a block is dropped after a layer's attention when its keep probability is below the layer's
-            threshold. A number holds for every layer, a sequence has one number a layer of ``layers``. 0 keeps all.
+            threshold. A number holds for every layer, a sequence has one number per layer of ``layers``. 0 keeps all.
         points: operating points: other thresholds by name, each given as ``thresholds`` are.
         skim_factor: weight of the skim loss beside the QA loss (alpha in the paper); a number for every layer, or one
-            a layer of ``layers``.
+            per layer of ``layers``.
         balance_factor: class weight of relevant blocks in the skim loss (beta in the paper).
         neighbor_relevance: how relevant blocks right before and after a relevant one count in the skim loss, from 0
             (the paper) to 1.
@@ -51,60 +61,67 @@ class SkimConfig:
     alignment: str = "context"
     inputs: tuple[str, ...] = ("match",)
     layers: tuple[int, ...] | None = None
-    thresholds: float | tuple[float, ...] = 0.0
-    points: dict[str, float | tuple[float, ...]] = field(default_factory=dict)
-    skim_factor: float | tuple[float, ...] = 0.3
+    thresholds: PerLayer = 0.0
+    points: dict[str, PerLayer] = field(default_factory=dict)
+    skim_factor: PerLayer = 0.3
     balance_factor: float = 20.0
     neighbor_relevance: float = 0.0
     teaching_factor: float = 0.0
     predictor_width: int = 64
 
     def __post_init__(self) -> None:
-        """Bring sequences to tuples and refuse impossible values."""
-        self.inputs = _names("inputs", self.inputs)
+        """Bring sequences to tuples and numbers to Python's own, and refuse impossible values."""
+        # Past __setattr__, which takes these once.
+        object.__setattr__(self, "inputs", check_names("inputs", self.inputs))
         if self.layers is not None:
-            self.layers = tuple(_whole("layers", layer) for layer in _items("layers", self.layers))
-        self.thresholds = _thresholds("thresholds", self.thresholds)
-        self.points = _points(self.points)
-        if not isinstance(self.skim_factor, int | float):
-            self.skim_factor = tuple(_number("skim_factor", value) for value in _items("skim_factor", self.skim_factor))
+            layers = tuple(check_whole("layers", layer, "has") for layer in check_items("layers", self.layers))
+            object.__setattr__(self, "layers", layers)
+        for name in ("block_size", "predictor_width"):
+            object.__setattr__(self, name, check_whole(name, getattr(self, name), "has"))
+        self.thresholds = check_per_layer("thresholds", self.thresholds)
+        self.points = check_points(self.points)
+        self.skim_factor = check_per_layer("skim_factor", self.skim_factor)
+        for name in ("balance_factor", "teaching_factor", "neighbor_relevance"):
+            setattr(self, name, check_number(name, getattr(self, name)))
         self.check()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set a value, but refuse to change what predictors are built for.
+
+        Raises:
+            ConfigError: predictors are built for this setting, and it has a value already.
+        """
+        if name in PREDICTOR_SETTINGS and hasattr(self, name):
+            raise ConfigError(
+                f"{name} can't change from {getattr(self, name)!r} to {value!r} in place: predictors are built for it; "
+                f"make another config with replace({name}=...)"
+            )
+        object.__setattr__(self, name, value)
 
     def check(self) -> None:
         """Raise ConfigError when a value is impossible."""
-        if _whole("block_size", self.block_size) not in BLOCK_SIZES:
-            raise ConfigError(f"block_size is {self.block_size!r}; it must be one of {_listing(BLOCK_SIZES)}")
+        if self.block_size not in BLOCK_SIZES:
+            raise ConfigError(f"block_size is {self.block_size!r}; it must be one of {listing(BLOCK_SIZES)}")
         if self.alignment not in ALIGNMENTS:
-            raise ConfigError(f"alignment is {self.alignment!r}; it must be one of {_listing(ALIGNMENTS)}")
-        for name in self.inputs:
-            if name not in INPUTS:
-                raise ConfigError(f"inputs has {name!r}; it may hold {_listing(INPUTS)}")
-        if not self.inputs or len(set(self.inputs)) < len(self.inputs):
-            raise ConfigError(f"inputs is {list(self.inputs)}; it must name at least one input, each once")
+            raise ConfigError(f"alignment is {self.alignment!r}; it must be one of {listing(ALIGNMENTS)}")
+        _check_inputs(self.inputs)
         if self.layers is not None:
-            if not self.layers:
-                raise ConfigError("layers is empty; name at least one layer, or leave it null for all but the last")
-            if min(self.layers) < 1:
-                raise ConfigError(f"layers has {min(self.layers)}; layers are counted from 1")
-            if list(self.layers) != sorted(set(self.layers)):
-                raise ConfigError(f"layers is {list(self.layers)}; it must rise and name each layer once")
-        _check_thresholds(self.thresholds)
+            _check_layers(self.layers)
+        check_thresholds(self.thresholds)
         for name, thresholds in self.points.items():
             try:
-                _check_thresholds(thresholds)
+                check_thresholds(thresholds)
             except ConfigError as error:
                 raise ConfigError(f"point {name!r}: {error}") from error
-        factors = (self.skim_factor,) if isinstance(self.skim_factor, int | float) else self.skim_factor
-        named = [("skim_factor", factor) for factor in factors]
-        for name, given in (*named, *((name, getattr(self, name)) for name in ("balance_factor", "teaching_factor"))):
-            value = _number(name, given)
-            if not (math.isfinite(value) and value >= 0):
-                raise ConfigError(f"{name} is {value}; it must be a finite number of at least 0")
-        if not 0 <= _number("neighbor_relevance", self.neighbor_relevance) <= 1:
+        for factor in [self.skim_factor] if is_single(self.skim_factor) else self.skim_factor:
+            _check_weight("skim_factor", factor)
+        _check_weight("balance_factor", self.balance_factor)
+        _check_weight("teaching_factor", self.teaching_factor)
+        if not 0 <= self.neighbor_relevance <= 1:
             raise ConfigError(f"neighbor_relevance is {self.neighbor_relevance}; it must be from 0 to 1")
         if self.balance_factor == 0:
             raise ConfigError("balance_factor is 0; relevant blocks must have some weight")
-        if _whole("predictor_width", self.predictor_width) < 1:
+        if self.predictor_width < 1:
             raise ConfigError(f"predictor_width is {self.predictor_width}; it must be at least 1")
         if self.layers is not None:
             self.check_counts(self.layers)
@@ -114,17 +131,17 @@ class SkimConfig:
         named = {"thresholds": self.thresholds, "skim_factor": self.skim_factor}
         named |= {f"thresholds of point {name!r}": thresholds for name, thresholds in self.points.items()}
         for name, values in named.items():
-            if not isinstance(values, int | float):
-                _check_count(name, values, layers)
+            if not is_single(values):
+                check_layer_count(name, values, layers)
 
-    def point(self, name: str) -> float | tuple[float, ...]:
+    def point(self, name: str) -> PerLayer:
         """Thresholds of an operating point.
 
         Raises:
             ConfigError: there is no such point.
         """
         if name not in self.points:
-            known = f"it has {_listing(sorted(self.points))}" if self.points else "it has none"
+            known = f"it has {listing(sorted(self.points))}" if self.points else "it has none"
             raise ConfigError(f"the model has no operating point {name!r}; {known}")
         return self.points[name]
 
@@ -144,9 +161,7 @@ class SkimConfig:
             ConfigError: a name is unknown or a value impossible.
         """
         known = setting_names()
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise ConfigError(f"unknown skim setting {unknown[0]!r}; known are {_listing(known)}")
+        check_known("skim setting", sorted(set(values) - set(known)), known)
         return cls(**dict(values))
 
     def to_dict(self) -> dict[str, Any]:
@@ -193,98 +208,28 @@ def setting_names() -> tuple[str, ...]:
     return tuple(item.name for item in fields(SkimConfig))
 
 
-def check_threshold(value: object) -> float:
-    """Return the threshold as a float, or raise ConfigError when it is not a number from 0 to 1."""
-    number = _number("threshold", value)
-    if not 0.0 <= number <= 1.0:
-        raise ConfigError(f"threshold is {value}; it must be from 0 (keep every block) to 1")
-    return number
+def _check_inputs(inputs: tuple[str, ...]) -> None:
+    for name in inputs:
+        if name not in INPUTS:
+            raise ConfigError(f"inputs has {name!r}; it may hold {listing(INPUTS)}")
+    if not inputs or len(set(inputs)) < len(inputs):
+        raise ConfigError(f"inputs is {list(inputs)}; it must name at least one input, each once")
 
 
-def check_point_name(name: object) -> str:
-    """Return the name of an operating point, or raise ConfigError when it can't be one."""
-    if not isinstance(name, str) or not _POINT_NAME.fullmatch(name):
-        raise ConfigError(
-            f"an operating point can't be called {name!r}; its name is a letter or digit, then letters, digits and -_."
-        )
-    return name
+def _check_layers(layers: tuple[int, ...]) -> None:
+    if not layers:
+        raise ConfigError("layers is empty; name at least one layer, or leave it null for all but the last")
+    if min(layers) < 1:
+        raise ConfigError(f"layers has {min(layers)}; layers are counted from 1")
+    if list(layers) != sorted(set(layers)):
+        raise ConfigError(f"layers is {list(layers)}; it must rise and name each layer once")
 
 
-def layer_thresholds(thresholds: float | Sequence[float], layers: Sequence[int]) -> tuple[float, ...]:
-    """One threshold a predictor layer, from a number for all of them or a sequence with one each.
-
-    Raises:
-        ConfigError: a threshold is not from 0 to 1, or there are more or fewer than layers.
-    """
-    if isinstance(thresholds, int | float):
-        return (check_threshold(thresholds),) * len(layers)
-    _check_count("thresholds", thresholds, layers)
-    return tuple(check_threshold(value) for value in thresholds)
-
-
-def layer_factors(factors: float | Sequence[float], layers: Sequence[int]) -> tuple[float, ...]:
-    """One skim factor a predictor layer, from a number for all of them or a sequence with one each.
-
-    Raises:
-        ConfigError: there are more or fewer than layers.
-    """
-    if isinstance(factors, int | float):
-        return (float(factors),) * len(layers)
-    _check_count("skim_factor", factors, layers)
-    return tuple(float(factor) for factor in factors)
-
-
-def _thresholds(name: str, value: object) -> float | tuple[float, ...]:
-    """Thresholds as a config holds them: a number, or a tuple; whether they are from 0 to 1 is checked later."""
-    if isinstance(value, int | float):
-        return value
-    return tuple(_number(name, item) for item in _items(name, value))
-
-
-def _check_thresholds(thresholds: float | tuple[float, ...]) -> None:
-    for threshold in [thresholds] if isinstance(thresholds, int | float) else thresholds:
-        check_threshold(threshold)
-
-
-def _points(value: object) -> dict[str, float | tuple[float, ...]]:
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"points is {value!r}; it must give thresholds by name")
-    return {check_point_name(name): _thresholds(f"point {name!r}", item) for name, item in value.items()}
+def _check_weight(name: str, value: object) -> None:
+    number = float(check_number(name, value))
+    if not (math.isfinite(number) and number >= 0):
+        raise ConfigError(f"{name} is {number}; it must be a finite number of at least 0")
 
 
 def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
-
-
-def _check_count(name: str, values: Sequence[float], layers: Sequence[int]) -> None:
-    if len(values) != len(layers):
-        raise ConfigError(
-            f"{len(values)} {name} for {len(layers)} layers with a predictor "
-            f"({_listing(layers)}); give one number for all or one a layer"
-        )
-
-
-def _listing(values: Sequence[object]) -> str:
-    return ", ".join(str(value) for value in values)
-
-
-def _items(name: str, value: object) -> Sequence[Any]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise ConfigError(f"{name} is {value!r}; it must be a list")
-    return value
-
-
-def _names(name: str, value: object) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(str(item) for item in _items(name, value))
-
-
-def _number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
-        raise ConfigError(f"{name} is {value!r}; it must be a number")
-    return float(value)
-
-
-def _whole(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ConfigError(f"{name} has {value!r}; it must be a whole number")
-    return value

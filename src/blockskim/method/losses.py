@@ -43,13 +43,13 @@ def block_loss(logits: Tensor, labels: Tensor, balance_factor: float) -> Tensor:
         balance_factor: weight of relevant blocks; irrelevant ones weigh 1.
 
     Returns:
-        A scalar in float32; 0 when no block is droppable.
+        A scalar in float32; 0 when all are left out.
     """
-    droppable = labels >= 0
-    if not bool(droppable.any()):
+    counted = labels >= 0
+    if not bool(counted.any()):
         return logits.sum() * 0.0
-    share = labels[droppable].float()
-    losses = -F.log_softmax(logits[droppable].float(), -1)
+    share = labels[counted].float()
+    losses = -F.log_softmax(logits[counted].float(), -1)
     irrelevant, relevant = 1 - share, balance_factor * share
     return (irrelevant * losses[:, 0] + relevant * losses[:, 1]).sum() / (irrelevant + relevant).sum()
 
@@ -67,58 +67,3 @@ def teaching_loss(logits: Tensor, teacher: Tensor) -> Tensor:
     if not len(logits):
         return logits.sum() * 0.0
     return F.cross_entropy(logits.float(), teacher.detach().float().softmax(-1))
-
-
-def distillation_loss(
-    start_logits: Tensor,
-    end_logits: Tensor,
-    teacher_start: Tensor,
-    teacher_end: Tensor,
-    mask: Tensor,
-    temperature: float,
-) -> Tensor:
-    """How far a student's distributions of first and last token are from its teacher's (Hinton et al., 2015).
-
-    The mean over samples, start and end of the Kullback-Leibler divergence of the distributions at a temperature, times
-    the temperature's square, so that its gradients keep their size. As in ``span_loss``, tokens outside of the mask
-    take no part, in neither distribution.
-
-    Args:
-        start_logits: Shape: (batch, tokens)
-        end_logits: Shape: (batch, tokens)
-        teacher_start: from which no gradient flows back. Shape: (batch, tokens)
-        teacher_end: likewise. Shape: (batch, tokens)
-        mask: True on the tokens that are compared. Shape: (batch, tokens)
-        temperature: above 0.
-
-    Returns:
-        A scalar in float32.
-    """
-    losses = []
-    for logits, teacher in ((start_logits, teacher_start), (end_logits, teacher_end)):
-        own, other = (
-            # Not minus infinity, of which differences are no numbers.
-            (part.float() / temperature).masked_fill(~mask, torch.finfo(torch.float32).min).log_softmax(-1)
-            for part in (logits, teacher.detach())
-        )
-        terms = (other.exp() * (other - own)).masked_fill(~mask, 0.0)
-        losses.append(terms.sum(-1).mean())
-    return (losses[0] + losses[1]) / 2 * temperature**2
-
-
-def state_loss(states: Tensor, teacher: Tensor, mask: Tensor, kind: str) -> Tensor:
-    """How far a student's states are from its teacher's, a mean over the tokens of the mask.
-
-    Args:
-        states: Shape: (batch, tokens, width)
-        teacher: from which no gradient flows back. Shape: (batch, tokens, width)
-        mask: True on the tokens that are compared. Shape: (batch, tokens)
-        kind: "mse" for the mean squared difference, "cosine" for one minus the cosine.
-
-    Returns:
-        A scalar in float32; 0 when there is no token.
-    """
-    own, other = states[mask].float(), teacher.detach()[mask].float()
-    if not len(own):
-        return states.sum() * 0.0
-    return F.mse_loss(own, other) if kind == "mse" else (1 - F.cosine_similarity(own, other, dim=-1)).mean()

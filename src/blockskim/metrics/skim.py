@@ -1,4 +1,4 @@
-"""How well predictors tell relevant blocks from irrelevant ones, apart from any threshold."""
+"""How well predictors separate relevant blocks from irrelevant ones, apart from any threshold."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -20,7 +20,6 @@ from blockskim.method.blocks import BlockLayout, surviving_blocks, token_indices
 from blockskim.method.layer_view import LayerView
 from blockskim.method.predictors.predictor import SkimPredictor, keep_probabilities
 from blockskim.method.question import question_tokens
-from blockskim.model.head_removal import biases_of_heads
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,20 +117,19 @@ def encode_dense(
         query, key, value = adapter.project(layer, hidden)
         bias, row_bias = None, None
         if positions is not None:
-            placed = positions.of(layer, query.flatten(0, 1), key.flatten(0, 1), adapter.scale(layer))
+            heads = backbone.heads.get(number)
+            placed = positions.apply(layer, query.flatten(0, 1), key.flatten(0, 1), adapter.scale(layer), heads)
             query, key = (part.unflatten(0, (batch, tokens)) for part in (placed.query, placed.key))
-            bias, row_bias = None if placed.biases is None else placed.biases[0], placed.between
+            bias, row_bias = None if placed.biases is None else placed.biases[0], placed.bias_between
         dropout = adapter.attention_dropout(layer) if layer.training else 0.0
-        biases, own_row_bias = biases_of_heads(None if bias is None else [bias], row_bias, backbone.heads.get(number))
-        own_bias = None if biases is None else biases[0]
         rows = None
         if blocks is not None and number in predictors and predictors[number].wants_attention:
-            attn_output, log_sum_exp = attend_padded(query, key, value, adapter.scale(layer), mask, own_bias, dropout)
+            attn_output, log_sum_exp = attend_padded(query, key, value, adapter.scale(layer), mask, bias, dropout)
             rows = AttentionRows(
-                query.flatten(0, 1), key.flatten(0, 1), log_sum_exp.flatten(0, 1), adapter.scale(layer), own_row_bias
+                query.flatten(0, 1), key.flatten(0, 1), log_sum_exp.flatten(0, 1), adapter.scale(layer), row_bias
             )
         else:
-            attn_output = _attend(query, key, value, adapter.scale(layer), mask, own_bias, dropout)
+            attn_output = _attend(query, key, value, adapter.scale(layer), mask, bias, dropout)
         if number in head_masks:
             attn_output = attn_output * head_masks[number].to(attn_output.dtype)[:, None, :, None]
         joined = attn_output.reshape(batch, tokens, -1)
@@ -146,7 +144,7 @@ def encode_dense(
         if keep_states:
             states.append(hidden)
             attended.append(joined)
-    final = hidden if adapter.leave is None else adapter.leave(backbone.encoder, hidden)
+    final = hidden if adapter.final_norm is None else adapter.final_norm(backbone.encoder, hidden)
     return DenseResult(final, logits, present, mask, tuple(states) if keep_states else (), tuple(attended))
 
 
@@ -163,7 +161,7 @@ class _Blocks:
     samples: Tensor
     question: Tensor
     question_exists: Tensor
-    places: Tensor
+    block_numbers: Tensor
     present: Tensor
 
 
@@ -185,13 +183,13 @@ def _view(attention: AttentionRows | None, hidden: Tensor, attn_output: Tensor, 
     return LayerView(
         attention=attention,
         hidden=hidden,
-        context=attn_output,
+        attn_output=attn_output,
         tokens=blocks.tokens[there],
         exists=blocks.exists[there],
         samples=blocks.samples[there],
         question=blocks.question,
         question_exists=blocks.question_exists,
-        places=blocks.places[there],
+        block_numbers=blocks.block_numbers[there],
     )
 
 

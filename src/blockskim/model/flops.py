@@ -1,4 +1,4 @@
-"""Arithmetic of dense and skimming runs in closed form: 2 operations a multiply-add, as PyTorch's counter has it.
+"""Arithmetic of dense and skimming runs in closed form: 2 operations per multiply-add, as PyTorch's counter has it.
 
 Counted are matrix products (linear layers, both products of attention) and convolutions; embeddings, norms, softmax
 and activations are not, neither here nor in the counter.
@@ -20,10 +20,10 @@ class LayerCost:
     """Operations of one layer.
 
     Attributes:
-        before: a token, in the projections before attention, and in scores with relative positions.
-        pair: a pair of tokens, in attention.
-        after: a token, in the output projection and feed-forward part.
-        fixed: a run, in the projection of relative positions. Every sample is counted as if it ran alone.
+        before: per token, in the projections before attention, and in scores with relative positions.
+        pair: per pair of tokens, in attention.
+        after: per token, in the output projection and feed-forward part.
+        fixed: per run, in the projection of relative positions. Every sample is counted as if it ran alone.
     """
 
     before: int
@@ -34,7 +34,7 @@ class LayerCost:
 
 @dataclass(frozen=True, slots=True)
 class ModelCost:
-    """Operations of a model: each of its layers, and its embedding and QA head a token."""
+    """Operations of a model: each of its layers, and its embedding and QA head per token."""
 
     layers: tuple[LayerCost, ...]
     embedding: int
@@ -47,11 +47,11 @@ class LayerUse:
 
     Attributes:
         left: tokens that left it, after skimming.
-        judging: operations of the layer's predictor.
+        scoring: operations of the layer's predictor.
     """
 
     left: NDArray[np.int64]
-    judging: NDArray[np.int64]
+    scoring: NDArray[np.int64]
 
 
 def linears_in(modules: Iterable[nn.Module | None]) -> list[nn.Linear]:
@@ -61,7 +61,7 @@ def linears_in(modules: Iterable[nn.Module | None]) -> list[nn.Linear]:
 
 
 def linear_flops(linears: Sequence[nn.Linear]) -> int:
-    """Operations a token of linear layers."""
+    """Operations of linear layers per token."""
     return sum(2 * linear.in_features * linear.out_features for linear in linears)
 
 
@@ -72,16 +72,15 @@ def model_cost(encoder: PreTrainedModel, adapter: EncoderAdapter, head: Sequence
         before, after = adapter.linears(layer)
         dims = adapter.dims(layer)
         attended = dims.heads * dims.head_dim
-        terms = (
-            [] if adapter.relative is None else [part for part in adapter.relative.linears(layer) if part is not None]
-        )
-        numbers = adapter.relative.count(encoder) if adapter.relative is not None and terms else 0
+        relative = adapter.relative
+        terms = [] if relative is None else [part for part in relative.linears(layer) if part is not None]
+        buckets = relative.bucket_count(encoder) if relative is not None and terms else 0
         layers.append(
             LayerCost(
-                linear_flops(before) + len(terms) * numbers * 2 * attended,
+                linear_flops(before) + len(terms) * buckets * 2 * attended,
                 4 * attended,
                 linear_flops(after),
-                numbers * linear_flops(terms),
+                buckets * linear_flops(terms),
             )
         )
     return ModelCost(tuple(layers), linear_flops(adapter.embedding_linears(encoder)), linear_flops(head))
@@ -103,7 +102,7 @@ def skim_flops(cost: ModelCost, uses: Mapping[int, LayerUse], lengths: NDArray[n
 
     Args:
         cost: of the model.
-        uses: what was computed in the layers that droppable blocks, by layer number from 1.
+        uses: what was computed in the layers that scored blocks, by layer number from 1.
         lengths: tokens of each sample. Shape: (batch,)
 
     Returns:
@@ -114,7 +113,7 @@ def skim_flops(cost: ModelCost, uses: Mapping[int, LayerUse], lengths: NDArray[n
     for number, layer in enumerate(cost.layers, start=1):
         total = total + (tokens > 0) * layer.fixed + tokens * layer.before + tokens**2 * layer.pair
         if number in uses:
-            total = total + uses[number].judging.astype(np.int64)
+            total = total + uses[number].scoring.astype(np.int64)
             tokens = uses[number].left.astype(np.int64)
         total = total + tokens * layer.after
     return total + tokens * cost.head

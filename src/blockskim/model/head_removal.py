@@ -8,16 +8,17 @@ predictors are near what they were and want some more training.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from blockskim.encoders import EncoderAdapter
 from blockskim.errors import ModelError
-from blockskim.kernels.attention_probabilities import Bias
 from blockskim.kernels.dims import LayerDims, head_channels
 from blockskim.method.config import SkimConfig
-from blockskim.method.predictors.predictor import SkimPredictor, channels_of_heads
+from blockskim.method.predictors.predictor import KINDS, SkimPredictor
+from blockskim.model.pruned_heads import PrunedHeads, add_pruned_heads, heads_left
 
 
 def shares_weights(layers: Sequence[nn.Module]) -> bool:
@@ -49,8 +50,50 @@ def check_prunable(adapter: EncoderAdapter, layers: Sequence[nn.Module]) -> None
             )
 
 
+def remove_heads(
+    adapter: EncoderAdapter,
+    layers: Sequence[nn.Module],
+    gone: PrunedHeads,
+    more: PrunedHeads,
+    heads: int,
+    predictors: nn.ModuleDict | None = None,
+    config: SkimConfig | None = None,
+) -> PrunedHeads:
+    """Take attention heads out of layers and of what their predictors look at, in place.
+
+    Args:
+        adapter: of the encoder's family.
+        layers: of the encoder.
+        gone: heads that are gone already; all numbers are those of the whole model, counted from 1.
+        more: heads to remove.
+        heads: how many heads each layer had when all were there.
+        predictors: by layer number; None where there are none yet.
+        config: what the predictors were built for; needed with predictors.
+
+    Returns:
+        All heads that are gone now.
+
+    Raises:
+        ConfigError: there is no such layer or head, it is gone already, or a layer would lose its last head.
+        ModelError: the family's layers can't lose heads.
+    """
+    if not more:
+        return gone
+    merged = add_pruned_heads(gone, more, len(layers), heads)
+    check_prunable(adapter, layers)
+    dims = [adapter.dims(layer) for layer in layers]
+    for number, numbers in more.items():
+        left = heads_left(gone, number, heads)
+        keep = [place for place, head in enumerate(left) if head not in numbers]
+        prune_layer(adapter, layers[number - 1], keep)
+        if predictors is not None and config is not None and str(number) in predictors:
+            predictor: Any = predictors[str(number)]
+            predictors[str(number)] = prune_predictor(predictor, config, dims[number - 1], keep)
+    return merged
+
+
 def prune_layer(adapter: EncoderAdapter, layer: nn.Module, keep: Sequence[int]) -> None:
-    """Leave a layer only the heads at these places, counted from 0 among those that it has."""
+    """Leave a layer only the heads ``keep``, counted from 0 among those that it has."""
     before, after = adapter.linears(layer)
     channels = head_channels(keep, adapter.dims(layer).head_dim)
     for linear in before:
@@ -61,42 +104,19 @@ def prune_layer(adapter: EncoderAdapter, layer: nn.Module, keep: Sequence[int]) 
 def prune_predictor(
     predictor: SkimPredictor, config: SkimConfig, dims: LayerDims, keep: Sequence[int]
 ) -> SkimPredictor:
-    """A predictor for the layer of ``dims`` once it has only the heads at these places, with the weights it had."""
+    """A predictor for the layer of ``dims`` once it has only the heads ``keep``, with the weights it had."""
     weight = next(predictor.parameters())
     with torch.device(weight.device):
         smaller = SkimPredictor(config, LayerDims(dims.hidden, len(keep), dims.head_dim))
     smaller.to(weight.dtype)
     for name, branch in predictor.branches.items():
-        sizes = channels_of_heads(name, config, dims, keep)
+        sizes = KINDS[name].channels_of_heads(config, dims, keep)
         target = smaller.branches[name].state_dict()
         taken = {key: _taken(value, target[key].shape, sizes) for key, value in branch.state_dict().items()}
         smaller.branches[name].load_state_dict(taken)
     for parameter, old in zip(smaller.parameters(), predictor.parameters(), strict=True):
         parameter.requires_grad_(old.requires_grad)
     return smaller.train(predictor.training)
-
-
-def biases_of_heads(
-    biases: Sequence[Tensor] | None, between: Bias | None, heads: Sequence[int] | None
-) -> tuple[Sequence[Tensor] | None, Bias | None]:
-    """Position biases of the heads that a layer still has, of those that were made for all.
-
-    Args:
-        biases: added to attention scores. Shape: (..., heads, rows, columns) each
-        between: the same between chosen tokens.
-        heads: places of the layer's heads, counted from 0; None for all.
-    """
-    if biases is None or between is None or heads is None:
-        return biases, between
-
-    def chosen(rows: Tensor, columns: Tensor) -> Tensor:
-        return _select_heads(between(rows, columns), heads)
-
-    return [_select_heads(bias, heads) for bias in biases], chosen
-
-
-def _select_heads(bias: Tensor, heads: Sequence[int]) -> Tensor:
-    return bias.index_select(-3, torch.tensor(heads, device=bias.device))
 
 
 def _narrow(linear: nn.Linear, channels: Sequence[int], dim: int) -> None:

@@ -117,13 +117,13 @@ class Packing:
         return LayerView(
             attention=attention,
             hidden=hidden,
-            context=attn_output,
+            attn_output=attn_output,
             tokens=place(tokens),
             exists=place(exists),
             samples=place(self.block_samples),
             question=place(self.question),
             question_exists=place(self.question_exists),
-            places=place(self.block_numbers),
+            block_numbers=place(self.block_numbers),
             bags=TokenBags(place(in_bags), place(sizes.cumsum() - sizes)),
         )
 

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from blockskim.encoders import EncoderAdapter
-from blockskim.encoders.post_norm import PostNormParts
+from blockskim.encoders.adapter import PostNormParts
 from blockskim.kernels.packed_linear import activation_of, apply_linear, apply_linear_and_add, pack_linear
-from blockskim.model.weight_snapshot import WeightSnapshot, take_snapshot
 
 CHUNK = 1024
 """Tokens that go through the feed-forward part at a time on a CPU."""
@@ -31,7 +29,7 @@ class PreparedLayer:
 
     Attributes:
         project: hidden states to query, key and value. Shapes: (tokens, hidden) to (tokens, heads, head_dim) each
-        finish: (context, hidden states that entered) to hidden states leaving the layer.
+        finish: (attention output, hidden states that entered) to hidden states leaving the layer.
             Shapes: (tokens, heads * head_dim), (tokens, hidden) to (tokens, hidden)
         scale: factor that is still to be put on the products of query and key.
         num_bytes: size of the weights that were copied for it.
@@ -43,48 +41,20 @@ class PreparedLayer:
     num_bytes: int = 0
 
 
-class PreparedLayers:
-    """The layers of an encoder for inference, made anew when its weights have changed.
+def prepare_layers(adapter: EncoderAdapter, layers: Sequence[nn.Module]) -> tuple[PreparedLayer, ...]:
+    """Make the layers of an encoder ready; a module that runs as several layers is made ready once.
 
-    Copies of a model make their own.
+    Args:
+        adapter: of the encoder's family.
+        layers: in the order in which they run.
     """
+    made = {layer: _prepare_layer(adapter, layer) for layer in dict.fromkeys(layers)}
+    return tuple(made[layer] for layer in layers)
 
-    def __init__(self) -> None:
-        self._layers: list[PreparedLayer] = []
-        self._watch: WeightSnapshot | None = None
 
-    def of(self, encoder: PreTrainedModel, adapter: EncoderAdapter) -> Sequence[PreparedLayer]:
-        """The encoder's layers as its weights are now; see ``WeightSnapshot`` for the changes that are noticed."""
-        if self._watch is None or self._watch.changed():
-            self.clear()
-            layers = adapter.layers(encoder)
-            # A module that runs as several layers is made ready once.
-            modules = list(dict.fromkeys(layers))
-            parts = [_plain_parts(adapter, layer) for layer in modules]
-            self._watch = take_snapshot(modules)
-            made = {
-                layer: _unpacked_layer(adapter, layer) if part is None else _prepared_layers(part, adapter, layer)
-                for layer, part in zip(modules, parts, strict=True)
-            }
-            self._layers = [made[layer] for layer in layers]
-        return self._layers
-
-    @property
-    def num_bytes(self) -> int:
-        """Size of the weights that were copied."""
-        return sum(layer.num_bytes for layer in {id(layer): layer for layer in self._layers}.values())
-
-    def clear(self) -> None:
-        """Forget the layers, and free their memory."""
-        self._layers, self._watch = [], None
-
-    def __deepcopy__(self, memo: object) -> "PreparedLayers":
-        """Nothing of it: a copy of the model has weights of its own."""
-        return PreparedLayers()
-
-    def __reduce__(self) -> tuple[type, tuple[()]]:
-        """Nothing of it goes into a pickle."""
-        return PreparedLayers, ()
+def _prepare_layer(adapter: EncoderAdapter, layer: nn.Module) -> PreparedLayer:
+    parts = _plain_parts(adapter, layer)
+    return _unpacked_layer(adapter, layer) if parts is None else _packed_layer(parts, adapter, layer)
 
 
 def _plain_parts(adapter: EncoderAdapter, layer: nn.Module) -> PostNormParts | None:
@@ -96,7 +66,7 @@ def _plain_parts(adapter: EncoderAdapter, layer: nn.Module) -> PostNormParts | N
     plain = all(type(linear) is nn.Linear for linear in parts.linears) and all(
         type(norm) is nn.LayerNorm for norm in norms
     )
-    # Pruned weights are made anew by a hook. Those on whole layers are transformers' own, for looking on.
+    # Pruned weights are made anew by a hook. By hooks on whole layers transformers captures outputs: safe to ignore.
     modules = (*parts.linears, *norms)
     plain &= not any(module._forward_hooks or module._forward_pre_hooks for module in modules)
     biased = {linear.bias is not None for linear in (parts.query, parts.key, parts.value)}
@@ -107,12 +77,12 @@ def _unpacked_layer(adapter: EncoderAdapter, layer: nn.Module) -> PreparedLayer:
     """A layer of which no parts are known, run by its own modules."""
     return PreparedLayer(
         lambda hidden: adapter.project(layer, hidden),
-        lambda context, hidden: adapter.finish(layer, context, hidden),
+        lambda attn_output, hidden: adapter.finish(layer, attn_output, hidden),
         adapter.scale(layer),
     )
 
 
-def _prepared_layers(parts: PostNormParts, adapter: EncoderAdapter, layer: nn.Module) -> PreparedLayer:
+def _packed_layer(parts: PostNormParts, adapter: EncoderAdapter, layer: nn.Module) -> PreparedLayer:
     dims = adapter.dims(layer)
     # The scale costs nothing inside of the query's weights.
     projection = pack_linear([parts.query, parts.key, parts.value], [adapter.scale(layer), 1.0, 1.0])
@@ -124,18 +94,18 @@ def _prepared_layers(parts: PostNormParts, adapter: EncoderAdapter, layer: nn.Mo
         query, key, value = joined.unbind(1)
         return query, key, value
 
-    def finish_chunk(context: Tensor, hidden: Tensor) -> Tensor:
-        attended = _norm(parts.attention_norm, apply_linear_and_add(output, context, hidden))
+    def finish_chunk(attn_output: Tensor, hidden: Tensor) -> Tensor:
+        attended = _norm(parts.attention_norm, apply_linear_and_add(output, attn_output, hidden))
         widened = apply_linear(up, attended, activation)
         return _norm(parts.output_norm, apply_linear_and_add(down, widened, attended))
 
-    def finish(context: Tensor, hidden: Tensor) -> Tensor:
+    def finish(attn_output: Tensor, hidden: Tensor) -> Tensor:
         if len(hidden) <= CHUNK or hidden.device.type != "cpu":
-            return finish_chunk(context, hidden)
+            return finish_chunk(attn_output, hidden)
         result = torch.empty_like(hidden)
         for first in range(0, len(hidden), CHUNK):
             chunk = slice(first, first + CHUNK)
-            result[chunk] = finish_chunk(context[chunk], hidden[chunk])
+            result[chunk] = finish_chunk(attn_output[chunk], hidden[chunk])
         return result
 
     copied = sum(linear.num_bytes for linear in (projection, output, up, down) if linear.copied)

@@ -13,7 +13,6 @@ from blockskim.encoders.backbone import Backbone
 from blockskim.kernels.attention_probabilities import AttentionRows
 from blockskim.kernels.packed_attention import attend_packed, padded_rows
 from blockskim.method.blocks import BlockLayout, surviving_blocks
-from blockskim.model.head_removal import biases_of_heads
 from blockskim.model.packing import Ints, Packing
 from blockskim.model.prepared_layers import PreparedLayer
 from blockskim.model.prepared_predictors import PreparedPredictor
@@ -191,10 +190,10 @@ def _encode(
         query, key, value = layer.project(hidden)
         biases, row_bias = None, None
         if positions is not None:
-            placed = positions.of(backbone.layers[number - 1], query, key, layer.scale)
-            query, key, biases, row_bias = placed.query, placed.key, placed.biases, placed.between
-        own_biases, row_bias = biases_of_heads(biases, row_bias, backbone.heads.get(number))
-        attended, log_sum_exp = attend_packed(query, key, value, layer.scale, lengths, own_biases, wants_attention)
+            heads = backbone.heads.get(number)
+            placed = positions.apply(backbone.layers[number - 1], query, key, layer.scale, heads)
+            query, key, biases, row_bias = placed.query, placed.key, placed.biases, placed.bias_between
+        attended, log_sum_exp = attend_packed(query, key, value, layer.scale, lengths, biases, wants_attention)
         attn_output = attended.flatten(1)
         if active:
             rows = None
@@ -213,8 +212,8 @@ def _encode(
                     positions = packing.placed(backbone, len(hidden))
             record.left[samples] = packing.counts
         hidden = layer.finish(attn_output, hidden)
-    leave = backbone.adapter.leave
-    return hidden if leave is None else leave(backbone.encoder, hidden)
+    final_norm = backbone.adapter.final_norm
+    return hidden if final_norm is None else final_norm(backbone.encoder, hidden)
 
 
 def _rows_that_stay(chosen: Ints, rows: int, *states: Tensor) -> tuple[Tensor, ...]:

@@ -8,8 +8,11 @@ import torch
 from torch import Tensor
 
 from blockskim.data.packed_inputs import PackedInputs
+from blockskim.encoders.backbone import Backbone
 from blockskim.method.blocks import BlockLayout
-from blockskim.method.predictors.predictor import PredictorCost
+from blockskim.method.config import SkimConfig
+from blockskim.method.predictors.base import PredictorCost
+from blockskim.method.predictors.predictor import predictor_cost
 from blockskim.model.flops import LayerUse, ModelCost, dense_flops, skim_flops
 from blockskim.model.ragged import RaggedResult
 
@@ -48,6 +51,26 @@ class SkimTrace:
     def speedup(self) -> float:
         """Dense operations over operations spent, of the whole batch."""
         return float(self.dense_flops.sum() / self.flops.sum())
+
+
+def predictor_costs(
+    config: SkimConfig, backbone: Backbone, layers: Sequence[int], inputs: PackedInputs
+) -> dict[int, list[PredictorCost]]:
+    """What each predictor costs on each sample, by layer number.
+
+    Args:
+        config: what the predictors were built for.
+        backbone: whose layers they look at.
+        layers: numbers of the layers with a predictor.
+        inputs: the samples.
+    """
+    questions = inputs.question_exists.sum(-1).tolist()
+    costs = {}
+    for number in layers:
+        dims = backbone.dims(number)
+        by_length = {count: predictor_cost(config, dims, count) for count in set(questions)}
+        costs[number] = [by_length[count] for count in questions]
+    return costs
 
 
 def trace_of(

@@ -14,11 +14,16 @@ class WeightSnapshot:
 
     Seen are weights that changed in place, were replaced or moved, submodules that were replaced, and new hooks. Not
     seen is what PyTorch itself keeps no account of: changes through ``.data`` and those by fused optimizers.
+
+    Attributes:
+        modules: that were looked at.
+        weights: all that is in them, each once.
     """
 
+    modules: tuple[nn.Module, ...]
+    weights: tuple[Tensor, ...]
     _places: tuple[tuple[Mapping[str, Any], str], ...]
     _found: tuple[object, ...]
-    _weights: tuple[Tensor, ...]
     _counted: tuple[Tensor, ...]
     _versions: list[int]
     _addresses: list[int]
@@ -30,14 +35,21 @@ class WeightSnapshot:
         return not (
             all(map(is_, [owner.get(name) for owner, name in self._places], self._found))
             and [weight._version for weight in self._counted] == self._versions
-            and [weight.data_ptr() for weight in self._weights] == self._addresses
+            and [weight.data_ptr() for weight in self.weights] == self._addresses
             and sum(map(len, self._hooks)) == self._num_hooks
         )
+
+    def holds_for(self, modules: Iterable[nn.Module]) -> bool:
+        """Whether these are the same modules in the same order, and nothing in them has changed."""
+        given = tuple(modules)
+        return len(given) == len(self.modules) and all(map(is_, given, self.modules)) and not self.changed()
 
 
 def take_snapshot(modules: Iterable[nn.Module]) -> WeightSnapshot:
     """Remember modules with all that is in them."""
-    inside = [part for module in modules for part in module.modules()]
+    chosen = tuple(modules)
+    # A module that stands there several times is looked at once.
+    inside = [part for module in dict.fromkeys(chosen) for part in module.modules()]
     entries = [(part._parameters, part._modules) for part in inside]
     places = tuple((owner, name) for pair in entries for owner in pair for name in owner)
     found = tuple(owner[name] for owner, name in places)
@@ -46,12 +58,13 @@ def take_snapshot(modules: Iterable[nn.Module]) -> WeightSnapshot:
     counted = tuple(weight for weight in weights if not weight.is_inference())
     hooks = tuple(part._forward_hooks for part in inside) + tuple(part._forward_pre_hooks for part in inside)
     return WeightSnapshot(
-        places,
-        found,
-        weights,
-        counted,
-        [weight._version for weight in counted],
-        [weight.data_ptr() for weight in weights],
-        hooks,
-        sum(map(len, hooks)),
+        modules=chosen,
+        weights=weights,
+        _places=places,
+        _found=found,
+        _counted=counted,
+        _versions=[weight._version for weight in counted],
+        _addresses=[weight.data_ptr() for weight in weights],
+        _hooks=hooks,
+        _num_hooks=sum(map(len, hooks)),
     )

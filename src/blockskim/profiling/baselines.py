@@ -1,6 +1,5 @@
 """The contenders that skimming is measured against, by name."""
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -8,14 +7,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import AutoModelForQuestionAnswering, PreTrainedModel
+from transformers import PreTrainedModel
 
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError
 from blockskim.inference.runner import Thresholds
 from blockskim.model.flops import dense_flops, linears_in, model_cost
-from blockskim.model.head_removal import prune_layer
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.transformers_model import transformers_model
 from blockskim.profiling.catalog import parse_baseline
 from blockskim.profiling.contenders import (
     Batch,
@@ -71,36 +70,6 @@ def make_baseline(
     dense = transformers_model(model, "eager")
     work = _dense_work(dense)
     return onnx_contender(name, dense, prepare, work, quantize=kind == "onnx-int8", trained=trained)
-
-
-def transformers_model(model: BlockSkimForQuestionAnswering, attention: str) -> PreTrainedModel:
-    """The QA model that transformers has for a model's family, sharing its weights.
-
-    Args:
-        model: whose encoder and QA head it gets.
-        attention: "eager" or "sdpa".
-
-    Raises:
-        ConfigError: transformers doesn't have this kind of attention for the family, or no layers with fewer heads.
-    """
-    config: Any = model.encoder.config
-    try:
-        # The config is copied as transformers writes the kind of attention into the one it is given.
-        dense: Any = AutoModelForQuestionAnswering.from_config(copy.deepcopy(config), attn_implementation=attention)
-    except ValueError as error:
-        raise ConfigError(f"transformers has no {attention} attention for {config.model_type} models") from error
-    if model.places_in_bias():
-        raise ConfigError(f"transformers has no {config.model_type} models whose layers lost heads")
-    for number in model.pruned_heads:
-        keep = [head - 1 for head in model.heads_of(number)]
-        prune_layer(model.adapter, model.adapter.layers(dense.base_model)[number - 1], keep)
-    dense.base_model.load_state_dict(model.encoder.state_dict(), assign=True)
-    head = model.adapter.qa_head
-    getattr(dense, head.outputs).load_state_dict(model.qa_outputs.state_dict(), assign=True)
-    if head.transform is not None and model.qa_transform is not None:
-        getattr(dense, head.transform).load_state_dict(model.qa_transform.state_dict(), assign=True)
-    result: PreTrainedModel = dense.to(model.device)
-    return result.eval()
 
 
 def dense_contender(name: str, dense: PreTrainedModel, pad_to: int | None, trained: bool = True) -> Contender:

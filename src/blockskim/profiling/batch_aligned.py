@@ -129,11 +129,10 @@ def skim_aligned(
         bias = None
         if depends_on_positions(adapter):
             placement = _placement(encoder, adapter, batch.positions)
-            placed = placement.of(layer, query.flatten(0, 1), key.flatten(0, 1), adapter.scale(layer))
+            heads = model.places_in_bias().get(number)
+            placed = placement.apply(layer, query.flatten(0, 1), key.flatten(0, 1), adapter.scale(layer), heads)
             query, key = (part.unflatten(0, batch.positions.shape) for part in (placed.query, placed.key))
             bias = None if placed.biases is None else placed.biases[0]
-            if bias is not None and number in model.places_in_bias():
-                bias = bias[:, model.places_in_bias()[number]]
         query, key, value = (part.transpose(1, 2) for part in (query, key, value))
         scores_mask = _scores_mask(batch.mask, bias, query.dtype)
         predictors = thresholds.get(number, 0.0) > 0 and bool(batch.alive.any())
@@ -159,7 +158,7 @@ def skim_aligned(
             if not torch.equal(stays, batch.alive):
                 batch = _drop(batch, stays)
             kept[number] = int(stays.sum())
-    hidden = batch.hidden if adapter.leave is None else adapter.leave(encoder, batch.hidden)
+    hidden = batch.hidden if adapter.final_norm is None else adapter.final_norm(encoder, batch.hidden)
     logits = model.answer_logits(hidden).float().masked_fill(~batch.mask[..., None], -torch.inf)
     full = torch.full((*input_ids.shape, 2), -torch.inf, device=logits.device)
     # Padding may repeat the places of real tokens, so it goes where nothing is written.
@@ -226,15 +225,15 @@ def _view(
     first = torch.arange(len(batch.mask), device=batch.mask.device) * width
     indices, exists = token_indices(batch.starts[batch.alive] + first[samples], lengths[batch.alive], block_size)
     return LayerView(
-        rows,
-        batch.hidden.flatten(0, 1),
-        context.flatten(0, 1),
-        indices,
-        exists,
-        samples,
-        batch.question + first[:, None],
-        question_exists,
-        numbers,
+        attention=rows,
+        hidden=batch.hidden.flatten(0, 1),
+        attn_output=context.flatten(0, 1),
+        tokens=indices,
+        exists=exists,
+        samples=samples,
+        question=batch.question + first[:, None],
+        question_exists=question_exists,
+        block_numbers=numbers,
     )
 
 

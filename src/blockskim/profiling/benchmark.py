@@ -8,13 +8,14 @@ from typing import Any
 import torch
 
 from blockskim.data.windows import WindowSet
-from blockskim.evaluation.evaluate import score
+from blockskim.evaluation.scoring import score
 from blockskim.inference.answers import AnswerCollector, ExampleAnswers, answer_texts
 from blockskim.inference.runner import WindowBatch, batches
 from blockskim.inference.survival import ALWAYS
-from blockskim.model.modeling import SkimOutput
+from blockskim.model.outputs import SkimOutput
 from blockskim.profiling.contenders import Batch, Contender, Inputs, Work
 from blockskim.profiling.memory import peak_bytes
+from blockskim.profiling.settings import BenchmarkSettings
 from blockskim.profiling.timing import Spread, paired_speedup, spread_of, time_rounds
 from blockskim.profiling.workloads import Workload, window_batch
 
@@ -99,14 +100,11 @@ class _Result:
 
 def run_benchmark(
     contenders: Sequence[Contender],
-    baselines: Sequence[str],
     workload: Workload,
     batch_size: int,
     device: torch.device,
     rates: Mapping[str, float],
-    repeats: int = 7,
-    warmup: int = 1,
-    end_to_end: bool = False,
+    settings: BenchmarkSettings,
     progress: Progress | None = None,
 ) -> list[Record]:
     """Measure contenders against each other at one batch size.
@@ -115,23 +113,20 @@ def run_benchmark(
     answers; then come the timed rounds, in which all of them take turns.
 
     Args:
-        contenders: distinct names.
-        baselines: the contenders that others are compared with, by name.
+        contenders: with distinct names.
         workload: what they run on.
         batch_size: samples a batch, at most.
         device: where they run.
-        rates: measured operations a second of matrix products, by number format.
-        repeats: timed rounds.
-        warmup: rounds before these.
-        end_to_end: time from tokenised windows to answers, span search included; for data only.
+        rates: measured operations per second of matrix products, by number format.
+        settings: baselines, rounds, and whether all of inference is timed.
         progress: told what is going on.
     """
-    tell = progress or _nothing
+    progress = progress or _ignore
     samples = workload.batches(batch_size, device)
     passes: dict[str, Callable[[], object]] = {}
     results: dict[str, _Result] = {}
     for contender in contenders:
-        tell(f"batch size {batch_size}: {contender.name}")
+        progress(f"batch size {batch_size}: {contender.name}")
         prepared = [contender.prepare(batch) for batch in samples]
         results[contender.name] = _Result(
             _count(contender, prepared),
@@ -139,22 +134,24 @@ def run_benchmark(
             _scores(contender, workload, batch_size, device),
         )
         passes[contender.name] = (
-            _answer_pass(contender, workload, batch_size, device) if end_to_end else _model_pass(contender, prepared)
+            _answer_pass(contender, workload, batch_size, device)
+            if settings.end_to_end
+            else _model_pass(contender, prepared)
         )
     done = 0
 
     def after_round() -> None:
         nonlocal done
         done += 1
-        tell(f"batch size {batch_size}: round {done} of {warmup + repeats}")
+        progress(f"batch size {batch_size}: round {done} of {settings.warmup + settings.repeats}")
 
     wait = (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else None
-    seconds = time_rounds(passes, repeats, warmup, synchronize=wait, progress=after_round)
-    run = _Run(workload, batch_size, samples, device, repeats, end_to_end)
+    seconds = time_rounds(passes, settings.repeats, settings.warmup, synchronize=wait, progress=after_round)
+    run = _Run(workload, batch_size, samples, device, settings)
     records = []
     for contender in contenders:
         taken = seconds[contender.name]
-        ratios = {name: paired_speedup(seconds[name], taken) for name in baselines if name != contender.name}
+        ratios = {name: paired_speedup(seconds[name], taken) for name in settings.baselines if name != contender.name}
         rate = rates.get(contender.dtype)
         records.append(_record(run, contender, results[contender.name], spread_of(taken), ratios, rate))
     return records
@@ -168,8 +165,7 @@ class _Run:
     batch_size: int
     batches: Sequence[Batch]
     device: torch.device
-    rounds: int
-    end_to_end: bool
+    settings: BenchmarkSettings
 
 
 def _record(
@@ -185,11 +181,11 @@ def _record(
         dtype=contender.dtype,
         device=run.device.type,
         threads=torch.get_num_threads(),
-        end_to_end=run.end_to_end,
+        end_to_end=run.settings.end_to_end,
         batch_size=run.batch_size,
         batches=count,
         samples=samples,
-        rounds=run.rounds,
+        rounds=run.settings.repeats,
         median_seconds=seconds.median / count,
         min_seconds=seconds.minimum / count,
         spread=(seconds.lower / count, seconds.upper / count),
@@ -270,5 +266,5 @@ def _answer_pass(
     return partial(_answers, contender, workload.windows, batch_size, device)
 
 
-def _nothing(_message: str) -> None:
+def _ignore(_message: str) -> None:
     pass

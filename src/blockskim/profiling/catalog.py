@@ -3,10 +3,10 @@
 Quick to import, so that a wrong name is told at once.
 """
 
-import importlib.util
 import re
 
 from blockskim.errors import ConfigError
+from blockskim.extras import has, raise_missing
 
 BASELINES = {
     "dense-eager": "transformers' model with the same weights, eager attention, padded to the longest of the batch",
@@ -50,9 +50,9 @@ def parse_baseline(name: str) -> tuple[str, int | None]:
             "padded to so many tokens"
         )
     if kind.startswith("onnx"):
-        missing = [package for package in _ONNX_PACKAGES if importlib.util.find_spec(package) is None]
+        missing = [package for package in _ONNX_PACKAGES if not has(package)]
         if missing:
-            raise ConfigError(f"{name} needs {missing[0]}, which is not installed: pip install 'blockskim[onnx]'")
+            raise_missing(f"{name} needs {missing[0]}, which is not installed", "onnx")
     return kind, pad_to
 
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from blockskim.data.windows import WindowSet
+from blockskim.evaluation.cost import kept_shares
 from blockskim.inference.runner import Thresholds, WindowBatch, run_windows
-from blockskim.method.config import layer_thresholds
-from blockskim.model.modeling import BlockSkimForQuestionAnswering, SkimOutput
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.outputs import SkimOutput
 from blockskim.profiling.batch_aligned import aligned_flops, skim_aligned
 
 Inputs = Mapping[str, Any]
@@ -68,12 +69,7 @@ class Work:
 
     def kept_by_layer(self, num_layers: int) -> list[float]:
         """Share of the blocks that is there after each layer, from the first to the last."""
-        shares, last = [], 1.0
-        for layer in range(1, num_layers + 1):
-            if layer in self.kept:
-                last = self.kept[layer] / max(1, self.blocks)
-            shares.append(last)
-        return shares
+        return kept_shares(self.kept, self.blocks, num_layers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +142,7 @@ def aligned_contender(
     name: str, model: BlockSkimForQuestionAnswering, thresholds: Thresholds = None, trained: bool = True
 ) -> Contender:
     """The batch-aligned scheme with the same model and thresholds."""
-    values = model.thresholds if thresholds is None else layer_thresholds(thresholds, model.skim_layers)
-    asked = dict(zip(model.skim_layers, values, strict=True))
+    asked = model.thresholds_by_layer(thresholds)
 
     def prepare(batch: Batch) -> Inputs:
         return batch.inputs

@@ -44,4 +44,7 @@ def random_skim(shape: str, length: int, skim: SkimConfig, seed: int) -> BlockSk
     dense = random_dense(shape_config(shape, length), seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return BlockSkimForQuestionAnswering.from_backbone(dense, skim).eval()
+        model = BlockSkimForQuestionAnswering.from_backbone(dense, skim).eval()
+    # They know nothing, but are to be asked all the same.
+    model.has_trained_predictors = True
+    return model

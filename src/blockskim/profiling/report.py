@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table
 
 from blockskim.errors import ConfigError
+from blockskim.extras import load_matplotlib
 from blockskim.profiling.benchmark import Record
 
 
@@ -69,22 +70,6 @@ def save_plot(records: Sequence[Record], path: Path) -> None:
         raise ConfigError(f"{path} can't be written: {error}") from error
     finally:
         pyplot.close(figure)
-
-
-def load_matplotlib() -> Any:
-    """The module ``matplotlib.pyplot``, drawing to files alone.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    try:
-        import matplotlib
-    except ModuleNotFoundError as error:
-        raise ConfigError("a plot needs matplotlib, which is not installed: pip install 'blockskim[plot]'") from error
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
-    return pyplot
 
 
 def _draw_scores(axes: Any, records: Sequence[Record]) -> None:

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 
 from blockskim.data.collate import pad_windows
-from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet
 from blockskim.errors import ConfigError
 from blockskim.inference.runner import batches
@@ -103,11 +102,3 @@ def random_batch(batch_size: int, length: int, vocabulary: int, seed: int, devic
     numbers = torch.arange(batch_size)
     placed = {name: value.to(device) for name, value in inputs.items()}
     return Batch(placed, numbers.to(device), numbers.numpy())
-
-
-def choose_examples(examples: Sequence[Example], limit: int | None, seed: int) -> list[Example]:
-    """At most ``limit`` examples, chosen at random from the whole file, in its order."""
-    if limit is None or limit >= len(examples):
-        return list(examples)
-    chosen = np.random.default_rng(seed).choice(len(examples), limit, replace=False)
-    return [examples[index] for index in sorted(chosen.tolist())]

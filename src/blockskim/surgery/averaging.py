@@ -16,9 +16,9 @@ from torch import Tensor
 from blockskim.atomic import check_new, new_directory
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.loading import load_tokenizer
-from blockskim.model.modeling import BlockSkimForQuestionAnswering, is_block_skim
+from blockskim.model.checkpoints import base_name, is_block_skim
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.surgery.shapes import different_parameter
-from blockskim.training.model_card import base_name
 
 AVERAGE_FILE = "average.json"
 
@@ -60,6 +60,7 @@ def average_models(
             raise ModelError(f"{name} has another vocabulary than {first}; their embeddings don't belong together")
         for key, value in _weights(other).items():
             sums[key] += value * share
+        model.has_trained_predictors = model.has_trained_predictors and other.has_trained_predictors
     model.load_state_dict(sums, strict=False)
     model.skim_config = model.skim_config.replace(thresholds=0.0, points={})
     told = {"models": [base_name(name) for name in models], "weights": list(shares)}

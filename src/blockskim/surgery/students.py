@@ -11,16 +11,17 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForQuestionAnswering, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from blockskim.atomic import check_new, new_directory
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.loading import load_tokenizer
+from blockskim.model.checkpoints import base_name, check_loadable, is_block_skim, load_source
 from blockskim.model.head_removal import shares_weights
-from blockskim.model.modeling import BlockSkimForQuestionAnswering, check_loadable, is_block_skim, load_source
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.transformers_model import transformers_model
 from blockskim.surgery.shapes import different_parameter
-from blockskim.training.model_card import base_name
 
 STUDENT_FILE = "student.json"
 LEAST = 2
@@ -93,14 +94,7 @@ def _plain(base: str | Path) -> PreTrainedModel:
             f"{base} has lost attention heads, which a checkpoint of transformers can't express; make the student "
             "first and prune it then"
         )
-    dense: Any = AutoModelForQuestionAnswering.from_config(copy.deepcopy(model.encoder.config), dtype=model.dtype)
-    dense.base_model.load_state_dict(model.encoder.state_dict())
-    head = model.adapter.qa_head
-    getattr(dense, head.outputs).load_state_dict(model.qa_outputs.state_dict())
-    if head.transform is not None and model.qa_transform is not None:
-        getattr(dense, head.transform).load_state_dict(model.qa_transform.state_dict())
-    result: PreTrainedModel = dense
-    return result
+    return transformers_model(model)
 
 
 def _take_layers(model: PreTrainedModel, layers: Sequence[int] | None, every: int | None, name: str) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Learning from a teacher: its logits (Hinton et al., 2015), and states inside of it (Romero et al., 2015)."""
+"""The teacher that a student learns from: loading it, whether it fits, and what it answers."""
 
 import hashlib
 import json
@@ -15,10 +15,10 @@ from blockskim.data.tokens import PairTemplate, pair_template
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.loading import load
 from blockskim.inference.window_settings import position_limit
-from blockskim.method.losses import distillation_loss, state_loss
-from blockskim.model.modeling import BlockSkimForQuestionAnswering, BlockSkimOutput
+from blockskim.model.checkpoints import base_name
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.outputs import BlockSkimOutput
 from blockskim.training.distillation_settings import DistillationSettings
-from blockskim.training.model_card import base_name
 
 TEACHER_FILE = "teacher.json"
 
@@ -55,6 +55,33 @@ class Teacher:
                 digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
                 digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return {"name": self.name, "weights": digest.hexdigest()}
+
+
+def check_distillation(
+    settings: DistillationSettings, teacher: str | Path | None = None, predictors_only: bool = False
+) -> None:
+    """Refuse settings that would silently do nothing.
+
+    Args:
+        settings: what is to be learned.
+        teacher: directory or hub id to learn from, if there is one.
+        predictors_only: whether encoder and QA head learn nothing at all.
+
+    Raises:
+        ConfigError: something is to be learned from a teacher without one, or nothing with one.
+    """
+    if teacher is None:
+        for name in ("hidden_weight", "attention_weight", "layers"):
+            if getattr(settings, name):
+                raise ConfigError(f"distillation.{name} is {getattr(settings, name)}, but there is no teacher")
+        # A weight of 0 says the same as no teacher.
+        for name, harmless in (("label_weight", (1,)), ("weight", (0, 1))):
+            if getattr(settings, name) not in harmless:
+                raise ConfigError(f"distillation.{name} is {getattr(settings, name)}, but there is no teacher")
+    elif predictors_only:
+        raise ConfigError("a teacher teaches encoder and QA head, which predictors_only leaves as they are")
+    elif not (settings.weight or settings.wants_states):
+        raise ConfigError("there is a teacher, but all weights of what is learned from it are 0")
 
 
 def load_teacher(
@@ -94,45 +121,6 @@ def load_teacher(
     return Teacher(model, template, name)
 
 
-def taught(
-    output: BlockSkimOutput,
-    lesson: BlockSkimOutput,
-    mask: Tensor,
-    settings: DistillationSettings,
-) -> dict[str, Tensor]:
-    """What a student loses against its teacher, by name, each with its weight on it.
-
-    Args:
-        output: of the student.
-        lesson: of the teacher.
-        mask: True on the tokens that are compared. Shape: (batch, tokens)
-        settings: what is compared, and the weights.
-    """
-    losses: dict[str, Tensor] = {}
-    if settings.weight:
-        losses["teacher_loss"] = settings.weight * logits_loss(output, lesson, mask, settings.temperature)
-    for name, weight in (("hidden", settings.hidden_weight), ("attention", settings.attention_weight)):
-        if weight:
-            own, others = _states(output, name), _states(lesson, name)
-            pairs = settings.layer_pairs(len(own), len(others))
-            parts = [state_loss(own[one - 1], others[two - 1], mask, settings.state_loss) for one, two in pairs]
-            losses[f"{name}_loss"] = weight * torch.stack(parts).mean()
-    return losses
-
-
-def logits_loss(output: BlockSkimOutput, lesson: BlockSkimOutput, mask: Tensor, temperature: float) -> Tensor:
-    """Distillation loss of the logits of two runs. Shape of the mask: (batch, tokens)."""
-    tensors = (output.start_logits, output.end_logits, lesson.start_logits, lesson.end_logits)
-    starts, ends, taught_starts, taught_ends = (part for part in tensors if part is not None)
-    return distillation_loss(starts, ends, taught_starts, taught_ends, mask, temperature)
-
-
-def surviving_tokens(output: BlockSkimOutput, attention_mask: Tensor) -> Tensor:
-    """Real tokens that a training run did not drop. Shape: (batch, tokens)."""
-    assert output.start_logits is not None
-    return attention_mask.bool() & (output.start_logits.detach() != -torch.inf)
-
-
 def token_types(template: PairTemplate, attention_mask: Tensor, context_mask: Tensor) -> Tensor | None:
     """Token types as a tokenizer gives them to question and context; None when it has none.
 
@@ -146,7 +134,7 @@ def token_types(template: PairTemplate, attention_mask: Tensor, context_mask: Te
     return torch.where(behind, second, torch.where(attention_mask.bool(), first, 0))
 
 
-def same_teacher(folder: Path, teacher: Teacher | None) -> None:
+def check_same_teacher(folder: Path, teacher: Teacher | None) -> None:
     """Refuse to go on with a run under another teacher than it began with.
 
     Raises:
@@ -161,14 +149,6 @@ def same_teacher(folder: Path, teacher: Teacher | None) -> None:
         raise ConfigError(
             f"the teacher is {names[0]} but the run in {folder} was started with {names[1]}{same}; resume with the same"
         )
-
-
-def _states(output: BlockSkimOutput, name: str) -> tuple[Tensor, ...]:
-    """States by layer, first layer first."""
-    found = output.hidden_states if name == "hidden" else output.attention_outputs
-    assert found is not None
-    # Hidden states begin with the embeddings.
-    return found[1:] if name == "hidden" else found
 
 
 def _check_states(

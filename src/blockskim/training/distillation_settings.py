@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
-from blockskim.checks import check_known, check_number
+from blockskim.checks import check_known, check_range, is_whole
 from blockskim.errors import ConfigError
 
 STATE_LOSSES = ("mse", "cosine")
@@ -39,10 +39,10 @@ class DistillationSettings:
     self_weight: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse impossible values."""
+        """Bring numbers to Python's own and refuse impossible values."""
         for name in ("label_weight", "weight", "hidden_weight", "attention_weight", "self_weight", "temperature"):
-            value = getattr(self, name)
-            check_number(f"distillation.{name}", value, 0.0, None, open_low=name == "temperature")
+            value = check_range(f"distillation.{name}", getattr(self, name), 0.0, open_low=name == "temperature")
+            object.__setattr__(self, name, value)
             if math.isinf(value):
                 raise ConfigError(f"distillation.{name} is {value}; it must be a finite number")
         if self.state_loss not in STATE_LOSSES:
@@ -93,10 +93,10 @@ def _pairs(value: object) -> tuple[tuple[int, int], ...]:
     items = list(value) if isinstance(value, list | tuple) else []
     for pair in items:
         numbers = pair if isinstance(pair, list | tuple) and len(pair) == 2 else [None]
-        if not all(isinstance(number, int) and not isinstance(number, bool) and number >= 1 for number in numbers):
+        if not all(is_whole(number) and number >= 1 for number in numbers):
             raise ConfigError(f"distillation.layers has {pair!r}; it must be a layer and a teacher's layer, as [1, 2]")
     if not items:
         raise ConfigError(
             f"distillation.layers is {value!r}; it must be a list of pairs of layers, as [[1, 2], [2, 4]], or null"
         )
-    return tuple((first, second) for first, second in items)
+    return tuple((int(first), int(second)) for first, second in items)

@@ -1,7 +1,6 @@
 """The model card that a training run leaves beside its model."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -68,12 +67,6 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
-
-
-def base_name(base: str | Path) -> str:
-    """Name of a base model without the folders it lies in; a hub id stays whole."""
-    path = Path(base)
-    return path.resolve().name if path.exists() else str(base)
 
 
 def _scores(log: Sequence[Mapping[str, Any]], best_step: int | None) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import yaml
 
-from blockskim.checks import check_known, check_number
+from blockskim.checks import check_known, check_range, check_whole
 from blockskim.data.windows import WindowSettings
 from blockskim.errors import ConfigError
 from blockskim.method.config import SkimConfig
@@ -16,6 +16,20 @@ from blockskim.training.distillation_settings import DistillationSettings
 
 GROUPS = ("skim", "windows", "distillation")
 """Settings that are mappings of settings."""
+
+POSITIVE = (
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "head_learning_rate",
+    "predictor_learning_rate",
+    "max_grad_norm",
+    "max_answer_length",
+)
+FROM_ZERO = ("weight_decay", "eval_steps", "eval_examples", "seed")
+SHARES = ("warmup", "hidden_dropout", "attention_dropout", "drop_share")
+WHOLE = ("batch_size", "eval_steps", "eval_examples", "max_answer_length", "seed")
+"""What the numbers among the settings may be: above 0, at least 0, from 0 to 1; and which of them are whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +90,13 @@ class Recipe:
     seed: int = 42
 
     def __post_init__(self) -> None:
-        """Refuse impossible values."""
-        positive = ("epochs", "batch_size", "learning_rate", "head_learning_rate", "max_grad_norm", "max_answer_length")
-        for name in positive:
-            check_number(name, getattr(self, name), 0.0, None, open_low=True)
-        if self.predictor_learning_rate is not None:
-            check_number("predictor_learning_rate", self.predictor_learning_rate, 0.0, None, open_low=True)
-        for name in ("weight_decay", "eval_steps", "eval_examples", "seed"):
-            check_number(name, getattr(self, name), 0.0, None)
-        for name in ("warmup", "hidden_dropout", "attention_dropout", "drop_share"):
-            check_number(name, getattr(self, name), 0.0, 1.0)
-        for name in ("batch_size", "eval_steps", "eval_examples", "max_answer_length", "seed"):
-            if not isinstance(getattr(self, name), int):
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be a whole number")
+        """Bring numbers to Python's own and refuse impossible values."""
+        for name in (*POSITIVE, *FROM_ZERO, *SHARES):
+            value = getattr(self, name)
+            if value is None and name == "predictor_learning_rate":
+                continue
+            value = check_range(name, value, 0.0, 1.0 if name in SHARES else None, open_low=name in POSITIVE)
+            object.__setattr__(self, name, check_whole(name, value) if name in WHOLE else value)
         object.__setattr__(self, "drop_thresholds", _range("drop_thresholds", self.drop_thresholds))
         if self.drop_share and self.predictors_only:
             raise ConfigError("drop_share is for training the encoder, which predictors_only leaves as it is")
@@ -210,7 +218,7 @@ def _read(source: str | Path) -> dict[str, Any]:
 def _range(name: str, value: object) -> tuple[float, float]:
     numbers = list(value) if isinstance(value, list | tuple) else []
     for number in numbers:
-        check_number(name, number, 0.0, 1.0, open_low=True)
+        check_range(name, number, 0.0, 1.0, open_low=True)
     if len(numbers) != 2 or numbers[0] > numbers[1]:
         raise ConfigError(f"{name} is {value!r}; it must be two numbers, the lower one first")
     return float(numbers[0]), float(numbers[1])

@@ -2,13 +2,12 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 from transformers import (
     AutoTokenizer,
@@ -19,24 +18,26 @@ from transformers import (
     set_seed,
 )
 
+from blockskim.atomic import write_whole
 from blockskim.data.collate import training_collator
 from blockskim.data.examples import Example
+from blockskim.data.splitting import sample_examples
 from blockskim.data.windows import WindowSet, make_windows
 from blockskim.errors import BlockSkimError, ConfigError, DataError
+from blockskim.extras import has, raise_missing
 from blockskim.inference.devices import choose_device, has_bfloat16
-from blockskim.model.modeling import BlockSkimForQuestionAnswering, is_block_skim
+from blockskim.model.checkpoints import base_name, check_vocabulary
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training.callbacks import MetricsCallback, ProgressCallback
-from blockskim.training.distillation import TEACHER_FILE, load_teacher, same_teacher
-from blockskim.training.model_card import base_name, model_card
+from blockskim.training.distillation import TEACHER_FILE, check_distillation, check_same_teacher, load_teacher
+from blockskim.training.initial_model import initial_model
+from blockskim.training.model_card import model_card
 from blockskim.training.recipe import Recipe
-from blockskim.training.trainer import SkimTrainer
+from blockskim.training.resume import CHECKPOINTS, RECIPE_FILE, check_same_recipe, find_checkpoint
+from blockskim.training.trainer import Evaluate, SkimTrainer
 from blockskim.training.validation import development_metrics
 
-RECIPE_FILE = "recipe.json"
-CHECKPOINTS = "checkpoints"
-# What dropout is called in the configs of the families.
-HIDDEN_DROPOUTS = ("hidden_dropout_prob", "dropout", "embedding_dropout", "mlp_dropout")
-ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
+TENSORBOARD_VARIABLE = "TENSORBOARD_LOGGING_DIR"
 
 
 def train(
@@ -77,47 +78,47 @@ def train(
     """
     _need_training_extra()
     recipe = recipe or Recipe()
-    _check_lessons(recipe, teacher)
+    check_distillation(recipe.distillation, teacher, recipe.predictors_only)
     output = Path(output_dir)
-    checkpoint = _checkpoint(output, resume)
+    checkpoint = find_checkpoint(output, resume)
     if checkpoint is not None:
-        _same_recipe(output, recipe)
+        check_same_recipe(output, recipe)
     set_seed(recipe.seed)
     tokenizer = AutoTokenizer.from_pretrained(base)
-    model = _start(base, recipe, console)
-    taught_by = None
+    model = initial_model(base, recipe, console)
+    check_vocabulary(model.encoder, tokenizer, base)
+    loaded_teacher = None
     if teacher is not None:
-        taught_by = load_teacher(teacher, tokenizer, model, recipe.distillation, recipe.windows.max_length)
+        loaded_teacher = load_teacher(teacher, tokenizer, model, recipe.distillation, recipe.windows.max_length)
     if checkpoint is not None:
-        same_teacher(output, taught_by)
+        check_same_teacher(output, loaded_teacher)
     windows = training_windows(train_examples, tokenizer, recipe)
-    evaluate = None
-    if dev_examples:
-        chosen = sample(dev_examples, recipe.eval_examples, recipe.seed)
-        development = make_windows(chosen, tokenizer, recipe.windows)
-        evaluate = development_metrics(development, 2 * recipe.batch_size, recipe.max_answer_length)
+    evaluate = _validation(dev_examples, tokenizer, recipe) if dev_examples else None
     output.mkdir(parents=True, exist_ok=True)
     _write(output / RECIPE_FILE, recipe.to_dict())
-    if taught_by is not None:
-        _write(output / TEACHER_FILE, taught_by.identity())
+    if loaded_teacher is not None:
+        _write(output / TEACHER_FILE, loaded_teacher.identity())
     callbacks: list[TrainerCallback] = [MetricsCallback(report)] if report else []
     if console is not None:
         callbacks.append(ProgressCallback(console))
-    trainer = SkimTrainer(
-        recipe,
-        windows,
-        evaluate,
-        taught_by,
-        model=model,
-        args=training_arguments(output, recipe, device, evaluate is not None),
-        data_collator=training_collator(windows.template.pad_id, recipe.label_evidence),
-        processing_class=tokenizer,
-        callbacks=callbacks,
-    )
+    with _tensorboard_in(output / "tensorboard"):
+        trainer = SkimTrainer(
+            recipe,
+            windows,
+            evaluate,
+            loaded_teacher,
+            model=model,
+            args=training_arguments(output, recipe, device, evaluate is not None),
+            data_collator=training_collator(windows.template.pad_id, recipe.label_evidence),
+            processing_class=tokenizer,
+            callbacks=callbacks,
+        )
     # Metrics reach people through `report` and the console, not through print.
     trainer.remove_callback(PrinterCallback)
+    # Set now, as checkpoints of the run are models, too.
+    if np.any(recipe.skim.skim_factor):
+        model.has_trained_predictors = True
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    model.has_trained_predictors = True
     model.eval()
     model.save_pretrained(output)
     tokenizer.save_pretrained(output)
@@ -129,9 +130,9 @@ def train(
         recipe,
         trainer.state.log_history,
         int(best.rsplit("-", 1)[1]) if best else None,
-        None if taught_by is None else taught_by.name,
+        None if loaded_teacher is None else loaded_teacher.name,
     )
-    (output / "README.md").write_text(card, encoding="utf-8")
+    write_whole(output / "README.md", card)
     return model
 
 
@@ -147,14 +148,6 @@ def training_windows(examples: Sequence[Example], tokenizer: PreTrainedTokenizer
     return make_windows(usable, tokenizer, recipe.windows)
 
 
-def sample(examples: Sequence[Example], count: int, seed: int) -> list[Example]:
-    """``count`` examples at random, in their order; all when ``count`` is 0."""
-    if not count or count >= len(examples):
-        return list(examples)
-    chosen = np.random.default_rng(seed).choice(len(examples), count, replace=False)
-    return [examples[index] for index in sorted(chosen)]
-
-
 def training_arguments(output: Path, recipe: Recipe, device: str, evaluates: bool) -> TrainingArguments:
     """The recipe in the words of transformers' Trainer."""
     target = choose_device(device)
@@ -164,7 +157,6 @@ def training_arguments(output: Path, recipe: Recipe, device: str, evaluates: boo
     if precision == "float16" and target.type == "cpu":
         raise ConfigError("precision is float16, which a CPU can't train in; choose bfloat16, float32 or auto")
     strategy = "steps" if recipe.eval_steps else "epoch"
-    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(output / "tensorboard"))
     return TrainingArguments(
         output_dir=str(output / CHECKPOINTS),
         num_train_epochs=recipe.epochs,
@@ -186,7 +178,7 @@ def training_arguments(output: Path, recipe: Recipe, device: str, evaluates: boo
         metric_for_best_model="eval_selection" if evaluates else None,
         greater_is_better=True if evaluates else None,
         logging_steps=50,
-        report_to=["tensorboard"] if _has("tensorboard") else [],
+        report_to=["tensorboard"] if has("tensorboard") else [],
         disable_tqdm=True,
         remove_unused_columns=False,
         label_names=["start_positions", "end_positions"],
@@ -196,92 +188,31 @@ def training_arguments(output: Path, recipe: Recipe, device: str, evaluates: boo
     )
 
 
-def _start(base: str | Path, recipe: Recipe, console: Console | None) -> BlockSkimForQuestionAnswering:
-    """The model to train: new predictors on a checkpoint, or a Block-Skim model with those it has."""
-    if is_block_skim(base):
-        model = BlockSkimForQuestionAnswering.from_pretrained(base, dtype=torch.float32)
-        others = model.settings_needing_new_predictors(recipe.skim)
-        if others and console is not None:
-            console.print(f"new predictors, since the recipe has another {', '.join(others)}")
-        if others:
-            model = BlockSkimForQuestionAnswering.from_backbone(model, recipe.skim)
-        else:
-            model.skim_config = recipe.skim
-    else:
-        model = BlockSkimForQuestionAnswering.from_backbone(base, recipe.skim, dtype=torch.float32)
-    if recipe.predictors_only:
-        model.requires_grad_(False)
-        model.predictors.requires_grad_(True)
-    for layer in model.modules():
-        if isinstance(layer, torch.nn.Dropout):
-            layer.p = recipe.hidden_dropout
-    config = model.config.encoder_config
-    for names, value in (
-        (HIDDEN_DROPOUTS, recipe.hidden_dropout),
-        (ATTENTION_DROPOUTS, recipe.attention_dropout),
-    ):
-        for name in names:
-            if hasattr(config, name):
-                setattr(config, name, value)
-    for part in model.adapter.layers(model.encoder):
-        model.adapter.set_attention_dropout(part, recipe.attention_dropout)
-    return model
+def _validation(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> Evaluate:
+    """The function that evaluates a model on development data, or on the recipe's share of it."""
+    chosen = sample_examples(examples, recipe.eval_examples or None, recipe.seed)
+    windows = make_windows(chosen, tokenizer, recipe.windows)
+    return development_metrics(windows, 2 * recipe.batch_size, recipe.max_answer_length)
 
 
-def _checkpoint(output: Path, resume: bool) -> Path | None:
-    """The newest checkpoint to resume from; refuses to overwrite or to resume from nothing."""
-    folder = output / CHECKPOINTS
-    found = sorted(
-        (path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").is_file()),
-        key=lambda path: int(path.name.rsplit("-", 1)[1]),
-    )
-    if resume:
-        if not found:
-            raise BlockSkimError(f"there is no checkpoint in {folder} to resume from; start without --resume")
-        return found[-1]
-    if found or (output / "model.safetensors").exists():
-        raise BlockSkimError(f"{output} holds a training run already; add --resume to go on, or name another folder")
-    return None
-
-
-def _check_lessons(recipe: Recipe, teacher: str | Path | None) -> None:
-    """Refuse settings that would silently do nothing."""
-    settings = recipe.distillation
-    if teacher is None:
-        for name in ("hidden_weight", "attention_weight", "layers"):
-            if getattr(settings, name):
-                raise ConfigError(f"distillation.{name} is {getattr(settings, name)}, but there is no teacher")
-        # A weight of 0 for a teacher that isn't there is no mistake.
-        for name, harmless in (("label_weight", (1,)), ("weight", (0, 1))):
-            if getattr(settings, name) not in harmless:
-                raise ConfigError(f"distillation.{name} is {getattr(settings, name)}, but there is no teacher")
-    elif recipe.predictors_only:
-        raise ConfigError("a teacher teaches encoder and QA head, which predictors_only leaves as they are")
-    elif not (settings.weight or settings.wants_states):
-        raise ConfigError("there is a teacher, but all weights of what is learned from it are 0")
-
-
-def _same_recipe(output: Path, recipe: Recipe) -> None:
-    # Settings that came up after the run was started have their defaults.
-    stored = Recipe.from_dict(json.loads((output / RECIPE_FILE).read_text(encoding="utf-8"))).to_dict()
-    stored = json.loads(json.dumps(stored))
-    for name, value in json.loads(json.dumps(recipe.to_dict())).items():
-        if stored.get(name) != value:
-            raise ConfigError(
-                f"{name} is {value} but the run in {output} was started with {stored.get(name)}; resume with the same"
-            )
+@contextmanager
+def _tensorboard_in(folder: Path) -> Iterator[None]:
+    """Have a trainer that is made in here log into a folder, unless the environment names another one."""
+    # The trainer's callback reads the variable when it is made. Left set, it would hold for every other trainer, too.
+    if TENSORBOARD_VARIABLE in os.environ:
+        yield
+        return
+    os.environ[TENSORBOARD_VARIABLE] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ.pop(TENSORBOARD_VARIABLE, None)
 
 
 def _write(path: Path, values: Any) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, json.dumps(values, indent=2) + "\n")
 
 
 def _need_training_extra() -> None:
-    if not _has("accelerate"):
-        raise BlockSkimError("training needs the training extra: pip install 'blockskim[train]'")
-
-
-def _has(name: str) -> bool:
-    return find_spec(name) is not None
+    if not has("accelerate"):
+        raise_missing("training needs the training extra", "train", BlockSkimError)

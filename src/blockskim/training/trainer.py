@@ -10,8 +10,11 @@ from torch.utils.data import Sampler
 from transformers import Trainer
 
 from blockskim.data.windows import WindowSet
-from blockskim.model.modeling import BlockSkimForQuestionAnswering, BlockSkimOutput
-from blockskim.training.distillation import Teacher, logits_loss, surviving_tokens, taught
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.objective import joint_loss
+from blockskim.model.outputs import BlockSkimOutput
+from blockskim.training.distillation import Teacher
+from blockskim.training.distillation_losses import distillation_losses, logits_loss, surviving_tokens
 from blockskim.training.recipe import Recipe
 from blockskim.training.samplers import LengthGroupedSampler
 
@@ -63,19 +66,19 @@ class SkimTrainer(Trainer):
         states = {"output_hidden_states": True} if self.teacher is not None and settings.wants_states else {}
         output = model(**inputs, **dropping, **states)
         parts = {name: getattr(output, name) for name in ("qa_loss", "skim_loss", "teaching_loss")}
-        lessons = self._lessons(model, output, inputs, bool(dropping))
-        loss = output.loss
-        if settings.label_weight != 1:
-            loss = loss + (settings.label_weight - 1) * output.qa_loss
-        for lesson in lessons.values():
-            loss = loss + lesson
-        for name, part in {**parts, **lessons}.items():
+        distillation = self._distillation_losses(model, output, inputs, bool(dropping))
+        assert isinstance(self.model, BlockSkimForQuestionAnswering)
+        loss = joint_loss(output, self.model.skim_config, settings.label_weight)
+        assert loss is not None
+        for part in distillation.values():
+            loss = loss + part
+        for name, part in {**parts, **distillation}.items():
             if part is not None:
                 self._sums[name] = self._sums.get(name, torch.zeros((), device=part.device)) + part.detach()
         self._steps += 1
         return (loss, output) if return_outputs else loss
 
-    def _lessons(
+    def _distillation_losses(
         self, model: nn.Module, output: BlockSkimOutput, inputs: dict[str, Any], dropping: bool
     ) -> dict[str, Tensor]:
         """What the model loses against its teacher, and, where blocks were dropped, against its own dense run."""
@@ -87,8 +90,8 @@ class SkimTrainer(Trainer):
         losses: dict[str, Tensor] = {}
         if self.teacher is not None:
             with self.compute_loss_context_manager():
-                lesson = self.teacher.answer(inputs, settings.wants_states)
-            losses |= taught(output, lesson, mask, settings)
+                teacher_output = self.teacher.answer(inputs, settings.wants_states)
+            losses |= distillation_losses(output, teacher_output, mask, settings)
         if learns_from_itself:
             # After the pass that is learned from: mixed precision keeps converted weights, and those of a pass without
             # gradients would have none.

@@ -5,10 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from blockskim.data.windows import WindowSet
-from blockskim.evaluation.block_scores import collect_block_scores
-from blockskim.evaluation.evaluate import mean_scores, scores_by_source
-from blockskim.inference.answers import AnswerCollector
-from blockskim.inference.runner import WindowBatch, run_windows
+from blockskim.evaluation.block_scores import run_dense
+from blockskim.evaluation.scoring import mean_scores, scores_by_source
 from blockskim.metrics.skim import area_under_roc, kept_at_recall, precision_recall
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
@@ -25,18 +23,12 @@ def development_metrics(
     """
 
     def evaluate(model: BlockSkimForQuestionAnswering) -> dict[str, float]:
-        collector = AnswerCollector(windows, max_answer_length)
-        batches: list[WindowBatch] = []
-        for batch in run_windows(model, windows, batch_size, 0.0, score_all_layers=True):
-            collector.add(batch)
-            batches.append(batch)
-        answers = collector.results()
+        answers, block_scores = run_dense(model, windows, batch_size, max_answer_length, allow_untrained=True)
         files = scores_by_source(windows.examples, answers)
         pooled = mean_scores(files)
         metrics = {name: pooled[name] for name in ("exact_match", "f1")}
         if len(files) > 1:
             metrics |= {f"{name}/{file}": scores[name] for file, scores in files.items() for name in metrics}
-        block_scores = collect_block_scores(batches, windows)
         for layer, probabilities in zip(block_scores.layers, block_scores.probabilities, strict=True):
             precision, recall, _ = precision_recall(probabilities, block_scores.relevant)
             metrics[f"precision_{layer}"] = precision

@@ -63,7 +63,7 @@ def by_hand(network, view):
         centred = token - token.mean()
         return centred / np.sqrt((centred**2).mean() + 1e-5) * weights["norm.weight"] + weights["norm.bias"]
 
-    context = view.context.double().numpy()
+    context = view.attn_output.double().numpy()
     states = []
     for block, sample in enumerate(view.samples.tolist()):
         own = [linear("block", normal(context[t])) for t in view.tokens[block][view.exists[block]].tolist()]
@@ -79,7 +79,7 @@ def by_hand(network, view):
             [best.mean(), best.max(), similar.max(1).mean()],
         ]
         states.append(np.maximum(linear("join", np.concatenate(features)), 0))
-    samples, places = view.samples.tolist(), view.places.tolist()
+    samples, places = view.samples.tolist(), view.block_numbers.tolist()
     at = {pair: index for index, pair in enumerate(zip(samples, places, strict=True))}
     for number in range(2):
         mixed = []
@@ -119,9 +119,9 @@ def test_blocks_see_their_neighbours_and_their_window_but_no_other_sample():
     network = predictor()
     view = make_view([[8, 8, 8, 5], [8, 8]], [3, 4])
     before = network(view)
-    changed = view.context.clone()
+    changed = view.attn_output.clone()
     changed[view.tokens[0]] *= -1.0
-    after = network(dataclasses.replace(view, context=changed))
+    after = network(dataclasses.replace(view, attn_output=changed))
     assert not torch.isclose(after[:4], before[:4]).all(-1).any()
     assert torch.equal(after[4:], before[4:])
 
@@ -145,7 +145,7 @@ def test_a_sample_whose_blocks_are_all_gone_does_no_harm():
 def test_half_precision_is_close_to_float32(dtype):
     view = make_view([[8, 8, 4], [8]], [3, 5])
     exact = predictor()(view)
-    found = predictor().to(dtype)(dataclasses.replace(view, context=view.context.to(dtype)))
+    found = predictor().to(dtype)(dataclasses.replace(view, attn_output=view.attn_output.to(dtype)))
     assert found.dtype == dtype
     torch.testing.assert_close(found.float(), exact, atol=0.1, rtol=0.1)
 
@@ -161,7 +161,7 @@ def test_the_form_for_inference_gives_the_same_margin(sizes):
 def test_gradients_reach_states_and_all_weights():
     network = predictor()
     view = make_view([[8, 8, 8], [8, 3]], [3, 5])
-    states = view.context.clone().requires_grad_()
-    network(dataclasses.replace(view, context=states)).square().sum().backward()
+    states = view.attn_output.clone().requires_grad_()
+    network(dataclasses.replace(view, attn_output=states)).square().sum().backward()
     assert bool(states.grad[view.tokens[view.exists]].any(-1).all())
     assert all(bool(value.grad.any()) for value in network.parameters())

@@ -6,7 +6,7 @@ sentence that fits goes on in the next block. So blocks then see their neighbour
 window, twice.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from blockskim.kernels.attention_probabilities import take_rows
+from blockskim.kernels.dims import LayerDims, head_channels
+from blockskim.method.config import SkimConfig
 from blockskim.method.layer_view import LayerView, token_bags
+from blockskim.method.predictors.base import PredictorCost, PredictorKind
 
 ROUNDS = 2
 """How often blocks look at each other."""
@@ -53,8 +56,8 @@ class MatchPredictor(nn.Module):
     def _compared(self, view: LayerView) -> Tensor:
         """What each block has for itself, and how it fits the question. Shape: (blocks, 3 * width + 3)."""
         dtype = self.block.weight.dtype
-        own = self.block(self.norm(take_rows(view.context, view.tokens).to(dtype)))
-        asked = self.question(self.norm(take_rows(view.context, view.question).to(dtype)))
+        own = self.block(self.norm(take_rows(view.attn_output, view.tokens).to(dtype)))
+        asked = self.question(self.norm(take_rows(view.attn_output, view.question).to(dtype)))
         exists, asked_exists = view.exists[..., None], view.question_exists[view.samples]
         counts = view.exists.sum(1, keepdim=True)
         asked_counts = view.question_exists.sum(1, keepdim=True).clamp_min(1)
@@ -89,7 +92,7 @@ class _Around(NamedTuple):
 def _around(view: LayerView) -> _Around:
     samples = view.samples
     counts = torch.bincount(samples, minlength=len(view.question)).clamp_min(1)[:, None]
-    adjoining = (samples[1:] == samples[:-1]) & (view.places[1:] - view.places[:-1] == 1)
+    adjoining = (samples[1:] == samples[:-1]) & (view.block_numbers[1:] - view.block_numbers[:-1] == 1)
     return _Around(samples, counts, adjoining[:, None])
 
 
@@ -134,7 +137,7 @@ def match_margin(network: MatchPredictor) -> Callable[[LayerView], Tensor]:
     difference, offset = decide[1] - decide[0], float(_float(network.decide.bias).diff())
 
     def compared(view: LayerView) -> Tensor:
-        states = F.layer_norm(view.context.float(), view.context.shape[1:], eps=epsilon)
+        states = F.layer_norm(view.attn_output.float(), view.attn_output.shape[1:], eps=epsilon)
         blocks, samples = len(view.tokens), len(view.question)
         # Projecting all tokens and then choosing rows moves far less memory than choosing first.
         projected = torch.addmm(block_bias, states, block)
@@ -146,7 +149,7 @@ def match_margin(network: MatchPredictor) -> Callable[[LayerView], Tensor]:
         shares = view.exists / view.exists.sum(1, keepdim=True)
         asked_shares = view.question_exists / view.question_exists.sum(1, keepdim=True).clamp_min(1)
         asked_means = (asked.relu() * asked_shares[..., None]).sum(1)
-        # Places beyond a block's end repeat its first token, which leaves maxima alone.
+        # Entries beyond a block's end repeat its first token, which leaves maxima alone.
         if samples == 1 and bool(view.question_exists.all()):
             similar = (own.view(-1, width) @ asked[0].t()).view(blocks, -1, asked.shape[1])
             asked_means = asked_means.expand(blocks, -1)
@@ -194,10 +197,10 @@ def _beside(view: LayerView) -> Tensor:
     Shape: (2 * blocks,)
     """
     # On the host, where few numbers cost least.
-    samples, places = view.samples.cpu().numpy(), view.places.cpu().numpy()
+    samples, numbers = view.samples.cpu().numpy(), view.block_numbers.cpu().numpy()
     blocks = len(samples)
     indices = np.arange(blocks)
-    adjoining = (samples[1:] == samples[:-1]) & (places[1:] - places[:-1] == 1)
+    adjoining = (samples[1:] == samples[:-1]) & (numbers[1:] - numbers[:-1] == 1)
     beside = np.full((blocks, 2), blocks)
     beside[1:, 0] = np.where(adjoining, indices[:-1], blocks)
     beside[:-1, 1] = np.where(adjoining, indices[1:], blocks)
@@ -207,3 +210,34 @@ def _beside(view: LayerView) -> Tensor:
 def _float(value: Tensor | nn.Module) -> Tensor:
     assert isinstance(value, Tensor)
     return value.detach().float()
+
+
+def _whole_view(view: LayerView) -> LayerView:
+    """The view itself: the network pools in a space that it learns."""
+    return view
+
+
+def _network(config: SkimConfig, dims: LayerDims) -> MatchPredictor:
+    return MatchPredictor(dims.heads * dims.head_dim, config.predictor_width)
+
+
+def _cost(config: SkimConfig, dims: LayerDims, question_tokens: int) -> PredictorCost:
+    size, width = config.block_size, config.predictor_width
+    token = dims.heads * dims.head_dim * width
+    block = (3 * width + 3) * width + ROUNDS * 5 * width * width + 2 * width
+    return PredictorCost(2 * (size * token + size * question_tokens * width + block), 2 * question_tokens * token)
+
+
+def _channels_of_heads(_config: SkimConfig, dims: LayerDims, heads: Sequence[int]) -> Mapping[int, Sequence[int]]:
+    return {dims.heads * dims.head_dim: head_channels(heads, dims.head_dim)}
+
+
+KIND = PredictorKind(
+    name="match",
+    wants_attention=False,
+    features=_whole_view,
+    network=_network,
+    cost=_cost,
+    channels_of_heads=_channels_of_heads,
+    margin=match_margin,
+)

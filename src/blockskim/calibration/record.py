@@ -1,0 +1,125 @@
+"""The dense run that calibration starts from: what predictors say of all blocks, and which blocks answers lie in."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blockskim.calibration.points import Point
+from blockskim.calibration.settings import TaskProgress
+from blockskim.data.windows import WindowSet, covering_tokens
+from blockskim.evaluation.block_scores import BlockScores, run_dense
+from blockskim.evaluation.scoring import mean_scores, scores_by_source
+from blockskim.inference.answers import ExampleAnswers, answer_texts
+from blockskim.metrics.squad import token_f1
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
+
+RECORDING = "recording"
+"""The task that progress is reported of while the dense model runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerBlocks:
+    """The blocks in which the dense model's answers begin or end, and what these answers are worth.
+
+    Attributes:
+        blocks: indices of blocks. Shape: (answer_blocks,)
+        examples: the example of the answer in each of these blocks. Shape: (answer_blocks,)
+        f1: official F1 of the dense model's answer to each example, in percent. Shape: (examples,)
+    """
+
+    blocks: NDArray[np.int64]
+    examples: NDArray[np.int64]
+    f1: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Everything that is kept of a dense run.
+
+    Attributes:
+        dense: the point at which nothing is dropped, with its scores.
+        block_scores: what every predictor says of every block.
+        answer_blocks: the blocks of the model's answers.
+    """
+
+    dense: Point
+    block_scores: BlockScores
+    answer_blocks: AnswerBlocks
+
+
+def record(
+    model: BlockSkimForQuestionAnswering,
+    windows: WindowSet,
+    batch_size: int,
+    max_answer_length: int,
+    progress: TaskProgress | None = None,
+) -> Recording:
+    """Run a model with nothing dropped and every predictor asked.
+
+    Args:
+        model: in evaluation mode.
+        windows: of the examples to calibrate on.
+        batch_size: windows per batch.
+        max_answer_length: most tokens in an answer.
+        progress: called with ``RECORDING`` and the number of windows after each batch.
+    """
+    report = None if progress is None else lambda windows_done: progress(RECORDING, windows_done)
+    answers, block_scores = run_dense(model, windows, batch_size, max_answer_length, report)
+    scores = mean_scores(scores_by_source(windows.examples, answers))
+    nothing_dropped = (0.0,) * len(block_scores.layers)
+    dense = Point(nothing_dropped, 1.0, 0.0, scores["f1"], scores["exact_match"])
+    return Recording(dense, block_scores, find_answer_blocks(block_scores, windows, answers))
+
+
+def find_answer_blocks(
+    block_scores: BlockScores, windows: WindowSet, answers: Sequence[ExampleAnswers]
+) -> AnswerBlocks:
+    """The blocks in which the best answers begin or end, and the F1 of these answers.
+
+    Args:
+        block_scores: of the run that gave the answers.
+        windows: that it read.
+        answers: to each example.
+    """
+    blocks_of = _blocks_by_window(block_scores)
+    blocks, examples = [], []
+    for example, answer in enumerate(answers):
+        if not answer.candidates or answer.candidates[0].window not in blocks_of:
+            continue
+        best = answer.candidates[0]
+        in_window = blocks_of[best.window]
+        token_spans = windows.contexts.offsets_of(int(windows.context_of[example]))
+        for token in set(covering_tokens(token_spans, best.start, best.end)):
+            from_start = token - windows.context_offset(best.window) - block_scores.starts[in_window]
+            holding = in_window[(from_start >= 0) & (from_start < block_scores.tokens[in_window])]
+            blocks += holding.tolist()
+            examples += [example] * len(holding)
+    f1 = example_f1(windows, answer_texts(windows, answers))
+    return AnswerBlocks(np.array(blocks, dtype=np.int64), np.array(examples, dtype=np.int64), f1)
+
+
+def example_f1(windows: WindowSet, texts: Mapping[str, str]) -> NDArray[np.float64]:
+    """Official F1 of the answer to each example, in percent.
+
+    Args:
+        windows: of the examples.
+        texts: the answer to each example by its id.
+
+    Returns:
+        Shape: (examples,)
+    """
+    return np.array(
+        [
+            100 * max((token_f1(texts[example.id], known) for known in example.references), default=0.0)
+            for example in windows.examples
+        ]
+    )
+
+
+def _blocks_by_window(block_scores: BlockScores) -> dict[int, NDArray[np.int64]]:
+    """Indices of the blocks of each window that has some."""
+    order = np.argsort(block_scores.windows, kind="stable")
+    bounds = np.flatnonzero(np.diff(block_scores.windows[order])) + 1
+    return {int(block_scores.windows[blocks[0]]): blocks for blocks in np.split(order, bounds)}

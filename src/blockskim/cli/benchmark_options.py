@@ -1,0 +1,241 @@
+"""Options of ``blockskim benchmark``, and the settings that they make."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from blockskim.cli import options
+from blockskim.method.config import ALIGNMENTS, INPUTS
+from blockskim.profiling.catalog import BASELINES, SHAPES
+from blockskim.profiling.schedule_notation import parse_keep
+from blockskim.profiling.settings import BenchmarkSettings, RandomModelSettings
+
+LIMIT = 128
+DATA_BASELINES = "dense-sdpa,dense-sdpa-384,packed"
+SHAPE_BASELINES = "dense-sdpa,packed"
+
+
+class Predictors(StrEnum):
+    """Which layers of a random model have a predictor."""
+
+    ALL = "all"
+    SCHEDULED = "scheduled"
+
+
+Data = Annotated[
+    list[Path] | None,
+    typer.Option("--data", metavar="FILE", help="Measure on the windows of a data file; may be repeated."),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        "--limit", min=1, metavar="N", help=f"So many examples of the data, chosen at random.  [default: {LIMIT}]"
+    ),
+]
+EndToEnd = Annotated[
+    bool, typer.Option("--end-to-end", help="Time tokenised windows to answers, not the model alone; with --data.")
+]
+Shape = Annotated[
+    str | None,
+    typer.Option("--shape", metavar="NAME", help=f"Measure a random model instead: {', '.join(SHAPES)}."),
+]
+Length = Annotated[
+    int | None, typer.Option("--length", min=1, metavar="N", help="Tokens of its random input.  [default: 512]")
+]
+Keep = Annotated[
+    str | None,
+    typer.Option(
+        "--keep",
+        metavar="LAYER:SHARE,...|all",
+        help="What it keeps: 3:0.5,6:0.25 leaves half of its context blocks after layer 3, a quarter after 6.",
+    ),
+]
+KeepFull = Annotated[
+    int | None, typer.Option("--keep-full", min=0, metavar="N", help="So many samples of a batch keep everything.")
+]
+PredictorsName = Annotated[
+    Predictors | None,
+    typer.Option(
+        "--predictors",
+        help="Predictors in every layer but the last, or in those of --keep.  [default: all for --keep all]",
+    ),
+]
+BlockSize = Annotated[
+    int | None, typer.Option("--block-size", metavar="N", help="Tokens in its blocks.  [default: 32]")
+]
+Inputs = Annotated[
+    str | None,
+    typer.Option(
+        "--inputs", metavar="NAME,...", help=f"What its predictors see: {', '.join(INPUTS)}.  [default: tiles]"
+    ),
+]
+Alignment = Annotated[
+    str | None,
+    typer.Option(
+        "--alignment", metavar="NAME", help=f"Where blocks begin: {', '.join(ALIGNMENTS)}.  [default: sequence]"
+    ),
+]
+BatchSizes = Annotated[
+    str, typer.Option("--batch-size", metavar="N,...", help="Samples that run together; several are measured.")
+]
+Against = Annotated[
+    str | None,
+    typer.Option(
+        "--against",
+        metavar="NAME,...",
+        help=f"Baselines: {', '.join(BASELINES)}; with -N behind the name (dense-sdpa-384), input is padded to "
+        f"N tokens.  [default: {DATA_BASELINES} for data, {SHAPE_BASELINES} for a shape]",
+    ),
+]
+Repeats = Annotated[int, typer.Option("--repeats", min=1, metavar="N", help="Rounds in which all take turns.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of everything that is random.")]
+Plot = Annotated[
+    Path | None,
+    typer.Option("--plot", metavar="FILE.png", help="Draw seconds against F1 (without answers: seconds)."),
+]
+SkimDtype = Annotated[
+    options.Dtype, typer.Option("--dtype", help="Numbers that skimming computes in; baselines take float32.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class OnData:
+    """A run on the windows of data files."""
+
+    data: Data = None
+    more: options.MoreFiles = None
+    format: options.DataFormat = None
+    limit: Limit = None
+    end_to_end: EndToEnd = False
+    threshold: options.Threshold = None
+    point: options.Point = None
+    max_length: options.MaxLength = 384
+
+
+@dataclass(frozen=True, slots=True)
+class OnShape:
+    """A run of a random model on random input."""
+
+    shape: Shape = None
+    length: Length = None
+    keep: Keep = None
+    keep_full: KeepFull = None
+    predictors: PredictorsName = None
+    block_size: BlockSize = None
+    inputs: Inputs = None
+    alignment: Alignment = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measuring:
+    """How it is measured."""
+
+    batch_size: BatchSizes = "1,32"
+    against: Against = None
+    repeats: Repeats = 7
+    seed: Seed = 0
+
+
+def check_usage(on_data: OnData, on_shape: OnShape, model: str | None) -> None:
+    """Refuse options of a run on data beside those of a random model.
+
+    Raises:
+        BadParameter: there are both, or neither, or no schedule for a random model.
+    """
+    if (on_data.data is None) == (on_shape.shape is None):
+        raise typer.BadParameter("give either --data FILE or --shape NAME")
+    if on_data.data is None:
+        _refuse(
+            "--shape",
+            {
+                "--limit": on_data.limit,
+                "--end-to-end": on_data.end_to_end or None,
+                "--threshold": on_data.threshold,
+                "--point": on_data.point,
+                "--model": model,
+                "--format": on_data.format,
+                "FILE": on_data.more or None,
+            },
+        )
+        if on_shape.keep is None:
+            raise typer.BadParameter("--shape needs --keep, the schedule by which blocks are dropped (or all)")
+        return
+    _refuse(
+        "--data",
+        {
+            "--length": on_shape.length,
+            "--keep": on_shape.keep,
+            "--keep-full": on_shape.keep_full,
+            "--predictors": on_shape.predictors,
+            "--block-size": on_shape.block_size,
+            "--inputs": on_shape.inputs,
+            "--alignment": on_shape.alignment,
+        },
+    )
+
+
+def measuring_settings(measuring: Measuring, on_data: OnData) -> BenchmarkSettings:
+    """How contenders are measured.
+
+    Raises:
+        BadParameter: a batch size is none.
+        ConfigError: there is no such baseline, or a package that it needs is not installed.
+    """
+    sizes = _sizes(measuring.batch_size)
+    against = measuring.against or (SHAPE_BASELINES if on_data.data is None else DATA_BASELINES)
+    settings = BenchmarkSettings(
+        tuple(dict.fromkeys(against.split(","))),
+        sizes,
+        measuring.repeats,
+        end_to_end=on_data.end_to_end,
+        seed=measuring.seed,
+    )
+    settings.check()
+    return settings
+
+
+def random_model_settings(on_shape: OnShape) -> RandomModelSettings | None:
+    """The random model that is asked for, if there is one.
+
+    Raises:
+        BadParameter: predictors are to be in the scheduled layers, of which there are none.
+        ConfigError: there is no such shape, or the schedule is impossible.
+    """
+    if on_shape.shape is None:
+        return None
+    keep = parse_keep(on_shape.keep or "all")
+    skim: dict[str, object] = {}
+    if on_shape.block_size is not None:
+        skim["block_size"] = on_shape.block_size
+    if on_shape.inputs is not None:
+        skim["inputs"] = tuple(on_shape.inputs.split(","))
+    if on_shape.alignment is not None:
+        skim["alignment"] = on_shape.alignment
+    if on_shape.predictors is Predictors.SCHEDULED and not keep:
+        raise typer.BadParameter("--keep all schedules no layer, so it needs --predictors all")
+    if on_shape.predictors is not Predictors.ALL and keep:
+        skim["layers"] = tuple(keep)
+    return RandomModelSettings(on_shape.shape, keep, on_shape.length or 512, on_shape.keep_full or 0, skim)
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    """Distinct batch sizes, in their order."""
+    try:
+        sizes = [int(part) for part in text.split(",")]
+    except ValueError:
+        sizes = [0]
+    if min(sizes) < 1:
+        raise typer.BadParameter(
+            f"{text!r} is no batch size, nor several with commas between", param_hint="--batch-size"
+        )
+    return tuple(dict.fromkeys(sizes))
+
+
+def _refuse(option: str, others: dict[str, object]) -> None:
+    """Refuse options that mean nothing beside another one."""
+    for name, value in others.items():
+        if value is not None:
+            raise typer.BadParameter(f"{name} means nothing with {option}")

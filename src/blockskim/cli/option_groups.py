@@ -1,0 +1,75 @@
+"""Options that go together, handed on as one value.
+
+A group is a frozen dataclass whose fields are options. A command that is decorated with ``takes_groups`` has a group as
+one parameter, with a group as its default; the command line has an option for each of its fields, in its place.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from functools import wraps
+from typing import Any, get_type_hints
+
+from blockskim.cli import options
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which examples of data files are taken."""
+
+    format: options.DataFormat = None
+    skip_bad: options.SkipBad = False
+    limit: options.Limit = None
+    hold_out: options.HoldOut = None
+
+
+@dataclass(frozen=True, slots=True)
+class Windowing:
+    """How contexts are cut into windows, and how many of them run together."""
+
+    batch_size: options.BatchSize = 32
+    max_length: options.MaxLength = 384
+    doc_stride: options.DocStride = 128
+    max_question_len: options.MaxQuestionLength = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Computing:
+    """Which model runs, and on what."""
+
+    model: options.Model = None
+    device: options.DeviceName = options.Device.AUTO
+    dtype: options.DtypeName = options.Dtype.AUTO
+    threads: options.Threads = None
+
+
+def takes_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each field of its groups, and make the groups of what was given."""
+    signature = inspect.signature(command, eval_str=True)
+    groups: dict[str, Any] = {
+        item.name: item.annotation for item in signature.parameters.values() if is_dataclass(item.annotation)
+    }
+    parameters = [option for item in signature.parameters.values() for option in _options_of(item)]
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{item.name: given.pop(item.name) for item in fields(group)})
+        command(**given)
+
+    # What typer reads to find out which options there are.
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {item.name: item.annotation for item in parameters}
+    return run
+
+
+def _options_of(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:
+    """A parameter itself, or one for each field of its group."""
+    if not is_dataclass(parameter.annotation):
+        yield parameter
+        return
+    types = get_type_hints(parameter.annotation, include_extras=True)
+    for item in fields(parameter.annotation):
+        yield parameter.replace(
+            name=item.name, annotation=types[item.name], default=getattr(parameter.default, item.name)
+        )

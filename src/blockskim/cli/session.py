@@ -1,0 +1,68 @@
+"""What the commands that run a model have in common: its data, the model itself, and its windows.
+
+Nothing heavy is imported before one of these is called, so that help and usage errors come at once.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from blockskim.cli.data_files import read_data
+from blockskim.cli.option_groups import Computing, Selection, Windowing
+
+if TYPE_CHECKING:
+    from blockskim.data.examples import Example
+    from blockskim.data.windows import WindowSet, WindowSettings
+    from blockskim.inference.loading import LoadedModel
+
+
+def read_selected(data: Sequence[Path], more: Sequence[Path] | None, selection: Selection) -> "list[Example]":
+    """Examples of the files behind --data and of those that follow.
+
+    Raises:
+        DataError: a file is wrong, two have a question id in common, or nothing is left.
+    """
+    return read_data([*data, *(more or [])], selection.format, selection.hold_out, selection.limit, selection.skip_bad)
+
+
+def load_model(computing: Computing) -> "LoadedModel":
+    """The model that was named, or the one that comes along, on its device.
+
+    Raises:
+        ModelError: there is no such model, or it can't be used.
+        ConfigError: there is no such device or number format.
+    """
+    from blockskim.inference.loading import load
+
+    return load(computing.model, computing.device.value, computing.dtype.value, computing.threads)
+
+
+def fit_windows(loaded: "LoadedModel", windowing: Windowing) -> "WindowSettings":
+    """Settings of windows that fit a model.
+
+    Raises:
+        ConfigError: they don't.
+    """
+    from blockskim.inference.window_settings import window_settings
+
+    return window_settings(
+        loaded.model, loaded.tokenizer, windowing.max_length, windowing.doc_stride, windowing.max_question_len
+    )
+
+
+def cut_windows(loaded: "LoadedModel", examples: "Sequence[Example]", windowing: Windowing) -> "WindowSet":
+    """The windows of examples for a model.
+
+    Raises:
+        ConfigError: the model can't read such windows.
+    """
+    from blockskim.data.windows import make_windows
+
+    return make_windows(examples, loaded.tokenizer, fit_windows(loaded, windowing))
+
+
+def hide_foreign_progress() -> None:
+    """Keep transformers from drawing bars of its own, between which a command's would be lost."""
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()

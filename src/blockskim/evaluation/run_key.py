@@ -1,0 +1,39 @@
+"""The key of a run, by which the files of a killed run are recognised."""
+
+import hashlib
+import json
+
+import torch
+
+from blockskim.data.windows import WindowSet
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
+
+VERSION = 1
+"""Of the files that are kept under a key; raised when they, or what they mean, change."""
+
+# Thresholds are what such runs try out, and loss weights are of training alone.
+_WITHOUT_EFFECT = ("thresholds", "points", "skim_factor", "balance_factor", "neighbor_relevance", "teaching_factor")
+
+
+def run_key(model: BlockSkimForQuestionAnswering, windows: WindowSet, batch_size: int, max_answer_length: int) -> str:
+    """Digest of everything that results depend on, thresholds aside: weights, settings, number format, device and data.
+
+    Args:
+        model: that runs.
+        windows: that it reads.
+        batch_size: windows per batch.
+        max_answer_length: most tokens in an answer.
+    """
+    settings = {name: value for name, value in model.skim_config.to_dict().items() if name not in _WITHOUT_EFFECT}
+    encoder = model.config.encoder_config.to_dict()
+    facts = [VERSION, settings, encoder, str(model.dtype), model.device.type, batch_size, max_answer_length]
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    digest.update(repr((windows.template, windows.settings)).encode())
+    for array in (windows.windows, windows.context_of, windows.questions.ids, windows.contexts.ids):
+        digest.update(array.tobytes())
+    for example in windows.examples:
+        digest.update(repr(example).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:32]

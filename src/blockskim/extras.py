@@ -1,0 +1,54 @@
+"""Packages that come with an extra only: whether one is installed, loading it, and the error where it is missing."""
+
+import importlib.util
+from typing import Any, NoReturn
+
+from blockskim.errors import BlockSkimError, ConfigError
+
+
+def has(package: str) -> bool:
+    """Whether a package is installed; it is not imported."""
+    return importlib.util.find_spec(package) is not None
+
+
+def raise_missing(need: str, extra: str, error: type[BlockSkimError] = ConfigError) -> NoReturn:
+    """Raise the error that says how to install what is missing.
+
+    Args:
+        need: what needs what, such as "a plot needs matplotlib, which is not installed".
+        extra: the extra of this library that brings it.
+        error: class of the error.
+
+    Raises:
+        BlockSkimError: always, of the class given.
+    """
+    raise error(f"{need}: pip install 'blockskim[{extra}]'")
+
+
+def load_optuna() -> Any:
+    """The module ``optuna``.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        import optuna
+    except ModuleNotFoundError:
+        raise_missing("refining thresholds needs optuna, which is not installed", "calibrate")
+    return optuna
+
+
+def load_matplotlib() -> Any:
+    """The module ``matplotlib.pyplot``, drawing to files alone.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        import matplotlib
+    except ModuleNotFoundError:
+        raise_missing("a plot needs matplotlib, which is not installed", "plot")
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    return pyplot

@@ -1,0 +1,53 @@
+"""What a kind of skim predictor has to tell: its features, its network, what both cost, and how inference runs it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from blockskim.kernels.dims import LayerDims
+from blockskim.method.config import SkimConfig
+from blockskim.method.layer_view import LayerView
+
+
+class PredictorCost(NamedTuple):
+    """Floating-point operations (2 per multiply-add) of a predictor.
+
+    Attributes:
+        block: of scoring one block.
+        sample: once for every sample that has blocks to score.
+    """
+
+    block: int
+    sample: int
+
+    def of(self, blocks: Any) -> Any:
+        """Operations of scoring so many blocks of one sample; an array of numbers gives an array."""
+        return blocks * self.block + (blocks > 0) * self.sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictorKind:
+    """One of the inputs that a predictor can have, with the network that reads it.
+
+    Attributes:
+        name: its name among the ``inputs`` of the settings, and of its weights in a saved model.
+        wants_attention: whether its features look at attention probabilities.
+        features: (view of a layer) -> what the network takes.
+        network: (settings, dims of the layer) -> a new network. It maps features to logits of "irrelevant" and
+            "relevant". Shape of these: (blocks, 2)
+        cost: (settings, dims of the layer, question tokens of the sample) -> operations of features and network.
+        channels_of_heads: (settings, dims of the layer, heads counted from 0) -> which channels of the network stay
+            when the layer is left with these heads only, by how many channels there were.
+        margin: (network) -> the same network for inference, a function from features to "relevant" minus "irrelevant"
+            of each block. Shape of these: (blocks,), float32
+    """
+
+    name: str
+    wants_attention: bool
+    features: Callable[[LayerView], Any]
+    network: Callable[[SkimConfig, LayerDims], nn.Module]
+    cost: Callable[[SkimConfig, LayerDims, int], PredictorCost]
+    channels_of_heads: Callable[[SkimConfig, LayerDims, Sequence[int]], Mapping[int, Sequence[int]]]
+    margin: Callable[[Any], Callable[[Any], Tensor]]

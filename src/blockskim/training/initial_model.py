@@ -1,0 +1,62 @@
+"""The model that a training run starts from."""
+
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from blockskim.model.checkpoints import is_block_skim
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.training.recipe import Recipe
+
+HIDDEN_DROPOUTS = ("hidden_dropout_prob", "dropout", "embedding_dropout", "mlp_dropout")
+ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
+"""What dropout is called in the configs of the families."""
+
+
+def initial_model(base: str | Path, recipe: Recipe, console: Console | None = None) -> BlockSkimForQuestionAnswering:
+    """The model to train, with the dropout of the recipe.
+
+    Args:
+        base: directory or hub id of an encoder or a QA model, which gets new predictors, or of a Block-Skim model,
+            which keeps its own unless the recipe calls for others.
+        recipe: blocks and predictors, dropout, and whether the predictors alone are trained.
+        console: where to say that a Block-Skim model gets new predictors; None for nowhere.
+    """
+    if is_block_skim(base):
+        model = _with_fitting_predictors(base, recipe, console)
+    else:
+        model = BlockSkimForQuestionAnswering.from_backbone(base, recipe.skim, dtype=torch.float32)
+    if recipe.predictors_only:
+        model.requires_grad_(False)
+        model.predictors.requires_grad_(True)
+    set_dropout(model, recipe.hidden_dropout, recipe.attention_dropout)
+    return model
+
+
+def set_dropout(model: BlockSkimForQuestionAnswering, hidden: float, attention: float) -> None:
+    """Set dropout on hidden states and on attention probabilities, in the modules and in the encoder's config."""
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Dropout):
+            layer.p = hidden
+    config = model.config.encoder_config
+    for names, value in ((HIDDEN_DROPOUTS, hidden), (ATTENTION_DROPOUTS, attention)):
+        for name in names:
+            if hasattr(config, name):
+                setattr(config, name, value)
+    for part in model.adapter.layers(model.encoder):
+        model.adapter.set_attention_dropout(part, attention)
+
+
+def _with_fitting_predictors(
+    base: str | Path, recipe: Recipe, console: Console | None
+) -> BlockSkimForQuestionAnswering:
+    model = BlockSkimForQuestionAnswering.from_pretrained(base, dtype=torch.float32)
+    others = model.settings_needing_new_predictors(recipe.skim)
+    if not others:
+        # A copy: the recipe says what a run began with, whatever becomes of the model's settings.
+        model.skim_config = recipe.skim.replace()
+        return model
+    if console is not None:
+        console.print(f"new predictors, since the recipe has another {', '.join(others)}")
+    return BlockSkimForQuestionAnswering.from_backbone(model, recipe.skim)

@@ -1,0 +1,24 @@
+"""The key by which the files of a killed run are recognised."""
+
+from dataclasses import replace
+
+from blockskim.data.examples import Example
+from blockskim.data.windows import WindowSettings, make_windows
+from blockskim.evaluation.run_key import run_key
+from tiny_answerers import new_model
+from tiny_tokenizers import fixed_tokenizer
+
+
+def test_the_key_depends_on_what_runs_and_not_on_thresholds():
+    model, other = new_model(), new_model(thresholds=0.9, points={"fast": 0.5})
+    example = Example("a", "when ?", "the kite eat a worm in 2024", (), ("2024",))
+    windows = make_windows([example], fixed_tokenizer("wordpiece"), WindowSettings(80, 10, 10))
+    assert run_key(model, windows, 8, 30) == run_key(other, windows, 8, 30)
+    assert run_key(model, windows, 8, 30) != run_key(model, windows, 16, 30)
+    assert run_key(model, windows, 8, 30) != run_key(model, windows, 8, 31)
+    changed = make_windows(
+        [replace(example, references=("other",))], fixed_tokenizer("wordpiece"), WindowSettings(80, 10, 10)
+    )
+    assert run_key(model, windows, 8, 30) != run_key(model, changed, 8, 30)
+    other.qa_outputs.bias.data += 1
+    assert run_key(model, windows, 8, 30) != run_key(other, windows, 8, 30)

@@ -1,0 +1,257 @@
+"""What can't be read is told of on one line that names the directory; nothing is filled in silently."""
+
+import json
+import shutil
+
+import pytest
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModel
+
+from blockskim.errors import ConfigError, ModelError
+from blockskim.model.checkpoints import (
+    LONGEST_MESSAGE,
+    base_name,
+    check_loadable,
+    check_vocabulary,
+    has_qa_head,
+    is_block_skim,
+    loading,
+    one_line,
+    read_config,
+)
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from strategies import every_family
+from tiny_models import SIZES, dense_model, encoder_config, skim_model
+from tiny_tokenizers import fixed_tokenizer
+
+LOADERS = {True: BlockSkimForQuestionAnswering.from_pretrained, False: BlockSkimForQuestionAnswering.from_backbone}
+both_kinds = pytest.mark.parametrize("skims", [True, False])
+INDEX = "model.safetensors.index.json"
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """Directories of a Block-Skim model and of a plain QA model. Copy them to change them."""
+    folder = tmp_path_factory.mktemp("stored")
+    skim_model("bert").save_pretrained(folder / "skims")
+    dense_model("bert").save_pretrained(folder / "plain")
+    return folder
+
+
+@pytest.fixture
+def directory(stored, tmp_path, skims):
+    """A model directory that a test may spoil."""
+    return shutil.copytree(stored / ("skims" if skims else "plain"), tmp_path / "model")
+
+
+def rewrite(directory, skims, **values):
+    """Change values of the encoder's config."""
+    path = directory / "config.json"
+    stored = json.loads(path.read_text())
+    (stored["encoder_config"] if skims else stored).update(values)
+    path.write_text(json.dumps(stored))
+
+
+def refused(skims, directory, message):
+    with pytest.raises(ModelError, match=message) as caught:
+        LOADERS[skims](directory)
+    assert "\n" not in str(caught.value)
+    assert str(directory) in str(caught.value)
+    assert len(str(caught.value)) < LONGEST_MESSAGE + len(str(directory)) + 100
+
+
+@pytest.mark.parametrize("name", ["./missing", "../missing", "~/missing", "a/b/missing"])
+def test_names_that_can_only_be_paths_are_refused_at_once(name):
+    with pytest.raises(ModelError, match="no such model directory"):
+        check_loadable(name)
+
+
+def test_hub_ids_may_be_loadable():
+    check_loadable("deepset/roberta-base-squad2")
+
+
+def test_kinds_of_checkpoints_are_told_apart(stored, tmp_path):
+    assert is_block_skim(stored / "skims")
+    assert not is_block_skim(stored / "plain")
+    assert has_qa_head(read_config(stored / "plain"))
+    dense_model("bert").base_model.save_pretrained(tmp_path)
+    assert not has_qa_head(read_config(tmp_path))
+
+
+@both_kinds
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("hidden_size", "wide", "hidden_size.*expected int, got str"),
+        ("hidden_size", 33, r"hidden size \(33\) is not a multiple"),
+        ("hidden_size", 0, "ZeroDivisionError"),
+        ("hidden_size", -4, "negative dimension"),
+        ("num_attention_heads", 0, "ZeroDivisionError"),
+        ("num_hidden_layers", "three", "num_hidden_layers.*expected int, got str"),
+        ("vocab_size", 0, "IndexError"),
+        ("pad_token_id", 10**6, "AssertionError: Padding_idx"),
+        ("hidden_act", "nope", "KeyError: 'nope'"),
+        ("dtype", "float5", "AttributeError: .*float5"),
+        ("id2label", 5, "AttributeError"),
+        ("model_type", "nope", "nope"),
+        ("model_type", ["bert"], "TypeError: unhashable"),
+        ("rope_parameters", 5, "TypeError"),
+    ],
+)
+def test_a_damaged_encoder_config_is_told_of_in_a_line(directory, skims, name, value, message):
+    rewrite(directory, skims, **{name: value})
+    refused(skims, directory, message)
+
+
+@pytest.mark.parametrize("skims", [True])
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("encoder_config", 5, "config.json: encoder_config is 5; it must be a mapping"),
+        ("skim", [1], "config.json: skim is .*; it must be a mapping"),
+        ("skim", {"points": [1]}, "config.json: points is"),
+        ("pruned_heads", {"1": [99]}, "config.json: layer 1 has no head 99"),
+        ("trained_predictors", 3, "config.json: trained_predictors is 3"),
+    ],
+)
+def test_damaged_settings_are_told_of_in_a_line(directory, skims, name, value, message):
+    path = directory / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    refused(skims, directory, message)
+
+
+@both_kinds
+@pytest.mark.parametrize("text", ["", "[]", "5", "null", "{", "[" * 100_000])
+def test_a_config_that_is_no_object_is_told_of_in_a_line(directory, skims, text):
+    (directory / "config.json").write_text(text)
+    refused(skims, directory, "config|argument|Unrecognized|recursion")
+
+
+@both_kinds
+@pytest.mark.parametrize(
+    "error",
+    [AttributeError, ZeroDivisionError, IndexError, AssertionError, ImportError, RecursionError, MemoryError, OSError],
+)
+def test_whatever_transformers_raises_is_a_model_error(directory, skims, error, monkeypatch):
+    def fail(*_args, **_kwargs):
+        raise error("it is\nbroken")
+
+    monkeypatch.setattr(AutoConfig, "from_pretrained", fail)
+    refused(skims, directory, "it is$")
+
+
+def test_messages_are_short_lines():
+    assert one_line(OSError("it is broken\nhere is how")) == "it is broken"
+    assert one_line(ValueError("Validation error:\n    TypeError: it is a string\nmore")) == (
+        "Validation error: TypeError: it is a string"
+    )
+    assert one_line(KeyError("nope")) == "KeyError: 'nope'"
+    assert one_line(RuntimeError()) == "RuntimeError"
+    assert one_line(ValueError("x" * 1000)) == "x" * (LONGEST_MESSAGE - 1) + "…"
+
+
+def test_impossible_settings_are_those_of_the_config_file(tmp_path):
+    with pytest.raises(ModelError, match=f"^{tmp_path}: config.json: it is 7$"), loading(tmp_path):
+        raise ConfigError("it is 7")
+    message = r"^some/model: there is no such directory, and as a hub id .*: gone$"
+    with pytest.raises(ModelError, match=message), loading("some/model"):
+        raise OSError("gone")
+
+
+@both_kinds
+def test_a_weight_of_another_shape_is_named_with_both_shapes(directory, skims):
+    rewrite(directory, skims, vocab_size=SIZES["vocab_size"] + 4)
+    refused(skims, directory, r"'[a-z]+\.embeddings\.word_embeddings\.weight' has the shape \(60, 32\).*for \(64, 32\)")
+
+
+def test_weights_of_another_shape_can_be_made_anew(stored, tmp_path):
+    directory = shutil.copytree(stored / "skims", tmp_path / "model")
+    rewrite(directory, True, vocab_size=64)
+    model = BlockSkimForQuestionAnswering.from_pretrained(directory, ignore_mismatched_sizes=True)
+    assert model.encoder.get_input_embeddings().num_embeddings == 64
+
+
+@both_kinds
+@pytest.mark.parametrize("lost", ["encoder.layer.1.output.dense.weight", "qa_outputs.bias"])
+def test_a_weight_that_is_missing_is_named(directory, skims, lost):
+    path = directory / "model.safetensors"
+    kept = {name: value for name, value in load_file(path).items() if not name.endswith(lost)}
+    save_file(kept, path, metadata={"format": "pt"})
+    refused(skims, directory, rf"the weights lack '.*{lost}' \(1 missing\)")
+
+
+@every_family
+def test_an_encoder_may_have_been_saved_without_its_pooling_layer(family, tmp_path):
+    AutoModel.from_config(encoder_config(family)).save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    kept = {name: value for name, value in load_file(path).items() if "pooler" not in name}
+    save_file(kept, path, metadata={"format": "pt"})
+    BlockSkimForQuestionAnswering.from_backbone(tmp_path)
+
+
+def shard(directory, skims):
+    """Bring the weights of a directory into several files."""
+    model = LOADERS[skims](directory)
+    (directory / "model.safetensors").unlink()
+    if not skims:
+        model = dense_model("bert")
+    model.save_pretrained(directory, max_shard_size="20KB")
+    return json.loads((directory / INDEX).read_text())
+
+
+@both_kinds
+def test_weights_in_several_files_are_read(directory, skims):
+    expected = LOADERS[skims](directory).encoder.state_dict()
+    assert len(set(shard(directory, skims)["weight_map"].values())) > 1
+    found = LOADERS[skims](directory).encoder.state_dict()
+    assert all(value.equal(expected[name]) for name, value in found.items())
+
+
+@both_kinds
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("pytorch_model-00001.bin", r"names 'pytorch_model-00001\.bin'; weights are read from .*\.safetensors alone"),
+        ("../other/model.safetensors", "leads out of the model's directory"),
+        ("..\\other\\model.safetensors", "leads out of the model's directory"),
+        ("/tmp/model.safetensors", "leads out of the model's directory"),
+        ("C:\\model.safetensors", "leads out of the model's directory"),
+        ("nothing.safetensors", r"names 'nothing\.safetensors', which is not there"),
+        (5, "names .*; weights are read from files"),
+    ],
+)
+def test_an_index_names_safetensors_files_of_the_directory(directory, skims, file, message):
+    index = shard(directory, skims)
+    for name in ("pytorch_model-00001.bin", "../other/model.safetensors"):
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).write_bytes(b"never read")
+    index["weight_map"][next(iter(index["weight_map"]))] = file
+    (directory / INDEX).write_text(json.dumps(index))
+    refused(skims, directory, message)
+
+
+@both_kinds
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"weight_map": 5}', '{"weight_map": {}}'])
+def test_an_index_that_is_none_is_refused(directory, skims, text):
+    shard(directory, skims)
+    (directory / INDEX).write_text(text)
+    refused(skims, directory, "names no weights|Expecting")
+
+
+@every_family
+def test_every_id_of_a_tokenizer_needs_an_embedding(family):
+    tokenizer = fixed_tokenizer("wordpiece")
+    ids = len(tokenizer)
+    fits = AutoModel.from_config(encoder_config(family, vocab_size=ids))
+    check_vocabulary(fits, tokenizer, "here")
+    short = AutoModel.from_config(encoder_config(family, vocab_size=ids - 1))
+    with pytest.raises(ModelError, match=f"^here: the tokenizer has ids up to {ids - 1}, .* for {ids - 1} tokens only"):
+        check_vocabulary(short, tokenizer, "here")
+
+
+def test_a_directory_is_called_by_its_own_name_and_a_hub_id_stays_whole(tmp_path, monkeypatch):
+    (tmp_path / "deep" / "model").mkdir(parents=True)
+    assert base_name(tmp_path / "deep" / "model") == base_name(f"{tmp_path}/deep/model/") == "model"
+    monkeypatch.chdir(tmp_path / "deep" / "model")
+    assert base_name(".") == "model"
+    assert base_name("someone/model") == "someone/model"
