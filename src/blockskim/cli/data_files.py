@@ -1,14 +1,21 @@
 """Data files of the commands that train and measure, and the part of them that is held out."""
 
+import logging
+import sys
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from blockskim.cli.options import Format
 
 if TYPE_CHECKING:
     from blockskim.data.examples import Example
+
+logger = logging.getLogger(__name__)
+
+Answers: TypeAlias = Literal["needed", "wanted", "ignored"]
+"""What a command does with the answers that data tells: it can't do without, it can, or it does not look at them."""
 
 
 def read_data(
@@ -17,26 +24,51 @@ def read_data(
     hold_out: float | None = None,
     limit: int | None = None,
     skip_bad: bool = False,
+    answers: Answers = "needed",
 ) -> "list[Example]":
     """Examples to evaluate on: those of all files, or of the articles held out; the first ``limit`` of them.
 
     Raises:
-        DataError: a file is wrong, two have a question id in common, or nothing is left.
+        DataError: a file is wrong or lacks the answers that are needed, two have a question id in common, or nothing
+            is left.
     """
     from blockskim.data.reading import read_examples
     from blockskim.errors import DataError
 
-    stream = read_examples(files, None if format is None else format.value, skip_bad)
+    stream = read_examples(files, None if format is None else format.value, skip_bad, answers != "ignored")
     if hold_out is not None:
         examples = split_held_out(list(stream), hold_out)[1][:limit]
     else:
-        examples = list(islice(stream, limit))
+        # More than any file holds is everything; islice takes no larger number.
+        examples = list(islice(stream, None if limit is None else min(limit, sys.maxsize)))
+    if answers == "needed":
+        check_answers(examples)
+    elif answers == "wanted":
+        for source in files_without_answers(examples):
+            logger.warning("%s: its questions have no answers, so there is nothing to score", source)
     ids = set()
     for example in examples:
         if example.id in ids:
             raise DataError(f"question id {example.id!r} is in two of the files; evaluate them one at a time")
         ids.add(example.id)
     return examples
+
+
+def check_answers(examples: "Sequence[Example]") -> None:
+    """Refuse examples whose files tell no answers.
+
+    Raises:
+        DataError: there are such; the message names the first of these files.
+    """
+    from blockskim.errors import DataError
+
+    for source in files_without_answers(examples):
+        raise DataError(f"{source}: its questions have no answers, which are needed here; blockskim predict finds some")
+
+
+def files_without_answers(examples: "Sequence[Example]") -> list[str]:
+    """Names of the files that tell no answers to their questions."""
+    return list(dict.fromkeys(example.source for example in examples if not example.annotated))
 
 
 def split_held_out(examples: "Sequence[Example]", fraction: float) -> "tuple[list[Example], list[Example]]":

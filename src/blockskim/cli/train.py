@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from blockskim.cli import options
-from blockskim.cli.data_files import split_held_out
+from blockskim.cli.data_files import check_answers, split_held_out
 from blockskim.cli.output import console, print_json, progress_console
 from blockskim.cli.session import hide_foreign_progress
 
@@ -80,6 +80,7 @@ def train(
     else:
         assert dev is not None
         development = list(read_examples(dev, name, skip_bad))
+    check_answers([*examples, *development])
 
     import torch
 

@@ -133,8 +133,8 @@ def _members(text: JsonText, key: str, start: Mark) -> Iterator[Part]:
 def _check_members(count: int, text: JsonText, start: Mark) -> None:
     if count > MOST_MEMBERS:
         raise DataError(
-            f"{text.path}: line {start.line} begins an object of more than {MOST_MEMBERS:,} members; a list of records or "
-            "a record per line is needed"
+            f"{text.path}: line {start.line} begins an object of more than {MOST_MEMBERS:,} members; a list of records "
+            "or a record per line is needed"
         )
 
 
