@@ -132,3 +132,75 @@ def test_too_deep_a_document_is_refused(path):
     path.write_text('[{"a": ' + "[" * 100_000)
     with pytest.raises(DataError, match="nested too deeply"):
         parts(path)
+
+
+def several(path, size=1 << 16):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_text, "CHUNK", size)
+        return list(stream(path, "data", several=True))
+
+
+@given(
+    st.lists(st.dictionaries(st.text(), VALUES), min_size=1),
+    st.booleans(),
+    st.integers(1, 40),
+    st.sampled_from(["\n", "\r\n\r\n", " \n "]),
+)
+def test_objects_one_after_the_other(path, objects, pretty, size, between):
+    for item in objects:
+        item.pop("data", None)
+    text = between.join(json.dumps(item, indent=2 if pretty else None, ensure_ascii=False) for item in objects)
+    path.write_text(text, encoding="utf-8", newline="")
+    found = several(path, size)
+    assert [part.value for part in found] == objects
+    assert not any(part.is_item or part.key or part.error for part in found)
+
+
+WRONG = {
+    "cut off": '{"a": [1, {"b": 2}',
+    "cut off behind a comma": '{"a": [1,',
+    "no JSON": "oops",
+    "half a string": '{"a": "b',
+    "more behind it": '{"a": 1} x',
+    "a comma behind it": '{"a": 1},',
+    "too many digits": '{"a": ' + "1" * 5000 + "}",
+}
+
+
+@pytest.mark.parametrize("size", [3, 1 << 16])
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+def test_a_wrong_line_does_not_keep_the_others_from_being_read(path, wrong, place, size):
+    lines = [f'{{"id": {number}, "text": "{"x" * number}"}}' for number in range(6)]
+    if place == 0 and not wrong.startswith("{"):
+        return  # Nothing tells then that there are lines.
+    lines[place] = wrong
+    path.write_text("\n".join(lines))
+    found = several(path, size if place else 1 << 16)
+    read = [part.value["id"] for part in found if part.error is None and "id" in part.value]
+    errors = [str(part.error) for part in found if part.error is not None]
+    assert read == [number for number in range(6) if number != place]
+    assert len(errors) == 1
+    assert f"line {place + 1}" in errors[0]
+
+
+def test_an_error_in_the_only_object_is_raised_where_it_is(path):
+    for text, place in [
+        ('{\n"a": 1,\n"b": }', "line 3, column 6"),
+        ('{"data": [\n{"a": 1},\n{"b": oops}\n]}', "line 3, column 7"),
+        ('{"data": [\n{"b": oops},\n{"a": 1}]}', "line 2, column 7"),
+        ('{"a": 1', "line 1, column 8"),
+    ]:
+        path.write_text(text)
+        with pytest.raises(DataError, match=place):
+            several(path)
+
+
+def test_objects_with_and_without_the_list_may_follow_each_other(path):
+    path.write_text('{"version": 2, "data": [1], "x": 3}\n{"data": [4]}')
+    assert [part[:2] + part[3:4] for part in several(path)] == [
+        ("version", 2, False),
+        ("data", 1, True),
+        ("x", 3, False),
+        ("", {"data": [4]}, False),
+    ]

@@ -32,6 +32,7 @@ def read_data(
         DataError: a file is wrong or lacks the answers that are needed, two have a question id in common, or nothing
             is left.
     """
+    from blockskim.data.examples import check_annotated, files_without_answers
     from blockskim.data.reading import read_examples
     from blockskim.errors import DataError
 
@@ -42,7 +43,7 @@ def read_data(
         # More than any file holds is everything; islice takes no larger number.
         examples = list(islice(stream, None if limit is None else min(limit, sys.maxsize)))
     if answers == "needed":
-        check_answers(examples)
+        check_annotated(examples)
     elif answers == "wanted":
         for source in files_without_answers(examples):
             logger.warning("%s: its questions have no answers, so there is nothing to score", source)
@@ -52,23 +53,6 @@ def read_data(
             raise DataError(f"question id {example.id!r} is in two of the files; evaluate them one at a time")
         ids.add(example.id)
     return examples
-
-
-def check_answers(examples: "Sequence[Example]") -> None:
-    """Refuse examples whose files tell no answers.
-
-    Raises:
-        DataError: there are such; the message names the first of these files.
-    """
-    from blockskim.errors import DataError
-
-    for source in files_without_answers(examples):
-        raise DataError(f"{source}: its questions have no answers, which are needed here; blockskim predict finds some")
-
-
-def files_without_answers(examples: "Sequence[Example]") -> list[str]:
-    """Names of the files that tell no answers to their questions."""
-    return list(dict.fromkeys(example.source for example in examples if not example.annotated))
 
 
 def split_held_out(examples: "Sequence[Example]", fraction: float) -> "tuple[list[Example], list[Example]]":

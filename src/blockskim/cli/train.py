@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from blockskim.cli import options
-from blockskim.cli.data_files import check_answers, split_held_out
+from blockskim.cli.data_files import split_held_out
 from blockskim.cli.output import console, print_json, progress_console
 from blockskim.cli.session import hide_foreign_progress
 
@@ -67,6 +67,7 @@ def train(
         raise typer.BadParameter(f"{output} is a file; name a directory", param_hint="--output")
     settings = parse_changes(changes or [])
 
+    from blockskim.data.examples import check_annotated
     from blockskim.data.reading import read_examples
     from blockskim.training.recipe import Recipe
 
@@ -80,7 +81,7 @@ def train(
     else:
         assert dev is not None
         development = list(read_examples(dev, name, skip_bad))
-    check_answers([*examples, *development])
+    check_annotated([*examples, *development])
 
     import torch
 

@@ -1,6 +1,9 @@
 """One question over one context: the type that every reader makes and everything else consumes."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from blockskim.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +54,22 @@ class Example:
     def answerable(self) -> bool:
         """Whether there may be an answer: False only where the data says that there is none."""
         return bool(self.references) or not self.annotated
+
+
+def files_without_answers(examples: Iterable[Example]) -> list[str]:
+    """Names of the files that tell no answers to their questions, in the examples' order."""
+    return list(dict.fromkeys(example.source for example in examples if not example.annotated))
+
+
+def check_annotated(examples: Iterable[Example]) -> None:
+    """Refuse examples whose files tell no answers, where something is to be measured by answers or learned from them.
+
+    Args:
+        examples: of any files.
+
+    Raises:
+        DataError: there are such; the message names the first of these files.
+    """
+    for source in files_without_answers(examples):
+        name = source or "the data"
+        raise DataError(f"{name}: its questions have no answers, which are needed here; blockskim predict finds some")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from blockskim.data.files import open_text
-from blockskim.data.json_text import JsonText, Mark
+from blockskim.data.json_text import JsonError, JsonText, Mark
 from blockskim.errors import DataError
 
 MOST_MEMBERS = 10_000
@@ -91,9 +91,9 @@ def _object(text: JsonText, key: str, several: bool) -> Iterator[Part]:
             given = True
             yield part
     except DataError as error:
-        at_brace = text.position()[1] == 1 and text.next_character() == "{"
-        in_first_line = text.position()[0] == start.line
-        if given or not several or not (at_brace or in_first_line) or not text.back_to(start):
+        line, column = text.position()
+        at_next_line = isinstance(error, JsonError) and column == 1 and text.next_character() == "{"
+        if given or not several or not (line == start.line or at_next_line) or not text.back_to(start):
             raise
         part = _wrong_line(text, error)
         if text.next_character() != "{":
@@ -159,7 +159,7 @@ def _wrong_line(text: JsonText, error: DataError) -> Part:
         json.JSONDecoder().raw_decode(alone or "{}")
     except json.JSONDecodeError as wrong:
         at = f"line {line}, column {column + wrong.pos}"
-        error = DataError(f"{text.path}: is not JSON: {wrong.msg} at {at}")
+        error = JsonError(f"{text.path}: is not JSON: {wrong.msg} at {at}")
     except (RecursionError, ValueError):
         pass  # What was said of the value is true of the line.
     return Part("", None, line, False, error)

@@ -22,6 +22,10 @@ _LONG_LINE = 1 << 20
 _BLANKS = re.compile(r"[ \t\n\r]*")
 
 
+class JsonError(DataError):
+    """The text is not JSON."""
+
+
 class Mark(NamedTuple):
     """A place in a file: offset of the character, the line it is in, and the offset at which that line starts."""
 
@@ -89,7 +93,11 @@ class JsonText:
         self._place += count
 
     def expect(self, marks: str, message: str) -> str:
-        """Consume the next character if it is one of ``marks``, or fail."""
+        """Consume the next character if it is one of ``marks``.
+
+        Raises:
+            JsonError: it is none of them.
+        """
         mark = self.next_character()
         if not mark or mark not in marks:
             self.fail(message)
@@ -100,7 +108,8 @@ class JsonText:
         """Decode and consume the next value; ``value_line`` is then the line it began in.
 
         Raises:
-            DataError: no JSON value stands here, or one that is too large or too deep.
+            JsonError: no JSON value stands here.
+            DataError: the value is too large or too deep.
         """
         self.next_character()
         self.value_line = self.position()[0]
@@ -150,9 +159,13 @@ class JsonText:
         return text if whole else None
 
     def fail(self, message: str) -> NoReturn:
-        """Raise the error for the present place."""
+        """Say what is wrong at the present place.
+
+        Raises:
+            JsonError: always.
+        """
         line, column = self.position()
-        raise DataError(f"{self.path}: is not JSON: {message} at line {line}, column {column}")
+        raise JsonError(f"{self.path}: is not JSON: {message} at line {line}, column {column}")
 
     def _refuse(self, what: str, cause: Exception) -> NoReturn:
         raise DataError(f"{self.path}: line {self.value_line} {what}") from cause

@@ -11,6 +11,7 @@ from blockskim.data.examples import Example
 from blockskim.data.files import check_file
 from blockskim.data.hotpotqa import read_hotpotqa, read_hotpotqa_pseudo
 from blockskim.data.json_stream import stream
+from blockskim.data.json_text import JsonError
 from blockskim.data.mrqa import read_mrqa
 from blockskim.data.record_source import contents
 from blockskim.data.records import kind_of, names_of
@@ -154,7 +155,7 @@ def _no_format(path: Path, seen: list[object], wrong: list[DataError]) -> str:
     """Why a file is of no known format."""
     first = next((value for value in seen if isinstance(value, dict) and value), None)
     if first is None and wrong:
-        return f"{wrong[0]}; {_KNOWN}" if ": is not JSON: " in str(wrong[0]) else str(wrong[0])
+        return f"{wrong[0]}; {_KNOWN}" if isinstance(wrong[0], JsonError) else str(wrong[0])
     if first is None:
         empty = all(value in ([], {}) for value in seen)
         return f"{path}: holds no questions" if empty else f"{path}: is JSON without records; {_KNOWN}"
