@@ -1,14 +1,21 @@
 """Batches of windows, and answers gathered over them."""
 
+import copy
+import math
+import warnings
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blockskim.answering.answerer import QuestionAnswerer
 from blockskim.data.examples import Answer, Example
 from blockskim.data.windows import WindowSettings, make_windows
-from blockskim.evaluation.evaluate import evaluate_windows
+from blockskim.errors import ModelError
+from blockskim.evaluation.evaluate import evaluate, evaluate_windows
 from blockskim.inference.answers import AnswerCollector
 from blockskim.inference.runner import batches, run_windows, whole_examples
 from blockskim.method.config import SkimConfig
@@ -133,3 +140,77 @@ def test_groups_of_batches_hold_whole_examples(model, windows, least, batch_size
     sizes = [sum(len(batch.indices) for batch in group) for group in groups]
     assert all(size >= least for size in sizes[:-1])
     assert len(groups) == 1 or least < len(windows)
+
+
+def damage(model, place, value):
+    """Puts a number that is none into one weight of a model."""
+    weights = {
+        "embedding": model.encoder.embeddings.word_embeddings.weight,
+        "attention": model.encoder.encoder.layer[1].attention.self.query.weight,
+        "feed-forward": model.encoder.encoder.layer[-1].output.dense.bias,
+        "norm": model.encoder.encoder.layer[0].output.LayerNorm.weight,
+        "head": model.qa_outputs.weight,
+        "head bias": model.qa_outputs.bias,
+        "predictor": model.predictors["1"].branches["match"].decide.weight,
+        "predictor bias": model.predictors["2"].branches["match"].join.bias,
+    }
+    with torch.no_grad():
+        weight = weights[place]
+        # Of an embedding the row of a token that is there.
+        row = TOKENIZER.convert_tokens_to_ids("kite") if place == "embedding" else 0
+        weight[row] = value
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    "place",
+    ["embedding", "attention", "feed-forward", "norm", "head", "head bias", "predictor", "predictor bias"],
+)
+def test_a_model_that_computes_no_numbers_is_told_of(model, windows, place, value):
+    broken = copy.deepcopy(model)
+    damage(broken, place, value)
+    message = "^the model computes no numbers: its weights are damaged"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ModelError, match=message):
+            evaluate_windows(broken, windows, 8, 0.5)
+        with pytest.raises(ModelError, match=message):
+            evaluate(broken, TOKENIZER, windows.examples, windows.settings, thresholds=0.5)
+        with pytest.raises(ModelError, match=message):
+            QuestionAnswerer(broken, TOKENIZER)("where are the nests ?", CONTEXT, threshold=0.5)
+        with pytest.raises(ModelError, match=message):
+            QuestionAnswerer(broken, TOKENIZER).search("where are the nests ?", {"a": CONTEXT}, dense=True)
+
+
+def test_the_format_that_overflows_is_named(model, windows):
+    broken = copy.deepcopy(model).to(torch.bfloat16)
+    damage(broken, "feed-forward", 1e38)
+    with torch.no_grad():
+        broken.encoder.encoder.layer[-1].output.dense.weight.mul_(0).add_(1e38)
+    with pytest.raises(ModelError, match=r"its weights are damaged or overflow in bfloat16$"):
+        list(run_windows(broken, windows, 8, 0.0))
+
+
+@pytest.mark.parametrize("layer", [1, 2])
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0])
+def test_a_block_without_a_keep_probability_is_told_of(model, windows, layer, threshold, monkeypatch):
+    """Also where no weight is to blame."""
+    prepared = model.prepared.of(model.encoder, model.adapter, {int(n): part for n, part in model.predictors.items()})
+
+    def one_missing(view):
+        found = prepared.predictors[layer].probabilities(view).clone()
+        found[-1] = math.nan
+        return found
+
+    broken = {**prepared.predictors, layer: replace(prepared.predictors[layer], probabilities=one_missing)}
+    monkeypatch.setattr(model.prepared, "of", lambda *_: replace(prepared, predictors=broken))
+    with pytest.raises(ModelError, match="the model computes no numbers"):
+        list(run_windows(model, windows, 8, threshold, score_all_layers=True))
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.45, 0.55, 1.0])
+def test_dropped_tokens_and_blocks_are_no_damage(model, windows, threshold):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = evaluate_windows(model, windows, 8, threshold, score_all_layers=True, n_best=5)
+    assert all(math.isfinite(answer.log_normalizer) for answer in result.answers)

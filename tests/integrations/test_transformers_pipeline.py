@@ -1,15 +1,20 @@
 import json
 
+import numpy as np
 import pytest
 import torch
+from torch.utils.data import Dataset, IterableDataset
 from transformers import BertForQuestionAnswering, pipeline, pipelines
 from transformers.pipelines import PIPELINE_REGISTRY
+from transformers.pipelines.pt_utils import KeyDataset
 
 import blockskim
 from blockskim import QuestionAnswerer
 from blockskim.errors import ConfigError, DataError, ModelError
 from blockskim.integrations.transformers_pipeline import TASK, QuestionAnsweringPipeline
 from tiny_answerers import save_model, save_plain
+from tiny_models import new_dense_model
+from tiny_tokenizers import fixed_tokenizer, tokenizer
 
 QUESTION = "what does the kite eat ?"
 CONTEXT = "the red kite nests in wales . the kite eats worms ."
@@ -114,6 +119,157 @@ def test_wrong_inputs_are_named(directory):
         pipe({"question": QUESTION, "context": CONTEXT}, question=QUESTION)
     with pytest.raises(ModelError, match="needs the model's tokenizer"):
         QuestionAnsweringPipeline(pipe.model)
+
+
+@pytest.fixture(scope="module")
+def pipe(directory):
+    return pipeline("question-answering", model=str(directory), device="cpu", batch_size=2)
+
+
+QUESTIONS = [QUESTION, "where ?", "who eats ?"]
+CONTEXTS = [CONTEXT, "the kite is in wales .", "a worm in a nest ."]
+RECORDS = [{"question": asked, "context": text} for asked, text in zip(QUESTIONS, CONTEXTS, strict=True)]
+
+
+class Rows(Dataset):
+    """A data set as PyTorch has them: a length and items, and no end to iterate to."""
+
+    def __len__(self):
+        return len(RECORDS)
+
+    def __getitem__(self, index):
+        return RECORDS[index % len(RECORDS)]
+
+
+class Stream(IterableDataset):
+    """A data set that is read from its start."""
+
+    def __iter__(self):
+        return iter(RECORDS)
+
+
+def ask_alone(pipe):
+    return [pipe.answerer(record["question"], record["context"]) for record in RECORDS]
+
+
+ALL_FORMS = {
+    "question and context": lambda: {"question": QUESTIONS, "context": CONTEXTS},
+    "arrays": lambda: {"question": np.array(QUESTIONS), "context": np.array(CONTEXTS, dtype=object)},
+    "generators": lambda: {"question": iter(QUESTIONS), "context": (text for text in CONTEXTS)},
+    "records": lambda: [RECORDS],
+    "tuple of records": lambda: [tuple(RECORDS)],
+    "record after record": lambda: RECORDS,
+    "data": lambda: {"data": RECORDS},
+    "X": lambda: {"X": RECORDS},
+    "record of lists": lambda: [{"question": QUESTIONS, "context": CONTEXTS}],
+    "record of arrays": lambda: [{"question": np.array(QUESTIONS), "context": tuple(CONTEXTS)}],
+    "records of lists": lambda: [
+        [{"question": QUESTIONS[:1], "context": CONTEXTS[:1]}, {"question": QUESTIONS[1:], "context": CONTEXTS[1:]}]
+    ],
+    "one record of lists in a list": lambda: [[{"question": QUESTIONS, "context": CONTEXTS}]],
+    "records with and without lists": lambda: [[RECORDS[0], {"question": QUESTIONS[1:], "context": CONTEXTS[1:]}]],
+    "generator": lambda: [(record for record in RECORDS)],
+    "generator of lists": lambda: [iter([{"question": QUESTIONS, "context": CONTEXTS}])],
+    "data set": lambda: [Rows()],
+    "stream": lambda: [Stream()],
+    "key of a data set": lambda: [KeyDataset([{"row": record} for record in RECORDS], "row")],
+}
+
+
+@pytest.mark.parametrize("make", ALL_FORMS.values(), ids=ALL_FORMS)
+@pytest.mark.parametrize("options", [{}, {"num_workers": 2}, {"batch_size": 1, "num_workers": 0, "padding": True}])
+def test_every_form_gives_the_same_answers(pipe, make, options):
+    given = make()
+    found = pipe(**given, **options) if isinstance(given, dict) else pipe(*given, **options)
+    wanted = ask_alone(pipe)
+    for ours, theirs in zip(list(found), wanted, strict=True):
+        assert ours == {**theirs, "score": pytest.approx(theirs["score"], rel=1e-4)}
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda pipe: pipe(QUESTION, CONTEXT),
+        lambda pipe: pipe({"question": QUESTION, "context": CONTEXT}),
+        lambda pipe: pipe(question=np.str_(QUESTION), context=CONTEXT, num_workers=None, top_k=None, doc_stride=None),
+        lambda pipe: pipe(pipe.create_sample(QUESTION, CONTEXT)),
+        lambda pipe: pipe(QuestionAnsweringPipeline.create_sample(question=QUESTION, context=CONTEXT)),
+        lambda pipe: pipe([pipe.create_sample(QUESTION, CONTEXT)])[0],
+        lambda pipe: pipe.predict({"question": QUESTION, "context": CONTEXT}),
+    ],
+)
+def test_one_question_gives_one_answer(pipe, ask):
+    assert ask(pipe) == pipe.answerer(QUESTION, CONTEXT)
+
+
+def test_samples_are_made_of_lists_and_of_one_context_for_all(pipe):
+    assert pipe.create_sample(QUESTIONS, CONTEXTS) == RECORDS
+    assert pipe.create_sample(question=np.array(QUESTIONS), context=CONTEXT) == [
+        {"question": asked, "context": CONTEXT} for asked in QUESTIONS
+    ]
+    assert len(pipe(pipe.create_sample(QUESTIONS, CONTEXTS))) == 3
+    with pytest.raises(ConfigError, match="3 questions can't pair up with 2 contexts"):
+        pipe.create_sample(QUESTIONS, CONTEXTS[:2])
+
+
+def test_several_answers_to_each_question_of_a_record(pipe):
+    found = pipe([{"question": QUESTIONS, "context": CONTEXTS}], top_k=2)
+    assert [len(answers) for answers in found] == [2, 2, 2]
+
+
+def test_workers_and_batch_size_of_the_whole_pipeline(directory):
+    pipe = pipeline("question-answering", model=str(directory), device="cpu", num_workers=3, batch_size=4)
+    assert pipe(question=QUESTION, context=CONTEXT) == pipe.answerer(QUESTION, CONTEXT)
+    assert pipe.answerer.batch_size == 4
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda pipe: pipe(), "^the inputs must be question=… and context=…, or dictionaries"),
+        (lambda pipe: pipe(5), "^the inputs must be .*, not 5$"),
+        (lambda pipe: pipe(b"where ?"), "^the inputs must be .*, not b'where"),
+        (lambda pipe: pipe(question=QUESTION), "the context must be a string or a list of strings, not None"),
+        (lambda pipe: pipe(RECORDS, question=QUESTION, context=CONTEXT), "not both"),
+        (lambda pipe: pipe(data=RECORDS, question=QUESTION, context=CONTEXT), "not both"),
+        (lambda pipe: pipe(RECORDS, X=RECORDS), "not both"),
+        (lambda pipe: pipe([RECORDS[0], [QUESTION]]), "each input must be a dictionary with 'question' and 'context'"),
+        (
+            lambda pipe: pipe([RECORDS[0], {"question": QUESTIONS, "context": CONTEXTS[:2]}]),
+            r"^input 2 \(index 1\): 3 questions can't pair up with 2 contexts$",
+        ),
+        (
+            lambda pipe: pipe([RECORDS[0], {"question": QUESTION, "context": None}]),
+            r"^input 2 \(index 1\): the context must be a string or a list of strings, not None, a missing value$",
+        ),
+        (
+            lambda pipe: list(pipe(iter([*RECORDS, {"question": QUESTION, "context": 5}]))),
+            r"^input 4 \(index 3\): the context must be a string or a list of strings, not int \(5\)$",
+        ),
+        (lambda pipe: list(pipe(iter(RECORDS), batch_size=0)), "batch_size is 0"),
+        (lambda pipe: pipe(np.array([[QUESTION, CONTEXT]])), "not a ndarray; give its rows as dictionaries"),
+    ],
+)
+def test_what_cannot_be_asked_is_told_in_the_librarys_own_words(pipe, ask, message):
+    with pytest.raises(ConfigError, match=message):
+        ask(pipe)
+
+
+def test_the_callers_model_and_tokenizer_stay_as_they_are(caplog):
+    model = BertForQuestionAnswering(new_dense_model("bert", vocab_size=len(fixed_tokenizer("wordpiece"))).config)
+    own = tokenizer("wordpiece")
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    settings = model.config.to_dict()
+    pipe = pipeline("question-answering", model=model, tokenizer=own, device="cpu")
+    own.backend_tokenizer.enable_truncation(4)
+    wanted = pipe(question=QUESTION, context=CONTEXT)
+    assert own.backend_tokenizer.truncation["max_length"] == 4
+    own.backend_tokenizer.no_truncation()
+    assert pipe(question=QUESTION, context=CONTEXT) == wanted
+    assert model.training
+    assert not [record for record in caplog.records if record.name.startswith("blockskim")]
+    assert model.config.to_dict() == settings
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_registering_twice_is_harmless(caplog):

@@ -50,7 +50,7 @@ class QuestionAnsweringPipeline(Pipeline):
             raise ModelError("the question-answering pipeline needs the model's tokenizer, too")
         if not isinstance(model, BlockSkimForQuestionAnswering):
             # New predictors know nothing, so the answerer never asks them.
-            model = BlockSkimForQuestionAnswering.from_backbone(model)
+            model = BlockSkimForQuestionAnswering.from_backbone(model).eval()
         super().__init__(model=model, tokenizer=tokenizer, task=kwargs.pop("task", TASK), **kwargs)
         if self.device.type == "cpu" and self.model.dtype == torch.float16:
             # Weights may be stored so to save space; processors are not made to compute in it.
