@@ -136,3 +136,16 @@ def test_bad_input(call, save, tmp_path, monkeypatch, arguments, code, message):
     assert (found, out) == (code, "")
     assert message in err
     assert not (tmp_path / "p.json").exists()
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_the_data_is_not_written_over(call, model, save, tmp_path, command):
+    data = save(squad(1))
+    other = save(squad(1, prefix="r"), "other.json")
+    before = other.read_bytes()
+    (tmp_path / "link.json").symlink_to(other)
+    for target in (other, tmp_path / "link.json"):
+        code, out, err = call(command, "--data", data, other, "--predictions", target, "--model", model)
+        assert (code, out) == (2, "")
+        assert "holds the data, which would be lost" in err
+    assert other.read_bytes() == before

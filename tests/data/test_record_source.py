@@ -110,6 +110,14 @@ def test_every_record_is_read_in_every_layout(save, caplog, kind, layout):
     assert not caplog.records
 
 
+def test_answers_that_are_plain_texts_are_references(save, caplog):
+    record = {"id": 5, "title": "Ada", "question": "When?", "context": TEXT, "answers": ["1742", "in 1742"]}
+    (example,) = read_examples(save(json.dumps(record)))
+    assert (example.id, example.references, example.answers) == ("5", ("1742", "in 1742"), ())
+    assert dict(example.metadata)["format"] == "mrqa"
+    assert "1 question left without an answer span (usable for scores, not for training)" in caplog.text
+
+
 @pytest.mark.parametrize("kind", RECORDS)
 def test_a_single_record_is_a_file(save, kind):
     make, format = RECORDS[kind]

@@ -9,7 +9,7 @@ import typer
 from blockskim.cli import options
 from blockskim.cli.option_groups import Computing, Selection, Windowing, takes_groups
 from blockskim.cli.output import console, print_json, window_progress
-from blockskim.cli.predict import write_predictions
+from blockskim.cli.predict import check_predictions, write_predictions
 from blockskim.cli.session import cut_windows, load_model, read_selected
 
 CompareDense = Annotated[
@@ -46,7 +46,7 @@ def evaluate(
     """
     options.set_up(quiet)
     options.check_one_way(dense, threshold, point)
-    options.check_writable(predictions, "--predictions")
+    check_predictions(predictions, [*data, *(more or [])])
     if dense and compare_dense:
         raise typer.BadParameter("--compare-dense compares skimming with --dense; give one of them")
     examples = read_selected(data, more, selection, "ignored" if no_score else "wanted")

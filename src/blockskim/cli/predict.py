@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from blockskim.data.examples import Example
     from blockskim.evaluation.evaluate import Evaluation
 
+_OPTION = "--predictions"
+
 Questions = Annotated[
     list[Path], typer.Option("--data", metavar="FILE", help="Questions to answer; may be repeated, plain or gzip.")
 ]
 Predictions = Annotated[
-    Path, typer.Option("--predictions", metavar="FILE", help="Where the answers go, in the data's official JSON.")
+    Path, typer.Option(_OPTION, metavar="FILE", help="Where the answers go, in the data's official JSON.")
 ]
 
 
@@ -47,7 +49,7 @@ def predict(
     """
     options.set_up(quiet)
     options.check_one_way(dense, threshold, point)
-    options.check_writable(predictions, "--predictions")
+    check_predictions(predictions, [*data, *(more or [])])
     examples = read_selected(data, more, selection, "ignored")
 
     from blockskim.evaluation.evaluate import evaluate_windows
@@ -67,6 +69,17 @@ def predict(
     elif not quiet:
         counted = f"{len(examples):,} examples, {len(windows):,} windows, {result.seconds:.1f} s"
         console().print(f"{counted}; the answers are in {predictions}", markup=False)
+
+
+def check_predictions(path: Path | None, data: Sequence[Path]) -> None:
+    """Refuse a file for predictions that can't be written, or that holds the questions.
+
+    Raises:
+        BadParameter: it is such a file.
+    """
+    options.check_writable(path, _OPTION)
+    if path is not None and path.resolve() in [file.resolve() for file in data]:
+        raise typer.BadParameter(f"{path} holds the data, which would be lost; name another file", param_hint=_OPTION)
 
 
 def write_predictions(path: Path, examples: "Sequence[Example]", result: "Evaluation") -> None:
