@@ -39,7 +39,7 @@ from blockskim.data.tokens import FrozenTokenizer, freeze_tokenizer
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.errors import ConfigError
 from blockskim.inference.answers import ExampleAnswers
-from blockskim.inference.devices import set_threads
+from blockskim.inference.devices import choose_device, choose_dtype, set_threads
 from blockskim.inference.loading import LoadedModel, load
 from blockskim.inference.operating_point import ThresholdsGiven, choose_thresholds
 from blockskim.inference.runner import Thresholds, WindowBatch, run_windows, whole_examples
@@ -92,17 +92,20 @@ class QuestionAnswerer:
 
         Args:
             model: a directory or hub id of a Block-Skim model or of any QA checkpoint of a supported family; a model,
-                with its tokenizer; or None for the model that comes with the library.
-            tokenizer: the tokenizer of a model that is given as such.
-            device: "auto", "cpu" or "cuda"; a model that is given as such stays where it is.
-            dtype: "auto", "float32", "bfloat16" or "float16"; a model that is given as such keeps its own.
+                with its tokenizer; or None for the model that comes with the library. A model in training mode is put
+                into evaluation mode, with a warning.
+            tokenizer: the tokenizer of a model that is given as such. It is copied: what is done with it afterwards
+                changes no answer.
+            device: "auto", "cpu" or "cuda"; a model that is given as such stays where it is, so "auto" is right for it.
+            dtype: "auto", "float32", "bfloat16" or "float16"; a model that is given as such keeps its own, so "auto" is
+                right for it.
             threads: number of processor threads for this process.
             batch_size: windows that run together.
             point: operating point of the model to answer at, by its name; None for the model's own thresholds. A call
                 may choose otherwise.
 
         Raises:
-            ModelError: the model can't be loaded.
+            ModelError: the model can't be loaded, or the tokenizer is another model's.
             ConfigError: an argument is impossible, or the model has no such point.
         """
         self.batch_size = check_count("batch_size", batch_size)
@@ -110,17 +113,23 @@ class QuestionAnswerer:
             if tokenizer is None:
                 raise ConfigError("a model that is given as such needs its tokenizer, too")
             set_threads(threads)
+            _check_place(model, device, dtype)
             self.loaded = LoadedModel(_evaluating(model), tokenizer, "the model")
         else:
             self.loaded = load(model, device, dtype, threads)
         self.model = self.loaded.model
-        self.tokenizer = self.loaded.tokenizer if tokenizer is None else tokenizer
-        self._reader = _frozen(self.tokenizer)
+        self._tokenizer = self.loaded.tokenizer if tokenizer is None else tokenizer
+        self._reader = _frozen(self._tokenizer)
         if tokenizer is not None:
-            check_vocabulary(self.model.encoder, self.tokenizer, self.loaded.name)
+            check_vocabulary(self.model.encoder, tokenizer, self.loaded.name)
         self.point = point
         # Refuses an unknown point now and not at the first question.
         self._thresholds(AnswerOptions())
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer that was given or loaded; texts are read with a copy of it, made with the answerer."""
+        return self._tokenizer
 
     def __call__(
         self,
@@ -345,6 +354,20 @@ def _evaluating(model: BlockSkimForQuestionAnswering) -> BlockSkimForQuestionAns
         logger.warning("the model was in training mode; it is in evaluation mode now, as answers need it")
         model.eval()
     return model
+
+
+def _check_place(model: BlockSkimForQuestionAnswering, device: str, dtype: str) -> None:
+    """Refuse a device or number format that a caller's model does not have.
+
+    Raises:
+        ConfigError: it has another one, or there is none of this name.
+    """
+    place = choose_device(device)
+    if device != "auto" and place.type != model.device.type:
+        raise ConfigError(f"device is {str(device)!r}, but the model that is given is on {model.device}; move it first")
+    number_format = choose_dtype(dtype, model.device)
+    if dtype != "auto" and number_format != model.dtype:
+        raise ConfigError(f"dtype is {dtype!r}, but the model that is given is in {model.dtype}; convert it first")
 
 
 def _frozen(tokenizer: object) -> FrozenTokenizer:

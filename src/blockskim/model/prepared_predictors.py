@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from blockskim.errors import ModelError
 from blockskim.method.layer_view import LayerView
 from blockskim.method.predictors.predictor import KINDS, SkimPredictor, keep_probabilities
 
@@ -24,7 +25,16 @@ class PreparedPredictor:
 
 
 def prepare_predictor(predictor: nn.Module) -> PreparedPredictor:
-    """Make a predictor ready; anything but a ``SkimPredictor`` is called as it is."""
+    """Make a predictor ready; anything but a ``SkimPredictor`` is called as it is.
+
+    Raises:
+        ModelError: a weight of it is no finite number. An infinite one would keep or drop blocks without a trace.
+    """
+    for name, weight in [*predictor.named_parameters(), *predictor.named_buffers()]:
+        if not bool(weight.isfinite().all()):
+            raise ModelError(
+                f"the model computes no numbers: its weights are damaged ({name!r} of a skim predictor is not finite)"
+            )
     if not isinstance(predictor, SkimPredictor):
         wants_attention = bool(getattr(predictor, "wants_attention", True))
         return PreparedPredictor(lambda view: keep_probabilities(predictor(view)), wants_attention)
