@@ -30,7 +30,10 @@ File = Annotated[
 ]
 TopK = Annotated[int, typer.Option("--top-k", "-k", min=1, metavar="N", help="Answers to each question.")]
 Explain = Annotated[
-    Path | None, typer.Option("--explain", metavar="FILE.html", help="Write a page that shows what was skipped.")
+    Path | None,
+    typer.Option(
+        "--explain", parser=options.output_path, metavar="FILE.html", help="Write a page that shows what was skipped."
+    ),
 ]
 
 

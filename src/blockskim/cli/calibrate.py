@@ -35,7 +35,10 @@ Data = Annotated[
     list[Path],
     typer.Option("--data", metavar="FILE", help="Data that was not trained on and will not be reported on."),
 ]
-Output = Annotated[Path, typer.Option("--output", metavar="DIR", help="New directory for the calibrated copy.")]
+Output = Annotated[
+    Path,
+    typer.Option("--output", parser=options.output_path, metavar="DIR", help="New directory for the calibrated copy."),
+]
 MaxF1Drop = Annotated[
     float | None, typer.Option("--max-f1-drop", min=0.0, max=100.0, metavar="X", help="Most points of F1 to lose.")
 ]

@@ -25,7 +25,13 @@ def evaluate(
     threshold: options.Threshold = None,
     point: options.Point = None,
     predictions: Annotated[
-        Path | None, typer.Option("--predictions", metavar="FILE", help="Write answers in the data's official JSON.")
+        Path | None,
+        typer.Option(
+            "--predictions",
+            parser=options.output_path,
+            metavar="FILE",
+            help="Write answers in the data's official JSON.",
+        ),
     ] = None,
     windowing: Windowing = Windowing(),
     max_answer_len: options.MaxAnswerLength = 30,

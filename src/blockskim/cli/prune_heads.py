@@ -16,7 +16,10 @@ def prune_heads(
     data: Annotated[
         list[Path], typer.Option("--data", metavar="FILE", help="Data on which it is found out which heads matter.")
     ],
-    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="New directory for the pruned copy.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", parser=options.output_path, metavar="DIR", help="New directory for the pruned copy."),
+    ],
     more: options.MoreFiles = None,
     per_layer: Annotated[
         int | None, typer.Option("--per-layer", min=1, metavar="K", help="Remove K heads of every layer.")

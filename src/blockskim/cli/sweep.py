@@ -23,7 +23,12 @@ Calibrated = Annotated[
 Seconds = Annotated[bool, typer.Option("--seconds", help="Time everything, too, in turns with the dense model.")]
 Output = Annotated[
     Path | None,
-    typer.Option("--output", metavar="DIR", help=f"Write {RESULTS} and plots there; a killed run goes on."),
+    typer.Option(
+        "--output",
+        parser=options.output_path,
+        metavar="DIR",
+        help=f"Write {RESULTS} and plots there; a killed run goes on.",
+    ),
 ]
 Plot = Annotated[bool, typer.Option("--plot/--no-plot", help="Draw plots into --output.")]
 

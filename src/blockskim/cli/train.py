@@ -21,7 +21,9 @@ Base = Annotated[
 TrainFiles = Annotated[
     list[Path], typer.Option("--train", metavar="FILE", help="Data to learn from; may be repeated, plain or gzip.")
 ]
-Output = Annotated[Path, typer.Option("--output", metavar="DIR", help="Where the model goes.")]
+Output = Annotated[
+    Path, typer.Option("--output", parser=options.output_path, metavar="DIR", help="Where the model goes.")
+]
 Dev = Annotated[Path | None, typer.Option("--dev", metavar="FILE", help="Data to choose the best checkpoint by.")]
 RecipeName = Annotated[
     str, typer.Option("--recipe", metavar="NAME_OR_FILE", help="Settings: a YAML file, or one that comes along.")
