@@ -75,8 +75,8 @@ def open_whole(path: Path) -> Iterator[BinaryIO]:
 def write_errors_named(path: Path, part: Path | None = None) -> Iterator[None]:
     """Have errors of writing name what was to be written.
 
-    A full disk names no file at all, a temporary name means nothing to anybody, and libraries that write raise errors of
-    their own.
+    A full disk names no file at all, a temporary name means nothing to anybody, and libraries raise errors of their own
+    when they write.
 
     Args:
         path: what is to be written.

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,7 +10,10 @@ from blockskim.atomic import write_whole
 from blockskim.cli import options
 from blockskim.cli.option_groups import Computing, Printing, Selection, Windowing, takes_groups
 from blockskim.cli.output import console, print_json, window_progress
-from blockskim.cli.session import cut_windows, load_model, read_selected
+from blockskim.cli.session import cut_windows, describe, load_model, read_selected
+
+if TYPE_CHECKING:
+    from blockskim.evaluation.evaluate import Evaluation
 
 
 @takes_groups
@@ -58,8 +61,9 @@ def evaluate(
     thresholds = choose_thresholds(network, dense=dense, threshold=threshold, point=point, name=loaded.name)
     windows = cut_windows(loaded, examples, windowing)
     batch_size = windowing.batch_size
+    start = describe("evaluating", network, windows, batch_size)
     if compare_dense:
-        with window_progress(printing.quiet, windows_to_run(windows, batch_size)) as bar:
+        with window_progress(printing.quiet, windows_to_run(windows, batch_size), start) as bar:
             comparison = compare_with_dense(
                 network, windows, batch_size, thresholds, max_answer_len, progress=bar.advance
             )
@@ -74,7 +78,7 @@ def evaluate(
             "wall_speedup": comparison.wall_speedup,
         }
     else:
-        with window_progress(printing.quiet, len(windows)) as bar:
+        with window_progress(printing.quiet, len(windows), start) as bar:
             result = evaluate_windows(
                 network,
                 windows,
@@ -84,15 +88,21 @@ def evaluate(
                 progress=bar.advance,
             )
         values = report(network, windows, result)
-    if predictions is not None:
-        found: Any = result.predictions
-        if result.facts is not None:
-            found = {"answer": result.predictions, "sp": result.facts}
-        write_whole(predictions, json.dumps(found, ensure_ascii=False, indent=1) + "\n")
     if printing.as_json:
         print_json(values)
     else:
         _show(values, windowing.max_length)
+    # The scores are safe by now, should there be no room for a file.
+    if predictions is not None:
+        _write_predictions(predictions, result)
+
+
+def _write_predictions(path: Path, result: "Evaluation") -> None:
+    """Write answers, and supporting facts where there are some, in the official JSON of the data."""
+    found: Any = result.predictions
+    if result.facts is not None:
+        found = {"answer": result.predictions, "sp": result.facts}
+    write_whole(path, json.dumps(found, ensure_ascii=False, indent=1) + "\n")
 
 
 def _show(values: dict[str, Any], max_length: int) -> None:

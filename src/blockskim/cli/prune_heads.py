@@ -8,7 +8,7 @@ import typer
 from blockskim.cli import options
 from blockskim.cli.option_groups import Computing, Printing, Selection, Windowing, takes_groups
 from blockskim.cli.output import console, print_json, window_progress
-from blockskim.cli.session import fit_windows, hide_foreign_progress, load_model, read_selected
+from blockskim.cli.session import describe, fit_windows, hide_foreign_progress, load_model, read_selected
 
 
 @takes_groups
@@ -59,7 +59,8 @@ def prune_heads(
     numbers = range(1, len(network.cost.layers) + 1)
     least_important({layer: dict.fromkeys(network.heads_of(layer), 0.0) for layer in numbers}, per_layer, total)
     windows = answerable_windows(examples, loaded.tokenizer, settings)
-    with window_progress(printing.quiet, len(windows)) as bar:
+    start = describe("asking which heads matter", network, windows, windowing.batch_size)
+    with window_progress(printing.quiet, len(windows), start) as bar:
         importance = head_importance(network, windows, windowing.batch_size, bar.advance)
     removed = least_important(importance, per_layer, total)
     before = int(dense_flops(network.cost, windows.lengths).sum())
