@@ -1,6 +1,6 @@
 """Files and directories that appear whole or not at all.
 
-Each is written under a temporary name in the same folder and renamed at the end, so that nobody ever sees half of it.
+Each is written under a temporary name in the same folder and renamed at the end, so that nothing ever reads half of it.
 When something goes wrong, the temporary one is removed and what was there before stays as it was.
 """
 
@@ -75,7 +75,7 @@ def open_whole(path: Path) -> Iterator[BinaryIO]:
 def write_errors_named(path: Path, part: Path | None = None) -> Iterator[None]:
     """Have errors of writing name what was to be written.
 
-    A full disk names no file at all, a temporary name means nothing to anybody, and libraries raise errors of their own
+    A full disk names no file at all, a temporary name says nothing, and libraries raise errors of their own
     when they write.
 
     Args:
@@ -155,7 +155,7 @@ def _temporary_folder(output: Path, parent: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(
             dir=parent, prefix=f".{output.name[:NAME_LENGTH]}.", ignore_cleanup_errors=True
         ) as folder:
-            # Not the temporary folder itself, which nobody but its owner may read.
+            # Not the temporary folder itself, which only its owner may read.
             part = Path(folder) / "model"
             with write_errors_named(output, Path(folder)):
                 part.mkdir()

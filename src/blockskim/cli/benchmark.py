@@ -99,7 +99,7 @@ def _on_data(on_data: OnData, computing: Computing, seed: int) -> "Subject":
     from blockskim.profiling.workloads import Workload
 
     files = [*(on_data.data or []), *(on_data.more or [])]
-    examples = sample_examples(read_data(files, on_data.format), on_data.limit or LIMIT, seed)
+    examples = sample_examples(read_data(files, on_data.format, answers="wanted"), on_data.limit or LIMIT, seed)
     if not examples:
         raise DataError(f"{files[0]} holds no questions")
     loaded = load_model(computing)

@@ -16,6 +16,7 @@ from blockskim.cli.calibrate import calibrate
 from blockskim.cli.evaluate import evaluate
 from blockskim.cli.info import info
 from blockskim.cli.make_student import make_student
+from blockskim.cli.predict import predict
 from blockskim.cli.prune_heads import prune_heads
 from blockskim.cli.sweep import sweep
 from blockskim.cli.train import train
@@ -25,6 +26,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.command("answer")(answer)
 app.command("train")(train)
 app.command("evaluate")(evaluate)
+app.command("predict")(predict)
 app.command("benchmark")(benchmark)
 app.command("calibrate")(calibrate)
 app.command("sweep")(sweep)

@@ -154,7 +154,7 @@ def _complain(message: str) -> None:
 
 
 def _flush(code: int) -> int:
-    """Write out what is buffered; a reader that went away is no error to tell of."""
+    """Write out what is buffered; a reader that went away is no error to report."""
     try:
         sys.stdout.flush()
     except OSError as error:

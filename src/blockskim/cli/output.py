@@ -113,7 +113,7 @@ def duration(seconds: float) -> str:
 
 
 def plain_lines(quiet: bool) -> PlainLines | None:
-    """Lines about a long run, if standard error is no terminal and somebody is to read them."""
+    """Lines about a long run, if standard error is no terminal; None if it is one, or ``quiet``."""
     return None if quiet or progress_console().is_terminal else PlainLines()
 
 
@@ -121,20 +121,20 @@ class WindowBar:
     """A bar that counts windows, or lines that do, or nothing at all."""
 
     def __init__(self, bar: Any = None, total: int | None = None, lines: PlainLines | None = None) -> None:
-        """Count on a progress bar of rich, or by lines; without either nobody sees it."""
+        """Count on a progress bar of rich, or by lines; without either, show nothing."""
         self.bar = bar
         self.task = None if bar is None else bar.add_task("windows", total=total)
         self.lines = lines
 
     def advance(self, done: int) -> None:
-        """So many more windows are done."""
+        """Add to the number of windows that are done."""
         if self.bar is not None:
             self.bar.advance(self.task, done)
         if self.lines is not None:
             self.lines.advance(done)
 
     def update(self, done: int, total: int) -> None:
-        """So many windows are done, of so many."""
+        """Set the number of windows that are done, and that of all."""
         if self.bar is not None:
             self.bar.update(self.task, completed=done, total=total)
 
@@ -146,10 +146,10 @@ class WindowBar:
 
 @contextmanager
 def window_progress(quiet: bool, total: int | None = None, start: str | None = None) -> Iterator[WindowBar]:
-    """A bar on standard error, if somebody is to see one.
+    """A bar on standard error if that is a terminal, lines if it is not.
 
     Args:
-        quiet: nobody is.
+        quiet: show nothing.
         total: number of windows.
         start: what is done, for the first line where standard error is no terminal; None for no lines there.
     """
@@ -174,10 +174,10 @@ def window_progress(quiet: bool, total: int | None = None, start: str | None = N
 def task_progress(
     quiet: bool, start: str, total_of: Callable[[str], tuple[str, int | None]]
 ) -> Iterator[Callable[[str, int], None] | None]:
-    """A function that counts what is done of one task after the other; None if nobody is to see it.
+    """A function that counts what is done of one task after the other; None if ``quiet``.
 
     Args:
-        quiet: nobody is.
+        quiet: show nothing.
         start: what is done, for the first line.
         total_of: what is counted in a task, and how many of it there are.
     """
@@ -218,10 +218,10 @@ def _task_lines(lines: PlainLines, total_of: Callable[[str], tuple[str, int | No
 
 @contextmanager
 def status_line(quiet: bool, start: str, steps: int, step: str) -> Iterator[Callable[[str], None]]:
-    """A function that shows, on a line of standard error, what is going on; it does nothing if nobody is to see it.
+    """A function that shows, on a line of standard error, what is going on.
 
     Args:
-        quiet: nobody is.
+        quiet: show nothing.
         start: what is done, for the first line where standard error is no terminal.
         steps: how many messages there will be of the form "...: STEP ..."; they are counted there, others written out.
         step: what is counted.

@@ -69,6 +69,7 @@ def train(
     options.check_output_folder(output)
     settings = parse_changes(changes or [])
 
+    from blockskim.data.examples import check_annotated
     from blockskim.data.reading import read_examples
     from blockskim.training.recipe import Recipe
 
@@ -82,6 +83,7 @@ def train(
     else:
         assert dev is not None
         development = list(read_examples(dev, name, skip_bad))
+    check_annotated([*examples, *development])
 
     import torch
 

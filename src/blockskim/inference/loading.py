@@ -15,8 +15,8 @@ from transformers.utils import logging as transformers_logging
 from blockskim.data.tokens import pair_template
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
-from blockskim.inference.devices import choose_device, choose_dtype
-from blockskim.model.checkpoints import check_vocabulary, has_qa_head, one_line, read_config
+from blockskim.inference.devices import choose_device, choose_dtype, set_threads
+from blockskim.model.checkpoints import ONE_AT_A_TIME, check_vocabulary, has_qa_head, one_line, read_config
 from blockskim.model.config import BlockSkimConfig
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
@@ -47,7 +47,7 @@ class LoadedModel:
 def load(
     model: str | Path | None = None, device: str = "auto", dtype: str = "auto", threads: int | None = None
 ) -> LoadedModel:
-    """Load a Block-Skim model, or any QA checkpoint of a supported family.
+    """Load a Block-Skim model, or any QA checkpoint of a supported family. Threads that load do so one at a time.
 
     Args:
         model: a directory or a hub id; None for the model that comes with the library.
@@ -58,16 +58,13 @@ def load(
     Raises:
         ModelError: there is no such model, it can't answer questions, something of it is missing or damaged, or its
             tokenizer is another model's.
-        ConfigError: there is no such device or number format.
+        ConfigError: there is no such device or number format, or an argument is of a wrong kind.
     """
-    if threads is not None:
-        if threads < 1:
-            raise ConfigError(f"threads is {threads}; it must be at least 1")
-        torch.set_num_threads(threads)
+    set_threads(threads)
     place = choose_device(device)
     number_format = choose_dtype(dtype, place)
     name = shipped_model() if model is None else model
-    with _quiet_transformers():
+    with ONE_AT_A_TIME, _quiet_transformers():
         loaded: Any = _load_model(name, number_format)
         tokenizer = load_tokenizer(name)
     check_vocabulary(loaded.encoder, tokenizer, name)

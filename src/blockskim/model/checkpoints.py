@@ -5,11 +5,13 @@ Here each such case is a ModelError that names the directory and the cause.
 """
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -28,6 +30,10 @@ HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", 
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+ONE_AT_A_TIME = threading.RLock()
+"""Held while transformers makes or loads a model: meanwhile it changes settings of the whole process, such as PyTorch's
+default number format, and two threads that put them back in the wrong order would leave them changed."""
+
 LONGEST_MESSAGE = 300
 """Characters of what transformers has to say; some of its messages list every model that it knows."""
 
@@ -36,7 +42,13 @@ _SPEAK_FOR_THEMSELVES = (OSError, ValueError, RuntimeError)
 
 
 def check_loadable(name: str | Path) -> None:
-    """Raise ModelError when a local directory lacks a config or safetensors weights."""
+    """Raise an error when a local directory lacks a config or safetensors weights.
+
+    Raises:
+        ModelError: it does, or there is no such directory.
+        ConfigError: the name is none.
+    """
+    _check_name(name)
     directory = Path(name)
     if not directory.exists():
         if directory.is_absolute() or str(name).startswith((".", "~")) or str(name).count("/") != 1:
@@ -53,6 +65,16 @@ def check_loadable(name: str | Path) -> None:
     # transformers reads the index of weights in several files only where there is no single one.
     if not (directory / WEIGHTS).is_file() and (directory / INDEX).is_file():
         _check_index(directory / INDEX)
+
+
+def _check_name(name: object) -> None:
+    if isinstance(name, str | Path) and str(name).strip():
+        return
+    found = type(name).__name__ if isinstance(name, nn.Module) else f"{name!r:.80}"
+    raise ConfigError(
+        f"model is {found}; it must be a directory, a hub id, a Block-Skim model where one is taken, or None for the "
+        "model that comes with the library"
+    )
 
 
 def _check_index(path: Path) -> None:
@@ -186,7 +208,8 @@ def loading(name: str | Path) -> Iterator[None]:
         ModelError: anything was raised; the message names the model.
     """
     try:
-        yield
+        with ONE_AT_A_TIME:
+            yield
     except ConfigError as error:
         raise ModelError(f"{name}: config.json: {one_line(error)}") from error
     except Exception as error:

@@ -63,11 +63,11 @@ def average_models(
         model.has_trained_predictors = model.has_trained_predictors and other.has_trained_predictors
     model.load_state_dict(sums, strict=False)
     model.skim_config = model.skim_config.replace(thresholds=0.0, points={})
-    told = {"models": [base_name(name) for name in models], "weights": list(shares)}
+    origin = {"models": [base_name(name) for name in models], "weights": list(shares)}
     with new_directory(Path(output)) as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        (folder / AVERAGE_FILE).write_text(json.dumps(told) + "\n", encoding="utf-8")
+        (folder / AVERAGE_FILE).write_text(json.dumps(origin) + "\n", encoding="utf-8")
     return shares
 
 
