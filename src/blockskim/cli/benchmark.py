@@ -21,6 +21,8 @@ from blockskim.cli.output import console, print_json, status_line
 from blockskim.cli.session import cut_windows, load_model
 
 if TYPE_CHECKING:
+    import torch
+
     from blockskim.profiling.benchmark import Record
     from blockskim.profiling.suite import Subject
 
@@ -68,14 +70,24 @@ def benchmark(
         subject = _on_data(on_data, Computing(model, device, options.Dtype.FLOAT32), settings.seed)
     else:
         subject = random_subject(random_model, settings.seed, chosen_device)
-    with status_line(printing.quiet) as progress:
+    rounds = len(settings.batch_sizes) * (settings.warmup + settings.repeats)
+    with status_line(printing.quiet, _start(subject, number_format), rounds, "round") as progress:
         records = run_suite(subject, settings, number_format, progress)
-    if plot is not None:
-        save_plot(records, plot)
     if printing.as_json:
         print_json([record.to_dict() for record in records])
     else:
         _show(records, settings.baselines)
+    # The figures are safe by now, should there be no room for a picture.
+    if plot is not None:
+        save_plot(records, plot)
+
+
+def _start(subject: "Subject", dtype: "torch.dtype") -> str:
+    """What a benchmark is about, on a line."""
+    work = subject.workload
+    number_format = str(dtype).removeprefix("torch.")
+    windows = "" if work.windows is None else f", {len(work.windows):,} windows"
+    return f"measuring on {work.name}{windows}, {subject.model.device}, {number_format}"
 
 
 def _on_data(on_data: OnData, computing: Computing, seed: int) -> "Subject":

@@ -16,7 +16,9 @@ def make_student(
     base: Annotated[
         str, typer.Option("--base", "--model", metavar="DIR_OR_HUB_ID", help="Encoder, QA model or Block-Skim model.")
     ],
-    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="New directory for the student.")],
+    output: Annotated[
+        Path, typer.Option("--output", parser=options.output_path, metavar="DIR", help="New directory for the student.")
+    ],
     layers: Annotated[
         str | None, typer.Option("--layers", metavar="N,N,…", help="Layers that it gets, from 1, as in 2,4,6.")
     ] = None,

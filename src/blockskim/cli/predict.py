@@ -11,7 +11,7 @@ from blockskim.atomic import write_whole
 from blockskim.cli import options
 from blockskim.cli.option_groups import Computing, Printing, Selection, Windowing, takes_groups
 from blockskim.cli.output import console, print_json, window_progress
-from blockskim.cli.session import cut_windows, load_model, read_selected
+from blockskim.cli.session import cut_windows, describe, load_model, read_selected
 
 if TYPE_CHECKING:
     from blockskim.data.examples import Example
@@ -21,7 +21,13 @@ Questions = Annotated[
     list[Path], typer.Option("--data", metavar="FILE", help="Questions to answer; may be repeated, plain or gzip.")
 ]
 Predictions = Annotated[
-    Path, typer.Option("--predictions", metavar="FILE", help="Where the answers go, in the data's official JSON.")
+    Path,
+    typer.Option(
+        "--predictions",
+        parser=options.output_path,
+        metavar="FILE",
+        help="Where the answers go, in the data's official JSON.",
+    ),
 ]
 
 
@@ -55,7 +61,8 @@ def predict(
     loaded = load_model(computing)
     thresholds = choose_thresholds(loaded.model, dense=dense, threshold=threshold, point=point, name=loaded.name)
     windows = cut_windows(loaded, examples, windowing)
-    with window_progress(printing.quiet, len(windows)) as bar:
+    start = describe("answering", loaded.model, windows, windowing.batch_size)
+    with window_progress(printing.quiet, len(windows), start) as bar:
         result = evaluate_windows(
             loaded.model, windows, windowing.batch_size, thresholds, max_answer_len, progress=bar.advance
         )
