@@ -4,7 +4,7 @@ What is checked is returned as plain Python knows it, so that numbers of numpy c
 error names the setting and its value and says what would be right.
 """
 
-import math
+import sys
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
@@ -36,8 +36,10 @@ def check_number(name: str, value: object) -> float:
     Raises:
         ConfigError: it is none.
     """
-    if not is_number(value) or math.isnan(value):
+    if not is_number(value) or value != value:
         raise ConfigError(f"{name} is {value!r}; it must be a number")
+    if is_whole(value) and abs(value) > sys.float_info.max:
+        raise ConfigError(f"{name} is a whole number of {value.bit_length()} bits; it must be at most 1e308")
     return plain(value)
 
 

@@ -9,16 +9,14 @@ from transformers import AutoConfig, AutoModel
 
 from blockskim.errors import ConfigError, ModelError
 from blockskim.model.checkpoints import (
-    LONGEST_MESSAGE,
     base_name,
     check_loadable,
     check_vocabulary,
     has_qa_head,
     is_block_skim,
-    loading,
-    one_line,
     read_config,
 )
+from blockskim.model.load_errors import LONGEST_MESSAGE, loading, one_line
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from strategies import every_family
 from tiny_models import SIZES, dense_model, encoder_config, skim_model

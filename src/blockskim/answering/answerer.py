@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import PreTrainedTokenizerBase
 
 from blockskim.answering.ranking import (
@@ -36,10 +35,12 @@ from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.errors import ConfigError, DataError
 from blockskim.inference.answers import ExampleAnswers
-from blockskim.inference.loading import LoadedModel, load
+from blockskim.inference.devices import set_threads
+from blockskim.inference.loading import LoadedModel, load, unwrapped
 from blockskim.inference.operating_point import choose_thresholds
 from blockskim.inference.runner import Thresholds, WindowBatch, run_windows, whole_examples
 from blockskim.inference.window_settings import position_limit, window_settings
+from blockskim.model.hub import check_hub_arguments
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 WindowCount = Callable[[int, int], None]
@@ -80,6 +81,7 @@ class QuestionAnswerer:
         threads: int | None = None,
         batch_size: int = 32,
         point: str | None = None,
+        **hub: Any,
     ) -> None:
         """Load a model.
 
@@ -93,19 +95,22 @@ class QuestionAnswerer:
             batch_size: windows that run together.
             point: operating point of the model to answer at, by its name; None for the model's own thresholds. A call
                 may choose otherwise.
+            **hub: for reading from the hub, as transformers has them: ``revision``, ``subfolder``, ``token``,
+                ``cache_dir``, ``local_files_only`` and ``force_download``.
 
         Raises:
             ModelError: the model can't be loaded.
             ConfigError: an argument is impossible, or the model has no such point.
         """
+        model = unwrapped(model)
         if isinstance(model, BlockSkimForQuestionAnswering):
+            check_hub_arguments(hub)
             if tokenizer is None:
                 raise ConfigError("a model that is given as such needs its tokenizer, too")
-            if threads is not None:
-                torch.set_num_threads(check_count("threads", threads))
+            set_threads(threads)
             self.loaded = LoadedModel(model.eval(), tokenizer, "the model")
         else:
-            self.loaded = load(model, device, dtype, threads)
+            self.loaded = load(model, device, dtype, threads, **hub)
         self.model = self.loaded.model
         self.tokenizer = tokenizer or self.loaded.tokenizer
         self.batch_size = check_count("batch_size", batch_size)

@@ -1,10 +1,12 @@
-"""Which number format a model computes in, found out from the machine."""
+"""What a model computes on and in which number format, found out from the machine."""
 
 import torch
 
+from blockskim.checks import check_count
 from blockskim.errors import ConfigError
 
 NAMES = ("auto", "float32", "bfloat16", "float16")
+MOST_THREADS = 1024
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
@@ -54,3 +56,17 @@ def choose_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise ConfigError(f"device is {name!r}; it must be auto, cpu or cuda")
     return device
+
+
+def set_threads(threads: int | None) -> None:
+    """Set the number of processor threads of this process; None leaves it as it is.
+
+    Raises:
+        ConfigError: it is no whole number from 1 to ``MOST_THREADS``.
+    """
+    if threads is None:
+        return
+    count = check_count("threads", threads)
+    if count > MOST_THREADS:
+        raise ConfigError(f"threads is {count}; it must be at most {MOST_THREADS}")
+    torch.set_num_threads(count)

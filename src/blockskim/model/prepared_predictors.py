@@ -24,8 +24,8 @@ class PreparedPredictor:
 
 
 def prepare_predictor(predictor: nn.Module) -> PreparedPredictor:
-    """Make a predictor ready; anything but a ``SkimPredictor`` is called as it is."""
-    if not isinstance(predictor, SkimPredictor):
+    """Make a predictor ready; anything but a ``SkimPredictor`` of plain layers is called as it is."""
+    if not isinstance(predictor, SkimPredictor) or not _is_plain(predictor):
         wants_attention = bool(getattr(predictor, "wants_attention", True))
         return PreparedPredictor(lambda view: keep_probabilities(predictor(view)), wants_attention)
     kinds = [(KINDS[name], branch) for name, branch in predictor.branches.items()]
@@ -36,3 +36,11 @@ def prepare_predictor(predictor: nn.Module) -> PreparedPredictor:
         return torch.sigmoid(margins[0] if len(margins) == 1 else torch.stack(margins).sum(0))
 
     return PreparedPredictor(probabilities, predictor.wants_attention)
+
+
+def _is_plain(predictor: SkimPredictor) -> bool:
+    """Whether layers do nothing but what their weights say: quantised ones and those with adapters do something else."""
+    return not any(
+        (isinstance(part, nn.Linear) and type(part) is not nn.Linear) or callable(getattr(part, "weight", None))
+        for part in predictor.modules()
+    )
