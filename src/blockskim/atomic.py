@@ -1,6 +1,6 @@
 """Files and directories that appear whole or not at all.
 
-Each is written under a temporary name in the same folder and renamed at the end, so that nobody ever sees half of it.
+Each is written under a temporary name in the same folder and renamed at the end, so that nothing ever reads half of it.
 When something goes wrong, the temporary one is removed and what was there before stays as it was.
 """
 
@@ -57,7 +57,7 @@ def open_whole(path: Path) -> Iterator[BinaryIO]:
             with suppress(OSError):
                 part.unlink()
         if isinstance(error, OSError) and error.errno is not None and error.filename in (None, str(part)):
-            # A full disk names no file at all, and the temporary name means nothing to anybody.
+            # A full disk names no file at all, and the temporary name would say nothing.
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
@@ -72,7 +72,7 @@ def new_directory(output: Path) -> Iterator[Path]:
     check_new(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name[:NAME_LENGTH]}.") as folder:
-        # Not the temporary folder itself, which nobody but its owner may read.
+        # Not the temporary folder itself, which only its owner may read.
         part = Path(folder) / "model"
         part.mkdir()
         yield part

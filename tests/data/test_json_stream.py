@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blockskim.data import json_stream
+from blockskim.data import json_text
 from blockskim.data.json_stream import stream
 from blockskim.errors import DataError
 
@@ -30,7 +30,7 @@ def parts(path, key=""):
 def test_items_of_a_list_are_what_json_reads(path, items, indent, ascii, size):
     path.write_text("\n " + json.dumps(items, indent=indent, ensure_ascii=ascii) + " \n", encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_stream, "CHUNK", size)
+        patch.setattr(json_text, "CHUNK", size)
         assert parts(path) == [("", item, True) for item in items]
 
 
@@ -43,7 +43,7 @@ def test_members_of_an_object_and_items_at_its_key(path, others, items, size, la
     for key, value in document.items():
         wanted += [("data", item, True) for item in value] if key == "data" else [(key, value, False)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_stream, "CHUNK", size)
+        patch.setattr(json_text, "CHUNK", size)
         assert parts(path, "data") == wanted
 
 
@@ -51,10 +51,10 @@ def test_members_of_an_object_and_items_at_its_key(path, others, items, size, la
     ("text", "key", "wanted"),
     [
         ("[]", "", [("", [], False)]),
-        ("[1]", "data", [("", [1], False)]),
+        ("[1]", "data", [("", 1, True)]),
         ('{"data": []}', "data", [("data", [], False)]),
-        ('{"data": {"a": 1}}', "data", [("data", {"a": 1}, False)]),
-        ("{}", "data", []),
+        ('{"data": {"a": 1}}', "data", [("", {"data": {"a": 1}}, False)]),
+        ("{}", "data", [("", {}, False)]),
         ("17", "", [("", 17, False)]),
     ],
 )
@@ -77,7 +77,7 @@ def test_what_json_refuses_is_refused_and_the_rest_is_not(path, text, size, key)
     except json.JSONDecodeError:
         valid = False
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_stream, "CHUNK", size)
+        patch.setattr(json_text, "CHUNK", size)
         if valid:
             parts(path, key)
         else:
@@ -132,3 +132,75 @@ def test_too_deep_a_document_is_refused(path):
     path.write_text('[{"a": ' + "[" * 100_000)
     with pytest.raises(DataError, match="nested too deeply"):
         parts(path)
+
+
+def several(path, size=1 << 16):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_text, "CHUNK", size)
+        return list(stream(path, "data", several=True))
+
+
+@given(
+    st.lists(st.dictionaries(st.text(), VALUES), min_size=1),
+    st.booleans(),
+    st.integers(1, 40),
+    st.sampled_from(["\n", "\r\n\r\n", " \n "]),
+)
+def test_objects_one_after_the_other(path, objects, pretty, size, between):
+    for item in objects:
+        item.pop("data", None)
+    text = between.join(json.dumps(item, indent=2 if pretty else None, ensure_ascii=False) for item in objects)
+    path.write_text(text, encoding="utf-8", newline="")
+    found = several(path, size)
+    assert [part.value for part in found] == objects
+    assert not any(part.is_item or part.key or part.error for part in found)
+
+
+WRONG = {
+    "cut off": '{"a": [1, {"b": 2}',
+    "cut off behind a comma": '{"a": [1,',
+    "no JSON": "oops",
+    "half a string": '{"a": "b',
+    "more behind it": '{"a": 1} x',
+    "a comma behind it": '{"a": 1},',
+    "too many digits": '{"a": ' + "1" * 5000 + "}",
+}
+
+
+@pytest.mark.parametrize("size", [3, 1 << 16])
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+def test_a_wrong_line_does_not_keep_the_others_from_being_read(path, wrong, place, size):
+    lines = [f'{{"id": {number}, "text": "{"x" * number}"}}' for number in range(6)]
+    if place == 0 and not wrong.startswith("{"):
+        return  # Nothing tells then that there are lines.
+    lines[place] = wrong
+    path.write_text("\n".join(lines))
+    found = several(path, size if place else 1 << 16)
+    read = [part.value["id"] for part in found if part.error is None and "id" in part.value]
+    errors = [str(part.error) for part in found if part.error is not None]
+    assert read == [number for number in range(6) if number != place]
+    assert len(errors) == 1
+    assert f"line {place + 1}" in errors[0]
+
+
+def test_an_error_in_the_only_object_is_raised_where_it_is(path):
+    for text, place in [
+        ('{\n"a": 1,\n"b": }', "line 3, column 6"),
+        ('{"data": [\n{"a": 1},\n{"b": oops}\n]}', "line 3, column 7"),
+        ('{"data": [\n{"b": oops},\n{"a": 1}]}', "line 2, column 7"),
+        ('{"a": 1', "line 1, column 8"),
+    ]:
+        path.write_text(text)
+        with pytest.raises(DataError, match=place):
+            several(path)
+
+
+def test_objects_with_and_without_the_list_may_follow_each_other(path):
+    path.write_text('{"version": 2, "data": [1], "x": 3}\n{"data": [4]}')
+    assert [part[:2] + part[3:4] for part in several(path)] == [
+        ("version", 2, False),
+        ("data", 1, True),
+        ("x", 3, False),
+        ("", {"data": [4]}, False),
+    ]

@@ -81,7 +81,7 @@ def test_gzip_is_recognised_by_content(tmp_path):
 def test_wrong_offsets_are_repaired_or_skipped_and_counted_once(save, caplog):
     path = save(
         HEADER,
-        line(question("q1", detected=[("small", [[0, 4]])]), question("q2", detected=[("wren", [[0, 3]])])),
+        line(question("q1", detected=[("small", [[0, 4]])]), question("q2", detected=[("wren", [[99, 102]])])),
         line(question("q3", detected=[("sings", [[900, 904]]), ("wren", [[21, 24]])])),
     )
     examples = read(path)
@@ -111,16 +111,20 @@ def test_reads_a_line_at_a_time(save):
 @pytest.mark.parametrize(
     ("records", "words"),
     [
-        (["[1]"], ["line 1", "must be an object, is a list"]),
+        (["[1]"], ["line 1, record 1", "must be an object, is a whole number"]),
+        ([HEADER, "[1]"], ["line 2", "must be an object, is a list"]),
         ([HEADER], ["holds no questions"]),
         ([{"header": 4}], ["line 1", "'header' must be an object"]),
         ([HEADER, {"qas": []}], ["line 2", "has no 'context'", "it has 'qas'"]),
         ([HEADER, {"context": "x"}], ["line 2", "has no 'qas' (must be a list)"]),
         ([HEADER, line(question(), context=" \n")], ["line 2", "the context is empty"]),
-        ([HEADER, line({**question(), "qid": None})], ["line 2", "'qid' must be a string, is null"]),
+        ([HEADER, line({**question(), "qid": None})], ["line 2", "'qid' must be a string or a whole number, is null"]),
         ([HEADER, line({**question(), "answers": "wren"})], ["line 2, question 'q1'", "'answers' must be a list"]),
         ([HEADER, line({**question(), "answers": [3]})], ["each of 'answers' must be a string"]),
-        ([HEADER, line({"qid": "q9", "answers": []})], ["question 'q9'", "has no 'detected_answers'"]),
+        (
+            [HEADER, line(question(), {"qid": "q9", "question": "?"})],
+            ["line 2, question 'q9'", "says nothing of answers"],
+        ),
         (
             [HEADER, line(question(detected=[("wren", [[2, "5"]])]))],
             ["answer 'wren'", "must be [first, last character], is [2, '5']"],

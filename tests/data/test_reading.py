@@ -98,10 +98,10 @@ def test_recognises_unusual_files(save, content, name):
         (b"[1, 2]", "is JSON without records"),
         (b"[" * 100_000, "is nested too deeply"),
         (
-            b'{"id": "1", "question": "?", "context": "x", "answers": {}}',
-            "is of no known format: its first object has 'id', 'question', 'context', 'answers'; known are SQuAD",
+            b'{"id": "1", "question": "?", "contexts": ["x"], "answers": {}}',
+            "is of no known format: its first object has 'id', 'question', 'contexts', 'answers'; known are SQuAD",
         ),
-        (b'[{"title": "T", "paragraphs": []}]', "is of no known format: its first object has 'title', 'paragraphs'"),
+        (b'[{"title": "T", "text": "x"}]', "is of no known format: its first object has 'title', 'text'"),
     ],
     ids=lambda value: repr(value)[:24],
 )

@@ -101,7 +101,7 @@ def test_wrong_offset_is_repaired_where_the_text_is_unique(save, caplog):
 
 
 def test_wrong_offset_of_a_repeated_or_absent_text_is_skipped(save, caplog):
-    answers = [("red kite", 3), ("Scotland", 0), ("", 0), ("Wales", 24)]
+    answers = [("red kite", 19), ("Scotland", 0), ("", 0), ("Wales", 24)]
     example = read(save(document(question(answers=answers))))[0]
     assert example.answers == (Answer("Wales", 24),)
     assert example.references == ("red kite", "Scotland", "", "Wales")
@@ -110,12 +110,12 @@ def test_wrong_offset_of_a_repeated_or_absent_text_is_skipped(save, caplog):
 
 
 def test_overlapping_occurrences_are_two(save, caplog):
-    assert read(save(document(question(answers=[("ana", 0)]), context="banana")))[0].answers == ()
+    assert read(save(document(question(answers=[("ana", 2)]), context="banana")))[0].answers == ()
 
 
 def test_question_that_loses_all_its_spans_is_kept_for_scoring(save, caplog):
     caplog.set_level(logging.INFO)
-    examples = read(save(document(question(answers=[("red kite", 0)]), question("q2"))))
+    examples = read(save(document(question(answers=[("red kite", 19)]), question("q2"))))
     assert examples[0].answers == ()
     assert examples[0].references == ("red kite",)
     assert examples[0].answerable
@@ -133,7 +133,8 @@ def test_a_good_file_is_read_in_silence(save, caplog):
     [
         ("", ["the file is empty"]),
         ('{"data": [\n  {"title": }]}', ["is not JSON", "line 2, column 13"]),
-        ([], ["is not a SQuAD file", "'data'"]),
+        ([], ["holds no questions"]),
+        ([{"a": 1}], ["is not a SQuAD file", "'data'"]),
         ({"data": {}}, ["is not a SQuAD file", "a list 'data'"]),
         ({"data": []}, ["holds no questions"]),
         (document(), ["holds no questions"]),
@@ -143,10 +144,11 @@ def test_a_good_file_is_read_in_silence(save, caplog):
         ({"data": [{"paragraphs": [{"qas": []}]}]}, ["paragraph 1", "has no 'context'"]),
         (document(question(), context="  "), ["paragraph 1", "the context is empty"]),
         (document({"question": "?", "answers": []}), ["paragraph 1", "has no 'id'", "'question', 'answers'"]),
-        (document({**question(), "id": 5}), ["'id' must be a string, is a whole number"]),
-        (document({"id": "q7", "question": "?"}), ["question 'q7'", "has no 'answers' (must be a list)"]),
+        (document({**question(), "id": 5.5}), ["'id' must be a string or a whole number, is the number 5.5"]),
+        (document(question(), {"id": "q7", "question": "?"}), ["question 'q7'", "says nothing of answers"]),
         (document({"id": "q7", "answers": []}), ["question 'q7'", "has no 'question'"]),
-        (document({**question("q7"), "answers": {"text": []}}), ["question 'q7'", "'answers' must be a list"]),
+        (document({**question("q7"), "answers": {"text": []}}), ["question 'q7'", "'answers': has no 'answer_start'"]),
+        (document({**question("q7"), "answers": 7}), ["question 'q7'", "'answers' must be a list, is a whole number"]),
         (document({**question("q7"), "answers": ["x"]}), ["question 'q7'", "each of 'answers' must be an object"]),
         (
             document({**question("q7"), "answers": [{"text": "x"}]}),

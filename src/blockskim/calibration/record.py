@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from blockskim.calibration.points import Point
 from blockskim.calibration.settings import TaskProgress
+from blockskim.data.examples import check_annotated
 from blockskim.data.windows import WindowSet, covering_tokens
 from blockskim.evaluation.block_scores import BlockScores, run_dense
 from blockskim.evaluation.scoring import mean_scores, scores_by_source
@@ -64,7 +65,11 @@ def record(
         batch_size: windows per batch.
         max_answer_length: most tokens in an answer.
         progress: called with ``RECORDING`` and the number of windows after each batch.
+
+    Raises:
+        DataError: the data of an example tells no answers.
     """
+    check_annotated(windows.examples)
     report = None if progress is None else lambda windows_done: progress(RECORDING, windows_done)
     answers, block_scores = run_dense(model, windows, batch_size, max_answer_length, report)
     scores = mean_scores(scores_by_source(windows.examples, answers))

@@ -143,8 +143,8 @@ def _show(results: "Sequence[SearchResult]", documents: dict[str, str], numbered
 
     out = console()
     mark = "" if out.is_terminal and not out.no_color else "**"
-    for place, result in enumerate(results):
-        if place:
+    for index, result in enumerate(results):
+        if index:
             out.print()
         out.print(Text(printable(result.question), style="bold"))
         for number, found in enumerate(result.answers, start=1):

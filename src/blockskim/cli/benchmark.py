@@ -50,7 +50,6 @@ def benchmark(
     settings = measuring_settings(measuring, on_data)
     random_model = random_model_settings(on_shape)
 
-
     from blockskim.extras import load_matplotlib
     from blockskim.inference.devices import choose_device, choose_dtype, set_threads
     from blockskim.profiling.report import save_plot
@@ -85,7 +84,7 @@ def _on_data(on_data: OnData, computing: Computing, seed: int) -> "Subject":
     from blockskim.profiling.workloads import Workload
 
     files = [*(on_data.data or []), *(on_data.more or [])]
-    examples = sample_examples(read_data(files, on_data.format), on_data.limit or LIMIT, seed)
+    examples = sample_examples(read_data(files, on_data.format, answers="wanted"), on_data.limit or LIMIT, seed)
     if not examples:
         raise DataError(f"{files[0]} holds no questions")
     loaded = load_model(computing)

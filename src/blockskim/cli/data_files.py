@@ -1,14 +1,21 @@
 """Data files of the commands that train and measure, and the part of them that is held out."""
 
+import logging
+import sys
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from blockskim.cli.options import Format
 
 if TYPE_CHECKING:
     from blockskim.data.examples import Example
+
+logger = logging.getLogger(__name__)
+
+Answers: TypeAlias = Literal["needed", "wanted", "ignored"]
+"""What a command does with the answers that data tells: it can't do without, it can, or it does not look at them."""
 
 
 def read_data(
@@ -17,20 +24,29 @@ def read_data(
     hold_out: float | None = None,
     limit: int | None = None,
     skip_bad: bool = False,
+    answers: Answers = "needed",
 ) -> "list[Example]":
     """Examples to evaluate on: those of all files, or of the articles held out; the first ``limit`` of them.
 
     Raises:
-        DataError: a file is wrong, two have a question id in common, or nothing is left.
+        DataError: a file is wrong or lacks the answers that are needed, two have a question id in common, or nothing
+            is left.
     """
+    from blockskim.data.examples import check_annotated, files_without_answers
     from blockskim.data.reading import read_examples
     from blockskim.errors import DataError
 
-    stream = read_examples(files, None if format is None else format.value, skip_bad)
+    stream = read_examples(files, None if format is None else format.value, skip_bad, answers != "ignored")
     if hold_out is not None:
         examples = split_held_out(list(stream), hold_out)[1][:limit]
     else:
-        examples = list(islice(stream, limit))
+        # More than any file holds is everything; islice takes no larger number.
+        examples = list(islice(stream, None if limit is None else min(limit, sys.maxsize)))
+    if answers == "needed":
+        check_annotated(examples)
+    elif answers == "wanted":
+        for source in files_without_answers(examples):
+            logger.warning("%s: its questions have no answers, so there is nothing to score", source)
     ids = set()
     for example in examples:
         if example.id in ids:

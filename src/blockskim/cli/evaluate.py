@@ -1,16 +1,26 @@
 """``blockskim evaluate``: official scores of a model on a data file, and what its answers cost."""
 
-import json
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from blockskim.atomic import write_whole
 from blockskim.cli import options
 from blockskim.cli.option_groups import Computing, Printing, Selection, Windowing, takes_groups
 from blockskim.cli.output import console, print_json, window_progress
+from blockskim.cli.predict import write_predictions
 from blockskim.cli.session import cut_windows, load_model, read_selected
+
+CompareDense = Annotated[
+    bool, typer.Option("--compare-dense", help="Run the dense model, too, in turns with skimming, and compare.")
+]
+Predictions = Annotated[
+    Path | None, typer.Option("--predictions", metavar="FILE", help="Write answers in the data's official JSON.")
+]
+NoScore = Annotated[
+    bool, typer.Option("--no-score", help="Don't look at the answers of the data; the cost alone is counted.")
+]
 
 
 @takes_groups
@@ -19,14 +29,11 @@ def evaluate(
     more: options.MoreFiles = None,
     selection: Selection = Selection(),
     dense: options.Dense = False,
-    compare_dense: Annotated[
-        bool, typer.Option("--compare-dense", help="Run the dense model, too, in turns with skimming, and compare.")
-    ] = False,
+    compare_dense: CompareDense = False,
     threshold: options.Threshold = None,
     point: options.Point = None,
-    predictions: Annotated[
-        Path | None, typer.Option("--predictions", metavar="FILE", help="Write answers in the data's official JSON.")
-    ] = None,
+    predictions: Predictions = None,
+    no_score: NoScore = False,
     windowing: Windowing = Windowing(),
     max_answer_len: options.MaxAnswerLength = 30,
     computing: Computing = Computing(),
@@ -34,14 +41,14 @@ def evaluate(
 ) -> None:
     """Score a model and count the cost of its answers.
 
-    Scores follow the official rules of the data's format.
+    Scores follow the official rules of the data's format. Data that tells no answers is not scored.
     """
     options.set_up(printing.quiet)
     options.check_one_way(dense, threshold, point)
     options.check_writable(predictions, "--predictions")
     if dense and compare_dense:
         raise typer.BadParameter("--compare-dense compares skimming with --dense; give one of them")
-    examples = read_selected(data, more, selection)
+    examples = read_selected(data, more, selection, "ignored" if no_score else "wanted")
 
     from blockskim.evaluation.compare import compare_with_dense, windows_to_run
     from blockskim.evaluation.evaluate import evaluate_windows, report
@@ -79,10 +86,7 @@ def evaluate(
             )
         values = report(network, windows, result)
     if predictions is not None:
-        found: Any = result.predictions
-        if result.facts is not None:
-            found = {"answer": result.predictions, "sp": result.facts}
-        write_whole(predictions, json.dumps(found, ensure_ascii=False, indent=1) + "\n")
+        write_predictions(predictions, examples, result)
     if printing.as_json:
         print_json(values)
     else:
@@ -93,15 +97,14 @@ def _show(values: dict[str, Any], max_length: int) -> None:
     from rich.table import Table
 
     out = console()
-    out.print(f"exact match {values['exact_match']:.2f}   F1 {values['f1']:.2f}")
+    out.print(_scores(values))
     if "joint_f1" in values:
         out.print(
             f"supporting facts: exact match {values['sp_exact_match']:.2f}   F1 {values['sp_f1']:.2f}; "
             f"both: exact match {values['joint_exact_match']:.2f}   F1 {values['joint_f1']:.2f}"
         )
     for name, part in values.get("files", {}).items():
-        scores = f"exact match {part['exact_match']:.2f}   F1 {part['f1']:.2f}"
-        out.print(f"  {name}: {scores}   {part['total']:,} examples", markup=False)
+        out.print(f"  {name}: {_scores(part)}   {part['total']:,} examples", markup=False)
     out.print(f"{values['examples']:,} examples, {values['windows']:,} windows, {values['seconds']:.1f} s")
     table = Table(box=None, pad_edge=False)
     for name in ("", "GFLOPs an example", "times this run's"):
@@ -129,6 +132,13 @@ def _show(values: dict[str, Any], max_length: int) -> None:
         other = values["dense"]
         out.print()
         out.print(
-            f"dense: exact match {other['exact_match']:.2f}, F1 {other['f1']:.2f}, {other['seconds']:.1f} s; "
+            f"dense: {_scores(other, ', ')}, {other['seconds']:.1f} s; "
             f"skimming is {values['wall_speedup']:.2f}× as fast by the clock"
         )
+
+
+def _scores(values: dict[str, Any], between: str = "   ") -> str:
+    """Exact match and F1, or that there are none."""
+    if math.isnan(values["f1"]):
+        return "not scored"
+    return f"exact match {values['exact_match']:.2f}{between}F1 {values['f1']:.2f}"

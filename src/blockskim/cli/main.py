@@ -20,18 +20,31 @@ from blockskim.cli.calibrate import calibrate
 from blockskim.cli.evaluate import evaluate
 from blockskim.cli.info import info
 from blockskim.cli.make_student import make_student
+from blockskim.cli.predict import predict
 from blockskim.cli.prune_heads import prune_heads
 from blockskim.cli.sweep import sweep
 from blockskim.cli.train import train
 from blockskim.errors import BlockSkimError, ConfigError
 
 INTERRUPTED = 130
+# What a path or a full disk can be blamed for.
+_USERS_FAULT = {
+    errno.EACCES,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 # A command is one line here and one file.
 app.command("answer")(answer)
 app.command("train")(train)
 app.command("evaluate")(evaluate)
+app.command("predict")(predict)
 app.command("benchmark")(benchmark)
 app.command("calibrate")(calibrate)
 app.command("sweep")(sweep)
@@ -92,25 +105,12 @@ def run(arguments: Sequence[str]) -> int:
     return _flush(code)
 
 
-# What a path or a full disk can be blamed for.
-_USERS_FAULT = {
-    errno.EACCES,
-    errno.EISDIR,
-    errno.ENAMETOOLONG,
-    errno.ENOENT,
-    errno.ENOSPC,
-    errno.ENOTDIR,
-    errno.EPERM,
-    errno.EROFS,
-}
-
-
 def _complain(message: str) -> None:
     typer.echo(f"error: {' '.join(message.split())}", err=True)
 
 
 def _flush(code: int) -> int:
-    """Write out what is buffered; a reader that went away is no error to tell of."""
+    """Write out what is buffered; a reader that went away is no error to report."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:

@@ -103,7 +103,7 @@ MoreFiles = Annotated[
 
 
 def set_up(quiet: bool) -> None:
-    """Send the library's warnings to standard error, a line each, and keep its dependencies silent."""
+    """Send the library's warnings to standard error, one per line, and keep its dependencies silent."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     if quiet:

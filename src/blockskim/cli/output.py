@@ -33,24 +33,24 @@ class WindowBar:
     """A bar that counts windows, or nothing at all."""
 
     def __init__(self, bar: Any = None, total: int | None = None) -> None:
-        """Count on a progress bar of rich; without one nobody sees it."""
+        """Count on a progress bar of rich; without one, show nothing."""
         self.bar = bar
         self.task = None if bar is None else bar.add_task("windows", total=total)
 
     def advance(self, done: int) -> None:
-        """So many more windows are done."""
+        """Add to the number of windows that are done."""
         if self.bar is not None:
             self.bar.advance(self.task, done)
 
     def update(self, done: int, total: int) -> None:
-        """So many windows are done, of so many."""
+        """Set the number of windows that are done, and that of all."""
         if self.bar is not None:
             self.bar.update(self.task, completed=done, total=total)
 
 
 @contextmanager
 def window_progress(quiet: bool, total: int | None = None) -> Iterator[WindowBar]:
-    """A bar on standard error, if somebody is to see one."""
+    """A bar on standard error if that is a terminal, unless ``quiet``."""
     out = progress_console()
     if quiet or not out.is_terminal:
         yield WindowBar()
@@ -64,7 +64,7 @@ def window_progress(quiet: bool, total: int | None = None) -> Iterator[WindowBar
 
 @contextmanager
 def status_line(quiet: bool) -> Iterator[Callable[[str], None]]:
-    """A function that shows, on a line of standard error, what is going on; it does nothing if nobody is to see it."""
+    """A function that shows, on a line of standard error, what is going on; it does nothing outside of a terminal."""
     out = progress_console()
     if quiet or not out.is_terminal:
         yield lambda message: None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from blockskim.cli.data_files import read_data
+from blockskim.cli.data_files import Answers, read_data
 from blockskim.cli.option_groups import Computing, Selection, Windowing
 
 if TYPE_CHECKING:
@@ -16,13 +16,17 @@ if TYPE_CHECKING:
     from blockskim.inference.loading import LoadedModel
 
 
-def read_selected(data: Sequence[Path], more: Sequence[Path] | None, selection: Selection) -> "list[Example]":
+def read_selected(
+    data: Sequence[Path], more: Sequence[Path] | None, selection: Selection, answers: Answers = "needed"
+) -> "list[Example]":
     """Examples of the files behind --data and of those that follow.
 
     Raises:
-        DataError: a file is wrong, two have a question id in common, or nothing is left.
+        DataError: a file is wrong or lacks the answers that are needed, two have a question id in common, or nothing
+            is left.
     """
-    return read_data([*data, *(more or [])], selection.format, selection.hold_out, selection.limit, selection.skip_bad)
+    files = [*data, *(more or [])]
+    return read_data(files, selection.format, selection.hold_out, selection.limit, selection.skip_bad, answers)
 
 
 def load_model(computing: Computing) -> "LoadedModel":

@@ -68,6 +68,7 @@ def train(
         raise typer.BadParameter(f"{output} is a file; name a directory", param_hint="--output")
     settings = parse_changes(changes or [])
 
+    from blockskim.data.examples import check_annotated
     from blockskim.data.reading import read_examples
     from blockskim.training.recipe import Recipe
 
@@ -81,6 +82,7 @@ def train(
     else:
         assert dev is not None
         development = list(read_examples(dev, name, skip_bad))
+    check_annotated([*examples, *development])
 
     from blockskim.inference.devices import set_threads
     from blockskim.inference.loading import load_tokenizer

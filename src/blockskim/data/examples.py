@@ -1,6 +1,9 @@
 """One question over one context: the type that every reader makes and everything else consumes."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from blockskim.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,8 @@ class Example:
         evidence: character spans of sentences that support the answer (HotpotQA), each (start, end).
         source: name of the file it was read from, "" for none; where several were, scores are told apart by it.
         metadata: whatever else the format's official score needs, as (name, value) pairs; see each reader.
+        annotated: whether the file tells the answers, of which there may be none. The questions of a test file are
+            not annotated: they can be answered, but neither scored nor learned from.
     """
 
     id: str
@@ -43,8 +48,28 @@ class Example:
     evidence: tuple[tuple[int, int], ...] = ()
     source: str = ""
     metadata: tuple[tuple[str, object], ...] = ()
+    annotated: bool = True
 
     @property
     def answerable(self) -> bool:
-        """Whether any reference answer exists."""
-        return bool(self.references)
+        """Whether there may be an answer: False only where the data says that there is none."""
+        return bool(self.references) or not self.annotated
+
+
+def files_without_answers(examples: Iterable[Example]) -> list[str]:
+    """Names of the files that tell no answers to their questions, in the examples' order."""
+    return list(dict.fromkeys(example.source for example in examples if not example.annotated))
+
+
+def check_annotated(examples: Iterable[Example]) -> None:
+    """Refuse examples whose files tell no answers, where something is to be measured by answers or learned from them.
+
+    Args:
+        examples: of any files.
+
+    Raises:
+        DataError: there are such; the message names the first of these files.
+    """
+    for source in files_without_answers(examples):
+        name = source or "the data"
+        raise DataError(f"{name}: its questions have no answers, which are needed here; blockskim predict finds some")

@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import json
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,26 +67,3 @@ def open_text(path: Path) -> Iterator[TextIO]:
         raise DataError(f"{path}: damaged or cut-off gzip file: {error}") from error
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
-
-
-def parse_json(text: str, where: str, line: int = 1) -> object:
-    """Parses one JSON document.
-
-    Args:
-        text: the document.
-        where: what an error message starts with: the file, perhaps with a record.
-        line: number in the file of the first line of ``text``.
-
-    Returns:
-        What the document holds.
-
-    Raises:
-        DataError: the text is not JSON; the message gives line and column.
-    """
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        at = f"line {error.lineno + line - 1}, column {error.colno}"
-        raise DataError(f"{where}: is not JSON: {error.msg} at {at}") from error
-    except RecursionError as error:
-        raise DataError(f"{where}: is nested too deeply to be question-answering data") from error

@@ -1,68 +1,76 @@
-"""Reading a JSON document item by item, so that memory holds one record and not the file."""
+"""Reading JSON item by item, so that memory holds one record and not the file: a list, an object's list, or lines."""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, NoReturn, TextIO
+from typing import NamedTuple
 
 from blockskim.data.files import open_text
+from blockskim.data.json_text import JsonError, JsonText, Mark
 from blockskim.errors import DataError
 
-CHUNK = 1 << 16
-"""Characters read at a time; a record that is longer is read in pieces of twice the size each time."""
-
-# What ends in the middle of a word or an escape looks like an error this near to the end of what was read.
-_WORD = 16
-
-_BLANKS = " \t\n\r"
+MOST_MEMBERS = 10_000
+"""Members that an object may have whose items come one by one; a record has a dozen."""
 
 
 class Part(NamedTuple):
     """A part of a document.
 
     Attributes:
-        key: the member of the document that it is or belongs to; "" in a document that is no object.
+        key: the member of the document that it is or belongs to; "" in a document that is no object, and for an
+            object as a whole.
         value: what it holds.
         line: the line it begins in.
         is_item: whether it is an item of a list, and not a whole value.
+        error: what is wrong with it, where reading can go on behind it; there is no value then.
     """
 
     key: str
     value: object
     line: int
     is_item: bool
+    error: DataError | None = None
 
 
-def stream(path: Path, key: str = "") -> Iterator[Part]:
+def stream(path: Path, key: str = "", several: bool = False) -> Iterator[Part]:
     """The parts of a document, one after the other.
+
+    A list comes item by item. An object that has a list at ``key`` comes as its other members and the items of that
+    list. Everything else comes whole, as does an object without such a list.
 
     Args:
         path: the file; plain or gzip.
-        key: the member of an object whose items are to come one by one if it is a list; with "" it is the document.
+        key: the member of an object whose items are to come one by one; with "" objects come whole.
+        several: whether an object may be followed by others, as in JSON lines. Those come whole. A line that is wrong
+            is a part with an error, and reading goes on in the next line.
 
     Yields:
-        Items of the list at ``key``, and the other members of the object, or the document, whole.
+        The parts in the file's order.
 
     Raises:
-        DataError: the file can't be read or is not JSON; the message gives line and column.
+        DataError: the file can't be read, is not JSON (the message gives line and column), or holds a value that is
+            too large or nested too deeply.
     """
     with open_text(path) as file:
-        text = _Text(file, path)
-        if key and text.next_character() == "{":
-            text.skip(1)
-            yield from _members(text, key)
+        text = JsonText(file, path)
+        first = text.next_character()
+        if not first:
+            text.fail("the file is empty but for white space")
+        if first == "[":
+            yield from _items(text, "")
+        elif first == "{" and key:
+            yield from _object(text, key, several)
         else:
-            yield from _value(text, "", key == "")
-        if text.next_character():
+            yield Part("", text.value(), text.value_line, False)
+        if several and first == "{":
+            while text.next_character():
+                yield _line(text)
+        elif text.next_character():
             text.fail("Extra data")
 
 
-def _value(text: "_Text", key: str, by_item: bool) -> Iterator[Part]:
-    """The next value: item by item if it is a list and that is wanted, else whole."""
-    if not by_item or text.next_character() != "[":
-        text.next_character()
-        yield Part(key, text.value(), text.value_line, False)
-        return
+def _items(text: JsonText, key: str) -> Iterator[Part]:
+    """The items of a list that begins here; an empty one as a whole."""
     text.skip(1)
     if text.next_character() == "]":
         yield Part(key, [], text.position()[0], False)
@@ -74,103 +82,89 @@ def _value(text: "_Text", key: str, by_item: bool) -> Iterator[Part]:
         mark = text.expect(",]", "Expecting ',' delimiter")
 
 
-def _members(text: "_Text", key: str) -> Iterator[Part]:
-    """Members of an object behind its opening brace."""
-    if text.next_character() == "}":
-        text.skip(1)
-        return
-    mark = ","
+def _object(text: JsonText, key: str, several: bool) -> Iterator[Part]:
+    """The parts of an object; what fails before the first of them may be the first line of several."""
+    start = text.mark()
+    given = False
+    try:
+        for part in _members(text, key, start):
+            given = True
+            yield part
+    except DataError as error:
+        line, column = text.position()
+        at_next_line = isinstance(error, JsonError) and column == 1 and text.next_character() == "{"
+        if given or not several or not (line == start.line or at_next_line) or not text.back_to(start):
+            raise
+        part = _wrong_line(text, error)
+        if text.next_character() != "{":
+            raise
+        yield part
+
+
+def _members(text: JsonText, key: str, start: Mark) -> Iterator[Part]:
+    """Members of an object one by one if there is a list at ``key``, else the object as a whole."""
+    text.skip(1)
+    members: dict[str, tuple[object, int]] = {}
+    has_items = False
+    count = 0
+    mark = "," if text.next_character() != "}" else text.expect("}", "")
     while mark == ",":
         if text.next_character() != '"':
             text.fail("Expecting property name enclosed in double quotes")
+        count += 1
         name = str(text.value())
         text.expect(":", "Expecting ':' delimiter")
-        yield from _value(text, name, name == key)
+        _check_members(count, text, start)
+        if name == key and text.next_character() == "[":
+            yield from (Part(other, value, line, False) for other, (value, line) in members.items())
+            yield from _items(text, key)
+            members, has_items = {}, True
+        else:
+            members[name] = (text.value(), text.value_line)
+            if has_items:
+                yield Part(name, *members.pop(name), False)
+            else:
+                text.check_size(start)
         mark = text.expect(",}", "Expecting ',' delimiter")
+    if not has_items:
+        yield Part("", {name: value for name, (value, _) in members.items()}, start.line, False)
 
 
-class _Text:
-    """The unread part of a file, read on as needed; knows in which line it is."""
+def _check_members(count: int, text: JsonText, start: Mark) -> None:
+    if count > MOST_MEMBERS:
+        raise DataError(
+            f"{text.path}: line {start.line} begins an object of more than {MOST_MEMBERS:,} members; a list of records "
+            "or a record per line is needed"
+        )
 
-    def __init__(self, file: TextIO, path: Path) -> None:
-        """Read ``file``; ``path`` names it in errors."""
-        self.file = file
-        self.path = path
-        self.buffer = ""
-        self.place = 0
-        self.ended = False
-        self.line = 1
-        self.value_line = 1
-        # Columns count from the last line feed, which may have left the buffer.
-        self.column = 0
-        self.decoder = json.JSONDecoder()
 
-    def next_character(self) -> str:
-        """The next character that is not blank, "" at the end; it is not consumed."""
-        while True:
-            while self.place < len(self.buffer):
-                if self.buffer[self.place] not in _BLANKS:
-                    return self.buffer[self.place]
-                self.place += 1
-            if not self._more(CHUNK):
-                return ""
+def _line(text: JsonText) -> Part:
+    """The next of several values; the line after it must end or begin another object."""
+    start = text.mark()
+    try:
+        value = text.value()
+        end = text.position()[0]
+        if text.next_character() not in ("", "{") and text.position()[0] == end:
+            text.fail("Extra data")
+        return Part("", value, start.line, False)
+    except DataError as error:
+        return _wrong_line(text, error) if text.back_to(start) else _skipped(text, start.line, error)
 
-    def skip(self, count: int) -> None:
-        """Consume characters that are there."""
-        self.place += count
 
-    def expect(self, marks: str, message: str) -> str:
-        """Consume the next character if it is one of ``marks``, or fail."""
-        mark = self.next_character()
-        if not mark or mark not in marks:
-            self.fail(message)
-        self.skip(1)
-        return mark
+def _wrong_line(text: JsonText, error: DataError) -> Part:
+    """Consumes the line that begins here; the error is that of the line alone, which may seem to go on in the next."""
+    line, column = text.position()
+    alone = text.rest_of_line()
+    try:
+        json.JSONDecoder().raw_decode(alone or "{}")
+    except json.JSONDecodeError as wrong:
+        at = f"line {line}, column {column + wrong.pos}"
+        error = JsonError(f"{text.path}: is not JSON: {wrong.msg} at {at}")
+    except (RecursionError, ValueError):
+        pass  # What was said of the value is true of the line.
+    return Part("", None, line, False, error)
 
-    def value(self) -> object:
-        """Decode and consume the next value; ``value_line`` is then the line it began in."""
-        self.next_character()
-        self.value_line = self.position()[0]
-        size = CHUNK
-        while True:
-            try:
-                value, end = self.decoder.raw_decode(self.buffer, self.place)
-            except json.JSONDecodeError as error:
-                # An error far from the end is one; nearer, the value may only be cut off.
-                cut = error.pos >= len(self.buffer) - _WORD or error.msg.startswith("Unterminated string")
-                size *= 2
-                if not cut or not self._more(size):
-                    self.place = error.pos
-                    self.fail(error.msg)
-                continue
-            except RecursionError as error:
-                raise DataError(f"{self.path}: is nested too deeply to be question-answering data") from error
-            # A number near the end may go on.
-            if end >= len(self.buffer) - _WORD and self.buffer[end - 1] not in '"]}' and self._more(size):
-                continue
-            self.place = end
-            return value
 
-    def fail(self, message: str) -> NoReturn:
-        """Raise the error for the present place."""
-        line, column = self.position()
-        raise DataError(f"{self.path}: is not JSON: {message} at line {line}, column {column}")
-
-    def _more(self, size: int) -> bool:
-        """Drop what is consumed and read on; False at the end of the file, where all stays as it is."""
-        new = "" if self.ended else self.file.read(size)
-        if not new:
-            self.ended = True
-            return False
-        line, column = self.position()
-        self.line, self.column = line, column - 1
-        self.buffer = self.buffer[self.place :] + new
-        self.place = 0
-        return True
-
-    def position(self) -> tuple[int, int]:
-        """Line and column of the next character, both from 1."""
-        feeds = self.buffer.count("\n", 0, self.place)
-        if not feeds:
-            return self.line, self.column + self.place + 1
-        return self.line + feeds, self.place - self.buffer.rfind("\n", 0, self.place)
+def _skipped(text: JsonText, line: int, error: DataError) -> Part:
+    text.rest_of_line()
+    return Part("", None, line, False, error)

@@ -1,20 +1,32 @@
 """The front door of all readers: recognises a file's format by what it holds and reads it."""
 
-import json
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 from blockskim.data.examples import Example
-from blockskim.data.files import check_file, open_text
+from blockskim.data.files import check_file
 from blockskim.data.hotpotqa import read_hotpotqa, read_hotpotqa_pseudo
+from blockskim.data.json_stream import stream
+from blockskim.data.json_text import JsonError
 from blockskim.data.mrqa import read_mrqa
+from blockskim.data.record_source import contents
+from blockskim.data.records import kind_of, names_of
 from blockskim.data.squad import read_squad
 from blockskim.errors import DataError
 
-READERS: dict[str, Callable[[Path, bool], Iterator[Example]]] = {
+
+class Reader(Protocol):
+    """What reads a file of one format."""
+
+    def __call__(self, path: Path | str, skip_bad: bool = False, with_answers: bool = True) -> Iterator[Example]:
+        """An iterator over the questions of a file; see ``read_examples`` for the parameters."""
+
+
+READERS: dict[str, Reader] = {
     "squad": read_squad,
     "mrqa": read_mrqa,
     "hotpotqa": read_hotpotqa,
@@ -22,15 +34,20 @@ READERS: dict[str, Callable[[Path, bool], Iterator[Example]]] = {
 }
 """The reader of every format, by the format's name."""
 
-_FIRST_LOOK = 1 << 20
-_LAST_LOOK = 1 << 25
+# Records without a question tell no format; after so many of them it is no use to look on.
+_LOOK = 100
 
-# A string, or a character that gives the structure; a quote alone is a string cut off by the end of the text.
-_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["{}\[\]:]', re.DOTALL)
+_KNOWN = (
+    "known are SQuAD (an object with 'data', or questions with 'context' and 'answers'), MRQA (JSON lines with "
+    "'context' and 'qas') and HotpotQA (a list of records with 'question' and 'context')"
+)
 
 
 def read_examples(
-    paths: Path | str | Sequence[Path | str], format: str | None = None, skip_bad: bool = False
+    paths: Path | str | Sequence[Path | str],
+    format: str | None = None,
+    skip_bad: bool = False,
+    with_answers: bool = True,
 ) -> Iterator[Example]:
     """Reads question-answering files of any known format, one after the other.
 
@@ -42,7 +59,9 @@ def read_examples(
         paths: a file or several; plain or gzip.
         format: "squad" (1.1 and 2.0), "mrqa", "hotpotqa" or "hotpotqa-pseudo"; None recognises it for each file.
         skip_bad: leave out records that are wrong and, behind a place from which nothing can be read, the rest of the
-            file; a warning a file counts them. Without, the first of them is an error.
+            file; one warning per file counts them. Without, the first of them is an error.
+        with_answers: whether to read what the files say of answers. Without, questions and contexts alone are read, as
+            for predictions; no example is annotated then.
 
     Returns:
         An iterator over the questions, in the order of the files and within them.
@@ -61,12 +80,12 @@ def read_examples(
     return (
         replace(example, source=path.name if names[path.name] == 1 else str(path))
         for path, reader in zip(files, readers, strict=True)
-        for example in reader(path, skip_bad)
+        for example in reader(path, skip_bad, with_answers)
     )
 
 
 def detect_format(path: Path | str) -> str:
-    """Recognises the format of a file by the keys of its first object; the name does not matter.
+    """Recognises the format of a file by what its first records hold; the name does not matter.
 
     Args:
         path: the file; plain or gzip.
@@ -80,79 +99,67 @@ def detect_format(path: Path | str) -> str:
     path = check_file(path)
     if not path.is_file():
         raise DataError(f"{path}: is a pipe, which can be read only once: name its format ({', '.join(READERS)})")
-    with open_text(path) as text:
-        head = text.read(_FIRST_LOOK)
-        more = text.read(1)
-        while (found := _format_of(head)) is None and more and len(head) < _LAST_LOOK:
-            head += more + text.read(len(head))
-            more = text.read(1)
-    if found is not None:
-        return found
-    raise DataError(f"{path}: {_what_it_is(head, complete=not more)}")
+    wrong: list[DataError] = []
+    seen: list[object] = []
+    for value in islice(_values(path, wrong), _LOOK):
+        found = _format_of(value) if isinstance(value, dict) else None
+        if found is not None:
+            return found
+        seen.append(value)
+    if any(isinstance(value, dict) and {"context", "qas"} <= value.keys() for value in seen):
+        return "mrqa"
+    raise DataError(_no_format(path, seen, wrong))
 
 
-def _format_of(head: str) -> str | None:
-    keys, whole = _first_keys(head)
-    in_list = head.lstrip().startswith("[")
-    if not in_list:
-        if "data" in keys:
-            return "squad"
-        return "mrqa" if "header" in keys or "qas" in keys else None
-    # Both list formats share most keys: decide when the first record has been seen to its end.
-    if whole and "question" in keys and "context" in keys:
-        return "hotpotqa"
-    return "hotpotqa-pseudo" if whole and "question" in keys and "paragraphs" in keys else None
-
-
-def _first_keys(head: str) -> tuple[list[str], bool]:
-    """The keys of the first object, which may be the document or the first item of a list; whether it was complete.
-
-    Parsing would need the whole document; this needs only its beginning.
-    """
-    keys: list[str] = []
-    depth = 0
-    level = 2 if head.lstrip().startswith("[") else 1
-    last = ""
-    for match in _TOKEN.finditer(head):
-        token = match.group()
-        if token == '"':
-            return keys, False
-        if token in "{[":
-            depth += 1
-        elif token in "}]":
-            depth -= 1
-            if depth < level:
-                return keys, True
-        elif token == ":":
-            if depth == level:
-                keys.append(last)
-        else:
-            last = token[1:-1]
-    return keys, False
-
-
-def _what_it_is(head: str, complete: bool) -> str:
-    """Why the beginning of a file is of no known format, for the error message."""
-    needed = (
-        "known are SQuAD (an object with 'data'), MRQA (JSON lines with 'context' and 'qas') and HotpotQA (a list of "
-        "records with 'question' and 'context')"
-    )
-    body = head.lstrip()
-    if not body:
-        return "the file is empty but for white space"
+def _values(path: Path, wrong: list[DataError]) -> Iterator[object]:
+    """What records may be among, as far as the file can be read; what can't be goes to ``wrong``."""
     try:
-        document, _ = json.JSONDecoder().raw_decode(head, len(head) - len(body))
-    except json.JSONDecodeError as error:
-        # In a part of a document only an error right at its beginning says something about the file.
-        if complete or error.pos <= len(head) - len(body):
-            return f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}; {needed}"
-        document = None
-    except RecursionError:
-        return "is nested too deeply to be question-answering data"
-    if document == [] or document == {}:
-        return "holds no questions"
-    keys, _ = _first_keys(head)
-    if not keys:
-        return f"is JSON without records; {needed}"
-    names = ", ".join(repr(key) for key in dict.fromkeys(keys[:12]))
-    return f"is of no known format: its first object has {names}; {needed}"
+        for part in stream(path, "data", several=True):
+            if part.error is not None:
+                wrong.append(part.error)
+            elif part.is_item or not part.key:
+                yield from contents(part.value)
+    except DataError as error:
+        wrong.append(error)
+
+
+def _format_of(record: dict[str, object]) -> str | None:
+    """The format that a record is of; None where it can't be told."""
+    if "header" in record and "context" not in record:
+        return "mrqa"
+    if "paragraphs" in record:
+        return "hotpotqa-pseudo" if "question" in record else "squad"
+    if "qas" in record:
+        questions = record["qas"] if isinstance(record["qas"], list) else []
+        return next((_format_of_question(item) for item in questions if isinstance(item, dict) and item), None)
+    if "question" not in record or "context" not in record:
+        return None
+    context = record["context"]
+    if isinstance(context, str):
+        return _format_of_question(record)
+    # Other sets have lists of plain texts there, or objects of another kind.
+    native = isinstance(context, list) and not any(isinstance(item, str) for item in context)
+    return "hotpotqa" if native or (isinstance(context, dict) and "sentences" in context) else None
+
+
+def _format_of_question(question: dict[str, object]) -> str:
+    """Whether a question with one plain context is of MRQA or SQuAD: both have "answers", which differ."""
+    answers = question.get("answers")
+    kinds = {type(answer) for answer in answers} if isinstance(answers, list) else {type(answers)}
+    if dict in kinds:
+        return "squad"
+    return "mrqa" if str in kinds or "qid" in question or "detected_answers" in question else "squad"
+
+
+def _no_format(path: Path, seen: list[object], wrong: list[DataError]) -> str:
+    """Why a file is of no known format."""
+    first = next((value for value in seen if isinstance(value, dict) and value), None)
+    if first is None and wrong:
+        return f"{wrong[0]}; {_KNOWN}" if isinstance(wrong[0], JsonError) else str(wrong[0])
+    if first is None:
+        empty = all(value in ([], {}) for value in seen)
+        return f"{path}: holds no questions" if empty else f"{path}: is JSON without records; {_KNOWN}"
+    if isinstance(first.get("question"), list | dict):
+        kind = kind_of(first["question"])
+        return f"{path}: is a table by columns: its 'question' is {kind}; a record per question is needed; {_KNOWN}"
+    return f"{path}: is of no known format: its first object has {names_of(first)}; {_KNOWN}"

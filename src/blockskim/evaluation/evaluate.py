@@ -23,10 +23,11 @@ class Evaluation:
     """Scores, cost and answers of one run.
 
     Attributes:
-        scores: what the data's official score gives.
+        scores: what the data's official score gives; NaN where the data tells no answers.
         cost: FLOPs and predictor decisions.
         seconds: wall clock of tokenised windows to answers; loading, tokenisation and the counting of costs left out.
-        predictions: answer text by example id.
+        predictions: the best answer's text by example id, also where "no answer" is likelier; see
+            ``official_predictions`` for what official scripts take.
         answers: candidates of each example.
         facts: supporting facts by example id (HotpotQA); None where no predictor was asked.
         files: scores of each data file, where there are several.
@@ -127,6 +128,8 @@ def report(model: BlockSkimForQuestionAnswering, windows: WindowSet, result: Eva
     examples = len(windows.examples)
     padded = padded_flops(model, windows)
     cost = result.cost
+    # Without answers in the data nobody knows which blocks hold them.
+    unknown = {} if all(example.annotated for example in windows.examples) else {"precision": None, "recall": None}
     return {
         **result.scores,
         **({"files": result.files} if result.files else {}),
@@ -139,7 +142,7 @@ def report(model: BlockSkimForQuestionAnswering, windows: WindowSet, result: Eva
         "flops_speedup_padded": padded / cost.flops,
         "seconds": result.seconds,
         "kept_by_layer": cost.kept_by_layer(len(model.cost.layers)),
-        "predictor": [count.summary(layer) for layer, count in sorted(cost.layers.items())],
+        "predictor": [count.summary(layer) | unknown for layer, count in sorted(cost.layers.items())],
     }
 
 

@@ -1,4 +1,4 @@
-"""What a model computes on and in which number format, found out from the machine."""
+"""Where a model computes, in which number format and in how many threads."""
 
 import torch
 
@@ -6,7 +6,9 @@ from blockskim.checks import check_count
 from blockskim.errors import ConfigError
 
 NAMES = ("auto", "float32", "bfloat16", "float16")
-MOST_THREADS = 1024
+
+MOST_THREADS = 4096
+"""More than any machine has; so many can be started without an end of the process."""
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
@@ -39,12 +41,14 @@ def has_bfloat16(device: torch.device) -> bool:
     return any(bool(check()) for check in checks if check is not None)
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str | torch.device) -> torch.device:
     """The device to compute on; ``"auto"`` takes a GPU where there is one.
 
     Raises:
         ConfigError: there is no such device.
     """
+    if not isinstance(name, str | torch.device):
+        raise ConfigError(f"device is {name!r}; it must be auto, cpu or cuda")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -55,6 +59,9 @@ def choose_device(name: str) -> torch.device:
         raise ConfigError("device is 'cuda', but PyTorch finds no CUDA device here; use --device cpu")
     if device.type not in ("cpu", "cuda"):
         raise ConfigError(f"device is {name!r}; it must be auto, cpu or cuda")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise ConfigError(f"device is {str(name)!r}, but PyTorch finds {count} CUDA devices here, from cuda:0 on")
     return device
 
 

@@ -21,7 +21,7 @@ from blockskim.inference.devices import choose_device, choose_dtype, set_threads
 from blockskim.model.checkpoints import check_vocabulary, has_qa_head, read_config
 from blockskim.model.config import BlockSkimConfig
 from blockskim.model.hub import check_hub_arguments, local_folder, offline_aware
-from blockskim.model.load_errors import one_line
+from blockskim.model.load_errors import ONE_AT_A_TIME, one_line
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 # Any of these makes a tokenizer; which one depends on the family.
@@ -55,27 +55,27 @@ def load(
     threads: int | None = None,
     **hub: Any,
 ) -> LoadedModel:
-    """Load a Block-Skim model, or any QA checkpoint of a supported family.
+    """Load a Block-Skim model, or any QA checkpoint of a supported family. Threads that load do so one at a time.
 
     Args:
         model: a directory or a hub id; None for the model that comes with the library.
         device: "auto" (a GPU where there is one), "cpu" or "cuda".
         dtype: "auto" (bfloat16 where the machine has it in hardware), "float32", "bfloat16" or "float16".
         threads: number of processor threads for this process; None leaves it as it is.
-        **hub: for reading from the hub, as transformers has them: ``revision``, ``subfolder``, ``token``, ``cache_dir``,
-            ``local_files_only`` and ``force_download``; ``subfolder`` holds for a directory, too.
+        **hub: for reading from the hub, as transformers has them: ``revision``, ``subfolder``, ``token``,
+            ``cache_dir``, ``local_files_only`` and ``force_download``; ``subfolder`` holds for a directory, too.
 
     Raises:
         ModelError: there is no such model, it can't answer questions, something of it is missing or damaged, or its
             tokenizer is another model's.
-        ConfigError: there is no such device, number format or argument, or the number of threads is impossible.
+        ConfigError: there is no such device or number format, or an argument is unknown or of a wrong kind.
     """
     check_hub_arguments(hub)
     set_threads(threads)
     place = choose_device(device)
     number_format = choose_dtype(dtype, place)
     name = shipped_model() if model is None else model
-    with _quiet_transformers():
+    with ONE_AT_A_TIME, _quiet_transformers():
         loaded: Any = _load_model(name, number_format, hub)
         tokenizer = load_tokenizer(name, **hub)
     check_vocabulary(loaded.encoder, tokenizer, name)

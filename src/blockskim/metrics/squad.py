@@ -132,13 +132,16 @@ def score_squad2(
         ``na_probs`` also ``best_exact``, ``best_exact_thresh``, ``best_f1`` and ``best_f1_thresh``.
 
     Raises:
-        DataError: there are no examples, or a predicted question has no probability.
+        DataError: there are no examples, the data does not tell the answers of one, or a predicted question has no
+            probability.
     """
     answerable: dict[str, bool] = {}
     raw_exact: dict[str, float] = {}
     raw_f1: dict[str, float] = {}
     missing: list[str] = []
     for example in examples:
+        if not example.annotated:
+            raise DataError(f"question {example.id!r} has no answers in its file, so it can't be scored")
         answerable[example.id] = example.answerable
         prediction = predictions.get(example.id)
         if prediction is None:

@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from blockskim.encoders import adapter_for
-from blockskim.errors import ModelError
+from blockskim.errors import ConfigError, ModelError
 from blockskim.model.config import BlockSkimConfig
 from blockskim.model.hub import find_file, hub_arguments, local_folder, may_be_hub_id, offline_aware
 from blockskim.model.load_errors import loading
@@ -28,12 +28,15 @@ from blockskim.model.stored_weights import INDEX, WEIGHTS, check_finite, check_f
 
 
 def check_loadable(name: str | Path, **hub: Any) -> None:
-    """Raise ModelError when a local directory lacks a config or safetensors weights, or a name can't be one.
+    """Raise an error when a local directory lacks a config or safetensors weights, or a name can't be one.
 
     Keyword arguments are for reading from the hub; of these ``subfolder`` holds for a directory, too.
+
+    Raises:
+        ModelError: it does, or there is no such directory.
+        ConfigError: the name is none.
     """
-    if not isinstance(name, str | Path) or not str(name).strip() or "\0" in str(name):
-        raise ModelError(f"{name!r:.100} is no model; name a directory or a hub id")
+    _check_name(name)
     directory = local_folder(name, hub)
     if directory is None:
         if Path(name).is_file():
@@ -49,6 +52,16 @@ def check_loadable(name: str | Path, **hub: Any) -> None:
         pickles = sorted(path.name for path in directory.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".ckpt"))
         why = f"only {pickles[0]}, a pickle file, which is not read as it can run code" if pickles else "no weights"
         raise ModelError(f"{directory} has {why}; convert the weights to model.safetensors")
+
+
+def _check_name(name: object) -> None:
+    if isinstance(name, str | Path) and str(name).strip() and "\0" not in str(name):
+        return
+    found = type(name).__name__ if isinstance(name, nn.Module) else f"{name!r:.80}"
+    raise ConfigError(
+        f"model is {found}; it must be a directory, a hub id, a Block-Skim model where one is taken, or None for the "
+        "model that comes with the library"
+    )
 
 
 def read_config(name: str | Path, **hub: Any) -> PreTrainedConfig:

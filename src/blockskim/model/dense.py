@@ -191,7 +191,13 @@ def _find_blocks(input_ids: Tensor, attention_mask: Tensor, context_mask: Tensor
     question, question_exists = question_tokens(input_ids, attention_mask, context_mask)
     question = question + torch.arange(batch, device=question.device)[:, None] * tokens
     return _Blocks(
-        indices, exists, samples, question, question_exists, columns, torch.ones_like(samples, dtype=torch.bool)
+        present=torch.ones_like(samples, dtype=torch.bool),
+        samples=samples,
+        block_numbers=columns,
+        tokens=indices,
+        exists=exists,
+        question=question,
+        question_exists=question_exists,
     )
 
 

@@ -51,7 +51,7 @@ def find_file(name: str | Path, file: str, hub: Mapping[str, Any]) -> Path | Non
     folder = local_folder(name, hub)
     if folder is not None:
         return folder / file if (folder / file).is_file() else None
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     found = cached_file(str(name), file, _raise_exceptions_for_missing_entries=False, **hub)
     return None if found is None else Path(found)

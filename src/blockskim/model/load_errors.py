@@ -1,10 +1,15 @@
 """Whatever goes wrong with the files of a model becomes a ModelError on one short line."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from blockskim.errors import ConfigError, ModelError
+
+ONE_AT_A_TIME = threading.RLock()
+"""Held while transformers makes or loads a model: meanwhile it changes settings of the whole process, such as PyTorch's
+default number format, and two threads that put them back in the wrong order would leave them changed."""
 
 LONGEST_MESSAGE = 300
 """Characters of what transformers has to say; some of its messages list every model that it knows."""
@@ -28,7 +33,8 @@ def loading(name: str | Path, file: str | None = None) -> Iterator[None]:
         ModelError: anything was raised; the message names the model. A ModelError passes through as it is.
     """
     try:
-        yield
+        with ONE_AT_A_TIME:
+            yield
     except ModelError:
         raise
     except ConfigError as error:

@@ -16,7 +16,6 @@ from blockskim.encoders.backbone import Backbone
 from blockskim.errors import ModelError
 from blockskim.method.blocks import BlockLayout, block_layout, blocks_of_spans
 from blockskim.method.config import SkimConfig
-from blockskim.method.thresholds import layer_factors
 from blockskim.model import objective
 from blockskim.model.backbones import copy_encoder, copy_qa_head, encoder_from_config, new_predictors
 from blockskim.model.base import BlockSkimPreTrainedModel
@@ -251,8 +250,7 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
             raise ModelError("thresholds need context_mask, 1 on context tokens, to know what may be dropped")
         # Predictors that nothing is to be learned about need not be asked, and need no attention matrix.
         config = self.skim_config
-        factors = layer_factors(config.skim_factor, self.skim_layers)
-        idle = self.training and thresholds is None and not any(factors) and not config.teaching_factor
+        idle = self.training and thresholds is None and not config.has_skim_loss and not config.teaching_factor
         layout = None if context_mask is None or idle else self.layout(attention_mask, context_mask)
         answers = None if start_positions is None or end_positions is None else (start_positions, end_positions)
         labels = None if layout is None else objective.block_labels(layout, config, skim_labels, answers)
@@ -402,7 +400,8 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
             logits = head(states).float()
         samples = np.repeat(np.arange(len(inputs.lengths)), inputs.lengths)
         places = samples * width + np.arange(len(samples)) - (inputs.bounds[:-1] - first)[samples]
-        full = torch.full((len(inputs.lengths) * width, 2), -torch.inf, device=logits.device)
+        # Not PyTorch's default format, which another thread changes while it loads a model.
+        full = logits.new_full((len(inputs.lengths) * width, 2), -torch.inf)
         full[torch.from_numpy(places[result.tokens]).to(logits.device)] = logits
         start_logits, end_logits = full.view(len(inputs.lengths), width, 2).unbind(-1)
         shifted = layout.shifted(torch.from_numpy(first)) if first.any() else layout

@@ -39,7 +39,7 @@ def prepare_predictor(predictor: nn.Module) -> PreparedPredictor:
 
 
 def _is_plain(predictor: SkimPredictor) -> bool:
-    """Whether layers do nothing but what their weights say: quantised ones and those with adapters do something else."""
+    """Whether its layers do what their weights say and no more; quantised ones and those with adapters don't."""
     return not any(
         (isinstance(part, nn.Linear) and type(part) is not nn.Linear) or callable(getattr(part, "weight", None))
         for part in predictor.modules()

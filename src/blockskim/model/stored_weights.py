@@ -97,8 +97,7 @@ def check_layers(name: str | Path, config: PreTrainedConfig, shapes: Shapes) -> 
     most = max(MOST_SHARED_LAYERS, len(shapes)) if hasattr(settings, "num_hidden_groups") else len(shapes)
     if isinstance(layers, int) and layers > most:
         raise ModelError(
-            f"{name}: config.json: num_hidden_layers is {layers}, but there are weights for fewer layers: {len(shapes)} "
-            "weights in all"
+            f"{name}: config.json: num_hidden_layers is {layers}, but the files have {len(shapes)} weights in all"
         )
 
 
@@ -133,8 +132,8 @@ def check_finite(name: str | Path, weights: Iterable[tuple[str, torch.Tensor]]) 
             low, high = torch.aminmax(value.detach())
             if not (low.isfinite() and high.isfinite()):
                 raise ModelError(
-                    f"{name}: the weight {key!r} holds NaN or infinity in {str(value.dtype).removeprefix('torch.')}; the "
-                    "file is damaged, or training diverged"
+                    f"{name}: the weight {key!r} holds NaN or infinity in {str(value.dtype).removeprefix('torch.')}; "
+                    "the file is damaged, or training diverged"
                 )
 
 

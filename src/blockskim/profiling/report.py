@@ -13,7 +13,7 @@ from blockskim.profiling.benchmark import Record
 
 
 def records_table(records: Sequence[Record]) -> Table:
-    """What every contender takes at every batch size; a line a record."""
+    """What every contender takes at every batch size; a line per record."""
     first = records[0]
     what = "windows to answers" if first.end_to_end else "model alone"
     device = first.device if first.device != "cpu" else f"cpu, {first.threads} thread{'s' * (first.threads != 1)}"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from blockskim.atomic import check_new, new_directory
-from blockskim.checks import check_items, is_number
+from blockskim.checks import check_items, check_number
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.loading import load_tokenizer
 from blockskim.model.checkpoints import base_name, is_block_skim
@@ -64,11 +64,11 @@ def average_models(
         model.has_trained_predictors = model.has_trained_predictors and other.has_trained_predictors
     model.load_state_dict(sums, strict=False)
     model.skim_config = model.skim_config.replace(thresholds=0.0, points={})
-    told = {"models": [base_name(name) for name in models], "weights": list(shares)}
+    origin = {"models": [base_name(name) for name in models], "weights": list(shares)}
     with new_directory(Path(output)) as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        (folder / AVERAGE_FILE).write_text(json.dumps(told) + "\n", encoding="utf-8")
+        (folder / AVERAGE_FILE).write_text(json.dumps(origin) + "\n", encoding="utf-8")
     return shares
 
 
@@ -79,7 +79,7 @@ def _shares(models: Sequence[str | Path], weights: Sequence[float] | None) -> tu
     if len(given) != len(models):
         raise ConfigError(f"there are {len(given)} weights for {len(models)} models; give one for each")
     for weight in given:
-        if not (is_number(weight) and 0 <= weight <= sys.float_info.max):
+        if not 0 <= check_number("weights", weight) <= sys.float_info.max:
             raise ConfigError(f"a weight is {weight!r:.60}; it must be a finite number of at least 0")
     largest = float(max(given))
     if largest == 0:

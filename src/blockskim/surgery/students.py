@@ -110,9 +110,9 @@ def _take_layers(model: PreTrainedModel, layers: Sequence[int] | None, every: in
     lists = [module for module in encoder.modules() if isinstance(module, nn.ModuleList) and list(module) == parts]
     if not lists:
         raise ModelError(f"the layers of {name} don't stand in one list, so some can't be taken out")
-    for place in reversed(range(len(parts))):
-        if place + 1 not in chosen:
-            del lists[0][place]
+    for index in reversed(range(len(parts))):
+        if index + 1 not in chosen:
+            del lists[0][index]
     for config in (model.config, encoder.config):
         config.num_hidden_layers = len(chosen)
         # Families whose layers differ in kind.
@@ -124,7 +124,7 @@ def _take_layers(model: PreTrainedModel, layers: Sequence[int] | None, every: in
 
 
 def _check_rebuilt(model: PreTrainedModel, chosen: Sequence[int], name: str) -> None:
-    """Refuse layers that transformers would build otherwise in their new place, and so load without a part."""
+    """Refuse layers that transformers builds differently at their new depth: it would load them without a part."""
     with torch.device("meta"):
         rebuilt = type(model)(copy.deepcopy(model.config))
     different = different_parameter(model, rebuilt)

@@ -1,4 +1,4 @@
-"""What a person sees of a training run: a progress bar, and a line an evaluation."""
+"""What a person sees of a training run: a progress bar, and a line per evaluation."""
 
 import json
 from collections.abc import Callable

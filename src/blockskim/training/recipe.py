@@ -48,7 +48,7 @@ class Recipe:
         drop_thresholds: lowest and highest threshold of such a step, which is drawn in between on a logarithmic scale
             and holds for all layers.
         epochs: passes over the data.
-        batch_size: windows a step.
+        batch_size: windows per step.
         learning_rate: of the encoder, at its peak.
         head_learning_rate: of the QA head, at its peak; of the predictors, too, if they have none of their own.
         predictor_learning_rate: of the predictors, at its peak; None for that of the QA head.

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from transformers import (
     AutoTokenizer,
@@ -116,7 +115,7 @@ def train(
     # Metrics reach people through `report` and the console, not through print.
     trainer.remove_callback(PrinterCallback)
     # Set now, as checkpoints of the run are models, too.
-    if np.any(recipe.skim.skim_factor):
+    if recipe.skim.has_skim_loss:
         model.has_trained_predictors = True
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     model.eval()

@@ -1,0 +1,84 @@
+"""``blockskim predict``: answers to the questions of data files, written in the data's official JSON."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from blockskim.atomic import write_whole
+from blockskim.cli import options
+from blockskim.cli.option_groups import Computing, Printing, Selection, Windowing, takes_groups
+from blockskim.cli.output import console, print_json, window_progress
+from blockskim.cli.session import cut_windows, load_model, read_selected
+
+if TYPE_CHECKING:
+    from blockskim.data.examples import Example
+    from blockskim.evaluation.evaluate import Evaluation
+
+Questions = Annotated[
+    list[Path], typer.Option("--data", metavar="FILE", help="Questions to answer; may be repeated, plain or gzip.")
+]
+Predictions = Annotated[
+    Path, typer.Option("--predictions", metavar="FILE", help="Where the answers go, in the data's official JSON.")
+]
+
+
+@takes_groups
+def predict(
+    data: Questions,
+    predictions: Predictions,
+    more: options.MoreFiles = None,
+    selection: Selection = Selection(),
+    dense: options.Dense = False,
+    threshold: options.Threshold = None,
+    point: options.Point = None,
+    windowing: Windowing = Windowing(),
+    max_answer_len: options.MaxAnswerLength = 30,
+    computing: Computing = Computing(),
+    printing: Printing = Printing(),
+) -> None:
+    """Answer the questions of data files that need not tell answers.
+
+    What the files say of answers is not looked at. An answer is "" where none is likelier than any, if the data
+    is of the kind that has unanswerable questions (SQuAD 2.0).
+    """
+    options.set_up(printing.quiet)
+    options.check_one_way(dense, threshold, point)
+    options.check_writable(predictions, "--predictions")
+    examples = read_selected(data, more, selection, "ignored")
+
+    from blockskim.evaluation.evaluate import evaluate_windows
+    from blockskim.inference.operating_point import choose_thresholds
+
+    loaded = load_model(computing)
+    thresholds = choose_thresholds(loaded.model, dense=dense, threshold=threshold, point=point, name=loaded.name)
+    windows = cut_windows(loaded, examples, windowing)
+    with window_progress(printing.quiet, len(windows)) as bar:
+        result = evaluate_windows(
+            loaded.model, windows, windowing.batch_size, thresholds, max_answer_len, progress=bar.advance
+        )
+    write_predictions(predictions, examples, result)
+    if printing.as_json:
+        counts = {"examples": len(examples), "windows": len(windows), "seconds": result.seconds}
+        print_json({**counts, "predictions": str(predictions)})
+    elif not printing.quiet:
+        counted = f"{len(examples):,} examples, {len(windows):,} windows, {result.seconds:.1f} s"
+        console().print(f"{counted}; the answers are in {predictions}", markup=False)
+
+
+def write_predictions(path: Path, examples: "Sequence[Example]", result: "Evaluation") -> None:
+    """Write answers as official scripts take them: by question id; HotpotQA's with supporting facts, if there are any.
+
+    Args:
+        path: the file to write.
+        examples: that were answered.
+        result: their answers.
+    """
+    from blockskim.evaluation.scoring import official_predictions
+
+    found: Mapping[str, Any] = official_predictions(examples, result.answers)
+    if result.facts is not None:
+        found = {"answer": found, "sp": result.facts}
+    write_whole(path, json.dumps(found, ensure_ascii=False, indent=1) + "\n")
