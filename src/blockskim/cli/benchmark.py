@@ -52,17 +52,14 @@ def benchmark(
     settings = measuring_settings(measuring, on_data)
     random_model = random_model_settings(on_shape)
 
-    import torch
-
     from blockskim.extras import load_matplotlib
-    from blockskim.inference.devices import choose_device, choose_dtype
+    from blockskim.inference.devices import choose_device, choose_dtype, set_threads
     from blockskim.profiling.report import save_plot
     from blockskim.profiling.suite import random_subject, run_suite
 
     if plot is not None:
         load_matplotlib()
-    if threads is not None:
-        torch.set_num_threads(threads)
+    set_threads(threads)
     chosen_device = choose_device(device.value)
     number_format = choose_dtype(dtype.value, chosen_device)
     if random_model is None:

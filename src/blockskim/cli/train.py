@@ -85,15 +85,13 @@ def train(
         development = list(read_examples(dev, name, skip_bad))
     check_annotated([*examples, *development])
 
-    import torch
-
+    from blockskim.inference.devices import set_threads
     from blockskim.inference.loading import load_tokenizer
     from blockskim.model.checkpoints import check_loadable
     from blockskim.training import train as training
 
     hide_foreign_progress()
-    if threads is not None:
-        torch.set_num_threads(threads)
+    set_threads(threads)
     check_loadable(base)
     load_tokenizer(base)
     if teacher is not None:
