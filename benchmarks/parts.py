@@ -9,14 +9,12 @@ to the pass, and the methods of ``Packing`` are wrapped while it runs, which cos
 import argparse
 import statistics
 import sys
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -29,6 +27,7 @@ from blockskim.model import ragged
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.packing import Packing
 from blockskim.model.ragged import Skimmers, encode_ragged
+from blockskim.profiling.timing import timed
 
 Seconds = defaultdict[str, float]
 WRAPPED = (
@@ -106,18 +105,6 @@ def wrapped_functions(seconds: Seconds) -> Iterator[None]:
     finally:
         for owner, name, value in before:
             setattr(owner, name, value)
-
-
-def timed(part: str, run: Callable[..., Any], seconds: Seconds) -> Callable[..., Any]:
-    """The same function, adding what it takes to a part's seconds."""
-
-    def measured(*args: Any, **kwargs: Any) -> Any:
-        started = time.perf_counter()
-        result = run(*args, **kwargs)
-        seconds[part] += time.perf_counter() - started
-        return result
-
-    return measured
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What surrounds the model costs beside it: tokenising and cutting windows, padding, span search, gathering answers.
+"""What surrounds the model costs beside it: tokenising and cutting windows, packing, span search, gathering answers.
 
     python benchmarks/surroundings.py --data dev-v1.1.json --limit 1000
 
@@ -11,10 +11,8 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -24,6 +22,7 @@ from blockskim.data.windows import make_windows
 from blockskim.inference.answers import AnswerCollector, answer_texts
 from blockskim.inference.loading import LoadedModel, load
 from blockskim.inference.runner import run_windows
+from blockskim.profiling.timing import timed
 
 
 def main() -> None:
@@ -49,30 +48,19 @@ def main() -> None:
 
 def stages(loaded: LoadedModel, examples: list[Example], batch_size: int) -> dict[str, float]:
     """Answer all questions once; seconds of each stage."""
-    seconds = dict.fromkeys(("windows", "padding", "model", "spans", "answers"), 0.0)
-    skim = loaded.model.skim
-
-    def timed(stage: str, run: Callable[..., Any]) -> Callable[..., Any]:
-        def measured(*args: Any, **kwargs: Any) -> Any:
-            started = time.perf_counter()
-            result = run(*args, **kwargs)
-            seconds[stage] += time.perf_counter() - started
-            return result
-
-        return measured
-
-    windows = timed("windows", make_windows)(examples, loaded.tokenizer)
+    seconds = dict.fromkeys(("windows", "packing", "model", "spans", "answers"), 0.0)
+    windows = timed("windows", make_windows, seconds)(examples, loaded.tokenizer)
     collector = AnswerCollector(windows)
-    add = timed("spans", collector.add)
-    loaded.model.skim = timed("model", skim)  # type: ignore[method-assign]
+    add = timed("spans", collector.add, seconds)
+    loaded.model.skim_packed = timed("model", loaded.model.skim_packed, seconds)  # type: ignore[method-assign]
     try:
         started = time.perf_counter()
         for batch in run_windows(loaded.model, windows, batch_size):
             add(batch)
-        seconds["padding"] = time.perf_counter() - started - seconds["model"] - seconds["spans"]
+        seconds["packing"] = time.perf_counter() - started - seconds["model"] - seconds["spans"]
     finally:
-        del loaded.model.skim
-    timed("answers", lambda: answer_texts(windows, collector.results()))()
+        del loaded.model.skim_packed
+    timed("answers", lambda: answer_texts(windows, collector.results()), seconds)()
     return seconds
 
 

@@ -1,10 +1,9 @@
-"""Checks of single settings: numbers, whole numbers, lists and names.
+"""Checks of single settings: numbers, whole numbers, switches, lists and names.
 
 What is checked is returned as plain Python knows it, so that numbers of numpy can be given and JSON be written. Each
 error names the setting and its value and says what would be right.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,14 @@ from blockskim.errors import ConfigError
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
+
+
+def unwrapped(value: Any) -> Any:
+    """What an array, a tensor or one of its numbers holds, as Python's number or list; anything else as it is."""
+    to_list = getattr(value, "tolist", None)
+    if not callable(to_list) or not isinstance(getattr(value, "ndim", None), int) or isinstance(value, memoryview):
+        return value
+    return to_list()
 
 
 def is_single(value: object) -> "TypeIs[float]":
@@ -30,14 +37,24 @@ def is_whole(value: object) -> "TypeIs[int]":
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
+def is_list(value: object) -> "TypeIs[Sequence[Any]]":
+    """Whether a value is a list or another sequence, but neither text nor bytes."""
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview)
+
+
 def check_number(name: str, value: object) -> float:
     """Return a number.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: it is none, or too large for a floating-point number.
     """
-    if not is_number(value) or math.isnan(value):
+    # NaN alone differs from itself.
+    if not is_number(value) or value != value:
         raise ConfigError(f"{name} is {value!r}; it must be a number")
+    try:
+        float(value)
+    except OverflowError:
+        raise ConfigError(f"{name} is larger than any floating-point number") from None
     return plain(value)
 
 
@@ -83,8 +100,20 @@ def check_items(name: str, value: object) -> Sequence[Any]:
     Raises:
         ConfigError: it is none.
     """
-    if isinstance(value, str) or not isinstance(value, Sequence):
+    if not is_list(value):
         raise ConfigError(f"{name} is {value!r}; it must be a list")
+    return value
+
+
+def check_flag(name: str, value: object) -> bool:
+    """Return true or false.
+
+    Raises:
+        ConfigError: it is neither; 0, 1 and None are not, either.
+    """
+    value = unwrapped(value)
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} is {value!r}; it must be True or False")
     return value
 
 

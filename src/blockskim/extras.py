@@ -31,11 +31,7 @@ def load_optuna() -> Any:
     Raises:
         ConfigError: it is not installed.
     """
-    try:
-        import optuna
-    except ModuleNotFoundError:
-        raise_missing("refining thresholds needs optuna, which is not installed", "calibrate")
-    return optuna
+    return _load("optuna", "refining thresholds needs optuna", "calibrate")
 
 
 def load_matplotlib() -> Any:
@@ -44,11 +40,17 @@ def load_matplotlib() -> Any:
     Raises:
         ConfigError: it is not installed.
     """
-    try:
-        import matplotlib
-    except ModuleNotFoundError:
-        raise_missing("a plot needs matplotlib, which is not installed", "plot")
-    matplotlib.use("agg")
-    from matplotlib import pyplot
+    _load("matplotlib", "a plot needs matplotlib", "plot").use("agg")
+    return importlib.import_module("matplotlib.pyplot")
 
-    return pyplot
+
+def _load(name: str, need: str, extra: str) -> Any:
+    """An optional package; what needs it is said when it is missing.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        raise_missing(f"{need}, which is not installed", extra)

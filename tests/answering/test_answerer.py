@@ -1,4 +1,6 @@
+import copy
 import logging
+import pickle
 
 import numpy as np
 import pytest
@@ -7,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blockskim.answering.answerer import QuestionAnswerer
-from blockskim.errors import ConfigError, DataError
+from blockskim.answering.trace import skim_summary
+from blockskim.errors import ConfigError, DataError, ModelError
 from tiny_answerers import FAMILY, TEXT, answerer, dense_for, new_model
-from tiny_tokenizers import KINDS, fixed_tokenizer
+from tiny_tokenizers import KINDS, fixed_tokenizer, tokenizer
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 few = settings(max_examples=max(10, settings.default.max_examples // 3))
@@ -319,17 +322,159 @@ def test_scores_over_documents_sum_to_at_most_one():
     assert len({answer["score"] for answer in result.answers if answer["answer"] == "kite"}) == 1
 
 
-@pytest.mark.parametrize(
-    ("documents", "message"), [({}, "no document"), ({"a.txt": " "}, "the document 'a.txt' is empty")]
-)
-def test_search_refuses_documents_without_text(documents, message):
-    with pytest.raises(DataError, match=message):
-        answerer().search("Who?", documents)
+def test_search_refuses_what_holds_no_document():
+    with pytest.raises(DataError, match="there is no document to search"):
+        answerer().search("Who?", {})
+    with pytest.raises(ConfigError, match="the document 'b' is None, a missing value; a document must be a string"):
+        answerer().search("Who?", {"a": TEXT, "b": None})
+    with pytest.raises(DataError, match="the document 'a' holds half of a surrogate pair at character 5"):
+        answerer().search("Who?", {"a": "half \ud800"})
+
+
+def test_documents_without_text_have_no_answer_and_change_nothing(caplog):
+    [alone] = answerer().search("Who?", {"a": TEXT, "b": "A man."}, top_k=5)
+    with caplog.at_level(logging.WARNING, "blockskim"):
+        [result] = answerer().search("Who?", {"none": "", "a": TEXT, "blank": " \n\u00a0", "b": "A man."}, top_k=5)
+    assert result.answers == alone.answers
+    assert caplog.messages == [
+        "the document 'none' is empty, so there is no answer in it",
+        "the document 'blank' is empty, so there is no answer in it",
+    ]
+    assert [trace.document for trace in result.traces] == ["none", "a", "blank", "b"]
+    assert [trace.windows for trace in result.traces if trace.windows] == [trace.windows for trace in alone.traces]
+    nothing = result.traces[2]
+    assert (nothing.context, nothing.blocks, nothing.flops, nothing.seconds) == (" \n\u00a0", 0, 0, 0.0)
+    assert nothing.kept_by_layer == (1.0, 1.0, 1.0)
+    assert "nothing to skip" in nothing.to_html()
+    assert skim_summary(result.traces)["flops"] == skim_summary(alone.traces)["flops"]
+
+
+def test_documents_all_without_text_give_no_answers():
+    results = answerer().search(["Who?", "Where?"], {"a": "", "b": "\n"})
+    assert [(result.question, result.answers, len(result.traces)) for result in results] == [
+        ("Who?", [], 2),
+        ("Where?", [], 2),
+    ]
+    assert skim_summary(results[0].traces)["flops"] == 0
+    assert results[0].traces[0].to_html()
+    with pytest.raises(DataError, match="question 2 is empty"):
+        answerer().search(["Who?", " "], {"a": ""})
+    with pytest.raises(ConfigError, match="top_k is 0"):
+        answerer().search("Who?", {"a": ""}, top_k=0)
+
+
+def test_documents_are_searched_in_any_form():
+    texts = [TEXT, "A man."]
+    [wanted] = answerer().search("Who?", {"0": TEXT, "1": "A man."})
+    for documents in (texts, tuple(texts), np.array(texts), iter(texts), zip("01", texts, strict=True)):
+        [found] = answerer().search("Who?", documents)
+        assert found.answers == wanted.answers
+        assert [trace.document for trace in found.traces] == ["0", "1"]
+
+
+def test_names_that_are_no_strings_come_back_as_they_are():
+    [result] = answerer().search("Who?", {7: TEXT})
+    assert result.answers[0]["document"] == 7
+    assert result.traces[0].document == "7"
+    assert "7" in result.traces[0].to_html()
 
 
 def test_several_questions_at_once():
     results = answerer().search(["Who?", "Where?"], {"": TEXT})
     assert [result.question for result in results] == ["Who?", "Where?"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"model": 5}, "^model is 5; it must be a directory, a hub id, a Block-Skim model where one is taken, or None"),
+        ({"model": ""}, "^model is ''; it must be a directory"),
+        ({"model": ["a"]}, r"^model is \['a'\]; it must be a directory"),
+        ({"model": torch.nn.Linear(2, 2)}, "^model is Linear; it must be a directory"),
+        ({"device": None}, "^device is None; it must be auto, cpu or cuda$"),
+        ({"device": 0}, "^device is 0; it must be auto, cpu or cuda$"),
+        ({"dtype": None}, "^dtype is None; it must be one of auto, float32, bfloat16, float16$"),
+        ({"threads": "2"}, "^threads is '2'; it must be a whole number of at least 1$"),
+        ({"threads": True}, "^threads is True; it must be a whole number of at least 1$"),
+        ({"threads": 10**22}, "^threads is 10000000000000000000000; it must be at most"),
+        ({"batch_size": None}, "^batch_size is None; it must be a whole number of at least 1$"),
+        ({"tokenizer": "bert"}, "^tokenizer is 'bert'; it must be a tokenizer of transformers"),
+    ],
+    ids=str,
+)
+def test_answerers_are_not_made_of_what_is_none(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        QuestionAnswerer(**arguments)
+
+
+def test_a_given_model_is_where_and_what_it_is():
+    qa = answerer()
+    model, tokenizer = qa.model, qa.tokenizer
+    assert QuestionAnswerer(model, tokenizer, device="cpu", dtype="float32")(QUESTION, TEXT) == qa(QUESTION, TEXT)
+    with pytest.raises(ConfigError, match=r"dtype is 'bfloat16', but the model that is given is in torch\.float32"):
+        QuestionAnswerer(model, tokenizer, dtype="bfloat16")
+    for wrong in ({"device": None}, {"device": "gpu"}, {"dtype": "half"}, {"threads": -1}):
+        with pytest.raises(ConfigError, match=f"^{next(iter(wrong))} is"):
+            QuestionAnswerer(model, tokenizer, **wrong)
+    with pytest.raises(ModelError, match=r"they don't belong together"):
+        QuestionAnswerer(model, fixed_tokenizer("bytes"))
+
+
+def test_a_model_in_training_mode_is_told_of(caplog):
+    model = new_model().train()
+    wanted = answerer()(QUESTION, TEXT)
+    with caplog.at_level(logging.WARNING, "blockskim"):
+        qa = QuestionAnswerer(model, fixed_tokenizer("wordpiece"))
+    assert caplog.messages == ["the model was in training mode; it is in evaluation mode now, as answers need it"]
+    assert qa(QUESTION, TEXT) == wanted
+    caplog.clear()
+    QuestionAnswerer(model, fixed_tokenizer("wordpiece"))
+    assert not caplog.messages
+
+
+def test_what_a_caller_does_with_its_tokenizer_changes_no_answer():
+    own = tokenizer("wordpiece")
+    backend = own.backend_tokenizer
+    backend.enable_truncation(7)
+    backend.enable_padding(length=5)
+    before = backend.truncation, backend.padding
+    qa, wanted = QuestionAnswerer(new_model(), own), answerer()(QUESTION, TEXT * 2)
+    assert qa(QUESTION, TEXT * 2) == wanted
+    assert (backend.truncation, backend.padding) == before
+    backend.enable_truncation(3, direction="left")
+    own(["a", "b c d"], padding="max_length", truncation=True, max_length=4, split_special_tokens=True)
+    own.add_tokens(["kite nests", "in Wales"])
+    backend.normalizer = None
+    before = backend.truncation, backend.padding
+    assert qa(QUESTION, TEXT * 2) == wanted
+    assert (backend.truncation, backend.padding) == before
+    assert qa.tokenizer is own
+    with pytest.raises(AttributeError):
+        qa.tokenizer = own
+
+
+def test_what_a_caller_hands_in_stays_as_it_is():
+    model = new_model(points={"fast": [0.3, 0.5]})
+    qa = QuestionAnswerer(model, fixed_tokenizer("wordpiece"), point="fast")
+    questions, contexts, thresholds = ["Who?", "Where?"], [TEXT, "A man."], [0.2, 0.3]
+    documents = {"a": TEXT, "b": " "}
+    array, settings = np.array([0.2, 0.3]), model.skim_config.to_dict()
+    qa(questions, contexts, threshold=thresholds)
+    qa(questions, contexts, threshold=array)
+    [result] = qa.search("Who?", documents, threshold=array)
+    assert (questions, contexts, thresholds) == (["Who?", "Where?"], [TEXT, "A man."], [0.2, 0.3])
+    assert documents == {"a": TEXT, "b": " "}
+    assert array.tolist() == [0.2, 0.3]
+    assert model.skim_config.to_dict() == settings
+    documents["a"] = "gone"
+    assert result.traces[0].context == TEXT
+
+
+def test_an_answerer_can_be_sent_to_another_process():
+    qa = QuestionAnswerer(new_model(), fixed_tokenizer("wordpiece"))
+    wanted = qa(QUESTION, TEXT)
+    assert pickle.loads(pickle.dumps(qa))(QUESTION, TEXT) == wanted
+    assert copy.deepcopy(qa)(QUESTION, TEXT) == wanted
 
 
 def test_families_are_those_of_the_tokenizers():

@@ -1,6 +1,7 @@
 """Points for several targets, and runs that were killed; on a random model whose answers are taken for right."""
 
-from dataclasses import replace
+import inspect
+from dataclasses import fields, replace
 
 import pytest
 
@@ -8,6 +9,7 @@ from blockskim.calibration import calibrate as calibration
 from blockskim.calibration import confirm as confirming
 from blockskim.calibration.cache import remove_cache
 from blockskim.calibration.calibrate import calibrate, calibrate_points
+from blockskim.calibration.settings import CalibrationSettings
 from blockskim.calibration.targets import Target
 from blockskim.data.windows import make_windows
 from blockskim.errors import ConfigError
@@ -158,3 +160,14 @@ def test_targets_that_so_few_examples_can_not_vouch_for_are_told_of(model, windo
     assert "vouch" not in caplog.text
     calibrate_points(model, windows, {"one": Target(max_f1_drop=10.0), "two": Target(max_f1_drop=9.9)}, points=2)
     assert "30 examples can't vouch for a loss of at most 9.9 F1" in caplog.text
+
+
+def test_both_calls_take_the_same_settings_in_the_same_order():
+    one, several = (
+        [part for part in inspect.signature(call).parameters.values() if part.kind is part.KEYWORD_ONLY]
+        for call in (calibrate, calibrate_points)
+    )
+    assert [part.name for part in one[:2]] == ["max_answers_lost", "by"]
+    assert one[2:] == several
+    settings = [(field.name, field.default) for field in fields(CalibrationSettings)]
+    assert [(part.name, part.default) for part in several] == [*settings, ("progress", None), ("cache", None)]

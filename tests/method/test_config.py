@@ -236,6 +236,13 @@ def test_one_skim_factor_a_layer_must_match_the_layers():
         SkimConfig(layers=(1, 2), skim_factor=(0.1,))
 
 
+@pytest.mark.parametrize(
+    ("factor", "expected"), [(0, False), (0.0, False), (0.1, True), ((0, 0.0), False), ((0, 0.1), True)]
+)
+def test_there_is_a_skim_loss_where_a_layer_has_a_factor(factor, expected):
+    assert SkimConfig(layers=(1, 2), skim_factor=factor).has_skim_loss is expected
+
+
 def test_numbers_of_numpy_become_those_of_python():
     config = SkimConfig(
         block_size=np.int64(8),

@@ -277,6 +277,18 @@ def test_thresholds_can_change_at_any_time():
     assert kept[0] == kept[3] > kept[1]
 
 
+every_built_setting = pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("block_size", 16),
+        ("alignment", "context"),
+        ("inputs", ("question",)),
+        ("layers", (1,)),
+        ("predictor_width", 32),
+    ],
+)
+
+
 def test_thresholds_in_place_count_too():
     model = new_skim_model("bert")
     model.skim_config.thresholds = 0.75
@@ -286,16 +298,7 @@ def test_thresholds_in_place_count_too():
         model.skim(**make_batch("bert", SIZES).inputs)
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("block_size", 16),
-        ("alignment", "context"),
-        ("inputs", ("question",)),
-        ("layers", (1,)),
-        ("predictor_width", 32),
-    ],
-)
+@every_built_setting
 def test_what_predictors_were_built_for_can_not_change(name, value):
     model = new_skim_model("bert")
     before = model.skim_config
@@ -304,16 +307,7 @@ def test_what_predictors_were_built_for_can_not_change(name, value):
     assert model.skim_config is before
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("block_size", 16),
-        ("alignment", "context"),
-        ("inputs", ("question",)),
-        ("layers", (1,)),
-        ("predictor_width", 32),
-    ],
-)
+@every_built_setting
 def test_what_predictors_were_built_for_can_not_change_in_place(name, value):
     model = new_skim_model("bert")
     batch = make_batch("bert", SIZES)

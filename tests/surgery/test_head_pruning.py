@@ -15,26 +15,16 @@ from blockskim.evaluation.evaluate import evaluate
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.surgery.head_pruning import answerable_windows, head_importance, least_important, save_pruned
 from blockskim.training import train as training
-from blockskim.training.recipe import Recipe
 from strategies import every_family
 from synthetic_task import examples
 from tiny_encoders import save_encoder
 from tiny_models import make_batch, new_skim_model
 from tiny_tokenizers import word_piece
+from training_runs import short_recipe
 
 SETTINGS = WindowSettings(80, 10, 10)
-RECIPE = Recipe.from_dict(
-    {
-        "skim": {"block_size": 8, "predictor_width": 8, "skim_factor": 0.5, "inputs": ["match", "tiles"]},
-        "windows": {"max_length": 80, "doc_stride": 10, "max_question_length": 10},
-        "epochs": 3,
-        "batch_size": 8,
-        "learning_rate": 3e-3,
-        "head_learning_rate": 3e-3,
-        "hidden_dropout": 0.0,
-        "precision": "float32",
-    }
-)
+SKIM = {"block_size": 8, "predictor_width": 8, "skim_factor": 0.5, "inputs": ["match", "tiles"]}
+RECIPE = short_recipe(skim=SKIM, hidden_dropout=0.0)
 
 
 @pytest.fixture(scope="module")

@@ -25,20 +25,15 @@ from blockskim.training.recipe import Recipe
 from synthetic_task import examples
 from tiny_encoders import save_encoder
 from tiny_tokenizers import fixed_tokenizer, word_piece
+from training_runs import killed_by, short_recipe
 
-RECIPE = Recipe.from_dict(
-    {
-        "skim": {"block_size": 8, "predictor_width": 8, "skim_factor": 0.5, "inputs": ["match", "tiles"]},
-        "windows": {"max_length": 80, "doc_stride": 10, "max_question_length": 10},
-        "epochs": 1,
-        "batch_size": 8,
-        "learning_rate": 3e-3,
-        "head_learning_rate": 3e-3,
-        "hidden_dropout": 0.0,
-        "max_grad_norm": 1e9,
-        "precision": "float32",
-        "eval_steps": 0,
-    }
+SKIM = {"block_size": 8, "predictor_width": 8, "skim_factor": 0.5, "inputs": ["match", "tiles"]}
+RECIPE = short_recipe(
+    skim=SKIM,
+    epochs=1,
+    hidden_dropout=0.0,
+    max_grad_norm=1e9,
+    eval_steps=0,
 )
 
 
@@ -245,14 +240,7 @@ def test_a_killed_run_with_a_teacher_resumes_to_the_very_same_model(base, teache
     recipe = RECIPE.replace(eval_steps=10, hidden_dropout=0.05, drop_share=0.5, distillation=DISTILLATION)
     data = examples(200, 0), examples(10, 1)
     training.train(base, *data, tmp_path / "whole", recipe, device="cpu", teacher=teacher)
-    original = training.SkimTrainer.__init__
-
-    def stopping(self, *args, **kwargs):
-        original(self, *args, **kwargs)
-        self.add_callback(Stop())
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training.SkimTrainer, "__init__", stopping)
+    with killed_by(training, Stop()):
         training.train(base, *data, tmp_path / "killed", recipe, device="cpu", teacher=teacher)
 
     training.train(base, *data, tmp_path / "killed", recipe, device="cpu", teacher=teacher, resume=True)

@@ -6,25 +6,12 @@ from blockskim.encoders import adapter_for
 from blockskim.evaluation.evaluate import evaluate
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training import train as training
-from blockskim.training.recipe import Recipe
 from synthetic_task import examples
 from tiny_models import FAMILIES, new_dense_model
 from tiny_tokenizers import word_piece
+from training_runs import short_recipe
 
-RECIPE = Recipe.from_dict(
-    {
-        "skim": {"block_size": 8, "predictor_width": 16, "skim_factor": 0.5},
-        "windows": {"max_length": 80, "doc_stride": 10, "max_question_length": 10},
-        "epochs": 3,
-        "batch_size": 8,
-        "learning_rate": 3e-3,
-        "head_learning_rate": 3e-3,
-        "hidden_dropout": 0.05,
-        "attention_dropout": 0.05,
-        "precision": "float32",
-        "eval_steps": 0,
-    }
-)
+RECIPE = short_recipe(attention_dropout=0.05, eval_steps=0)
 # One of each adapter; of BERT's there are tests enough.
 KINDS = [family for family in FAMILIES if adapter_for(family) is not adapter_for("bert")]
 CHANCE = 0.5

@@ -26,20 +26,9 @@ from blockskim.training.recipe import Recipe
 from synthetic_task import examples
 from tiny_models import new_dense_model
 from tiny_tokenizers import word_piece
+from training_runs import killed_by, short_recipe
 
-RECIPE = Recipe.from_dict(
-    {
-        "skim": {"block_size": 8, "predictor_width": 16, "skim_factor": 0.5},
-        "windows": {"max_length": 80, "doc_stride": 10, "max_question_length": 10},
-        "epochs": 3,
-        "batch_size": 8,
-        "learning_rate": 3e-3,
-        "head_learning_rate": 3e-3,
-        "hidden_dropout": 0.05,
-        "precision": "float32",
-        "eval_steps": 20,
-    }
-)
+RECIPE = short_recipe(eval_steps=20)
 
 
 @pytest.fixture(scope="module")
@@ -133,14 +122,7 @@ def test_a_killed_run_resumes_to_the_very_same_model(base, tmp_path, monkeypatch
     monkeypatch.setattr(training, "training_arguments", lambda *a: _log_often(arguments(*a)))
     data = examples(200, 0), examples(10, 1)
     training.train(base, *data, tmp_path / "whole", recipe, device="cpu")
-    original = training.SkimTrainer.__init__
-
-    def stopping(self, *args, **kwargs):
-        original(self, *args, **kwargs)
-        self.add_callback(Stop())
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training.SkimTrainer, "__init__", stopping)
+    with killed_by(training, Stop()):
         training.train(base, *data, tmp_path / "killed", recipe, device="cpu")
     training.train(base, *data, tmp_path / "killed", recipe, device="cpu", resume=True)
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")

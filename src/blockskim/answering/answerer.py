@@ -4,13 +4,13 @@ It keeps the contract of transformers' removed question-answering pipeline, and 
 for where there are so many, none of them twice, nothing cut off without a word, ``context[start:end] == answer``.
 """
 
+import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import PreTrainedTokenizerBase
 
 from blockskim.answering.ranking import (
@@ -24,23 +24,31 @@ from blockskim.answering.request import (
     DEFAULT_LENGTH,
     AnswerOptions,
     TextPair,
-    as_texts,
+    check_questions,
     check_texts,
     pair_up,
     pair_with_all,
+    warn_of_blank,
     warn_of_unread,
 )
-from blockskim.answering.trace import AnswerTrace, WindowTrace, trace_answers, trace_windows
-from blockskim.checks import check_count
+from blockskim.answering.texts import DocumentsGiven, TextsGiven, as_documents, as_texts, is_one_text
+from blockskim.answering.trace import AnswerTrace, WindowTrace, nothing_read, trace_answers, trace_windows
+from blockskim.checks import check_count, check_flag
 from blockskim.data.examples import Example
+from blockskim.data.tokens import FrozenTokenizer, freeze_tokenizer
 from blockskim.data.windows import WindowSettings, make_windows
-from blockskim.errors import ConfigError, DataError
+from blockskim.errors import ConfigError
 from blockskim.inference.answers import ExampleAnswers
-from blockskim.inference.loading import LoadedModel, load
-from blockskim.inference.operating_point import choose_thresholds
+from blockskim.inference.devices import choose_device, choose_dtype, set_threads
+from blockskim.inference.loading import LoadedModel, load, unwrapped
+from blockskim.inference.operating_point import ThresholdsGiven, choose_thresholds
 from blockskim.inference.runner import Thresholds, WindowBatch, run_windows, whole_examples
 from blockskim.inference.window_settings import position_limit, window_settings
+from blockskim.model.checkpoints import check_vocabulary
+from blockskim.model.hub import check_hub_arguments
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
+
+logger = logging.getLogger(__name__)
 
 WindowCount = Callable[[int, int], None]
 """Called with the number of windows that are done and the number of all."""
@@ -80,43 +88,59 @@ class QuestionAnswerer:
         threads: int | None = None,
         batch_size: int = 32,
         point: str | None = None,
+        **hub: Any,
     ) -> None:
         """Load a model.
 
         Args:
             model: a directory or hub id of a Block-Skim model or of any QA checkpoint of a supported family; a model,
-                with its tokenizer; or None for the model that comes with the library.
-            tokenizer: the tokenizer of a model that is given as such.
-            device: "auto", "cpu" or "cuda"; a model that is given as such stays where it is.
-            dtype: "auto", "float32", "bfloat16" or "float16"; a model that is given as such keeps its own.
+                with its tokenizer; or None for the model that comes with the library. A model in training mode is put
+                into evaluation mode, with a warning.
+            tokenizer: the tokenizer of a model that is given as such. It is copied: what is done with it afterwards
+                changes no answer.
+            device: "auto", "cpu" or "cuda"; a model that is given as such stays where it is, so "auto" is right for it.
+            dtype: "auto", "float32", "bfloat16" or "float16"; a model that is given as such keeps its own, so "auto" is
+                right for it.
             threads: number of processor threads for this process.
             batch_size: windows that run together.
             point: operating point of the model to answer at, by its name; None for the model's own thresholds. A call
                 may choose otherwise.
+            **hub: for reading from the hub, as transformers has them: ``revision``, ``subfolder``, ``token``,
+                ``cache_dir``, ``local_files_only`` and ``force_download``.
 
         Raises:
-            ModelError: the model can't be loaded.
+            ModelError: the model can't be loaded, or the tokenizer is another model's.
             ConfigError: an argument is impossible, or the model has no such point.
         """
+        model = unwrapped(model)
+        self.batch_size = check_count("batch_size", batch_size)
         if isinstance(model, BlockSkimForQuestionAnswering):
+            check_hub_arguments(hub)
             if tokenizer is None:
                 raise ConfigError("a model that is given as such needs its tokenizer, too")
-            if threads is not None:
-                torch.set_num_threads(check_count("threads", threads))
-            self.loaded = LoadedModel(model.eval(), tokenizer, "the model")
+            set_threads(threads)
+            _check_place(model, device, dtype)
+            self.loaded = LoadedModel(_evaluating(model), tokenizer, "the model")
         else:
-            self.loaded = load(model, device, dtype, threads)
+            self.loaded = load(model, device, dtype, threads, **hub)
         self.model = self.loaded.model
-        self.tokenizer = tokenizer or self.loaded.tokenizer
-        self.batch_size = check_count("batch_size", batch_size)
+        self._tokenizer = self.loaded.tokenizer if tokenizer is None else tokenizer
+        self._reader = _frozen(self._tokenizer)
+        if tokenizer is not None:
+            check_vocabulary(self.model.encoder, tokenizer, self.loaded.name)
         self.point = point
         # Refuses an unknown point now and not at the first question.
         self._thresholds(AnswerOptions())
 
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer that was given or loaded; texts are read with a copy of it, made with the answerer."""
+        return self._tokenizer
+
     def __call__(
         self,
-        question: str | Sequence[str],
-        context: str | Sequence[str],
+        question: TextsGiven,
+        context: TextsGiven,
         *,
         top_k: int = 1,
         doc_stride: int = 128,
@@ -126,7 +150,7 @@ class QuestionAnswerer:
         handle_impossible_answer: bool = False,
         align_to_words: bool = True,
         batch_size: int | None = None,
-        threshold: float | Sequence[float] | None = None,
+        threshold: ThresholdsGiven = None,
         dense: bool = False,
         point: str | None = None,
         return_trace: bool = False,
@@ -137,8 +161,9 @@ class QuestionAnswerer:
         ``threshold``, ``dense`` and ``point`` may be given; it holds in place of what the answerer was made with.
 
         Args:
-            question: a question or several.
-            context: a text of any length, or several.
+            question: a question or several: a string, or a list, tuple, generator, NumPy array or pandas Series of
+                strings.
+            context: a text of any length, or several, in the same forms.
             top_k: how many answers to give.
             doc_stride: tokens by which the windows of a long context overlap (at most half of what fits in one).
             max_answer_len: most tokens in an answer.
@@ -148,7 +173,7 @@ class QuestionAnswerer:
             align_to_words: whether answers are extended to whole words (see ``blockskim.answering.word_boundaries``).
             batch_size: windows that run together; the answers do not depend on it.
             threshold: keep probability under which a block is dropped, one for all layers or one per layer that has a
-                predictor.
+                predictor; a number, a sequence, or an array or tensor of them.
             dense: read everything, as a model without Block-Skim does.
             point: operating point of the model, by its name.
             return_trace: give each answer a ``trace`` of what was read of its context.
@@ -161,7 +186,10 @@ class QuestionAnswerer:
         Raises:
             ConfigError: an argument is impossible, two exclude each other, or the model can't do it.
             DataError: a question or context is empty or blank or holds no valid text.
+            ModelError: the model computes no numbers, because its weights are damaged or too large for its number
+                format.
         """
+        check_flag("return_trace", return_trace)
         pairs = pair_up(question, context)
         options = AnswerOptions(
             top_k=top_k,
@@ -183,13 +211,13 @@ class QuestionAnswerer:
             if return_trace:
                 for answer in found:
                     answer["trace"] = traces[index]
-            results.append(found[0] if top_k == 1 else found)
-        return results[0] if isinstance(question, str) and isinstance(context, str) else results
+            results.append(found[0] if options.top_k == 1 else found)
+        return results[0] if is_one_text(question) and is_one_text(context) else results
 
     def search(
         self,
-        questions: str | Sequence[str],
-        documents: Mapping[str, str],
+        questions: TextsGiven,
+        documents: DocumentsGiven,
         *,
         top_k: int = 1,
         doc_stride: int = 128,
@@ -198,7 +226,7 @@ class QuestionAnswerer:
         max_question_len: int = 64,
         align_to_words: bool = True,
         batch_size: int | None = None,
-        threshold: float | Sequence[float] | None = None,
+        threshold: ThresholdsGiven = None,
         dense: bool = False,
         point: str | None = None,
         progress: WindowCount | None = None,
@@ -210,8 +238,10 @@ class QuestionAnswerer:
         ``dense`` and ``point`` may be given; it holds in place of what the answerer was made with.
 
         Args:
-            questions: a question or several.
-            documents: text by name.
+            questions: a question or several, in the forms that a call takes.
+            documents: texts by name; or a list, tuple, generator, NumPy array or pandas Series of texts, which are then
+                called "0", "1" and so on by their places; or tuples of a name and a text. A document with nothing but
+                white space has no answer; a warning tells of it.
             top_k: how many answers to give, over all documents.
             doc_stride: tokens by which the windows of a long document overlap (at most half of what fits in one).
             max_answer_len: most tokens in an answer.
@@ -220,20 +250,22 @@ class QuestionAnswerer:
             align_to_words: whether answers are extended to whole words (see ``blockskim.answering.word_boundaries``).
             batch_size: windows that run together; the answers do not depend on it.
             threshold: keep probability under which a block is dropped, one for all layers or one per layer that has a
-                predictor.
+                predictor; a number, a sequence, or an array or tensor of them.
             dense: read everything, as a model without Block-Skim does.
             point: operating point of the model, by its name.
             progress: called after each batch with how many windows are done, and of how many.
 
         Returns:
-            For each question its answers, each with its ``document``, and what was read.
+            For each question its answers, each with its ``document``, and what was read. There are no answers where
+            no document holds any.
 
         Raises:
-            ConfigError: an argument is impossible, two exclude each other, or the model can't do it.
-            DataError: a question or document is empty or holds no valid text, or there is no document.
+            ConfigError: an argument is impossible, two exclude each other, the model can't do it, or a document is no
+                text.
+            DataError: a question is empty, a question or document holds no valid text, or there is no document.
+            ModelError: the model computes no numbers, because its weights are damaged or too large for its number
+                format.
         """
-        if not documents:
-            raise DataError("there is no document to search")
         options = AnswerOptions(
             top_k=top_k,
             doc_stride=doc_stride,
@@ -246,14 +278,26 @@ class QuestionAnswerer:
             dense=dense,
             point=point,
         )
-        asked = as_texts("question", questions)
-        answers, traces = self._read(pair_with_all(asked, documents), options, True, progress)
+        asked, texts = as_texts("question", questions), as_documents(documents)
+        check_questions(asked)
+        warn_of_blank(texts)
+        readable = {name: text for name, text in texts.items() if text.strip()}
+        answers, traces = self._read(pair_with_all(asked, readable), options, True, progress)
         results = []
         for number, question in enumerate(asked):
-            part = slice(number * len(documents), (number + 1) * len(documents))
-            found = answers_over_documents(answers[part], documents, top_k)
-            results.append(SearchResult(question, found, tuple(traces[part])))
+            part = slice(number * len(readable), (number + 1) * len(readable))
+            found = answers_over_documents(answers[part], readable, options.top_k)
+            read = iter(traces[part])
+            every = tuple(
+                next(read) if name in readable else nothing_read(question, text, str(name), self._num_layers)
+                for name, text in texts.items()
+            )
+            results.append(SearchResult(question, found, every))
         return results
+
+    @property
+    def _num_layers(self) -> int:
+        return len(self.model.adapter.layers(self.model.encoder))
 
     def _thresholds(self, options: AnswerOptions) -> Thresholds:
         """What a call skims with: its own choice, or else that of the answerer."""
@@ -271,7 +315,7 @@ class QuestionAnswerer:
         length, limit = options.max_seq_len, position_limit(self.model)
         if limit is not None and length == DEFAULT_LENGTH:
             length = min(length, limit)
-        return window_settings(self.model, self.tokenizer, length, options.doc_stride, options.max_question_len)
+        return window_settings(self.model, self._reader, length, options.doc_stride, options.max_question_len)
 
     def _read(
         self, pairs: Sequence[TextPair], options: AnswerOptions, trace: bool, progress: WindowCount | None = None
@@ -283,7 +327,7 @@ class QuestionAnswerer:
         started = time.perf_counter()
         check_texts(pairs)
         examples = [Example(str(number), pair.question, pair.context) for number, pair in enumerate(pairs)]
-        windows = make_windows(examples, self.tokenizer, settings, stand_in="?")
+        windows = make_windows(examples, self._reader, settings, stand_in="?")
         warn_of_unread(windows, pairs)
         answers: dict[int, ExampleAnswers] = {}
         traces: dict[int, tuple[WindowTrace, ...]] = {}
@@ -296,9 +340,8 @@ class QuestionAnswerer:
         ordered = [answers[number] for number in range(len(pairs))]
         if not trace:
             return ordered, []
-        layers = len(self.model.adapter.layers(self.model.encoder))
         spans = [scored_spans(each) for each in ordered]
-        return ordered, trace_answers(pairs, traces, spans, layers, time.perf_counter() - started)
+        return ordered, trace_answers(pairs, traces, spans, self._num_layers, time.perf_counter() - started)
 
 
 def _reporting(batches: Iterable[WindowBatch], total: int, progress: WindowCount | None) -> Iterator[WindowBatch]:
@@ -309,3 +352,38 @@ def _reporting(batches: Iterable[WindowBatch], total: int, progress: WindowCount
         yield batch
         if progress is not None:
             progress(done, total)
+
+
+def _evaluating(model: BlockSkimForQuestionAnswering) -> BlockSkimForQuestionAnswering:
+    """A caller's model in evaluation mode; it is told when that changes the model."""
+    if any(module.training for module in model.modules()):
+        logger.warning("the model was in training mode; it is in evaluation mode now, as answers need it")
+        model.eval()
+    return model
+
+
+def _check_place(model: BlockSkimForQuestionAnswering, device: str, dtype: str) -> None:
+    """Refuse a device or number format that a caller's model does not have.
+
+    Raises:
+        ConfigError: it has another one, or there is none of this name.
+    """
+    place = choose_device(device)
+    if device != "auto" and place.type != model.device.type:
+        raise ConfigError(f"device is {str(device)!r}, but the model that is given is on {model.device}; move it first")
+    number_format = choose_dtype(dtype, model.device)
+    if dtype != "auto" and number_format != model.dtype:
+        raise ConfigError(f"dtype is {dtype!r}, but the model that is given is in {model.dtype}; convert it first")
+
+
+def _frozen(tokenizer: object) -> FrozenTokenizer:
+    """A copy to read with.
+
+    Raises:
+        ConfigError: it is no tokenizer, or none to read with.
+    """
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):
+        raise ConfigError(
+            f"tokenizer is {tokenizer!r:.80}; it must be a tokenizer of transformers, as load(…).tokenizer"
+        )
+    return freeze_tokenizer(tokenizer)

@@ -109,11 +109,12 @@ def _span_counts(batches: Sequence[WindowBatch], windows: WindowSet, max_length:
         logits = batch.output.start_logits
         assert logits is not None
         alive = (logits.isfinite() & batch.context_mask).long()
-        # Ends at most max_length - 1 behind each start.
-        sums = torch.nn.functional.pad(alive.cumsum(-1), (1, max_length), mode="constant", value=0)
         tokens = alive.shape[1]
+        # Ends at most reach - 1 behind each start.
+        reach = min(max_length, tokens)
+        sums = torch.nn.functional.pad(alive.cumsum(-1), (1, reach), mode="constant", value=0)
         sums[:, tokens + 1 :] = sums[:, tokens : tokens + 1]
-        spans = (alive * (sums[:, max_length : max_length + tokens] - sums[:, :tokens])).sum(-1).tolist()
+        spans = (alive * (sums[:, reach : reach + tokens] - sums[:, :tokens])).sum(-1).tolist()
         for example, number in zip(windows.examples_of(batch.indices).tolist(), spans, strict=True):
             counts[example] += number
     return counts

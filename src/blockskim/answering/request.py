@@ -3,12 +3,15 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from blockskim.checks import check_count
+from blockskim.answering.texts import as_texts, is_one_text
+from blockskim.checks import check_count, check_flag
 from blockskim.data.windows import WindowSet
 from blockskim.errors import ConfigError, DataError
+from blockskim.inference.operating_point import ThresholdsGiven
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +38,7 @@ class AnswerOptions:
             with none of them the answerer's own choice holds.
 
     Raises:
-        ConfigError: a number is impossible.
+        ConfigError: a number is impossible, or a switch is neither true nor false.
     """
 
     top_k: int = 1
@@ -46,16 +49,23 @@ class AnswerOptions:
     handle_impossible_answer: bool = False
     align_to_words: bool = True
     batch_size: int | None = None
-    threshold: float | Sequence[float] | None = None
+    threshold: ThresholdsGiven = None
     dense: bool = False
     point: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse impossible numbers; those of windows are checked where windows are fitted to a model."""
-        check_count("top_k", self.top_k)
-        check_count("max_answer_len", self.max_answer_len)
+        """Refuse what is impossible for any model, and bring numbers and switches to Python's own."""
+        for name in ("top_k", "max_answer_len", "max_seq_len", "max_question_len"):
+            self._put(name, check_count(name, getattr(self, name)))
+        self._put("doc_stride", check_count("doc_stride", self.doc_stride, least=0))
         if self.batch_size is not None:
-            check_count("batch_size", self.batch_size)
+            self._put("batch_size", check_count("batch_size", self.batch_size))
+        for name in ("handle_impossible_answer", "align_to_words", "dense"):
+            self._put(name, check_flag(name, getattr(self, name)))
+
+    def _put(self, name: str, value: object) -> None:
+        """Set a value while the options are made, after which they are frozen."""
+        object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +93,13 @@ def pair_up(question: object, context: object) -> list[TextPair]:
     Raises:
         ConfigError: something is neither a string nor a list of strings, or the lists differ in length.
     """
+    one_question, one_context = is_one_text(question), is_one_text(context)
     questions, contexts = as_texts("question", question), as_texts("context", context)
-    if isinstance(question, str) and isinstance(context, str):
-        return [TextPair(question, context)]
-    if isinstance(question, str):
+    if one_question and one_context:
+        return [TextPair(questions[0], contexts[0])]
+    if one_question:
         questions = questions * len(contexts)
-    elif isinstance(context, str):
+    elif one_context:
         contexts = contexts * len(questions)
     if len(questions) != len(contexts):
         raise ConfigError(f"{len(questions)} questions can't pair up with {len(contexts)} contexts")
@@ -98,32 +109,34 @@ def pair_up(question: object, context: object) -> list[TextPair]:
     ]
 
 
-def pair_with_all(questions: Sequence[str], documents: Mapping[str, str]) -> list[TextPair]:
+def pair_with_all(questions: Sequence[str], documents: Mapping[Any, str]) -> list[TextPair]:
     """Every question with every document, the documents of a question side by side."""
     return [
         TextPair(
             question,
             text,
-            name,
-            "the question" if len(questions) == 1 else f"question {number}",
-            f"the document {name!r}" if name else "the context",
+            str(name),
+            question_name(number, len(questions)),
+            _document_name(name),
         )
         for number, question in enumerate(questions, start=1)
         for name, text in documents.items()
     ]
 
 
-def as_texts(name: str, value: object) -> list[str]:
-    """A string or a list of strings as a list.
+def question_name(number: int, count: int) -> str:
+    """What messages call a question of several; numbers count from 1."""
+    return "the question" if count == 1 else f"question {number}"
+
+
+def check_questions(questions: Sequence[str]) -> None:
+    """Refuse questions that are no text.
 
     Raises:
-        ConfigError: it is neither.
+        DataError: a question is blank or holds half of a surrogate pair.
     """
-    values = [value] if isinstance(value, str) else list(value) if isinstance(value, Sequence) else [None]
-    texts = [text for text in values if isinstance(text, str)]
-    if len(texts) < len(values):
-        raise ConfigError(f"the {name} must be a string or a list of strings, not {type(value).__name__}")
-    return texts
+    for number, question in enumerate(questions, start=1):
+        _check_text(question, question_name(number, len(questions)))
 
 
 def check_texts(pairs: Sequence[TextPair]) -> None:
@@ -137,6 +150,13 @@ def check_texts(pairs: Sequence[TextPair]) -> None:
         _check_text(pair.context, pair.context_name)
 
 
+def warn_of_blank(documents: Mapping[Any, str]) -> None:
+    """Warn of documents that hold nothing but white space."""
+    for name, text in documents.items():
+        if not text.strip():
+            logger.warning("%s is empty, so there is no answer in it", _document_name(name))
+
+
 def warn_of_unread(windows: WindowSet, pairs: Sequence[TextPair]) -> None:
     """Warn of texts that the tokenizer leaves nothing of, and of questions that are not read to their end."""
     sizes = np.diff(windows.contexts.bounds)[windows.context_of]
@@ -147,6 +167,11 @@ def warn_of_unread(windows: WindowSet, pairs: Sequence[TextPair]) -> None:
     too_long = np.flatnonzero(np.diff(windows.questions.bounds) > limit).tolist()
     for name in dict.fromkeys(pairs[index].question_name for index in too_long):
         logger.warning("%s is longer than %d tokens; the rest of it is not read", name, limit)
+
+
+def _document_name(name: object) -> str:
+    """What messages call a document; "" is the name of one that has none."""
+    return "the context" if name == "" else f"the document {name!r}"
 
 
 def _check_text(text: str, name: str) -> None:

@@ -147,6 +147,11 @@ def trace_answers(
     ]
 
 
+def nothing_read(question: str, context: str, document: str, layers: int) -> AnswerTrace:
+    """The trace of a text that was not read, as there is nothing in it."""
+    return AnswerTrace(question, context, document, windows=(), layers=layers, spans=(), seconds=0.0)
+
+
 def trace_windows(batches: Sequence[WindowBatch], windows: WindowSet) -> Mapping[int, tuple[WindowTrace, ...]]:
     """What was read of each window, by the example it belongs to and in the order of its text."""
     best: dict[int, SurvivalRank] = {}

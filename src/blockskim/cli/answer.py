@@ -9,7 +9,7 @@ import typer
 from blockskim.atomic import write_whole
 from blockskim.cli import options
 from blockskim.cli.documents import STANDARD_INPUT, read_documents
-from blockskim.cli.option_groups import Computing, takes_groups
+from blockskim.cli.option_groups import Computing, Printing, takes_groups
 from blockskim.cli.output import console, print_json, printable, window_progress
 from blockskim.cli.sentences import sentence_around
 
@@ -30,7 +30,10 @@ File = Annotated[
 ]
 TopK = Annotated[int, typer.Option("--top-k", "-k", min=1, metavar="N", help="Answers to each question.")]
 Explain = Annotated[
-    Path | None, typer.Option("--explain", metavar="FILE.html", help="Write a page that shows what was skipped.")
+    Path | None,
+    typer.Option(
+        "--explain", parser=options.output_path, metavar="FILE.html", help="Write a page that shows what was skipped."
+    ),
 ]
 
 
@@ -51,14 +54,13 @@ def answer(
     max_question_len: options.MaxQuestionLength = 64,
     batch_size: options.BatchSize = 32,
     computing: Computing = Computing(),
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    printing: Printing = Printing(),
 ) -> None:
     """Answer questions from texts.
 
     Of several files the best answers over all of them are given, each with its file. Offsets count characters.
     """
-    options.set_up(quiet)
+    options.set_up(printing.quiet)
     options.check_one_way(dense, threshold, point)
     options.check_writable(explain, "--explain")
     for text in question:
@@ -77,7 +79,7 @@ def answer(
         batch_size=batch_size,
         point=point,
     )
-    with window_progress(quiet) as bar:
+    with window_progress(printing.quiet) as bar:
         results = answerer.search(
             question,
             documents,
@@ -90,12 +92,7 @@ def answer(
             dense=dense,
             progress=bar.update,
         )
-    if explain is not None:
-        from blockskim.answering.explain_page import to_html
-
-        passages = [trace.passage() for result in results for trace in result.traces]
-        write_whole(explain, to_html(passages, "; ".join(question)))
-    if as_json:
+    if printing.as_json:
         print_json(
             [
                 {
@@ -108,6 +105,12 @@ def answer(
         )
     else:
         _show(results, documents, top_k > 1)
+    # The answers are safe by now, should there be no room for a page.
+    if explain is not None:
+        from blockskim.answering.explain_page import to_html
+
+        passages = [trace.passage() for result in results for trace in result.traces]
+        write_whole(explain, to_html(passages, "; ".join(question)))
 
 
 def _documents(context: str | None, files: list[str], named: bool) -> dict[str, str]:
@@ -144,8 +147,8 @@ def _show(results: "Sequence[SearchResult]", documents: dict[str, str], numbered
 
     out = console()
     mark = "" if out.is_terminal and not out.no_color else "**"
-    for place, result in enumerate(results):
-        if place:
+    for index, result in enumerate(results):
+        if index:
             out.print()
         out.print(Text(printable(result.question), style="bold"))
         for number, found in enumerate(result.answers, start=1):

@@ -6,27 +6,30 @@ from typing import Annotated
 import typer
 
 from blockskim.cli import options
+from blockskim.cli.option_groups import Printing, takes_groups
 from blockskim.cli.output import console, print_json
 from blockskim.cli.session import hide_foreign_progress
 
 
+@takes_groups
 def average(
     models: Annotated[
         list[str],
         typer.Option("--model", metavar="DIR_OR_HUB_ID", help="Block-Skim model; twice or more, all from one start."),
     ],
-    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="New directory for the average.")],
+    output: Annotated[
+        Path, typer.Option("--output", parser=options.output_path, metavar="DIR", help="New directory for the average.")
+    ],
     weights: Annotated[
         str | None, typer.Option("--weights", metavar="W,W,…", help="Of each model.  [default: all the same]")
     ] = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    printing: Printing = Printing(),
 ) -> None:
     """Average the weights of models that were trained on from the same one.
 
     The average reads everything until blockskim calibrate has chosen thresholds for it.
     """
-    options.set_up(quiet)
+    options.set_up(printing.quiet)
     options.check_new_output(output)
     given = None if weights is None else parse_weights(weights)
 
@@ -34,9 +37,9 @@ def average(
 
     hide_foreign_progress()
     used = average_models(models, output, given)
-    if as_json:
+    if printing.as_json:
         print_json({"models": models, "weights": list(used), "output": str(output)})
-    elif not quiet:
+    elif not printing.quiet:
         console().print(f"the average of {len(models)} models is in {output}", markup=False)
 
 

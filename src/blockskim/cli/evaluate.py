@@ -7,16 +7,19 @@ from typing import Annotated, Any
 import typer
 
 from blockskim.cli import options
-from blockskim.cli.option_groups import Computing, Selection, Windowing, takes_groups
+from blockskim.cli.option_groups import Computing, Printing, Selection, Windowing, takes_groups
 from blockskim.cli.output import console, print_json, window_progress
 from blockskim.cli.predict import check_predictions, write_predictions
-from blockskim.cli.session import cut_windows, load_model, read_selected
+from blockskim.cli.session import cut_windows, describe, load_model, read_selected
 
 CompareDense = Annotated[
     bool, typer.Option("--compare-dense", help="Run the dense model, too, in turns with skimming, and compare.")
 ]
 Predictions = Annotated[
-    Path | None, typer.Option("--predictions", metavar="FILE", help="Write answers in the data's official JSON.")
+    Path | None,
+    typer.Option(
+        "--predictions", parser=options.output_path, metavar="FILE", help="Write answers in the data's official JSON."
+    ),
 ]
 NoScore = Annotated[
     bool, typer.Option("--no-score", help="Don't look at the answers of the data; the cost alone is counted.")
@@ -37,14 +40,13 @@ def evaluate(
     windowing: Windowing = Windowing(),
     max_answer_len: options.MaxAnswerLength = 30,
     computing: Computing = Computing(),
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    printing: Printing = Printing(),
 ) -> None:
     """Score a model and count the cost of its answers.
 
     Scores follow the official rules of the data's format. Data that tells no answers is not scored.
     """
-    options.set_up(quiet)
+    options.set_up(printing.quiet)
     options.check_one_way(dense, threshold, point)
     check_predictions(predictions, [*data, *(more or [])])
     if dense and compare_dense:
@@ -60,8 +62,9 @@ def evaluate(
     thresholds = choose_thresholds(network, dense=dense, threshold=threshold, point=point, name=loaded.name)
     windows = cut_windows(loaded, examples, windowing)
     batch_size = windowing.batch_size
+    start = describe("evaluating", network, windows, batch_size)
     if compare_dense:
-        with window_progress(quiet, windows_to_run(windows, batch_size)) as bar:
+        with window_progress(printing.quiet, windows_to_run(windows, batch_size), start) as bar:
             comparison = compare_with_dense(
                 network, windows, batch_size, thresholds, max_answer_len, progress=bar.advance
             )
@@ -76,7 +79,7 @@ def evaluate(
             "wall_speedup": comparison.wall_speedup,
         }
     else:
-        with window_progress(quiet, len(windows)) as bar:
+        with window_progress(printing.quiet, len(windows), start) as bar:
             result = evaluate_windows(
                 network,
                 windows,
@@ -86,12 +89,13 @@ def evaluate(
                 progress=bar.advance,
             )
         values = report(network, windows, result)
-    if predictions is not None:
-        write_predictions(predictions, examples, result)
-    if as_json:
+    if printing.as_json:
         print_json(values)
     else:
         _show(values, windowing.max_length)
+    # The scores are safe by now, should there be no room for a file.
+    if predictions is not None:
+        write_predictions(predictions, examples, result)
 
 
 def _show(values: dict[str, Any], max_length: int) -> None:

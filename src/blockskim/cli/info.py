@@ -7,7 +7,7 @@ from typing import Any
 
 from blockskim import __version__
 from blockskim.cli import options
-from blockskim.cli.option_groups import Computing, takes_groups
+from blockskim.cli.option_groups import Computing, Printing, takes_groups
 from blockskim.cli.output import console, print_json
 from blockskim.cli.session import load_model
 
@@ -17,14 +17,13 @@ PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "huggingface-h
 @takes_groups
 def info(
     computing: Computing = Computing(),
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    printing: Printing = Printing(),
 ) -> None:
     """Show a model's settings and sizes.
 
     Versions in use, device and number format are shown, too.
     """
-    options.set_up(quiet)
+    options.set_up(printing.quiet)
 
     import torch
 
@@ -63,7 +62,7 @@ def info(
             **{name: metadata.version(name) for name in PACKAGES},
         },
     }
-    if as_json:
+    if printing.as_json:
         print_json(values)
     else:
         _show(values)

@@ -9,9 +9,9 @@ import typer
 
 from blockskim.atomic import write_whole
 from blockskim.cli import options
-from blockskim.cli.option_groups import Computing, Selection, Windowing, takes_groups
+from blockskim.cli.option_groups import Computing, Printing, Selection, Windowing, takes_groups
 from blockskim.cli.output import console, print_json, window_progress
-from blockskim.cli.session import cut_windows, load_model, read_selected
+from blockskim.cli.session import cut_windows, describe, load_model, read_selected
 
 if TYPE_CHECKING:
     from blockskim.data.examples import Example
@@ -23,7 +23,13 @@ Questions = Annotated[
     list[Path], typer.Option("--data", metavar="FILE", help="Questions to answer; may be repeated, plain or gzip.")
 ]
 Predictions = Annotated[
-    Path, typer.Option(_OPTION, metavar="FILE", help="Where the answers go, in the data's official JSON.")
+    Path,
+    typer.Option(
+        _OPTION,
+        parser=options.output_path,
+        metavar="FILE",
+        help="Where the answers go, in the data's official JSON.",
+    ),
 ]
 
 
@@ -39,15 +45,14 @@ def predict(
     windowing: Windowing = Windowing(),
     max_answer_len: options.MaxAnswerLength = 30,
     computing: Computing = Computing(),
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    printing: Printing = Printing(),
 ) -> None:
     """Answer the questions of data files that need not tell answers.
 
     What the files say of answers is not looked at. An answer is "" where none is likelier than any, if the data
     is of the kind that has unanswerable questions (SQuAD 2.0).
     """
-    options.set_up(quiet)
+    options.set_up(printing.quiet)
     options.check_one_way(dense, threshold, point)
     check_predictions(predictions, [*data, *(more or [])])
     examples = read_selected(data, more, selection, "ignored")
@@ -58,15 +63,16 @@ def predict(
     loaded = load_model(computing)
     thresholds = choose_thresholds(loaded.model, dense=dense, threshold=threshold, point=point, name=loaded.name)
     windows = cut_windows(loaded, examples, windowing)
-    with window_progress(quiet, len(windows)) as bar:
+    start = describe("answering", loaded.model, windows, windowing.batch_size)
+    with window_progress(printing.quiet, len(windows), start) as bar:
         result = evaluate_windows(
             loaded.model, windows, windowing.batch_size, thresholds, max_answer_len, progress=bar.advance
         )
     write_predictions(predictions, examples, result)
-    if as_json:
+    if printing.as_json:
         counts = {"examples": len(examples), "windows": len(windows), "seconds": result.seconds}
         print_json({**counts, "predictions": str(predictions)})
-    elif not quiet:
+    elif not printing.quiet:
         counted = f"{len(examples):,} examples, {len(windows):,} windows, {result.seconds:.1f} s"
         console().print(f"{counted}; the answers are in {predictions}", markup=False)
 
@@ -78,7 +84,8 @@ def check_predictions(path: Path | None, data: Sequence[Path]) -> None:
         BadParameter: it is such a file.
     """
     options.check_writable(path, _OPTION)
-    if path is not None and path.resolve() in [file.resolve() for file in data]:
+    # A pipe or a terminal loses nothing when it is written to.
+    if path is not None and path.is_file() and path.resolve() in [file.resolve() for file in data]:
         raise typer.BadParameter(f"{path} holds the data, which would be lost; name another file", param_hint=_OPTION)
 
 

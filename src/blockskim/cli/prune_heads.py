@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from blockskim.cli import options
-from blockskim.cli.option_groups import Computing, Selection, Windowing, takes_groups
+from blockskim.cli.option_groups import Computing, Printing, Selection, Windowing, takes_groups
 from blockskim.cli.output import console, print_json, window_progress
-from blockskim.cli.session import fit_windows, hide_foreign_progress, load_model, read_selected
+from blockskim.cli.session import describe, fit_windows, hide_foreign_progress, load_model, read_selected
 
 
 @takes_groups
@@ -16,7 +16,10 @@ def prune_heads(
     data: Annotated[
         list[Path], typer.Option("--data", metavar="FILE", help="Data on which it is found out which heads matter.")
     ],
-    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="New directory for the pruned copy.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", parser=options.output_path, metavar="DIR", help="New directory for the pruned copy."),
+    ],
     more: options.MoreFiles = None,
     per_layer: Annotated[
         int | None, typer.Option("--per-layer", min=1, metavar="K", help="Remove K heads of every layer.")
@@ -30,8 +33,7 @@ def prune_heads(
     model: options.Model = None,
     device: options.DeviceName = options.Device.AUTO,
     threads: options.Threads = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    printing: Printing = Printing(),
 ) -> None:
     """Remove the attention heads that matter least for the answers.
 
@@ -39,7 +41,7 @@ def prune_heads(
     The result can be pruned again, and wants some training: blockskim train --base DIR. Its thresholds are those of
     before; calibrate it anew.
     """
-    options.set_up(quiet)
+    options.set_up(printing.quiet)
     if (per_layer is None) == (total is None):
         raise typer.BadParameter("give either --per-layer or --total")
     options.check_new_output(output)
@@ -57,7 +59,8 @@ def prune_heads(
     numbers = range(1, len(network.cost.layers) + 1)
     least_important({layer: dict.fromkeys(network.heads_of(layer), 0.0) for layer in numbers}, per_layer, total)
     windows = answerable_windows(examples, loaded.tokenizer, settings)
-    with window_progress(quiet, len(windows)) as bar:
+    start = describe("asking which heads matter", network, windows, windowing.batch_size)
+    with window_progress(printing.quiet, len(windows), start) as bar:
         importance = head_importance(network, windows, windowing.batch_size, bar.advance)
     removed = least_important(importance, per_layer, total)
     before = int(dense_flops(network.cost, windows.lengths).sum())
@@ -73,11 +76,11 @@ def prune_heads(
         "dense_flops_per_example": after / len(windows.examples),
         "flops_speedup": before / after,
     }
-    if as_json:
+    if printing.as_json:
         print_json(figures)
     else:
         _show(figures, output)
-    if not loaded.skims and not quiet:
+    if not loaded.skims and not printing.quiet:
         typer.echo("warning: the predictors of the copy are new and know nothing; train it before it skims", err=True)
 
 

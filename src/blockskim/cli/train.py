@@ -8,7 +8,8 @@ import typer
 
 from blockskim.cli import options
 from blockskim.cli.data_files import split_held_out
-from blockskim.cli.output import console, print_json, progress_console
+from blockskim.cli.option_groups import Printing, takes_groups
+from blockskim.cli.output import console, plain_lines, print_json, progress_console
 from blockskim.cli.session import hide_foreign_progress
 
 Base = Annotated[
@@ -20,7 +21,9 @@ Base = Annotated[
 TrainFiles = Annotated[
     list[Path], typer.Option("--train", metavar="FILE", help="Data to learn from; may be repeated, plain or gzip.")
 ]
-Output = Annotated[Path, typer.Option("--output", metavar="DIR", help="Where the model goes.")]
+Output = Annotated[
+    Path, typer.Option("--output", parser=options.output_path, metavar="DIR", help="Where the model goes.")
+]
 Dev = Annotated[Path | None, typer.Option("--dev", metavar="FILE", help="Data to choose the best checkpoint by.")]
 RecipeName = Annotated[
     str, typer.Option("--recipe", metavar="NAME_OR_FILE", help="Settings: a YAML file, or one that comes along.")
@@ -36,6 +39,7 @@ Teacher = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the output.")]
 
 
+@takes_groups
 def train(
     base: Base,
     train_files: TrainFiles,
@@ -51,8 +55,7 @@ def train(
     skip_bad: options.SkipBad = False,
     device: options.DeviceName = options.Device.AUTO,
     threads: options.Threads = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    printing: Printing = Printing(),
 ) -> None:
     """Train a Block-Skim model.
 
@@ -60,11 +63,10 @@ def train(
     of the training files (--hold-out). With a teacher (--teacher) its start and end logits are learned beside the
     answers; --set distillation.NAME=VALUE says how much, and whether states inside of it are learned, too.
     """
-    options.set_up(quiet)
+    options.set_up(printing.quiet)
     if (dev is None) == (hold_out is None):
         raise typer.BadParameter("give development data by --dev FILE or by --hold-out FRACTION, one of them")
-    if output.exists() and not output.is_dir():
-        raise typer.BadParameter(f"{output} is a file; name a directory", param_hint="--output")
+    options.check_output_folder(output)
     settings = parse_changes(changes or [])
 
     from blockskim.data.examples import check_annotated
@@ -83,19 +85,18 @@ def train(
         development = list(read_examples(dev, name, skip_bad))
     check_annotated([*examples, *development])
 
-    import torch
-
+    from blockskim.inference.devices import set_threads
     from blockskim.inference.loading import load_tokenizer
     from blockskim.model.checkpoints import check_loadable
     from blockskim.training import train as training
 
     hide_foreign_progress()
-    if threads is not None:
-        torch.set_num_threads(threads)
+    set_threads(threads)
     check_loadable(base)
     load_tokenizer(base)
     if teacher is not None:
         check_loadable(teacher)
+    lines = plain_lines(printing.quiet)
     training.train(
         base,
         examples,
@@ -104,12 +105,13 @@ def train(
         chosen,
         device=device.value,
         resume=resume,
-        report=print_json if as_json else _show,
-        console=None if quiet else progress_console(),
+        report=print_json if printing.as_json else _show,
+        console=None if printing.quiet or lines is not None else progress_console(),
+        lines=lines,
         sources=sources,
         teacher=teacher,
     )
-    if not as_json and not quiet:
+    if not printing.as_json and not printing.quiet:
         console().print(f"the model is in {output}", markup=False)
 
 
@@ -121,7 +123,7 @@ def parse_changes(changes: list[str]) -> dict[str, Any]:
     """
     import yaml
 
-    from blockskim.training.recipe import GROUPS
+    from blockskim.training.recipe import GROUPS, parse_yaml
 
     values: dict[str, Any] = {}
     for change in changes:
@@ -129,7 +131,7 @@ def parse_changes(changes: list[str]) -> dict[str, Any]:
         if not equals or not name:
             raise typer.BadParameter(f"{change!r} is not NAME=VALUE", param_hint="--set")
         try:
-            value = yaml.safe_load(text)
+            value = parse_yaml(text)
         except yaml.YAMLError as error:
             raise typer.BadParameter(f"the value in {change!r} is not YAML", param_hint="--set") from error
         group, dot, rest = name.partition(".")

@@ -1,5 +1,11 @@
-"""Tokens of texts and where their characters lie, kept between runs if asked, and what goes around them in a window."""
+"""Tokens of texts and where their characters lie, kept between runs if asked, and what goes around them in a window.
 
+Texts are read with a copy of the caller's tokenizer, a ``FrozenTokenizer``. A tokenizer holds settings that every call
+of it may change, such as truncation. So the caller's own is never changed here, and what a caller does with it, in
+whatever thread, changes no tokens here.
+"""
+
+import copy
 import hashlib
 import json
 import logging
@@ -7,6 +13,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,55 +75,65 @@ class PairTemplate:
         return len(self.before) + len(self.between) + len(self.after)
 
 
-def pair_template(tokenizer: PreTrainedTokenizerBase) -> PairTemplate:
+@dataclass(frozen=True, slots=True)
+class FrozenTokenizer:
+    """A copy of a fast tokenizer that nobody changes; any number of threads may read with it.
+
+    Attributes:
+        backend: the tokenizer of the ``tokenizers`` library, which neither cuts nor pads.
+        template: what goes around a question and a context.
+    """
+
+    backend: Any
+    template: PairTemplate
+
+
+def freeze_tokenizer(tokenizer: PreTrainedTokenizerBase | FrozenTokenizer) -> FrozenTokenizer:
+    """Copy a fast tokenizer, which takes some hundredths of a second; what is a copy already is given back.
+
+    Raises:
+        ConfigError: the tokenizer is slow (it can't tell characters), has no padding token, or can't be copied.
+    """
+    if isinstance(tokenizer, FrozenTokenizer):
+        return tokenizer
+    _check_fast(tokenizer)
+    backend = _copy_backend(tokenizer)
+    return FrozenTokenizer(backend, _template(tokenizer, backend.encode("a", "a")))
+
+
+def pair_template(tokenizer: PreTrainedTokenizerBase | FrozenTokenizer) -> PairTemplate:
     """Find out what a fast tokenizer puts around a question and a context.
 
     Raises:
         ConfigError: the tokenizer is slow (it can't tell characters) or has no padding token.
     """
-    if not tokenizer.is_fast:
-        raise ConfigError(
-            f"{type(tokenizer).__name__} is a slow tokenizer and can't tell which characters a token covers; "
-            "use a fast one (a model directory with tokenizer.json)"
-        )
-    if tokenizer.pad_token_id is None:
-        raise ConfigError(f"{type(tokenizer).__name__} has no padding token")
-    pair = tokenizer("a", "a", return_special_tokens_mask=True, return_token_type_ids=True)
-    sequence = pair.sequence_ids(0)
-    ids, types = pair["input_ids"], pair["token_type_ids"]
-    first, last = sequence.index(0), len(sequence) - 1 - sequence[::-1].index(0)
-    second, final = sequence.index(1), len(sequence) - 1 - sequence[::-1].index(1)
-    has_types = "token_type_ids" in tokenizer.model_input_names
-    return PairTemplate(
-        before=tuple(ids[:first]),
-        between=tuple(ids[last + 1 : second]),
-        after=tuple(ids[final + 1 :]),
-        types=(types[first], types[second]) if has_types else None,
-        pad_id=int(tokenizer.pad_token_id),
-    )
+    if isinstance(tokenizer, FrozenTokenizer):
+        return tokenizer.template
+    _check_fast(tokenizer)
+    backend = tokenizer.backend_tokenizer
+    pair = backend.encode("a", "a") if _is_plain(backend) else None
+    # Looked at twice, as another thread may use the tokenizer, too.
+    if pair is None or not _is_plain(backend):
+        pair = _copy_backend(tokenizer).encode("a", "a")
+    return _template(tokenizer, pair)
 
 
-def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Texts:
+def tokenize(tokenizer: FrozenTokenizer, texts: Sequence[str]) -> Texts:
     """Tokenise texts in one batch, without special tokens."""
     if not texts:
         return Texts(np.zeros(0, np.int32), np.zeros((0, 2), np.int32), np.zeros(1, np.int64))
-    backend = tokenizer.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
-    encodings = backend.encode_batch(list(texts), add_special_tokens=False)
+    encodings = tokenizer.backend.encode_batch(list(texts), add_special_tokens=False)
     bounds = np.cumsum([0, *(len(encoding.ids) for encoding in encodings)]).astype(np.int64)
     ids = np.concatenate([np.array(encoding.ids, dtype=np.int32) for encoding in encodings])
     offsets = np.concatenate([np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2) for encoding in encodings])
     return Texts(ids, offsets, bounds)
 
 
-def tokenize_cached(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[Sequence[str]], cache_dir: Path | None
-) -> list[Texts]:
+def tokenize_cached(tokenizer: FrozenTokenizer, texts: Sequence[Sequence[str]], cache_dir: Path | None) -> list[Texts]:
     """Tokenise some lists of texts, or read what an earlier run kept.
 
     Args:
-        tokenizer: a fast one.
+        tokenizer: the tokenizer.
         texts: questions and contexts.
         cache_dir: where tokens are kept. Their file's name is a digest of every text, the tokenizer's whole definition
             and the library's format, so that a stale file can't be read. None: nothing is kept.
@@ -124,7 +141,7 @@ def tokenize_cached(
     if cache_dir is None:
         return [tokenize(tokenizer, part) for part in texts]
     digest = hashlib.sha256(json.dumps([CACHE_VERSION, texts]).encode())
-    digest.update(tokenizer.backend_tokenizer.to_str().encode())
+    digest.update(tokenizer.backend.to_str().encode())
     path = cache_dir / f"tokens-{digest.hexdigest()[:32]}.npz"
     if path.is_file():
         try:
@@ -140,3 +157,46 @@ def tokenize_cached(
     with open_whole(path) as file:
         np.savez(file, **arrays)
     return result
+
+
+def _check_fast(tokenizer: PreTrainedTokenizerBase) -> None:
+    if not tokenizer.is_fast:
+        raise ConfigError(
+            f"{type(tokenizer).__name__} is a slow tokenizer and can't tell which characters a token covers; "
+            "use a fast one (a model directory with tokenizer.json)"
+        )
+    if tokenizer.pad_token_id is None:
+        raise ConfigError(f"{type(tokenizer).__name__} has no padding token")
+
+
+def _is_plain(backend: Any) -> bool:
+    """Whether a backend neither cuts nor pads at the moment."""
+    return backend.truncation is None and backend.padding is None
+
+
+def _copy_backend(tokenizer: PreTrainedTokenizerBase) -> Any:
+    try:
+        backend = copy.deepcopy(tokenizer.backend_tokenizer)
+    # What a part that is written in Python raises is a bare Exception.
+    except Exception as error:
+        raise ConfigError(f"{type(tokenizer).__name__} can't be copied: {error}") from error
+    backend.no_truncation()
+    backend.no_padding()
+    # A copy has not got this one; the tokenizer's own setting counts, not what a call of it asked for.
+    backend.encode_special_tokens = bool(getattr(tokenizer, "split_special_tokens", False))
+    return backend
+
+
+def _template(tokenizer: PreTrainedTokenizerBase, pair: Any) -> PairTemplate:
+    """The special tokens and types around the parts of an encoded pair."""
+    sequence, ids, types = pair.sequence_ids, pair.ids, pair.type_ids
+    first, last = sequence.index(0), len(sequence) - 1 - sequence[::-1].index(0)
+    second, final = sequence.index(1), len(sequence) - 1 - sequence[::-1].index(1)
+    has_types = "token_type_ids" in tokenizer.model_input_names
+    return PairTemplate(
+        before=tuple(ids[:first]),
+        between=tuple(ids[last + 1 : second]),
+        after=tuple(ids[final + 1 :]),
+        types=(types[first], types[second]) if has_types else None,
+        pad_id=int(tokenizer.pad_token_id),
+    )

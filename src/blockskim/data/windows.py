@@ -16,7 +16,15 @@ from transformers import PreTrainedTokenizerBase
 
 from blockskim.data.examples import Example
 from blockskim.data.packed_inputs import PackedInputs, question_matrix
-from blockskim.data.tokens import Ints, PairTemplate, Texts, pair_template, tokenize, tokenize_cached
+from blockskim.data.tokens import (
+    FrozenTokenizer,
+    Ints,
+    PairTemplate,
+    Texts,
+    freeze_tokenizer,
+    tokenize,
+    tokenize_cached,
+)
 from blockskim.errors import ConfigError, DataError
 
 _NO_SPANS = np.zeros((0, 2), dtype=np.int64)
@@ -218,7 +226,7 @@ class WindowSet(Sequence[dict[str, Any]]):
 
 def make_windows(
     examples: Sequence[Example],
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerBase | FrozenTokenizer,
     settings: WindowSettings | None = None,
     cache_dir: Path | None = None,
     stand_in: str | None = None,
@@ -227,7 +235,7 @@ def make_windows(
 
     Args:
         examples: what to read.
-        tokenizer: a fast one.
+        tokenizer: a fast one. It is copied and not changed; a copy that was made before is taken as it is.
         settings: of the windows.
         cache_dir: where tokens are kept between runs. Their file's name is a digest of every text, the tokenizer's
             whole definition and the library's format, so that a stale cache can't be read.
@@ -238,20 +246,20 @@ def make_windows(
         DataError: a question has no token, and there is no stand-in.
     """
     settings = settings or WindowSettings()
-    template = pair_template(tokenizer)
-    settings.check(template.special_tokens)
+    frozen = freeze_tokenizer(tokenizer)
+    settings.check(frozen.template.special_tokens)
     distinct: dict[str, int] = {}
     context_of = np.array([distinct.setdefault(item.context, len(distinct)) for item in examples], dtype=np.int64)
     texts = [[item.question.strip() for item in examples], list(distinct)]
-    questions, contexts = tokenize_cached(tokenizer, texts, cache_dir)
+    questions, contexts = tokenize_cached(frozen, texts, cache_dir)
     empty = np.flatnonzero(np.diff(questions.bounds) == 0).tolist()
     if empty:
         if stand_in is None:
             raise DataError(f"question {examples[empty[0]].id!r} is empty: {examples[empty[0]].question!r}")
         for number in empty:
             texts[0][number] = stand_in
-        questions = tokenize(tokenizer, texts[0])
-    return WindowSet(examples, questions, contexts, context_of, template, settings)
+        questions = tokenize(frozen, texts[0])
+    return WindowSet(examples, questions, contexts, context_of, frozen.template, settings)
 
 
 def _cut(

@@ -186,7 +186,7 @@ def window_bias(rows: Tensor, columns: Tensor, window: int) -> Tensor:
     Shapes: (..., rows), (..., columns) to (..., 1, rows, columns)
     """
     far = (rows[..., :, None] - columns[..., None, :]).abs() > window
-    bias = torch.zeros(far.shape, device=far.device).masked_fill_(far, -torch.inf)
+    bias = torch.zeros(far.shape, dtype=torch.float32, device=far.device).masked_fill_(far, -torch.inf)
     return bias.unsqueeze(-3)
 
 

@@ -1,10 +1,14 @@
-"""Which number format a model computes in, found out from the machine."""
+"""Where a model computes, in which number format and in how many threads."""
 
 import torch
 
+from blockskim.checks import check_count
 from blockskim.errors import ConfigError
 
 NAMES = ("auto", "float32", "bfloat16", "float16")
+
+MOST_THREADS = 4096
+"""More than any machine has; so many can be started without an end of the process."""
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
@@ -37,12 +41,14 @@ def has_bfloat16(device: torch.device) -> bool:
     return any(bool(check()) for check in checks if check is not None)
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str | torch.device) -> torch.device:
     """The device to compute on; ``"auto"`` takes a GPU where there is one.
 
     Raises:
         ConfigError: there is no such device.
     """
+    if not isinstance(name, str | torch.device):
+        raise ConfigError(f"device is {name!r}; it must be auto, cpu or cuda")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -53,4 +59,21 @@ def choose_device(name: str) -> torch.device:
         raise ConfigError("device is 'cuda', but PyTorch finds no CUDA device here; use --device cpu")
     if device.type not in ("cpu", "cuda"):
         raise ConfigError(f"device is {name!r}; it must be auto, cpu or cuda")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise ConfigError(f"device is {str(name)!r}, but PyTorch finds {count} CUDA devices here, from cuda:0 on")
     return device
+
+
+def set_threads(threads: int | None) -> None:
+    """Set the number of processor threads of this process; None leaves it as it is.
+
+    Raises:
+        ConfigError: it is no whole number from 1 to ``MOST_THREADS``.
+    """
+    if threads is None:
+        return
+    count = check_count("threads", threads)
+    if count > MOST_THREADS:
+        raise ConfigError(f"threads is {count}; it must be at most {MOST_THREADS}")
+    torch.set_num_threads(count)

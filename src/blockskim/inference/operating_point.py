@@ -1,18 +1,26 @@
 """What a run skims with: everything read, given thresholds, an operating point, or the model's own thresholds."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+from torch import Tensor
+
+from blockskim.checks import check_flag, is_single, unwrapped
 from blockskim.errors import ConfigError
 from blockskim.inference.runner import Thresholds
 from blockskim.method.thresholds import layer_thresholds
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
+
+ThresholdsGiven = float | Sequence[float] | np.number[Any] | np.ndarray[Any, Any] | Tensor | None
+"""A threshold for all layers or one for each, as callers have them."""
 
 
 def choose_thresholds(
     model: BlockSkimForQuestionAnswering,
     *,
     dense: bool = False,
-    threshold: float | Sequence[float] | None = None,
+    threshold: ThresholdsGiven = None,
     point: str | None = None,
     name: str = "the model",
 ) -> Thresholds:
@@ -25,7 +33,7 @@ def choose_thresholds(
         model: what will run.
         dense: read everything, as a model without Block-Skim does.
         threshold: keep probability under which a block is dropped: one for all layers, or one per layer that has a
-            predictor.
+            predictor; numbers and arrays of NumPy, pandas and torch as well as Python's.
         point: an operating point of the model, by its name.
         name: what the model is called in messages.
 
@@ -37,6 +45,7 @@ def choose_thresholds(
         ConfigError: two of them are given, a threshold is impossible, the model has no such point, or something is to
             be dropped by a model without trained predictors.
     """
+    dense = check_flag("dense", dense)
     _check_one_choice(dense, threshold, point)
     trained = model.has_trained_predictors
     if threshold is not None:
@@ -45,8 +54,10 @@ def choose_thresholds(
             raise ConfigError(
                 f"a threshold needs a Block-Skim model; {name} is a plain one, without trained predictors"
             )
-        return threshold
+        return values[0] if is_single(unwrapped(threshold)) else list(values)
     if point is not None:
+        if not isinstance(point, str):
+            raise ConfigError(f"point is {point!r:.80}; it must be the name of an operating point")
         if not trained:
             raise ConfigError(
                 f"an operating point needs a Block-Skim model; {name} is a plain one, without trained predictors"
@@ -55,7 +66,7 @@ def choose_thresholds(
     return None if trained and not dense else 0.0
 
 
-def _check_one_choice(dense: bool, threshold: float | Sequence[float] | None, point: str | None) -> None:
+def _check_one_choice(dense: bool, threshold: object, point: object) -> None:
     if dense and (threshold is not None or point is not None):
         other = "a threshold" if point is None else "an operating point"
         raise ConfigError(f"dense reads everything, so it can't go with {other}")

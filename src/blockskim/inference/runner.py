@@ -1,5 +1,6 @@
 """Running windows through a model, in batches that keep the windows of an example together."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,9 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from blockskim.data.windows import WindowSet
+from blockskim.errors import ModelError
 from blockskim.inference.survival import SurvivalRank, survival_ranks
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.outputs import SkimOutput
+from blockskim.model.trace import SkimTrace
 
 Thresholds = float | Sequence[float] | None
 Progress = Callable[[int], None]
@@ -59,16 +62,43 @@ def run_windows(
 
     Yields:
         Batches, not in the order of the windows.
+
+    Raises:
+        ModelError: the model computes no numbers.
     """
     for indices in batches(windows, batch_size) if selected is None else selected:
         inputs = windows.pack(indices)
         output = model.skim_packed(inputs, thresholds, score_all_layers, allow_untrained)
+        _check_numbers(model, output)
         assert output.trace is not None and output.start_logits is not None
         context_mask = torch.from_numpy(inputs.context_mask).to(output.start_logits.device)
         ranks = survival_ranks(output.trace, indices, inputs.documents)
         yield WindowBatch(indices, context_mask, output, ranks)
         if progress is not None:
             progress(len(indices))
+
+
+def _check_numbers(model: BlockSkimForQuestionAnswering, output: SkimOutput) -> None:
+    """Refuse logits or keep probabilities that are no numbers, of tokens and blocks that were there.
+
+    Logits of dropped tokens are -inf, but of every document some tokens are left.
+    """
+    trace, start_logits, end_logits = output.trace, output.start_logits, output.end_logits
+    assert trace is not None and start_logits is not None and end_logits is not None
+    # NaN is the largest of any numbers that it is among.
+    best = torch.stack([start_logits.amax(), end_logits.amax()]).tolist()
+    if all(map(math.isfinite, best)) and not _lacks_probabilities(trace):
+        return
+    dtype = str(model.dtype).removeprefix("torch.")
+    raise ModelError(f"the model computes no numbers: its weights are damaged or overflow in {dtype}")
+
+
+def _lacks_probabilities(trace: SkimTrace) -> bool:
+    """Whether a block that was there when a layer scored blocks got no keep probability from it."""
+    if not trace.layers:
+        return False
+    there = np.concatenate([trace.layout.droppable.cpu().numpy()[None], trace.kept[:-1].numpy()])
+    return bool((np.isnan(trace.probabilities.numpy()) & there).any())
 
 
 def batches(windows: WindowSet, batch_size: int) -> Iterator[NDArray[np.int64]]:

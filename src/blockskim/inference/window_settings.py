@@ -6,7 +6,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from blockskim.checks import check_count
-from blockskim.data.tokens import pair_template
+from blockskim.data.tokens import FrozenTokenizer, pair_template
 from blockskim.data.windows import WindowSettings
 from blockskim.errors import ConfigError
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
@@ -25,7 +25,7 @@ def position_limit(model: BlockSkimForQuestionAnswering) -> int | None:
 
 def window_settings(
     model: BlockSkimForQuestionAnswering,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerBase | FrozenTokenizer,
     max_length: int = 384,
     doc_stride: int = 128,
     max_question_length: int = 64,
@@ -39,9 +39,9 @@ def window_settings(
     Raises:
         ConfigError: the model has no positions for such long windows, or they leave no room for a context.
     """
-    check_count("max_length", max_length)
-    check_count("doc_stride", doc_stride, least=0)
-    check_count("max_question_length", max_question_length)
+    max_length = check_count("max_length", max_length)
+    doc_stride = check_count("doc_stride", doc_stride, least=0)
+    max_question_length = check_count("max_question_length", max_question_length)
     limit = position_limit(model)
     if limit is not None and max_length > limit:
         raise ConfigError(f"windows of {max_length} tokens are too long: the model reads at most {limit}")

@@ -1,14 +1,19 @@
 """``transformers.pipeline("question-answering")``, which transformers removed in 5.3, run by ``QuestionAnswerer``."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
 import torch
+from torch.utils.data import Dataset
 from transformers import AutoModelForQuestionAnswering, Pipeline, pipelines
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from blockskim.answering.answerer import QuestionAnswerer
+from blockskim.answering.request import TextPair, pair_up
+from blockskim.answering.texts import is_one_text
+from blockskim.checks import check_count
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.devices import choose_dtype
 from blockskim.inference.loading import shipped_model
@@ -17,16 +22,19 @@ from blockskim.model.modeling import BlockSkimForQuestionAnswering
 TASK = "question-answering"
 
 _RENAMED = {"topk": "top_k"}
-# What the removed pipeline took and what changes no answer here: windows of similar length are never padded.
-_IGNORED = ("padding",)
+# What the removed pipeline, or a call of any pipeline, takes and what changes no answer here: windows are never padded,
+# and no processes are needed to read ahead.
+_IGNORED = ("padding", "num_workers")
+_FORMS = "question=… and context=…, or dictionaries with 'question' and 'context'"
 
 
 class QuestionAnsweringPipeline(Pipeline):
     """The removed pipeline's ways to ask, and what they answer.
 
-    ``pipe(question=…, context=…)`` with strings or lists, ``pipe({"question": …, "context": …})``, a list of such
-    dictionaries, or a generator or data set of them, which gives a generator. Other arguments are those of a call of
-    ``QuestionAnswerer``; given to ``pipeline(…)``, they hold for every call.
+    ``pipe(question=…, context=…)`` with a string each or several, ``pipe("question", "context")``,
+    ``pipe({"question": …, "context": …})``, a list of such dictionaries, or a generator or data set of them, which
+    gives a generator. A dictionary may hold lists; among others it stands for as many questions as it holds. Other
+    arguments are those of a call of ``QuestionAnswerer``; given to ``pipeline(…)``, they hold for every call.
     """
 
     default_input_names: Any = "question,context"
@@ -61,35 +69,39 @@ class QuestionAnsweringPipeline(Pipeline):
             DataError: a question or context is empty.
         """
         options = {**self._preprocess_params, **_options(kwargs)}
-        inputs: Any = args[0] if len(args) == 1 else list(args)
-        for name in ("data", "X"):
-            inputs = options.pop(name, inputs)
-        texts: dict[str, Any] = {name: options.pop(name, None) for name in ("question", "context")}
-        if any(text is not None for text in texts.values()):
-            if args:
-                raise ConfigError("give the inputs as question=… and context=… or as dictionaries, not both")
-            return self.answerer(**texts, **options)
+        inputs = _inputs(args, options)
         if isinstance(inputs, Mapping):
             record = _checked(inputs)
             return self.answerer(record["question"], record["context"], **options)
         if isinstance(inputs, list | tuple):
-            records = [_checked(record) for record in inputs]
-            questions, contexts = ([record[name] for record in records] for name in ("question", "context"))
-            return self.answerer(questions, contexts, **options)
-        if isinstance(inputs, Iterable) and not isinstance(inputs, str):
-            return self._stream(inputs, options)
-        raise ConfigError("the inputs must be question=… and context=…, or dictionaries with 'question' and 'context'")
+            return self._answers(inputs, options)
+        return self._stream(_streamed(inputs), options)
 
-    def _stream(self, records: Iterable[Any], options: dict[str, Any]) -> Iterator[Any]:
+    @staticmethod
+    def create_sample(question: Any, context: Any) -> dict[str, str] | list[dict[str, str]]:
+        """Put a question and its context, or several that pair up, into the form that the pipeline takes."""
+        records = [{"question": pair.question, "context": pair.context} for pair in pair_up(question, context)]
+        return records[0] if is_one_text(question) and is_one_text(context) else records
+
+    def _answers(self, records: Iterable[Any], options: Mapping[str, Any], first: int = 0) -> list[Any]:
+        """Answers to records, in their order, of which ``first`` were there before.
+
+        A record that holds lists has as many as there are pairs in it.
+        """
+        pairs = [pair for number, record in enumerate(records, start=first) for pair in _pairs(record, number)]
+        questions, contexts = [pair.question for pair in pairs], [pair.context for pair in pairs]
+        answers: list[Any] = self.answerer(questions, contexts, **options)
+        return answers
+
+    def _stream(self, records: Iterable[Any], options: Mapping[str, Any]) -> Iterator[Any]:
         """Answers one by one, computed in batches."""
-        waiting: list[Mapping[str, Any]] = []
-        for record in records:
-            waiting.append(_checked(record))
-            if len(waiting) == self.answerer.batch_size:
-                yield from self(waiting, **options)
-                waiting = []
-        if waiting:
-            yield from self(waiting, **options)
+        size = check_count("batch_size", options.get("batch_size", self.answerer.batch_size))
+        remaining = iter(records)
+        for first in itertools.count(step=size):
+            waiting = list(itertools.islice(remaining, size))
+            if not waiting:
+                return
+            yield from self._answers(waiting, options, first)
 
     def save_pretrained(self, save_directory: str | PathLike[str], **kwargs: Any) -> None:
         """Save model and tokenizer; no code is put beside them."""
@@ -130,8 +142,60 @@ def register_pipeline() -> None:
 
 
 def _options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of a call by the names of today."""
-    return {_RENAMED.get(name, name): value for name, value in given.items() if name not in _IGNORED}
+    """Arguments of a call by the names of today; None stands for what holds otherwise, as it did there."""
+    return {
+        _RENAMED.get(name, name): value for name, value in given.items() if name not in _IGNORED and value is not None
+    }
+
+
+def _inputs(args: Sequence[Any], options: dict[str, Any]) -> Any:
+    """What is asked: a record, a list of them, or anything that gives them one by one. Taken out of the options.
+
+    Raises:
+        ConfigError: it is given in two ways, or not at all.
+    """
+    ways = [] if not args else [_positional(args)]
+    ways += [options.pop(name) for name in ("data", "X") if name in options]
+    texts = {name: options.pop(name) for name in ("question", "context") if name in options}
+    if texts:
+        ways.append({"question": texts.get("question"), "context": texts.get("context")})
+    if len(ways) > 1:
+        raise ConfigError("give the inputs as question=… and context=… or as dictionaries, not both")
+    if not ways:
+        raise ConfigError(f"the inputs must be {_FORMS}")
+    return ways[0]
+
+
+def _positional(args: Sequence[Any]) -> Any:
+    """The inputs that are given without a name: one, several, or a question and its context."""
+    if len(args) == 2 and all(isinstance(arg, str) for arg in args):
+        return {"question": args[0], "context": args[1]}
+    return args[0] if len(args) == 1 else list(args)
+
+
+def _streamed(inputs: Any) -> Iterable[Any]:
+    """The records of a generator or data set, one by one.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if isinstance(inputs, Dataset) and not isinstance(inputs, Iterable):
+        # Data sets of PyTorch have a length and items, but many of them no end to iterate to.
+        return (inputs[index] for index in range(len(inputs)))  # type: ignore[arg-type]
+    if isinstance(inputs, str | bytes) or not isinstance(inputs, Iterable):
+        raise ConfigError(f"the inputs must be {_FORMS}, not {inputs!r:.80}")
+    if getattr(inputs, "ndim", 1) != 1:
+        raise ConfigError(f"the inputs must be {_FORMS}, not a {type(inputs).__name__}; give its rows as dictionaries")
+    return inputs
+
+
+def _pairs(record: Any, number: int) -> list[TextPair]:
+    """The questions and contexts of a record, which may hold one of each or lists of them."""
+    checked = _checked(record)
+    try:
+        return pair_up(checked["question"], checked["context"])
+    except ConfigError as error:
+        raise ConfigError(f"input {number + 1} (index {number}): {error}") from error
 
 
 def _checked(record: Any) -> Mapping[str, Any]:

@@ -15,6 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 KernelName = Literal["torch", "flash-attn", "padded"]
+Attended = tuple[Tensor, Tensor]
+"""Attention output, Shape: (tokens, heads, head_dim), and log-sum-exp, Shape: (tokens, heads)."""
+
 Kernel = Callable[[Tensor, Tensor, Tensor, Tensor, int, float], tuple[Tensor, Tensor]]
 """(query, key, value, offsets of the sequences, longest one, scale) -> (attention output, log-sum-exp as it comes)."""
 
@@ -28,10 +31,10 @@ def attend_varlen(
     """Attention over packed sequences, each to itself, with the best kernel there is for them.
 
     Args:
-        query: may be a strided view whose last dimension is contiguous, as key and value may.
-            Shape: (tokens, heads, head_dim)
-        key: Shape: (tokens, heads, head_dim)
-        value: Shape: (tokens, heads, head_dim)
+        query: Shape: (tokens, heads, head_dim). Like key and value it may be a strided view, if its last dimension is
+            contiguous.
+        key: the same shape.
+        value: the same shape.
         scale: factor on the dot products.
         lengths: tokens of each sequence; they add up to ``tokens`` or less. What follows the last one is padding.
         biases: added to the scores of each sequence. Shape: (heads, length, length)
@@ -120,9 +123,7 @@ def torch_kernel() -> Kernel | None:
     if not {"return_aux", "scale"} <= inspect.signature(varlen_attn).parameters.keys():
         return None
 
-    def attend(
-        query: Tensor, key: Tensor, value: Tensor, offsets: Tensor, longest: int, scale: float
-    ) -> tuple[Tensor, Tensor]:
+    def attend(query: Tensor, key: Tensor, value: Tensor, offsets: Tensor, longest: int, scale: float) -> Attended:
         request = AuxRequest(lse=True)
         results: Any = varlen_attn(
             query, key, value, offsets, offsets, longest, longest, return_aux=request, scale=scale
@@ -143,9 +144,7 @@ def flash_attn_kernel() -> Kernel | None:
     if not {"return_attn_probs", "softmax_scale"} <= inspect.signature(function).parameters.keys():
         return None
 
-    def attend(
-        query: Tensor, key: Tensor, value: Tensor, offsets: Tensor, longest: int, scale: float
-    ) -> tuple[Tensor, Tensor]:
+    def attend(query: Tensor, key: Tensor, value: Tensor, offsets: Tensor, longest: int, scale: float) -> Attended:
         attn_output, log_sum_exp, _ = function(
             query, key, value, offsets, offsets, longest, longest, softmax_scale=scale, return_attn_probs=True
         )

@@ -134,6 +134,11 @@ class SkimConfig:
             if not is_single(values):
                 check_layer_count(name, values, layers)
 
+    @property
+    def has_skim_loss(self) -> bool:
+        """Whether the skim loss has any weight, in any layer."""
+        return bool(self.skim_factor) if is_single(self.skim_factor) else any(self.skim_factor)
+
     def point(self, name: str) -> PerLayer:
         """Thresholds of an operating point.
 

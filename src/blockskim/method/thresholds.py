@@ -6,7 +6,7 @@ Which layers have a predictor is not known here: ``layers`` are their numbers, f
 import re
 from collections.abc import Mapping, Sequence
 
-from blockskim.checks import check_items, check_number, is_single, listing, plain
+from blockskim.checks import check_items, check_number, is_list, is_single, listing, plain, unwrapped
 from blockskim.errors import ConfigError
 
 PerLayer = float | tuple[float, ...]
@@ -17,10 +17,10 @@ _POINT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 def check_threshold(value: object) -> float:
     """Return the threshold as a float, or raise ConfigError when it is not a number from 0 to 1."""
-    number = float(check_number("threshold", value))
+    number = check_number("threshold", value)
     if not 0.0 <= number <= 1.0:
         raise ConfigError(f"threshold is {value}; it must be from 0 (keep every block) to 1")
-    return number
+    return float(number)
 
 
 def check_thresholds(thresholds: PerLayer) -> None:
@@ -69,8 +69,10 @@ def check_layer_count(name: str, values: Sequence[float], layers: Sequence[int])
         )
 
 
-def layer_thresholds(thresholds: float | Sequence[float], layers: Sequence[int]) -> tuple[float, ...]:
+def layer_thresholds(thresholds: object, layers: Sequence[int]) -> tuple[float, ...]:
     """One threshold per layer with a predictor, from a number for all of them or a sequence with one for each.
+
+    Numbers, arrays and tensors of NumPy, pandas and torch are as good as Python's.
 
     Raises:
         ConfigError: a threshold is not from 0 to 1, or there are more or fewer than layers.
@@ -87,8 +89,14 @@ def layer_factors(factors: float | Sequence[float], layers: Sequence[int]) -> tu
     return tuple(float(factor) for factor in _spread("skim_factor", factors, layers))
 
 
-def _spread(name: str, values: float | Sequence[float], layers: Sequence[int]) -> Sequence[float]:
+def _spread(name: str, values: object, layers: Sequence[int]) -> Sequence[float]:
+    values = unwrapped(values)
     if is_single(values):
         return (values,) * len(layers)
+    if not is_list(values):
+        raise ConfigError(
+            f"{name.removesuffix('s')} is {values!r:.80}; it must be a number, or a list with one per layer that has a "
+            "predictor"
+        )
     check_layer_count(name, values, layers)
-    return values
+    return [unwrapped(value) for value in values]

@@ -11,15 +11,17 @@ from blockskim.errors import ModelError
 from blockskim.method.config import SkimConfig
 from blockskim.method.predictors.predictor import SkimPredictor
 from blockskim.model.config import BlockSkimConfig
+from blockskim.model.load_errors import ONE_AT_A_TIME
 
 
 def encoder_from_config(config: PreTrainedConfig) -> PreTrainedModel:
     """The bare encoder with random weights, without the pooling layer that QA never uses."""
     encoder: PreTrainedModel
-    try:
-        encoder = AutoModel.from_config(copy.deepcopy(config), add_pooling_layer=False)
-    except TypeError:
-        encoder = AutoModel.from_config(copy.deepcopy(config))
+    with ONE_AT_A_TIME:
+        try:
+            encoder = AutoModel.from_config(copy.deepcopy(config), add_pooling_layer=False)
+        except TypeError:
+            encoder = AutoModel.from_config(copy.deepcopy(config))
     return encoder
 
 

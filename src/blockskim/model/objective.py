@@ -106,7 +106,7 @@ def logits_of_blocks(layout: BlockLayout, result: DenseResult, layers: Sequence[
         NaN for blocks that are not droppable or were gone already. Shape: (batch, layers, blocks, 2)
     """
     batch, blocks = layout.droppable.shape
-    logits = torch.full((batch, len(layers), blocks, 2), torch.nan, device=layout.droppable.device)
+    logits = torch.full((batch, len(layers), blocks, 2), torch.nan, dtype=torch.float32, device=layout.droppable.device)
     for index, number in enumerate(layers):
         if number in result.skim_logits:
             present = result.present[number]

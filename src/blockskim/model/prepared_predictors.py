@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from blockskim.errors import ModelError
 from blockskim.method.layer_view import LayerView
 from blockskim.method.predictors.predictor import KINDS, SkimPredictor, keep_probabilities
 
@@ -24,8 +25,17 @@ class PreparedPredictor:
 
 
 def prepare_predictor(predictor: nn.Module) -> PreparedPredictor:
-    """Make a predictor ready; anything but a ``SkimPredictor`` is called as it is."""
-    if not isinstance(predictor, SkimPredictor):
+    """Make a predictor ready; anything but a ``SkimPredictor`` of plain layers is called as it is.
+
+    Raises:
+        ModelError: a weight of it is no finite number. An infinite one would keep or drop blocks without a trace.
+    """
+    for name, weight in [*predictor.named_parameters(), *predictor.named_buffers()]:
+        if not bool(weight.isfinite().all()):
+            raise ModelError(
+                f"the model computes no numbers: its weights are damaged ({name!r} of a skim predictor is not finite)"
+            )
+    if not isinstance(predictor, SkimPredictor) or not _is_plain(predictor):
         wants_attention = bool(getattr(predictor, "wants_attention", True))
         return PreparedPredictor(lambda view: keep_probabilities(predictor(view)), wants_attention)
     kinds = [(KINDS[name], branch) for name, branch in predictor.branches.items()]
@@ -36,3 +46,11 @@ def prepare_predictor(predictor: nn.Module) -> PreparedPredictor:
         return torch.sigmoid(margins[0] if len(margins) == 1 else torch.stack(margins).sum(0))
 
     return PreparedPredictor(probabilities, predictor.wants_attention)
+
+
+def _is_plain(predictor: SkimPredictor) -> bool:
+    """Whether its layers do what their weights say and no more; quantised ones and those with adapters don't."""
+    return not any(
+        (isinstance(part, nn.Linear) and type(part) is not nn.Linear) or callable(getattr(part, "weight", None))
+        for part in predictor.modules()
+    )

@@ -1,4 +1,4 @@
-"""Running a benchmark: contenders on a workload, measured against each other, to one record a measurement."""
+"""Running a benchmark: contenders on a workload, measured against each other, to one record per measurement."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,7 +21,7 @@ from blockskim.profiling.workloads import Workload, window_batch
 
 MAX_ANSWER_LENGTH = 30
 Progress = Callable[[str], None]
-"""Told what is going on."""
+"""Called with a line that says what is going on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Record:
         device: where.
         threads: processor threads.
         end_to_end: whether seconds are from tokenised windows to answers, instead of those of the model alone.
-        batch_size: samples a batch, at most.
+        batch_size: samples per batch, at most.
         batches: batches in the workload.
         samples: samples in the workload.
         rounds: how often the workload was timed.
@@ -45,8 +45,8 @@ class Record:
         samples_per_second: throughput at the median.
         flops: operations, padding and predictors included.
         tokens: tokens that enter the first layer, padding included.
-        matmul_fraction: operations a second as a share of ``matmul_rate``; None where there is no such rate (int8).
-        matmul_rate: measured operations a second of products of large matrices, on the same device and threads and in
+        matmul_fraction: operations per second as a share of ``matmul_rate``; None where there is no such rate (int8).
+        matmul_rate: measured operations per second of products of large matrices, on the same device and threads and in
             the same number format.
         peak_bytes: most memory held at once by the workload's largest batch, beyond weights and inputs; None where it
             can't be seen (ONNX Runtime).
@@ -55,7 +55,7 @@ class Record:
         speedup_over: by baseline, the median over the rounds of its seconds over this one's.
         speedup_spread: lower and upper quartile of the same.
         exact_match: official score in percent, of answers where the data have them.
-        f1: likewise.
+        f1: official score in percent, of answers where the data have them.
     """
 
     name: str
@@ -115,11 +115,11 @@ def run_benchmark(
     Args:
         contenders: with distinct names.
         workload: what they run on.
-        batch_size: samples a batch, at most.
+        batch_size: samples per batch, at most.
         device: where they run.
         rates: measured operations per second of matrix products, by number format.
         settings: baselines, rounds, and whether all of inference is timed.
-        progress: told what is going on.
+        progress: called with what is going on.
     """
     progress = progress or _ignore
     samples = workload.batches(batch_size, device)

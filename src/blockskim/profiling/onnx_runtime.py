@@ -18,7 +18,7 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 class _Positional(nn.Module):
-    """A QA model that takes its inputs by place and returns its logits as a pair, as the exporter likes it."""
+    """A QA model that takes its inputs by position and returns its logits as a pair, as the exporter needs it."""
 
     def __init__(self, model: PreTrainedModel, names: tuple[str, ...]) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ def onnx_contender(
 
 def export(dense: PreTrainedModel, names: tuple[str, ...], path: Path) -> None:
     """Write a QA model as ONNX, with any number of samples and tokens."""
-    # A tensor each: of one that is given several times the exporter would make one input.
+    # Distinct tensors: the exporter would make a single input of one that is given several times.
     examples = tuple(torch.ones((2, 16), dtype=torch.long, device=dense.device) for _ in names)
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens")}
     with _quiet():
@@ -114,7 +114,7 @@ def make_session(path: Path) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep exporter and quantiser from telling of their insides, as warnings and through the root logger."""
+    """Hide what exporter and quantiser report of their work, as warnings and through the root logger."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -61,7 +61,7 @@ def run_suite(
         subject: the model, and what it runs on.
         settings: baselines, batch sizes and rounds.
         dtype: the number format that skimming computes in; baselines take float32 unless their name says otherwise.
-        progress: told what is going on.
+        progress: called with what is going on.
 
     Raises:
         ConfigError: a baseline is not possible with this model or this installation, or its input is too long for it.

@@ -16,6 +16,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from blockskim.atomic import new_directory
+from blockskim.checks import is_whole
 from blockskim.data.collate import pad_windows
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet, WindowSettings, make_windows
@@ -59,7 +60,7 @@ def head_importance(
         model: in evaluation mode.
         windows: with their answers.
         batch_size: windows that run together; the result does not depend on it.
-        progress: told the number of windows just done.
+        progress: called with the number of windows just done.
 
     Returns:
         Importances with a Euclidean norm of 1 in each layer; all 0 in a layer that the loss does not depend on.
@@ -73,7 +74,7 @@ def head_importance(
         # Without it no predictor is asked: the loss is that of the answers alone.
         del inputs["context_mask"]
         targets = torch.from_numpy(np.stack([item["target"] for item in items])).to(model.device)
-        # A factor a window, since it is the size of each window's derivative that counts: signs must not cancel out.
+        # A factor per window: the size of each window's derivative counts, and signs must not cancel out.
         masks = {
             number: torch.ones(len(items), count, device=model.device, requires_grad=True)
             for number, count in enumerate(counts, start=1)
@@ -97,7 +98,7 @@ def head_importance(
 def least_important(
     importance: Mapping[int, Mapping[int, float]], per_layer: int | None = None, total: int | None = None
 ) -> PrunedHeads:
-    """The heads to remove: so many of every layer, or so many of all layers together; one a layer always stays.
+    """The heads to remove: so many of every layer, or so many of all layers together; every layer keeps one.
 
     Args:
         importance: of the heads that are there, by layer and head.
@@ -110,8 +111,8 @@ def least_important(
     if (per_layer is None) == (total is None):
         raise ConfigError("say how many heads to remove: per_layer or total, one of them")
     wanted = per_layer if per_layer is not None else total
-    if wanted is None or wanted < 1:
-        raise ConfigError(f"{wanted!r} heads can't be removed; it must be a whole number of at least 1")
+    if not is_whole(wanted) or wanted < 1:
+        raise ConfigError(f"{wanted!r:.60} heads can't be removed; it must be a whole number of at least 1")
     if per_layer is not None:
         for layer, scores in importance.items():
             if per_layer >= len(scores):
@@ -137,7 +138,7 @@ def save_pruned(
     removed: PrunedHeads,
     output: Path,
 ) -> None:
-    """Write a model that lost heads; ``pruning.json`` tells which, and how important all were.
+    """Write a model that lost heads; ``pruning.json`` says which, and how important all were.
 
     Args:
         model: after the heads were removed.

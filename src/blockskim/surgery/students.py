@@ -14,6 +14,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from blockskim.atomic import check_new, new_directory
+from blockskim.checks import check_count, check_items, check_whole
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.loading import load_tokenizer
@@ -67,13 +68,12 @@ def choose_layers(count: int, layers: Sequence[int] | None = None, every: int | 
     if (layers is None) == (every is None):
         raise ConfigError("say which layers the student gets: layers or every, one of them")
     if every is not None:
-        if every < 1:
-            raise ConfigError(f"every is {every}; it must be at least 1")
+        check_count("every", every)
         # Counted from the end: the QA head was trained on what the last layer gives.
         chosen = tuple(range(count, 0, -every))[::-1]
     else:
         assert layers is not None
-        chosen = tuple(layers)
+        chosen = tuple(check_whole("layers", layer, "has") for layer in check_items("layers", layers))
         for layer in chosen:
             if not 1 <= layer <= count:
                 raise ConfigError(f"there is no layer {layer}; the model has layers 1 to {count}")
@@ -110,9 +110,9 @@ def _take_layers(model: PreTrainedModel, layers: Sequence[int] | None, every: in
     lists = [module for module in encoder.modules() if isinstance(module, nn.ModuleList) and list(module) == parts]
     if not lists:
         raise ModelError(f"the layers of {name} don't stand in one list, so some can't be taken out")
-    for place in reversed(range(len(parts))):
-        if place + 1 not in chosen:
-            del lists[0][place]
+    for index in reversed(range(len(parts))):
+        if index + 1 not in chosen:
+            del lists[0][index]
     for config in (model.config, encoder.config):
         config.num_hidden_layers = len(chosen)
         # Families whose layers differ in kind.
@@ -124,7 +124,7 @@ def _take_layers(model: PreTrainedModel, layers: Sequence[int] | None, every: in
 
 
 def _check_rebuilt(model: PreTrainedModel, chosen: Sequence[int], name: str) -> None:
-    """Refuse layers that transformers would build otherwise in their new place, and so load without a part."""
+    """Refuse layers that transformers builds differently at their new depth: it would load them without a part."""
     with torch.device("meta"):
         rebuilt = type(model)(copy.deepcopy(model.config))
     different = different_parameter(model, rebuilt)

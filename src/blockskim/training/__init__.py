@@ -1,1 +1,1 @@
-"""Joint training, and choosing thresholds."""
+"""From a recipe to a trained model: joint training, distillation included."""

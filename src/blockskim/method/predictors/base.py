@@ -33,7 +33,6 @@ class PredictorKind:
 
     Attributes:
         name: its name among the ``inputs`` of the settings, and of its weights in a saved model.
-        wants_attention: whether its features look at attention probabilities.
         features: (view of a layer) -> what the network takes.
         network: (settings, dims of the layer) -> a new network. It maps features to logits of "irrelevant" and
             "relevant". Shape of these: (blocks, 2)
@@ -42,12 +41,13 @@ class PredictorKind:
             when the layer is left with these heads only, by how many channels there were.
         margin: (network) -> the same network for inference, a function from features to "relevant" minus "irrelevant"
             of each block. Shape of these: (blocks,), float32
+        wants_attention: whether its features look at attention probabilities.
     """
 
     name: str
-    wants_attention: bool
     features: Callable[[LayerView], Any]
     network: Callable[[SkimConfig, LayerDims], nn.Module]
     cost: Callable[[SkimConfig, LayerDims, int], PredictorCost]
     channels_of_heads: Callable[[SkimConfig, LayerDims, Sequence[int]], Mapping[int, Sequence[int]]]
     margin: Callable[[Any], Callable[[Any], Tensor]]
+    wants_attention: bool = False

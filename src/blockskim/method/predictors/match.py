@@ -55,7 +55,7 @@ class MatchPredictor(nn.Module):
 
     def _compared(self, view: LayerView) -> Tensor:
         """What each block has for itself, and how it fits the question. Shape: (blocks, 3 * width + 3)."""
-        dtype = self.block.weight.dtype
+        dtype = self.norm.weight.dtype  # of a quantised layer the weight is no tensor
         own = self.block(self.norm(take_rows(view.attn_output, view.tokens).to(dtype)))
         asked = self.question(self.norm(take_rows(view.attn_output, view.question).to(dtype)))
         exists, asked_exists = view.exists[..., None], view.question_exists[view.samples]
@@ -129,7 +129,7 @@ def match_margin(network: MatchPredictor) -> Callable[[LayerView], Tensor]:
     question, question_bias = _folded(network.norm, network.question, scale)
     epsilon = network.norm.eps
     # With it the mean of the question is scaled; this undoes it.
-    unscale = torch.ones(3 * width + 3, device=block.device)
+    unscale = block.new_ones(3 * width + 3)
     unscale[2 * width : 3 * width] = 1 / scale
     join, join_bias = (_float(network.join.weight) * unscale).t().contiguous(), _float(network.join.bias)
     rounds = [(_float(mix.weight).t().contiguous(), _float(mix.bias)) for mix in network.rounds]
@@ -146,15 +146,18 @@ def match_margin(network: MatchPredictor) -> Callable[[LayerView], Tensor]:
         asked = asked.view(samples, -1, width)
         bags = token_bags(view)
         means = F.embedding_bag(bags.tokens, projected.relu_(), bags.offsets, mode="mean")[:blocks]
-        shares = view.exists / view.exists.sum(1, keepdim=True)
-        asked_shares = view.question_exists / view.question_exists.sum(1, keepdim=True).clamp_min(1)
+        # In float32 by name: PyTorch's default format is another while a model is loaded in another thread.
+        shares = view.exists / view.exists.sum(1, keepdim=True, dtype=torch.float32)
+        asked_counts = view.question_exists.sum(1, keepdim=True, dtype=torch.float32)
+        asked_shares = view.question_exists / asked_counts.clamp_min(1)
         asked_means = (asked.relu() * asked_shares[..., None]).sum(1)
         # Entries beyond a block's end repeat its first token, which leaves maxima alone.
         if samples == 1 and bool(view.question_exists.all()):
             similar = (own.view(-1, width) @ asked[0].t()).view(blocks, -1, asked.shape[1])
             asked_means = asked_means.expand(blocks, -1)
         else:
-            nothing = torch.where(view.question_exists, 0.0, NOTHING)[:, None].index_select(0, view.samples)
+            nothing = torch.zeros_like(view.question_exists, dtype=torch.float32)
+            nothing = nothing.masked_fill_(~view.question_exists, NOTHING)[:, None].index_select(0, view.samples)
             similar = torch.baddbmm(nothing, own, asked.index_select(0, view.samples).transpose(1, 2))
             asked_means = asked_means.index_select(0, view.samples)
             asked_shares = asked_shares.index_select(0, view.samples)
@@ -234,7 +237,6 @@ def _channels_of_heads(_config: SkimConfig, dims: LayerDims, heads: Sequence[int
 
 KIND = PredictorKind(
     name="match",
-    wants_attention=False,
     features=_whole_view,
     network=_network,
     cost=_cost,

@@ -89,7 +89,6 @@ def pooled_kind(name: str, features: Callable[[LayerView], Tensor], first: Calla
 
     return PredictorKind(
         name=name,
-        wants_attention=False,
         features=features,
         network=network,
         cost=cost,

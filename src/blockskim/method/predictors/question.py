@@ -59,10 +59,10 @@ def _channels_of_heads(_config: SkimConfig, dims: LayerDims, heads: Sequence[int
 
 KIND = PredictorKind(
     name="question",
-    wants_attention=True,
     features=question_features,
     network=_network,
     cost=_cost,
     channels_of_heads=_channels_of_heads,
     margin=pooled_margin,
+    wants_attention=True,
 )

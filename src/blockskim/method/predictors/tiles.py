@@ -74,10 +74,10 @@ def _channels_of_heads(config: SkimConfig, dims: LayerDims, heads: Sequence[int]
 
 KIND = PredictorKind(
     name="tiles",
-    wants_attention=True,
     features=tile_features,
     network=_network,
     cost=_cost,
     channels_of_heads=_channels_of_heads,
     margin=tile_margin,
+    wants_attention=True,
 )
