@@ -83,16 +83,6 @@ LAYOUTS = {
 }
 
 
-@pytest.fixture
-def save(tmp_path):
-    def write(content, name="data.json"):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    return write
-
-
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("kind", RECORDS)
 def test_every_record_is_read_in_every_layout(save, caplog, kind, layout):
