@@ -46,16 +46,6 @@ def pseudo(answer="painter", name="p1", **more):
     } | more
 
 
-@pytest.fixture
-def save(tmp_path):
-    def write(content, name="hotpot.json"):
-        path = tmp_path / name
-        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-        return path
-
-    return write
-
-
 def read(path):
     return list(read_hotpotqa(path))
 
@@ -127,7 +117,7 @@ def test_facts_outside_of_the_context_are_kept_for_the_score_and_counted(save, c
     example = read(save([record(facts=facts)]))[0]
     assert dict(example.metadata)["supporting_facts"] == tuple(facts)
     assert [example.context[start:end] for start, end in example.evidence] == ["Ada Lane is a painter."]
-    assert "hotpot.json: 2 supporting facts outside of the context" in caplog.text
+    assert "data.json: 2 supporting facts outside of the context" in caplog.text
 
 
 def test_answer_that_occurs_nowhere_is_counted(save, caplog):
@@ -196,7 +186,7 @@ def test_id_without_underscore_and_null_ids(save):
 def test_lists_that_do_not_fit_together_are_refused(save, changes, words):
     with pytest.raises(DataError) as error:
         read(save([flat(**changes)]))
-    assert "hotpot.json: line 1, record 1 ('h1')" in str(error.value)
+    assert "data.json: line 1, record 1 ('h1')" in str(error.value)
     assert words in str(error.value)
     assert len(str(error.value)) < 600
 
@@ -226,7 +216,7 @@ def test_lists_that_do_not_fit_together_are_refused(save, changes, words):
 def test_wrong_file_names_the_file_the_record_and_what_is_wrong(save, content, words):
     with pytest.raises(DataError) as error:
         read(save(content))
-    for word in ["hotpot.json", *words]:
+    for word in ["data.json", *words]:
         assert word in str(error.value)
 
 

@@ -23,16 +23,6 @@ def document(*questions, context=CONTEXT, **more):
     return {"data": [{"title": "Kites", "paragraphs": [{"context": context, "qas": list(questions)}]}], **more}
 
 
-@pytest.fixture
-def save(tmp_path):
-    def write(content, name="train.json"):
-        path = tmp_path / name
-        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-        return path
-
-    return write
-
-
 def read(path):
     return list(read_squad(path))
 
@@ -97,7 +87,7 @@ def test_version_says_which_score_applies(save, content, version):
 def test_wrong_offset_is_repaired_where_the_text_is_unique(save, caplog):
     example = read(save(document(question(answers=[("Wales", 25), ("nests", -1), ("eats", 9999)]))))[0]
     assert example.answers == (Answer("Wales", 24), Answer("nests", 15), Answer("eats", 42))
-    assert "train.json: 3 answers repaired, 0 skipped (offset does not match the text)" in caplog.text
+    assert "data.json: 3 answers repaired, 0 skipped (offset does not match the text)" in caplog.text
 
 
 def test_wrong_offset_of_a_repeated_or_absent_text_is_skipped(save, caplog):
@@ -171,7 +161,7 @@ def test_a_good_file_is_read_in_silence(save, caplog):
 def test_wrong_file_names_the_file_the_record_and_what_is_wrong(save, content, words):
     with pytest.raises(DataError) as error:
         read(save(content))
-    for word in ["train.json", *words]:
+    for word in ["data.json", *words]:
         assert word in str(error.value)
 
 
