@@ -4,6 +4,9 @@ Each is written under a temporary name in the same folder and renamed at the end
 When something goes wrong, the temporary one is removed and what was there before stays as it was.
 """
 
+import errno
+import os
+import re
 import secrets
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +18,14 @@ from blockskim.errors import ConfigError
 
 NAME_LENGTH = 40
 """Characters of a file's name that its temporary name begins with: names of files must not get too long."""
+
+DISK_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
+"""Errors of a write for which the disk is to blame, and not the program."""
+
+# How libraries written in Rust (safetensors, tokenizers) tell of a failed write, whatever class of error they raise.
+_RUST_ERROR = re.compile(r"\(os error (\d+)\)")
+# What torch.save says then; it does not tell the cause.
+_TORCH_WRITER = re.compile(r"PytorchStreamWriter failed|inline_container|unexpected pos \d+ vs")
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -47,19 +58,62 @@ def open_whole(path: Path) -> Iterator[BinaryIO]:
     target = path.resolve()
     part = path if special else target.with_name(f".{target.name[:NAME_LENGTH]}.{secrets.token_hex(8)}.tmp")
     try:
-        # Made new by plain open, it has the rights that any new file has.
-        with part.open("wb" if special else "xb") as file:
-            yield file
-        if not special:
-            part.replace(target)
-    except BaseException as error:
+        with write_errors_named(path, part):
+            # Made new by plain open, it has the rights that any new file has.
+            with part.open("wb" if special else "xb") as file:
+                yield file
+            if not special:
+                part.replace(target)
+    except BaseException:
         if not special:
             with suppress(OSError):
                 part.unlink()
-        if isinstance(error, OSError) and error.errno is not None and error.filename in (None, str(part)):
-            # A full disk names no file at all, and the temporary name would say nothing.
-            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+@contextmanager
+def write_errors_named(path: Path, part: Path | None = None) -> Iterator[None]:
+    """Have errors of writing name what was to be written.
+
+    A full disk names no file at all, a temporary name says nothing, and libraries raise errors of their own
+    when they write.
+
+    Args:
+        path: what is to be written.
+        part: its temporary name; errors about it, or about something in it, are told of ``path``.
+
+    Raises:
+        OSError: it can't be written; ``filename`` is ``path``. Errors about other files pass as they are.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or not (error.filename is None or _lies_in(error.filename, part)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    except Exception as error:
+        number = _error_number(error)
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def _lies_in(name: object, part: Path | None) -> bool:
+    """Whether a file that an error names is a temporary one, or in a temporary folder."""
+    return part is not None and isinstance(name, str) and (Path(name) == part or part in Path(name).parents)
+
+
+def _error_number(error: BaseException) -> int | None:
+    """The number of the system's error behind one that a library raised while it wrote; None if it is another one."""
+    text = str(error)
+    found = _RUST_ERROR.search(text)
+    if found is not None:
+        return int(found.group(1))
+    if isinstance(error, RuntimeError) and _TORCH_WRITER.search(text):
+        # A write that Python made, and torch wraps, says why; one of torch itself does not.
+        cause = error.__context__
+        return cause.errno if isinstance(cause, OSError) and cause.errno else errno.EIO
+    return None
 
 
 @contextmanager
@@ -68,17 +122,44 @@ def new_directory(output: Path) -> Iterator[Path]:
 
     Raises:
         ConfigError: there is something at ``output`` already, other than an empty folder.
+        OSError: it can't be written; ``filename`` is ``output``.
     """
     check_new(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name[:NAME_LENGTH]}.") as folder:
-        # Not the temporary folder itself, which only its owner may read.
-        part = Path(folder) / "model"
-        part.mkdir()
+    with _temporary_folder(output, output.parent) as part:
         yield part
         if output.exists():
             output.rmdir()
         part.rename(output)
+
+
+@contextmanager
+def new_files(folder: Path) -> Iterator[Path]:
+    """A folder to write into whose files are moved into ``folder`` when the block ends without an error.
+
+    Files of the same names are replaced; others stay.
+
+    Raises:
+        OSError: they can't be written; ``filename`` is ``folder``.
+    """
+    with _temporary_folder(folder, folder) as part:
+        yield part
+        for file in sorted(part.iterdir()):
+            file.replace(folder / file.name)
+
+
+@contextmanager
+def _temporary_folder(output: Path, parent: Path) -> Iterator[Path]:
+    """An empty folder in ``parent`` that is gone after the block, and errors of writing that name ``output``."""
+    with write_errors_named(output):
+        parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            dir=parent, prefix=f".{output.name[:NAME_LENGTH]}.", ignore_cleanup_errors=True
+        ) as folder:
+            # Not the temporary folder itself, which only its owner may read.
+            part = Path(folder) / "model"
+            with write_errors_named(output, Path(folder)):
+                part.mkdir()
+                yield part
 
 
 def check_new(output: Path) -> None:

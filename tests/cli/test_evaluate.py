@@ -182,3 +182,83 @@ def test_points_that_can_not_be_are_usage_errors(call, pointed, plain, data):
     assert "exact, fast" in err
     for model, more in ((pointed, ("--threshold", 0.5)), (pointed, ("--dense",)), (plain, ())):
         assert call(*common, "--model", model, "--point", "fast", *more)[0] == 2
+
+
+def test_data_without_answers_is_not_scored_and_no_error(call, model, data, tmp_path):
+    content = json.loads(data.read_text())
+    for article in content["data"]:
+        for item in article["paragraphs"][0]["qas"]:
+            del item["answers"]
+    bare, written = tmp_path / "bare.json", tmp_path / "predictions.json"
+    bare.write_text(json.dumps(content))
+    common = ("--model", model, "--max-length", 150, "--predictions", written)
+    code, out, err = call("evaluate", "--data", bare, *common, "--json")
+    assert code == 0
+    assert "bare.json: its questions have no answers, so there is nothing to score" in err
+    values = json.loads(out)
+    assert set(values) >= CONTRACT
+    assert (values["exact_match"], values["f1"], values["total"], values["examples"]) == (None, None, 12, 12)
+    assert {(row["precision"], row["recall"]) for row in values["predictor"]} == {(None, None)}
+    assert len(json.loads(written.read_text())) == 12
+    code, out, err = call("evaluate", "--data", bare, *common, "--compare-dense")
+    assert code == 0
+    assert out.count("not scored") == 2
+    # The same of data with answers, where that is wanted.
+    code, out, err = call("evaluate", "--data", data, *common, "--no-score", "--json")
+    assert (code, err) == (0, "")
+    unscored = json.loads(out)
+    for name in ("exact_match", "f1", "total", "flops_per_example", "kept_by_layer", "predictor"):
+        assert unscored[name] == values[name]
+
+
+def test_a_file_without_answers_beside_others(call, model, data, tmp_path):
+    bare = tmp_path / "bare.json"
+    bare.write_text(json.dumps([{"id": 1, "question": "Where?", "context": TEXT}]))
+    common = ("--model", model, "--max-length", 150, "--json")
+    code, out, err = call("evaluate", "--data", data, bare, *common)
+    assert code == 0
+    values = json.loads(out)
+    assert values["files"]["bare.json"]["f1"] is None
+    assert values["f1"] == values["files"]["data.json"]["f1"] is not None
+    assert "warning: bare.json" in err
+
+
+@pytest.mark.parametrize("command", ["calibrate", "sweep", "prune-heads", "train"])
+def test_commands_that_need_answers_say_so(call, model, tmp_path, command):
+    bare = tmp_path / "bare.json"
+    bare.write_text(json.dumps([{"id": n, "question": "Where?", "context": f"{TEXT} {n}"} for n in range(9)]))
+    options = {
+        "calibrate": ("--data", bare, "--max-f1-drop", 1, "--model", model, "--output", tmp_path / "x"),
+        "sweep": ("--data", bare, "--model", model, "--thresholds", "0.5"),
+        "prune-heads": ("--data", bare, "--total", 1, "--model", model, "--output", tmp_path / "x"),
+        "train": ("--train", bare, "--dev", bare, "--base", model, "--output", tmp_path / "x"),
+    }
+    code, out, err = call(command, *options[command])
+    assert (code, out) == (1, "")
+    assert (
+        err == "error: bare.json: its questions have no answers, which are needed here; blockskim predict finds some\n"
+    )
+
+
+@pytest.mark.parametrize("limit", [12, 10**18, 99999999999999999999999])
+def test_a_limit_may_be_larger_than_any_file(call, model, data, limit):
+    code, out, err = call("evaluate", "--data", data, "--model", model, "--max-length", 150, "--limit", limit, "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["examples"] == 12
+
+
+def test_predictions_of_squad_2_score_as_the_command_says(call, model, tmp_path):
+    data, written = tmp_path / "data.json", tmp_path / "predictions.json"
+    content = squad(8)
+    for item in content["data"][0]["paragraphs"][0]["qas"][::2]:
+        item["answers"], item["is_impossible"] = [], True
+    data.write_text(json.dumps(content))
+    arguments = ("--data", data, "--model", model, "--max-length", 150, "--predictions", written, "--json")
+    values = json.loads(call("evaluate", *arguments)[1])
+    found = json.loads(written.read_text())
+    texts = {
+        item["id"]: item["answers"][0]["text"] if item["answers"] else ""
+        for item in content["data"][0]["paragraphs"][0]["qas"]
+    }
+    exact = [found[name] == text for name, text in texts.items()]
+    assert values["exact_match"] == pytest.approx(100 * sum(exact) / len(exact))

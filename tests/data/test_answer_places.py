@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blockskim.data.answer_places import place_answer
+from blockskim.data.examples import Answer
 from blockskim.data.read_report import ReadReport
 
 LINES = "The mill\r\nis old.\r\nTom Pike built it.\r\nTom Pike died.\r\nTom Pike rests.\r\n"
@@ -84,6 +85,16 @@ def test_the_nearest_occurrence_where_it_is_clearly_the_nearest(shift):
 )
 def test_what_is_not_clear_is_left_out(context, text, start, found):
     assert place(context, text, start) == found
+
+
+@pytest.mark.parametrize("inside", ["\n", "\r\n"])
+@pytest.mark.parametrize("around", ["\n", "\r\n"])
+def test_line_ends_within_an_answer(inside, around):
+    context = around.join(["It was built by", "Tom", "Pike", "and by Tom", "Pike", "again."])
+    read = ReadReport()
+    for start in (len(around.join(["It was built by", ""])), len("It was built by\n")):
+        answer = place_answer(context, f"Tom{inside}Pike", start, read)
+        assert answer == Answer(f"Tom{around}Pike", len("It was built by" + around))
 
 
 def test_two_ways_of_counting_that_disagree_mean_nothing():

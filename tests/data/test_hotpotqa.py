@@ -46,16 +46,6 @@ def pseudo(answer="painter", name="p1", **more):
     } | more
 
 
-@pytest.fixture
-def save(tmp_path):
-    def write(content, name="hotpot.json"):
-        path = tmp_path / name
-        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-        return path
-
-    return write
-
-
 def read(path):
     return list(read_hotpotqa(path))
 
@@ -127,7 +117,7 @@ def test_facts_outside_of_the_context_are_kept_for_the_score_and_counted(save, c
     example = read(save([record(facts=facts)]))[0]
     assert dict(example.metadata)["supporting_facts"] == tuple(facts)
     assert [example.context[start:end] for start, end in example.evidence] == ["Ada Lane is a painter."]
-    assert "hotpot.json: 2 supporting facts outside of the context" in caplog.text
+    assert "data.json: 2 supporting facts outside of the context" in caplog.text
 
 
 def test_answer_that_occurs_nowhere_is_counted(save, caplog):
@@ -138,6 +128,67 @@ def test_answer_that_occurs_nowhere_is_counted(save, caplog):
 def test_records_without_id_get_one(save):
     path = save([record(None), record("x"), {key: value for key, value in record().items() if key != "_id"}])
     assert [example.id for example in read(path)] == ["record-1", "x", "record-3"]
+
+
+def flat(**changes):
+    context = {"title": [pair[0] for pair in PARAGRAPHS], "sentences": [pair[1] for pair in PARAGRAPHS]}
+    facts = {"title": ["Bath", "Ada Lane"], "sent_id": [1, 0]}
+    return {**record(), "context": context, "supporting_facts": facts} | changes
+
+
+def test_flat_records_are_the_same_records(save):
+    facts = (("Bath", 1), ("Ada Lane", 0))
+    native = read(save([record(facts=facts)]))
+    assert read(save([flat()])) == native
+    objects = [{"title": title, "sentences": sentences} for title, sentences in PARAGRAPHS]
+    pairs = [{"title": title, "sent_id": float(number)} for title, number in facts]
+    assert read(save([flat(context=objects, supporting_facts=pairs)])) == native
+
+
+def test_what_a_test_file_says_is_null(save, caplog):
+    nothing = {"answer": None, "type": None, "level": None, "supporting_facts": {"title": [], "sent_id": []}}
+    example = read(save([flat(**nothing)]))[0]
+    assert (example.annotated, example.references, example.evidence) == (False, (), ())
+    assert dict(example.metadata)["level"] == ""
+    assert not caplog.records
+
+
+def test_without_facts_there_are_answers_and_sentences(save):
+    bare = {key: value for key, value in record(answer="Bath").items() if key != "supporting_facts"}
+    example = read(save([bare]))[0]
+    assert "supporting_facts" not in dict(example.metadata)
+    assert len(dict(example.metadata)["sentences"]) == 6
+    assert [answer.start for answer in example.answers] == [53, 59, 65, 105]
+    assert example.evidence == ()
+
+
+def test_id_without_underscore_and_null_ids(save):
+    records = [record(None, id=4), record(None, id=None), record("x", id="y")]
+    assert [example.id for example in read(save(records))] == ["4", "record-2", "x"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"context": {"title": ["a"], "sentences": []}}, "'context' has 1 of 'title' and 0 of 'sentences'"),
+        ({"context": {"title": ["a"]}}, "'context': has no 'sentences' (must be a list)"),
+        ({"context": {"title": ["a"], "sentences": ["b"]}}, "paragraph 1: what follows the title must be a list"),
+        ({"context": {"title": [], "sentences": []}}, "'context' is empty"),
+        ({"context": "Ada Lane is a painter."}, "'context' must be a list, is a string"),
+        ({"supporting_facts": {"title": ["Bath"], "sent_id": []}}, "'supporting_facts' has 1 of 'title'"),
+        ({"supporting_facts": {"title": ["Bath"], "sent_id": [1.5]}}, "must be a whole number, is a number"),
+        (
+            {"supporting_facts": [["x" * 100_000]]},
+            "each of 'supporting_facts' must be [title, sentence number], is ['xx",
+        ),
+    ],
+)
+def test_lists_that_do_not_fit_together_are_refused(save, changes, words):
+    with pytest.raises(DataError) as error:
+        read(save([flat(**changes)]))
+    assert "data.json: line 1, record 1 ('h1')" in str(error.value)
+    assert words in str(error.value)
+    assert len(str(error.value)) < 600
 
 
 @pytest.mark.parametrize(
@@ -165,7 +216,7 @@ def test_records_without_id_get_one(save):
 def test_wrong_file_names_the_file_the_record_and_what_is_wrong(save, content, words):
     with pytest.raises(DataError) as error:
         read(save(content))
-    for word in ["hotpot.json", *words]:
+    for word in ["data.json", *words]:
         assert word in str(error.value)
 
 

@@ -140,6 +140,60 @@ def test_wrong_file_names_the_file_the_line_and_what_is_wrong(save, records, wor
         assert word in str(error.value)
 
 
+def test_a_question_may_lack_spans_or_references(save, caplog):
+    bare, detected = question("q1"), question("q2")
+    del bare["detected_answers"], detected["answers"]
+    examples = read(save(HEADER, line(bare, detected)))
+    assert [(example.references, example.answers) for example in examples] == [
+        (("wren",), ()),
+        (("wren",), (Answer("wren", 2),)),
+    ]
+    assert all(example.annotated for example in examples)
+    assert "1 question left without an answer span" in caplog.text
+
+
+def test_a_test_file_has_neither(save, caplog):
+    empty = {"qid": 2, "question": "Who?", "answers": [], "detected_answers": []}
+    examples = read(save(HEADER, line({"qid": 1, "question": "Who?"}, empty)))
+    assert [(example.id, example.annotated) for example in examples] == [("1", False), ("2", False)]
+    assert not caplog.records
+
+
+def test_spans_as_objects(save):
+    for spans in ([{"start": 2, "end": 5}], {"start": [2], "end": [5]}, [[2.0, 5.0]]):
+        example = read(save(HEADER, line(question(detected=[("wren", spans)]))))[0]
+        assert example.answers == (Answer("wren", 2),)
+
+
+def test_a_header_may_come_again_where_files_were_joined(save):
+    other = {"header": {"dataset": "Trees"}}
+    examples = read(save(HEADER, line(question("a")), other, line(question("b"))))
+    assert [dict(example.metadata)["dataset"] for example in examples] == ["Birds", "Trees"]
+
+
+def test_a_header_in_a_list_or_beside_it(save):
+    for content in ([HEADER, line(question("a"))], {**HEADER, "data": [line(question("a"))]}):
+        assert dict(read(save(json.dumps(content)))[0].metadata)["dataset"] == "Birds"
+
+
+def test_a_numeric_name_of_a_context_is_a_title(save):
+    titles = [example.title for example in read(save(line(question("a"), name=4), line(question("b"), name=None)))]
+    assert titles == ["4", ""]
+
+
+def test_the_text_counts_where_it_stands_at_its_offset(save):
+    # The span ends behind the blank; the text itself is at its beginning.
+    assert read(save(line(question(detected=[("wren", [[2, 6]])]))))[0].answers == (Answer("wren", 2),)
+
+
+def test_long_values_are_cut_in_messages(save):
+    for spans in ([[0] * 100_000], ["x" * 100_000], {"start": [1], "end": []}):
+        with pytest.raises(DataError) as error:
+            read(save(HEADER, line(question(detected=[("wren", spans)]))))
+        assert "line 2, question 'q1': answer 'wren'" in str(error.value)
+        assert len(str(error.value)) < 600
+
+
 @given(before=st.text(), answer=st.text(min_size=1), after=st.text(), shift=st.integers(-2, 2))
 def test_answers_stand_where_they_say_in_any_unicode(tmp_path_factory, before, answer, after, shift):
     context = before + answer + after

@@ -35,16 +35,6 @@ CONTENTS = {
 }
 
 
-@pytest.fixture
-def save(tmp_path):
-    def write(content, name="file"):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    return write
-
-
 def test_every_format_has_a_reader():
     assert list(CONTENTS) == list(READERS)
 

@@ -23,16 +23,6 @@ def document(*questions, context=CONTEXT, **more):
     return {"data": [{"title": "Kites", "paragraphs": [{"context": context, "qas": list(questions)}]}], **more}
 
 
-@pytest.fixture
-def save(tmp_path):
-    def write(content, name="train.json"):
-        path = tmp_path / name
-        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-        return path
-
-    return write
-
-
 def read(path):
     return list(read_squad(path))
 
@@ -97,7 +87,7 @@ def test_version_says_which_score_applies(save, content, version):
 def test_wrong_offset_is_repaired_where_the_text_is_unique(save, caplog):
     example = read(save(document(question(answers=[("Wales", 25), ("nests", -1), ("eats", 9999)]))))[0]
     assert example.answers == (Answer("Wales", 24), Answer("nests", 15), Answer("eats", 42))
-    assert "train.json: 3 answers repaired, 0 skipped (offset does not match the text)" in caplog.text
+    assert "data.json: 3 answers repaired, 0 skipped (offset does not match the text)" in caplog.text
 
 
 def test_wrong_offset_of_a_repeated_or_absent_text_is_skipped(save, caplog):
@@ -171,8 +161,106 @@ def test_a_good_file_is_read_in_silence(save, caplog):
 def test_wrong_file_names_the_file_the_record_and_what_is_wrong(save, content, words):
     with pytest.raises(DataError) as error:
         read(save(content))
-    for word in ["train.json", *words]:
+    for word in ["data.json", *words]:
         assert word in str(error.value)
+
+
+ANSWERS = [
+    [{"text": "Wales", "answer_start": 24}],
+    {"text": ["Wales"], "answer_start": [24]},
+    {"answer_start": [24.0], "text": ["Wales"], "answer_end": [29]},
+    {"text": "Wales", "answer_start": 24},
+    [{"text": "Wales", "answer_start": "24", "answer_id": 5}],
+]
+
+
+@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize("answers", ANSWERS, ids=str)
+def test_answers_in_every_form(save, caplog, answers, flat):
+    item = {"id": 4, "question": "Where?", "answers": answers}
+    example = read(save([{**item, "context": CONTEXT}] if flat else document(item)))[0]
+    assert example.answers == (Answer("Wales", 24),)
+    assert example.references == ("Wales",)
+    assert not caplog.records
+
+
+def test_annotation_tools_write_ids_and_numbers_of_their_own(save, caplog):
+    answer = {"answer_id": 9, "document_id": 7, "question_id": 8, "text": "Wales", "answer_start": 24, "answer_end": 29}
+    item = {"question": "Where?", "id": 8, "answers": [answer], "is_impossible": False}
+    other = {"question": "Who?", "question_id": 3, "answers": [], "is_impossible": True}
+    content = {"data": [{"paragraphs": [{"qas": [item, other], "context": CONTEXT, "document_id": 7}]}]}
+    examples = read(save(content))
+    assert [(example.id, example.answers) for example in examples] == [("8", (Answer("Wales", 24),)), ("3", ())]
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("said", [True, 1, 1.0, "true", "True"])
+@pytest.mark.parametrize("answers", [[], {"text": [], "answer_start": []}, None])
+def test_a_question_that_is_impossible_is_unanswerable_and_annotated(save, caplog, said, answers):
+    examples = read(
+        save(document(question(is_impossible=not said), {**question("q2"), "answers": answers, "is_impossible": said}))
+    )
+    assert [(example.annotated, example.answerable) for example in examples] == [(True, True), (True, False)]
+    assert {dict(example.metadata)["version"] for example in examples} == {"2.0"}
+    assert not caplog.records
+
+
+def test_an_empty_list_of_answers_in_a_flat_record_is_of_version_2(save):
+    records = [{**question(name), "context": CONTEXT} for name in "ab"]
+    records[1]["answers"] = {"text": [], "answer_start": []}
+    versions = [dict(example.metadata)["version"] for example in read(save(records))]
+    assert versions == ["1.1", "2.0"]
+
+
+@pytest.mark.parametrize("title", [None, float("nan")])
+def test_a_title_may_be_missing(save, title):
+    content = document(question())
+    content["data"][0]["title"] = title
+    assert read(save(content))[0].title == ""
+    assert read(save([{**question(), "context": CONTEXT, "title": title}]))[0].title == ""
+
+
+def test_what_contradicts_itself_is_told(save, caplog):
+    read(save(document(question(is_impossible=0), question("q2", [], is_impossible="false"))))
+    assert "1 question without answers though 'is_impossible' is false; taken as unanswerable" in caplog.text
+    caplog.clear()
+    read(save(document(question("q1", []), question("q2", []))))
+    assert "no question has an answer, so all of them count as unanswerable" in caplog.text
+    caplog.clear()
+    read(save(document(question("q1", [], is_impossible=True))))
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ({"text": ["a", "b"], "answer_start": [1]}, "'answers' has 2 of 'text' and 1 of 'answer_start'"),
+        ({"text": ["a"], "answer_start": 1}, "'answers': 'answer_start' must be a list, is a whole number"),
+        ({"text": "a", "answer_start": [1]}, "'answers': 'text' must be a list, is a string"),
+        ({"text": [1742], "answer_start": [1]}, "an answer: 'text' must be a string, is a whole number"),
+        ({"text": ["a"], "answer_start": [1.5]}, "answer 'a': 'answer_start' must be a whole number, is a number"),
+        ({}, "an answer: has no 'text'"),
+        ("Wales", "'answers' must be a list, is a string"),
+        ([None], "each of 'answers' must be an object, is null"),
+    ],
+)
+def test_answers_that_could_mean_several_things_are_refused(save, answers, words):
+    with pytest.raises(DataError) as error:
+        read(save([{**question("q7"), "context": CONTEXT, "answers": answers}]))
+    assert "line 1, record 1, question 'q7'" in str(error.value)
+    assert words in str(error.value)
+
+
+def test_long_values_are_cut_in_messages(save):
+    for content in (
+        document({**question("i" * 100_000), "answers": 7}),
+        document(question(answers=[("t" * 100_000, True)])),
+        {"data": [{"title": "t" * 100_000, "paragraphs": 7}]},
+        {"data": [{"k" * 100_000: 1, "title": ""}]},
+    ):
+        with pytest.raises(DataError) as error:
+            read(save(content))
+        assert len(str(error.value)) < 600
 
 
 def test_file_that_is_no_readable_text(tmp_path):

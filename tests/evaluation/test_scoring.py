@@ -1,10 +1,14 @@
 """Scores by the rules of the format, and of several files."""
 
+import math
+from dataclasses import replace
+
 import pytest
 
 from blockskim.data.examples import Example
-from blockskim.evaluation.scoring import mean_scores, score, scores_by_source
+from blockskim.evaluation.scoring import mean_scores, official_predictions, score, scores_by_source
 from blockskim.inference.answers import Candidate, ExampleAnswers
+from blockskim.metrics.squad import score_squad2
 
 TEXTS = ["a red kite nests in wales when it can", "who eats a worm ? the kite , in 2024 " * 6]
 
@@ -41,3 +45,45 @@ def test_files_are_scored_apart_and_count_by_their_questions():
         "total": 3,
         "missing": 0,
     }
+
+
+def test_official_predictions_score_by_the_official_rule_as_the_score_says():
+    found, none, equal = (ExampleAnswers((Candidate(value, 2, 10, 0),), 3.0, 6.0) for value in (5.0, 1.0, 3.0))
+    answers = [found, none, equal, ExampleAnswers((), 1.0, 6.0), none, found]
+    references = (("red kite",), ("red kite",), ("red kite",), (), (), ())
+    examples = [example(str(n), TEXTS[0], texts, "2.0") for n, texts in enumerate(references)]
+    predictions = official_predictions(examples, answers)
+    assert list(predictions.values()) == ["red kite", "", "red kite", "", "", "red kite"]
+    (scores,) = scores_by_source(examples, answers).values()
+    by_the_script = score_squad2(predictions, examples)
+    for name in ("exact_match", "f1", "HasAns_f1", "NoAns_f1", "total"):
+        assert scores[name] == pytest.approx(by_the_script[name])
+
+
+def test_an_answer_is_never_empty_where_questions_have_answers():
+    none = ExampleAnswers((Candidate(1.0, 2, 10, 0),), 3.0, 6.0)
+    examples = [example("a", TEXTS[0], version="2.0", source="x"), example("b", TEXTS[0], ("kite",), source="y")]
+    assert official_predictions(examples, [none, none]) == {"a": "", "b": "red kite"}
+
+
+def test_files_without_answers_are_not_scored():
+    start = TEXTS[0].index("wales")
+    right = ExampleAnswers((Candidate(5.0, start, start + 5, 0),), 1.0, 6.0)
+    bare = [replace(example(name, TEXTS[0], source="y"), annotated=False) for name in "bc"]
+    files = scores_by_source([example("a", TEXTS[0], ("wales",), source="x"), *bare], [right] * 3)
+    assert files["x"]["f1"] == 100.0
+    assert math.isnan(files["y"]["f1"]) and math.isnan(files["y"]["exact_match"])
+    assert files["y"]["total"] == 2
+    assert mean_scores(files) == {"exact_match": 100.0, "f1": 100.0, "total": 1, "missing": 0}
+    assert math.isnan(mean_scores({"y": files["y"]})["f1"])
+
+
+def test_answers_alone_are_scored_where_no_facts_are_told():
+    metadata = (("format", "hotpotqa"), ("sentences", (((0, 5), "T", 0),)))
+    bare = Example("h", "where ?", TEXTS[0], (), ("wales",), metadata=metadata)
+    right = ExampleAnswers((Candidate(5.0, TEXTS[0].index("wales"), TEXTS[0].index("wales") + 5, 0),), 1.0, 6.0)
+    facts = {"h": (("T", 0),), "k": (("T", 0),)}
+    names = {"exact_match", "f1", "precision", "recall", "total", "missing"}
+    assert set(score([bare], {"h": "wales"}, [right], facts)) == names
+    told = replace(bare, id="k", metadata=(*metadata, ("supporting_facts", (("T", 0),))))
+    assert score([told], {"k": "wales"}, [right], facts)["joint_f1"] == 100.0

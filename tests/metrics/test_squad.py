@@ -169,3 +169,10 @@ def test_shared_dev_set_scores_its_own_answers(shared_data: Path):
     # one reference is an article only: equal to itself, yet without a word in common
     assert scores["f1"] == pytest.approx(100.0, abs=0.02)
     assert scores["total"] == 10_570
+
+
+def test_questions_without_answers_in_their_file_are_not_taken_for_unanswerable():
+    bare = Example(id="b", question="?", context="c", annotated=False)
+    for score in (score_squad, score_squad2):
+        with pytest.raises(DataError, match="question 'b' has no"):
+            score({"a": "kite", "b": ""}, [example("a", "kite"), bare])

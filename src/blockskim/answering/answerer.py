@@ -40,11 +40,12 @@ from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.errors import ConfigError
 from blockskim.inference.answers import ExampleAnswers
 from blockskim.inference.devices import choose_device, choose_dtype, set_threads
-from blockskim.inference.loading import LoadedModel, load
+from blockskim.inference.loading import LoadedModel, load, unwrapped
 from blockskim.inference.operating_point import ThresholdsGiven, choose_thresholds
 from blockskim.inference.runner import Thresholds, WindowBatch, run_windows, whole_examples
 from blockskim.inference.window_settings import position_limit, window_settings
 from blockskim.model.checkpoints import check_vocabulary
+from blockskim.model.hub import check_hub_arguments
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 logger = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ class QuestionAnswerer:
         threads: int | None = None,
         batch_size: int = 32,
         point: str | None = None,
+        **hub: Any,
     ) -> None:
         """Load a model.
 
@@ -103,20 +105,24 @@ class QuestionAnswerer:
             batch_size: windows that run together.
             point: operating point of the model to answer at, by its name; None for the model's own thresholds. A call
                 may choose otherwise.
+            **hub: for reading from the hub, as transformers has them: ``revision``, ``subfolder``, ``token``,
+                ``cache_dir``, ``local_files_only`` and ``force_download``.
 
         Raises:
             ModelError: the model can't be loaded, or the tokenizer is another model's.
             ConfigError: an argument is impossible, or the model has no such point.
         """
+        model = unwrapped(model)
         self.batch_size = check_count("batch_size", batch_size)
         if isinstance(model, BlockSkimForQuestionAnswering):
+            check_hub_arguments(hub)
             if tokenizer is None:
                 raise ConfigError("a model that is given as such needs its tokenizer, too")
             set_threads(threads)
             _check_place(model, device, dtype)
             self.loaded = LoadedModel(_evaluating(model), tokenizer, "the model")
         else:
-            self.loaded = load(model, device, dtype, threads)
+            self.loaded = load(model, device, dtype, threads, **hub)
         self.model = self.loaded.model
         self._tokenizer = self.loaded.tokenizer if tokenizer is None else tokenizer
         self._reader = _frozen(self._tokenizer)

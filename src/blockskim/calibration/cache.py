@@ -3,13 +3,14 @@
 import json
 import logging
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from blockskim.atomic import open_whole, write_whole
+from blockskim.atomic import open_whole, write_errors_named, write_whole
 from blockskim.calibration.points import Point
 from blockskim.calibration.record import AnswerBlocks, Recording
 from blockskim.evaluation.block_scores import BlockScores
@@ -49,9 +50,8 @@ class CalibrationCache:
 
     def keep_recording(self, recording: Recording) -> None:
         """Write what ``record`` found."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         scores, answers = recording.block_scores, recording.answer_blocks
-        with open_whole(self._recording) as file:
+        with self._folder(), open_whole(self._recording) as file:
             np.savez(
                 file,
                 dense=np.array(json.dumps(asdict(recording.dense))),
@@ -75,8 +75,21 @@ class CalibrationCache:
 
     def keep_points(self, points: Mapping[tuple[float, ...], Point]) -> None:
         """Write all points that are confirmed by now."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_whole(self._points, json.dumps([asdict(point) for point in points.values()]))
+        with self._folder():
+            write_whole(self._points, json.dumps([asdict(point) for point in points.values()]))
+
+    @contextmanager
+    def _folder(self) -> Iterator[None]:
+        """The cache's folder, which goes again when the first file can't be written."""
+        with write_errors_named(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                yield
+            except BaseException:
+                with suppress(OSError):
+                    # Refused where something lies in it.
+                    self.folder.rmdir()
+                raise
 
     @property
     def _recording(self) -> Path:

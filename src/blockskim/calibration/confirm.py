@@ -20,6 +20,10 @@ CLOSING = 3
 """More points, one after the other, between the fastest that loses little enough and the next one that doesn't."""
 
 
+TIMING = "timing"
+"""How the names of tasks begin in which a point takes turns with the dense model."""
+
+
 class Confirmation:
     """Really skims at points, each once: those that were confirmed before a kill are taken from the cache.
 
@@ -71,7 +75,7 @@ class Confirmation:
     def _measure(self, point: Point, timed: bool) -> Point:
         settings = self.settings
         run = (self.model, self.windows, settings.batch_size, point.thresholds, settings.max_answer_length)
-        progress = self._progress_of(f"{'timing' if timed else 'confirming'} point {len(self.points) + 1}")
+        progress = self._progress_of(f"{TIMING if timed else 'confirming'} point {len(self.points) + 1}")
         if not timed:
             return self._with_figures(point, evaluate_windows(*run, progress=progress))
         comparison = compare_with_dense(*run, progress=progress)

@@ -30,7 +30,10 @@ File = Annotated[
 ]
 TopK = Annotated[int, typer.Option("--top-k", "-k", min=1, metavar="N", help="Answers to each question.")]
 Explain = Annotated[
-    Path | None, typer.Option("--explain", metavar="FILE.html", help="Write a page that shows what was skipped.")
+    Path | None,
+    typer.Option(
+        "--explain", parser=options.output_path, metavar="FILE.html", help="Write a page that shows what was skipped."
+    ),
 ]
 
 
@@ -89,11 +92,6 @@ def answer(
             dense=dense,
             progress=bar.update,
         )
-    if explain is not None:
-        from blockskim.answering.explain_page import to_html
-
-        passages = [trace.passage() for result in results for trace in result.traces]
-        write_whole(explain, to_html(passages, "; ".join(question)))
     if printing.as_json:
         print_json(
             [
@@ -107,6 +105,12 @@ def answer(
         )
     else:
         _show(results, documents, top_k > 1)
+    # The answers are safe by now, should there be no room for a page.
+    if explain is not None:
+        from blockskim.answering.explain_page import to_html
+
+        passages = [trace.passage() for result in results for trace in result.traces]
+        write_whole(explain, to_html(passages, "; ".join(question)))
 
 
 def _documents(context: str | None, files: list[str], named: bool) -> dict[str, str]:

@@ -17,7 +17,9 @@ def average(
         list[str],
         typer.Option("--model", metavar="DIR_OR_HUB_ID", help="Block-Skim model; twice or more, all from one start."),
     ],
-    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="New directory for the average.")],
+    output: Annotated[
+        Path, typer.Option("--output", parser=options.output_path, metavar="DIR", help="New directory for the average.")
+    ],
     weights: Annotated[
         str | None, typer.Option("--weights", metavar="W,W,…", help="Of each model.  [default: all the same]")
     ] = None,

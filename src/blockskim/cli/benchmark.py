@@ -21,6 +21,8 @@ from blockskim.cli.output import console, print_json, status_line
 from blockskim.cli.session import cut_windows, load_model
 
 if TYPE_CHECKING:
+    import torch
+
     from blockskim.profiling.benchmark import Record
     from blockskim.profiling.suite import Subject
 
@@ -50,17 +52,14 @@ def benchmark(
     settings = measuring_settings(measuring, on_data)
     random_model = random_model_settings(on_shape)
 
-    import torch
-
     from blockskim.extras import load_matplotlib
-    from blockskim.inference.devices import choose_device, choose_dtype
+    from blockskim.inference.devices import choose_device, choose_dtype, set_threads
     from blockskim.profiling.report import save_plot
     from blockskim.profiling.suite import random_subject, run_suite
 
     if plot is not None:
         load_matplotlib()
-    if threads is not None:
-        torch.set_num_threads(threads)
+    set_threads(threads)
     chosen_device = choose_device(device.value)
     number_format = choose_dtype(dtype.value, chosen_device)
     if random_model is None:
@@ -68,14 +67,24 @@ def benchmark(
         subject = _on_data(on_data, Computing(model, device, options.Dtype.FLOAT32), settings.seed)
     else:
         subject = random_subject(random_model, settings.seed, chosen_device)
-    with status_line(printing.quiet) as progress:
+    rounds = len(settings.batch_sizes) * (settings.warmup + settings.repeats)
+    with status_line(printing.quiet, _start(subject, number_format), rounds, "round") as progress:
         records = run_suite(subject, settings, number_format, progress)
-    if plot is not None:
-        save_plot(records, plot)
     if printing.as_json:
         print_json([record.to_dict() for record in records])
     else:
         _show(records, settings.baselines)
+    # The figures are safe by now, should there be no room for a picture.
+    if plot is not None:
+        save_plot(records, plot)
+
+
+def _start(subject: "Subject", dtype: "torch.dtype") -> str:
+    """What a benchmark is about, on a line."""
+    work = subject.workload
+    number_format = str(dtype).removeprefix("torch.")
+    windows = "" if work.windows is None else f", {len(work.windows):,} windows"
+    return f"measuring on {work.name}{windows}, {subject.model.device}, {number_format}"
 
 
 def _on_data(on_data: OnData, computing: Computing, seed: int) -> "Subject":

@@ -92,9 +92,10 @@ Against = Annotated[
 ]
 Repeats = Annotated[int, typer.Option("--repeats", min=1, metavar="N", help="Rounds in which all take turns.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of everything that is random.")]
+PLOT_HELP = "Draw seconds against F1 (without answers: seconds)."
 Plot = Annotated[
     Path | None,
-    typer.Option("--plot", metavar="FILE.png", help="Draw seconds against F1 (without answers: seconds)."),
+    typer.Option("--plot", parser=options.output_path, metavar="FILE.png", help=PLOT_HELP),
 ]
 SkimDtype = Annotated[
     options.Dtype, typer.Option("--dtype", help="Numbers that skimming computes in; baselines take float32.")

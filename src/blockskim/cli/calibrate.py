@@ -1,8 +1,5 @@
 """``blockskim calibrate``: thresholds for one target or several, written into a copy of the model."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -13,12 +10,14 @@ import typer
 from blockskim.calibration.settings import OVERHEAD
 from blockskim.cli import options
 from blockskim.cli.option_groups import Computing, Printing, Selection, Windowing, takes_groups
-from blockskim.cli.output import console, print_json, progress_console
-from blockskim.cli.session import cut_windows, hide_foreign_progress, load_model, read_selected
+from blockskim.cli.output import console, print_json, task_progress
+from blockskim.cli.session import cut_windows, describe, hide_foreign_progress, load_model, read_selected
 
 if TYPE_CHECKING:
     from blockskim.calibration.result import Calibration
+    from blockskim.calibration.settings import CalibrationSettings
     from blockskim.calibration.targets import Target
+    from blockskim.data.windows import WindowSet
 
 UNNAMED = "default"
 """Stands for the copy's own thresholds where no operating point is named."""
@@ -35,7 +34,10 @@ Data = Annotated[
     list[Path],
     typer.Option("--data", metavar="FILE", help="Data that was not trained on and will not be reported on."),
 ]
-Output = Annotated[Path, typer.Option("--output", metavar="DIR", help="New directory for the calibrated copy.")]
+Output = Annotated[
+    Path,
+    typer.Option("--output", parser=options.output_path, metavar="DIR", help="New directory for the calibrated copy."),
+]
 MaxF1Drop = Annotated[
     float | None, typer.Option("--max-f1-drop", min=0.0, max=100.0, metavar="X", help="Most points of F1 to lose.")
 ]
@@ -133,10 +135,9 @@ def calibrate(
     loaded = load_model(computing)
     windows = cut_windows(loaded, examples, windowing)
     settings = CalibrationSettings(windowing.batch_size, max_answer_len, overhead=overhead, trials=trials, seed=seed)
-    with _task_status() as progress:
-        outcomes = calibrate_copy(
-            loaded, windows, targets, output, settings, default, bool(named), half, None if printing.quiet else progress
-        )
+    start = describe("calibrating", loaded.model, windows, windowing.batch_size)
+    with task_progress(printing.quiet, start, lambda task: _total(task, windows, settings)) as progress:
+        outcomes = calibrate_copy(loaded, windows, targets, output, settings, default, bool(named), half, progress)
     result = outcomes[default or next(iter(outcomes))]
     if printing.as_json:
         print_json(asdict(result) | ({"points": point_summaries(outcomes)} if named else {}))
@@ -216,19 +217,15 @@ def _possible_trials(trials: int) -> int:
     return trials
 
 
-@contextmanager
-def _task_status() -> Iterator[Callable[[str, int], None]]:
-    """A line on standard error that counts what is done of the current task."""
+def _total(task: str, windows: "WindowSet", settings: "CalibrationSettings") -> tuple[str, int | None]:
+    """What is counted in a task of a calibration, and how many of it there are."""
+    from blockskim.calibration.confirm import TIMING
     from blockskim.calibration.refine import REFINING
+    from blockskim.evaluation.compare import windows_to_run
 
-    counts: Counter[str] = Counter()
-    with progress_console().status("recording what predictors say") as status:
-
-        def show(task: str, done: int) -> None:
-            counts[task] += done
-            status.update(f"{task}: {counts[task]:,} {'trials' if task == REFINING else 'windows'}")
-
-        yield show
+    if task == REFINING:
+        return "trials", settings.trials
+    return "windows", windows_to_run(windows, settings.batch_size) if task.startswith(TIMING) else len(windows)
 
 
 def _complain(outcomes: "dict[str, Calibration]", targets: "dict[str, Target]") -> None:

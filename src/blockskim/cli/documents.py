@@ -20,12 +20,22 @@ def read_documents(names: list[str]) -> dict[str, str]:
 
 def _read(name: str) -> bytes:
     if name == STANDARD_INPUT:
-        return sys.stdin.buffer.read()
+        return _read_standard_input()
     path = check_file(Path(name))
     try:
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"{name}: can't be read: {error.strerror or error}") from error
+
+
+def _read_standard_input() -> bytes:
+    # Python has None in place of a stream that is closed.
+    if sys.stdin is None:
+        raise DataError("standard input is closed; give it a text, or read files by -f")
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        raise DataError(f"standard input: can't be read: {error.strerror or error}") from error
 
 
 def _decode(content: bytes, name: str) -> str:

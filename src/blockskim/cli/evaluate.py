@@ -9,14 +9,17 @@ import typer
 from blockskim.cli import options
 from blockskim.cli.option_groups import Computing, Printing, Selection, Windowing, takes_groups
 from blockskim.cli.output import console, print_json, window_progress
-from blockskim.cli.predict import write_predictions
-from blockskim.cli.session import cut_windows, load_model, read_selected
+from blockskim.cli.predict import check_predictions, write_predictions
+from blockskim.cli.session import cut_windows, describe, load_model, read_selected
 
 CompareDense = Annotated[
     bool, typer.Option("--compare-dense", help="Run the dense model, too, in turns with skimming, and compare.")
 ]
 Predictions = Annotated[
-    Path | None, typer.Option("--predictions", metavar="FILE", help="Write answers in the data's official JSON.")
+    Path | None,
+    typer.Option(
+        "--predictions", parser=options.output_path, metavar="FILE", help="Write answers in the data's official JSON."
+    ),
 ]
 NoScore = Annotated[
     bool, typer.Option("--no-score", help="Don't look at the answers of the data; the cost alone is counted.")
@@ -45,7 +48,7 @@ def evaluate(
     """
     options.set_up(printing.quiet)
     options.check_one_way(dense, threshold, point)
-    options.check_writable(predictions, "--predictions")
+    check_predictions(predictions, [*data, *(more or [])])
     if dense and compare_dense:
         raise typer.BadParameter("--compare-dense compares skimming with --dense; give one of them")
     examples = read_selected(data, more, selection, "ignored" if no_score else "wanted")
@@ -59,8 +62,9 @@ def evaluate(
     thresholds = choose_thresholds(network, dense=dense, threshold=threshold, point=point, name=loaded.name)
     windows = cut_windows(loaded, examples, windowing)
     batch_size = windowing.batch_size
+    start = describe("evaluating", network, windows, batch_size)
     if compare_dense:
-        with window_progress(printing.quiet, windows_to_run(windows, batch_size)) as bar:
+        with window_progress(printing.quiet, windows_to_run(windows, batch_size), start) as bar:
             comparison = compare_with_dense(
                 network, windows, batch_size, thresholds, max_answer_len, progress=bar.advance
             )
@@ -75,7 +79,7 @@ def evaluate(
             "wall_speedup": comparison.wall_speedup,
         }
     else:
-        with window_progress(printing.quiet, len(windows)) as bar:
+        with window_progress(printing.quiet, len(windows), start) as bar:
             result = evaluate_windows(
                 network,
                 windows,
@@ -85,12 +89,13 @@ def evaluate(
                 progress=bar.advance,
             )
         values = report(network, windows, result)
-    if predictions is not None:
-        write_predictions(predictions, examples, result)
     if printing.as_json:
         print_json(values)
     else:
         _show(values, windowing.max_length)
+    # The scores are safe by now, should there be no room for a file.
+    if predictions is not None:
+        write_predictions(predictions, examples, result)
 
 
 def _show(values: dict[str, Any], max_length: int) -> None:

@@ -1,92 +1,55 @@
-"""The ``blockskim`` command: its subcommands, and what becomes of errors.
+"""The ``blockskim`` command as a process: its streams, what becomes of errors, and its exit code.
 
-Nothing here or in the modules of the commands imports torch or transformers before a command has checked its
-arguments: help and usage errors come at once.
+Little is imported here, and the commands only in ``run``, so that an interrupt in the first moments is no traceback.
 """
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from contextlib import suppress
+from typing import Any, TextIO
 
-import typer
-
-from blockskim import __version__
-from blockskim.cli.answer import answer
-from blockskim.cli.average import average
-from blockskim.cli.benchmark import benchmark
-from blockskim.cli.calibrate import calibrate
-from blockskim.cli.evaluate import evaluate
-from blockskim.cli.info import info
-from blockskim.cli.make_student import make_student
-from blockskim.cli.predict import predict
-from blockskim.cli.prune_heads import prune_heads
-from blockskim.cli.sweep import sweep
-from blockskim.cli.train import train
+from blockskim.atomic import DISK_FAULTS
 from blockskim.errors import BlockSkimError, ConfigError
 
 INTERRUPTED = 130
-# What a path or a full disk can be blamed for.
-_USERS_FAULT = {
-    errno.EACCES,
-    errno.EISDIR,
-    errno.ENAMETOOLONG,
-    errno.ENOENT,
-    errno.ENOSPC,
-    errno.ENOTDIR,
-    errno.EPERM,
-    errno.EROFS,
-}
-
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-# A command is one line here and one file.
-app.command("answer")(answer)
-app.command("train")(train)
-app.command("evaluate")(evaluate)
-app.command("predict")(predict)
-app.command("benchmark")(benchmark)
-app.command("calibrate")(calibrate)
-app.command("sweep")(sweep)
-app.command("make-student")(make_student)
-app.command("prune-heads")(prune_heads)
-app.command("average")(average)
-app.command("info")(info)
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"blockskim {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def top(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
-    ] = False,
-) -> None:
-    """Extractive question answering that skips what does not matter."""
+STANDARD_OUTPUT = "standard output"
 
 
 def main() -> None:
     """Run the command line and leave the process with its exit code."""
-    sys.exit(run(sys.argv[1:]))
+    try:
+        occupy_standard_files()
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:
+        # While the code was worked out: there is nothing more to say.
+        code = INTERRUPTED
+    sys.exit(code)
+
+
+def app(arguments: Sequence[str]) -> None:
+    """Run a command; it leaves by SystemExit where it does not end well."""
+    from blockskim.cli.commands import app as commands
+
+    commands(args=list(arguments), prog_name="blockskim")
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line.
 
     Returns:
-        0; 1 for data or a model that can't be used; 2 for options that can't be; 130 when interrupted. Errors that
-        are not the user's pass through, with their traceback.
+        0; 1 for data or a model that can't be used, or a file that can't be written; 2 for options that can't be; 130
+        when interrupted. Errors that are not the user's pass through, with their traceback.
     """
+    closed = _replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # A terminal that can't show a character gets a substitute, not a traceback.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
-        app(args=list(arguments), prog_name="blockskim")
+        app(list(arguments))
         code = 0
     except SystemExit as left:
         code = left.code if isinstance(left.code, int) else int(left.code is not None)
@@ -96,25 +59,115 @@ def run(arguments: Sequence[str]) -> int:
         code = 2 if isinstance(error, ConfigError) else 1
         _complain(str(error))
     except OSError as error:
-        if error.errno not in _USERS_FAULT or error.filename is None:
+        if not _is_users_fault(error):
             raise
         code = 1
-        _complain(f"{error.filename}: {error.strerror}")
+        if error.filename is not None:
+            _complain(f"{error.filename}: {error.strerror}")
+        elif _flush(0) == 0:
+            # Every writer names its file, so this is of something that is read, or of a stream of another kind.
+            _complain(f"{error.strerror}")
     if code == INTERRUPTED:
         _complain("interrupted")
-    return _flush(code)
+    if closed is not None and closed.lost and code == 0:
+        code = 1
+        _complain(f"{STANDARD_OUTPUT} is closed; what was printed is lost")
+    code = _flush(code)
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _discard(sys.stderr)
+    return code
+
+
+def occupy_standard_files() -> None:
+    """Open the null device in place of standard files that are closed.
+
+    Otherwise the next file that is opened would get the number of standard output, and what libraries print would go
+    into it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free is taken.
+            os.open(os.devnull, os.O_RDWR)
+
+
+class _Lost(io.RawIOBase):
+    """Stands for a stream that the process does not have.
+
+    Attributes:
+        lost: whether something was written to it.
+    """
+
+    lost = False
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.lost = True
+        return len(data)
+
+
+def _replace_closed_streams() -> _Lost | None:
+    """Make streams to print to where the process has none, for which Python has None; return that of standard output.
+
+    Returns:
+        None where standard output is open.
+    """
+    streams: Any = sys
+    if sys.stderr is None:
+        streams.stderr = io.TextIOWrapper(_Lost(), encoding="utf-8", write_through=True)
+    if sys.stdout is not None:
+        return None
+    lost = _Lost()
+    streams.stdout = io.TextIOWrapper(lost, encoding="utf-8", write_through=True)
+    return lost
+
+
+# What a path can be blamed for.
+_USERS_FAULT = {
+    errno.EACCES,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.ENOTEMPTY,
+    errno.EPERM,
+    errno.EROFS,
+}
+
+
+def _is_users_fault(error: OSError) -> bool:
+    """Whether a path or the disk can be blamed for an error."""
+    return error.errno in DISK_FAULTS or (error.filename is not None and error.errno in _USERS_FAULT)
 
 
 def _complain(message: str) -> None:
-    typer.echo(f"error: {' '.join(message.split())}", err=True)
+    # There may be no room for it either.
+    with suppress(OSError):
+        print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
 
 
 def _flush(code: int) -> int:
     """Write out what is buffered; a reader that went away is no error to report."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         # Python flushes once more on its way out, which must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        _discard(sys.stdout)
+        if not isinstance(error, BrokenPipeError):
+            _complain(f"{STANDARD_OUTPUT}: {error.strerror}")
+        return code or 1
     return code
+
+
+def _discard(stream: TextIO) -> None:
+    """Have what a stream still holds, and all that follows, go nowhere."""
+    # What stands for a stream, in a test or a notebook, may have no file.
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -10,13 +10,18 @@ from blockskim.cli.option_groups import Printing, takes_groups
 from blockskim.cli.output import console, print_json
 from blockskim.cli.session import hide_foreign_progress
 
+LONGEST_NUMBER = 9
+"""Digits of a layer's number; Python itself refuses to read some thousands."""
+
 
 @takes_groups
 def make_student(
     base: Annotated[
         str, typer.Option("--base", "--model", metavar="DIR_OR_HUB_ID", help="Encoder, QA model or Block-Skim model.")
     ],
-    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="New directory for the student.")],
+    output: Annotated[
+        Path, typer.Option("--output", parser=options.output_path, metavar="DIR", help="New directory for the student.")
+    ],
     layers: Annotated[
         str | None, typer.Option("--layers", metavar="N,N,…", help="Layers that it gets, from 1, as in 2,4,6.")
     ] = None,
@@ -54,6 +59,6 @@ def parse_layers(text: str) -> list[int]:
     """
     words = [word.strip() for word in text.split(",")]
     for word in words:
-        if not (word.isascii() and word.isdecimal()):
+        if not (word.isascii() and word.isdecimal() and len(word) <= LONGEST_NUMBER):
             raise typer.BadParameter(f"{text!r} is no list of layers such as 2,4,6", param_hint="--layers")
     return [int(word) for word in words]

@@ -5,12 +5,18 @@ one parameter, with a group as its default; the command line has an option for e
 """
 
 import inspect
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from typing import Any, get_type_hints
 
+import typer
+
 from blockskim.cli import options
+
+LARGEST = 2**32 - 1
+"""Of whole numbers; it is the largest seed of NumPy, and more than anybody needs of anything else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,8 @@ def takes_groups(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run(**given: Any) -> None:
+        for name, value in given.items():
+            _check_number(name, value)
         for name, group in groups.items():
             given[name] = group(**{item.name: given.pop(item.name) for item in fields(group)})
         command(**given)
@@ -69,6 +77,19 @@ def takes_groups(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {item.name: item.annotation for item in parameters}
     return run
+
+
+def _check_number(name: str, value: object) -> None:
+    """Refuse numbers that are too large for the machine, and what is no number at all.
+
+    Raises:
+        BadParameter: it is one.
+    """
+    option = f"--{name.replace('_', '-')}"
+    if isinstance(value, float) and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no finite number", param_hint=option)
+    if isinstance(value, int) and value > LARGEST:
+        raise typer.BadParameter(f"{value} is too large; it must be at most {LARGEST}", param_hint=option)
 
 
 def _options_of(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:

@@ -38,6 +38,21 @@ class Format(StrEnum):
     HOTPOTQA_PSEUDO = "hotpotqa-pseudo"
 
 
+MOST_THREADS = 1024
+"""Of more, no machine has use, and they may not even start."""
+
+
+def output_path(text: str) -> Path:
+    """The path of something to be written, from what was given on the command line.
+
+    Raises:
+        BadParameter: it is empty, which Path takes for the current folder.
+    """
+    if not text.strip():
+        raise typer.BadParameter("the path is empty; name a file or a directory")
+    return Path(text)
+
+
 Model = Annotated[
     str | None,
     typer.Option(
@@ -46,7 +61,9 @@ Model = Annotated[
 ]
 DeviceName = Annotated[Device, typer.Option("--device", help="Where to compute; auto takes a GPU if there is one.")]
 DtypeName = Annotated[Dtype, typer.Option("--dtype", help="auto takes bfloat16 where the machine is made for it.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, metavar="N", help="Processor threads.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, max=MOST_THREADS, metavar="N", help="Processor threads.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no warnings.")]
 
@@ -131,15 +148,32 @@ def check_one_way(dense: bool, threshold: float | None, point: str | None = None
 
 
 def check_new_output(output: Path) -> None:
-    """Refuse an output directory that is there already and not empty.
+    """Refuse an output directory that is there already and not empty, or can't be made.
 
     Raises:
-        BadParameter: it is.
+        BadParameter: it is, or can't.
     """
     try:
         check_new(output)
     except ConfigError as error:
         raise typer.BadParameter(str(error), param_hint="--output") from None
+    if output.is_symlink() and not output.exists():
+        raise typer.BadParameter(f"{output} is a link to nothing; name a new directory", param_hint="--output")
+    # It is made in its parent, under a temporary name.
+    _check_can_make_in(output.absolute().parent, output, "--output")
+
+
+def check_output_folder(output: Path | None) -> None:
+    """Refuse an output directory that files can't be written to, and one that can't be made.
+
+    Raises:
+        BadParameter: they can't.
+    """
+    if output is None:
+        return
+    if output.exists() and not output.is_dir():
+        raise typer.BadParameter(f"{output} is a file; name a directory", param_hint="--output")
+    _check_can_make_in(output.absolute(), output, "--output")
 
 
 def check_writable(path: Path | None, option: str) -> None:
@@ -154,5 +188,22 @@ def check_writable(path: Path | None, option: str) -> None:
         raise typer.BadParameter(f"{path} is a directory; name a file", param_hint=option)
     if not path.parent.is_dir():
         raise typer.BadParameter(f"there is no directory {path.parent}", param_hint=option)
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise typer.BadParameter(f"{path} can't be written", param_hint=option)
+    if path.exists() and not path.is_file():
+        # A pipe or a device is written to; a file is made anew beside itself.
+        if not os.access(path, os.W_OK):
+            raise typer.BadParameter(f"{path} can't be written", param_hint=option)
+        return
+    _check_can_make_in(path.resolve().parent, path, option)
+
+
+def _check_can_make_in(folder: Path, output: Path, option: str) -> None:
+    """Refuse an output whose folder is below a file, or whose next folder that exists can't be written to."""
+    for place in (folder, *folder.parents):
+        if place.is_dir():
+            if not os.access(place, os.W_OK | os.X_OK):
+                raise typer.BadParameter(
+                    f"{output} can't be written: no files can be made in {place}", param_hint=option
+                )
+            return
+        if place.exists() or place.is_symlink():
+            raise typer.BadParameter(f"{output} can't be written: {place} is no directory", param_hint=option)

@@ -11,17 +11,25 @@ from blockskim.atomic import write_whole
 from blockskim.cli import options
 from blockskim.cli.option_groups import Computing, Printing, Selection, Windowing, takes_groups
 from blockskim.cli.output import console, print_json, window_progress
-from blockskim.cli.session import cut_windows, load_model, read_selected
+from blockskim.cli.session import cut_windows, describe, load_model, read_selected
 
 if TYPE_CHECKING:
     from blockskim.data.examples import Example
     from blockskim.evaluation.evaluate import Evaluation
 
+_OPTION = "--predictions"
+
 Questions = Annotated[
     list[Path], typer.Option("--data", metavar="FILE", help="Questions to answer; may be repeated, plain or gzip.")
 ]
 Predictions = Annotated[
-    Path, typer.Option("--predictions", metavar="FILE", help="Where the answers go, in the data's official JSON.")
+    Path,
+    typer.Option(
+        _OPTION,
+        parser=options.output_path,
+        metavar="FILE",
+        help="Where the answers go, in the data's official JSON.",
+    ),
 ]
 
 
@@ -46,7 +54,7 @@ def predict(
     """
     options.set_up(printing.quiet)
     options.check_one_way(dense, threshold, point)
-    options.check_writable(predictions, "--predictions")
+    check_predictions(predictions, [*data, *(more or [])])
     examples = read_selected(data, more, selection, "ignored")
 
     from blockskim.evaluation.evaluate import evaluate_windows
@@ -55,7 +63,8 @@ def predict(
     loaded = load_model(computing)
     thresholds = choose_thresholds(loaded.model, dense=dense, threshold=threshold, point=point, name=loaded.name)
     windows = cut_windows(loaded, examples, windowing)
-    with window_progress(printing.quiet, len(windows)) as bar:
+    start = describe("answering", loaded.model, windows, windowing.batch_size)
+    with window_progress(printing.quiet, len(windows), start) as bar:
         result = evaluate_windows(
             loaded.model, windows, windowing.batch_size, thresholds, max_answer_len, progress=bar.advance
         )
@@ -66,6 +75,18 @@ def predict(
     elif not printing.quiet:
         counted = f"{len(examples):,} examples, {len(windows):,} windows, {result.seconds:.1f} s"
         console().print(f"{counted}; the answers are in {predictions}", markup=False)
+
+
+def check_predictions(path: Path | None, data: Sequence[Path]) -> None:
+    """Refuse a file for predictions that can't be written, or that holds the questions.
+
+    Raises:
+        BadParameter: it is such a file.
+    """
+    options.check_writable(path, _OPTION)
+    # A pipe or a terminal loses nothing when it is written to.
+    if path is not None and path.is_file() and path.resolve() in [file.resolve() for file in data]:
+        raise typer.BadParameter(f"{path} holds the data, which would be lost; name another file", param_hint=_OPTION)
 
 
 def write_predictions(path: Path, examples: "Sequence[Example]", result: "Evaluation") -> None:

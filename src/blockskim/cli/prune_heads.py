@@ -8,7 +8,7 @@ import typer
 from blockskim.cli import options
 from blockskim.cli.option_groups import Computing, Printing, Selection, Windowing, takes_groups
 from blockskim.cli.output import console, print_json, window_progress
-from blockskim.cli.session import fit_windows, hide_foreign_progress, load_model, read_selected
+from blockskim.cli.session import describe, fit_windows, hide_foreign_progress, load_model, read_selected
 
 
 @takes_groups
@@ -16,7 +16,10 @@ def prune_heads(
     data: Annotated[
         list[Path], typer.Option("--data", metavar="FILE", help="Data on which it is found out which heads matter.")
     ],
-    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="New directory for the pruned copy.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", parser=options.output_path, metavar="DIR", help="New directory for the pruned copy."),
+    ],
     more: options.MoreFiles = None,
     per_layer: Annotated[
         int | None, typer.Option("--per-layer", min=1, metavar="K", help="Remove K heads of every layer.")
@@ -56,7 +59,8 @@ def prune_heads(
     numbers = range(1, len(network.cost.layers) + 1)
     least_important({layer: dict.fromkeys(network.heads_of(layer), 0.0) for layer in numbers}, per_layer, total)
     windows = answerable_windows(examples, loaded.tokenizer, settings)
-    with window_progress(printing.quiet, len(windows)) as bar:
+    start = describe("asking which heads matter", network, windows, windowing.batch_size)
+    with window_progress(printing.quiet, len(windows), start) as bar:
         importance = head_importance(network, windows, windowing.batch_size, bar.advance)
     removed = least_important(importance, per_layer, total)
     before = int(dense_flops(network.cost, windows.lengths).sum())

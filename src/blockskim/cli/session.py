@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from blockskim.data.examples import Example
     from blockskim.data.windows import WindowSet, WindowSettings
     from blockskim.inference.loading import LoadedModel
+    from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 
 def read_selected(
@@ -63,6 +64,16 @@ def cut_windows(loaded: "LoadedModel", examples: "Sequence[Example]", windowing:
     from blockskim.data.windows import make_windows
 
     return make_windows(examples, loaded.tokenizer, fit_windows(loaded, windowing))
+
+
+def describe(what: str, model: "BlockSkimForQuestionAnswering", windows: "WindowSet", batch_size: int) -> str:
+    """What a long run is about, on a line: examples, windows, steps, device and number format."""
+    steps = -(-len(windows) // batch_size)
+    number_format = str(model.dtype).removeprefix("torch.")
+    return (
+        f"{what}: {len(windows.examples):,} examples, {len(windows):,} windows, {steps:,} steps of {batch_size}, "
+        f"{model.device}, {number_format}"
+    )
 
 
 def hide_foreign_progress() -> None:

@@ -1,17 +1,21 @@
 """``blockskim sweep``: scores and cost of a model over a range of thresholds, or over its calibrated points."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from blockskim.cli import options
 from blockskim.cli.option_groups import Computing, Printing, Selection, Windowing, takes_groups
-from blockskim.cli.output import console, print_json, window_progress
-from blockskim.cli.session import cut_windows, load_model, read_selected
+from blockskim.cli.output import WindowBar, console, print_json, window_progress
+from blockskim.cli.session import cut_windows, describe, load_model, read_selected
 from blockskim.evaluation.sweep_files import RESULTS, SweepFiles
 from blockskim.evaluation.sweep_records import parse_thresholds
 from blockskim.extras import load_matplotlib
+
+if TYPE_CHECKING:
+    from blockskim.evaluation.sweep_records import SweepRecord
 
 Thresholds = Annotated[
     str | None,
@@ -23,7 +27,12 @@ Calibrated = Annotated[
 Seconds = Annotated[bool, typer.Option("--seconds", help="Time everything, too, in turns with the dense model.")]
 Output = Annotated[
     Path | None,
-    typer.Option("--output", metavar="DIR", help=f"Write {RESULTS} and plots there; a killed run goes on."),
+    typer.Option(
+        "--output",
+        parser=options.output_path,
+        metavar="DIR",
+        help=f"Write {RESULTS} and plots there; a killed run goes on.",
+    ),
 ]
 Plot = Annotated[bool, typer.Option("--plot/--no-plot", help="Draw plots into --output.")]
 
@@ -50,7 +59,9 @@ def sweep(
     options.set_up(printing.quiet)
     if thresholds is None and not calibrated:
         raise typer.BadParameter("give --thresholds P,P,... or --calibrated")
-    _check_output(output)
+    options.check_output_folder(output)
+    if output is not None and (output / RESULTS).exists():
+        raise typer.BadParameter(f"{output} holds the results of a sweep; name another", param_hint="--output")
     values = () if thresholds is None else parse_thresholds(thresholds)
     if output is not None and plot:
         load_matplotlib()
@@ -70,37 +81,37 @@ def sweep(
         output.mkdir(parents=True, exist_ok=True)
         files = SweepFiles(output, run_key(network, windows, windowing.batch_size, max_answer_len), seconds)
     known = [] if files is None else files.known()
-    keep = None if files is None else files.keep
-    with window_progress(
-        printing.quiet, windows_to_sweep(windows, settings, windowing.batch_size, seconds, known)
-    ) as bar:
+    batch_size, total = windowing.batch_size, windows_to_sweep(windows, settings, windowing.batch_size, seconds, known)
+    start = f"{describe('sweeping', network, windows, batch_size)}, {len(settings):,} settings"
+    with window_progress(printing.quiet, total, start) as bar:
+        keep = _telling(None if files is None else files.keep, bar)
         records = run_sweep(
-            network, windows, settings, windowing.batch_size, max_answer_len, seconds, known, keep, progress=bar.advance
+            network, windows, settings, batch_size, max_answer_len, seconds, known, keep, progress=bar.advance
         )
     results = sweep_values(network, windows, records, windowing.max_length, windowing.batch_size)
+    if printing.as_json:
+        print_json(results)
+    else:
+        console().print(f"{len(examples):,} examples, {len(windows):,} windows; F1 lost in percent of the dense F1")
+        console().print(sweep_table(records, windowing.max_length))
+    # The figures are safe by now, should there be no room for a file.
     if files is not None:
         if plot:
             save_sweep_plots(records, windowing.max_length, files.folder)
         files.finish(results)
-    if printing.as_json:
-        print_json(results)
-        return
-    out = console()
-    out.print(f"{len(examples):,} examples, {len(windows):,} windows; F1 lost in percent of the dense F1")
-    out.print(sweep_table(records, windowing.max_length))
-    if output is not None:
-        out.print(f"written to {output}")
+        if not printing.as_json:
+            console().print(f"written to {output}")
 
 
-def _check_output(output: Path | None) -> None:
-    """Refuse a folder that can't be written to, or that holds the results of another sweep.
+def _telling(
+    keep: "Callable[[Sequence[SweepRecord]], None] | None", bar: WindowBar
+) -> "Callable[[Sequence[SweepRecord]], None]":
+    """A function that keeps what is measured by now, and tells logs of the last of it."""
 
-    Raises:
-        BadParameter: it is one.
-    """
-    if output is None:
-        return
-    if (output / RESULTS).exists():
-        raise typer.BadParameter(f"{output} holds the results of a sweep; name another", param_hint="--output")
-    if output.exists() and not output.is_dir():
-        raise typer.BadParameter(f"{output} is no directory", param_hint="--output")
+    def tell(records: "Sequence[SweepRecord]") -> None:
+        if keep is not None:
+            keep(records)
+        last = records[-1]
+        bar.say(f"{last.kind} {last.name}: F1 {last.f1:.2f}, 1/{last.flops_speedup:.3f} of the dense FLOPs")
+
+    return tell

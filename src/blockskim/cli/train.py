@@ -9,7 +9,7 @@ import typer
 from blockskim.cli import options
 from blockskim.cli.data_files import split_held_out
 from blockskim.cli.option_groups import Printing, takes_groups
-from blockskim.cli.output import console, print_json, progress_console
+from blockskim.cli.output import console, plain_lines, print_json, progress_console
 from blockskim.cli.session import hide_foreign_progress
 
 Base = Annotated[
@@ -21,7 +21,9 @@ Base = Annotated[
 TrainFiles = Annotated[
     list[Path], typer.Option("--train", metavar="FILE", help="Data to learn from; may be repeated, plain or gzip.")
 ]
-Output = Annotated[Path, typer.Option("--output", metavar="DIR", help="Where the model goes.")]
+Output = Annotated[
+    Path, typer.Option("--output", parser=options.output_path, metavar="DIR", help="Where the model goes.")
+]
 Dev = Annotated[Path | None, typer.Option("--dev", metavar="FILE", help="Data to choose the best checkpoint by.")]
 RecipeName = Annotated[
     str, typer.Option("--recipe", metavar="NAME_OR_FILE", help="Settings: a YAML file, or one that comes along.")
@@ -64,8 +66,7 @@ def train(
     options.set_up(printing.quiet)
     if (dev is None) == (hold_out is None):
         raise typer.BadParameter("give development data by --dev FILE or by --hold-out FRACTION, one of them")
-    if output.exists() and not output.is_dir():
-        raise typer.BadParameter(f"{output} is a file; name a directory", param_hint="--output")
+    options.check_output_folder(output)
     settings = parse_changes(changes or [])
 
     from blockskim.data.examples import check_annotated
@@ -84,19 +85,18 @@ def train(
         development = list(read_examples(dev, name, skip_bad))
     check_annotated([*examples, *development])
 
-    import torch
-
+    from blockskim.inference.devices import set_threads
     from blockskim.inference.loading import load_tokenizer
     from blockskim.model.checkpoints import check_loadable
     from blockskim.training import train as training
 
     hide_foreign_progress()
-    if threads is not None:
-        torch.set_num_threads(threads)
+    set_threads(threads)
     check_loadable(base)
     load_tokenizer(base)
     if teacher is not None:
         check_loadable(teacher)
+    lines = plain_lines(printing.quiet)
     training.train(
         base,
         examples,
@@ -106,7 +106,8 @@ def train(
         device=device.value,
         resume=resume,
         report=print_json if printing.as_json else _show,
-        console=None if printing.quiet else progress_console(),
+        console=None if printing.quiet or lines is not None else progress_console(),
+        lines=lines,
         sources=sources,
         teacher=teacher,
     )
@@ -122,7 +123,7 @@ def parse_changes(changes: list[str]) -> dict[str, Any]:
     """
     import yaml
 
-    from blockskim.training.recipe import GROUPS
+    from blockskim.training.recipe import GROUPS, parse_yaml
 
     values: dict[str, Any] = {}
     for change in changes:
@@ -130,7 +131,7 @@ def parse_changes(changes: list[str]) -> dict[str, Any]:
         if not equals or not name:
             raise typer.BadParameter(f"{change!r} is not NAME=VALUE", param_hint="--set")
         try:
-            value = yaml.safe_load(text)
+            value = parse_yaml(text)
         except yaml.YAMLError as error:
             raise typer.BadParameter(f"the value in {change!r} is not YAML", param_hint="--set") from error
         group, dot, rest = name.partition(".")

@@ -17,6 +17,9 @@ def place_answer(context: str, text: str, start: int, read: ReadReport) -> Answe
     another way: a CR LF as one character or a line feed as two, UTF-16 units, bytes of UTF-8. If it hits the text so,
     it means that place; if it hits several, or another one is very near, it means none.
 
+    An answer over several lines is found, too, where its line ends are written otherwise than the context's; its text
+    is then as in the context.
+
     Args:
         context: the context.
         text: text of the answer.
@@ -25,6 +28,8 @@ def place_answer(context: str, text: str, start: int, read: ReadReport) -> Answe
     """
     if text and start >= 0 and context.startswith(text, start):
         return Answer(text, start)
+    if "\n" in text and text not in context:
+        text = text.replace("\r\n", "\n").replace("\n", "\r\n" if "\r\n" in context else "\n")
     place = _meant_place(context, text, start) if text else None
     if place is None:
         read.skipped += 1

@@ -60,13 +60,12 @@ def stream(path: Path, key: str = "", several: bool = False) -> Iterator[Part]:
             yield from _items(text, "")
         elif first == "{" and key:
             yield from _object(text, key, several)
-        else:
+        elif not several:
             yield Part("", text.value(), text.value_line, False)
-        if several and first == "{":
-            while text.next_character():
-                yield _line(text)
-        elif text.next_character():
-            text.fail("Extra data")
+        while text.next_character():
+            if first == "[" or not several:
+                text.fail("Extra data")
+            yield _line(text)
 
 
 def _items(text: JsonText, key: str) -> Iterator[Part]:

@@ -93,9 +93,9 @@ class EncoderAdapter:
         model_types: the ``model_type`` values of the configs it serves.
         layers: the layers of an encoder in the order in which they run. A module that runs several times stands there
             several times.
-        embed: (encoder, input_ids, token_type_ids or None, positions) -> hidden states entering the first layer.
-            ``positions`` count the real tokens of a sequence from 0. Shapes: (batch, tokens), result
-            (batch, tokens, hidden).
+        embed: (encoder, input_ids, token_type_ids or None, positions, word embeddings in place of input_ids or
+            nothing) -> hidden states entering the first layer. ``positions`` count the real tokens of a sequence from
+            0. Shapes: (batch, tokens), result (batch, tokens, hidden).
         project: (layer, hidden) -> query, key, value. Shapes: (..., hidden) to (..., heads, head_dim) each.
         finish: (layer, attention output, hidden) -> hidden states leaving the layer: output projection, residual, norms
             and feed-forward part. Shapes: (..., heads * head_dim), (..., hidden) to (..., hidden).
@@ -123,7 +123,7 @@ class EncoderAdapter:
 
     model_types: tuple[str, ...]
     layers: Callable[[PreTrainedModel], Sequence[nn.Module]]
-    embed: Callable[[PreTrainedModel, Tensor, Tensor | None, Tensor], Tensor]
+    embed: Callable[..., Tensor]
     project: Callable[[nn.Module, Tensor], Projection]
     finish: Callable[[nn.Module, Tensor, Tensor], Tensor]
     scale: Callable[[nn.Module], float]

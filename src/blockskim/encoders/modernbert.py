@@ -25,10 +25,16 @@ def check(config: PreTrainedConfig) -> None:
             )
 
 
-def embed(encoder: PreTrainedModel, input_ids: Tensor, token_type_ids: Tensor | None, positions: Tensor) -> Tensor:
+def embed(
+    encoder: PreTrainedModel,
+    input_ids: Tensor | None,
+    token_type_ids: Tensor | None,
+    positions: Tensor,
+    inputs_embeds: Tensor | None = None,
+) -> Tensor:
     """Word embeddings, normed; positions come into attention, and token types don't exist."""
     model: Any = encoder
-    hidden: Tensor = model.embeddings(input_ids=input_ids)
+    hidden: Tensor = model.embeddings(input_ids=input_ids, inputs_embeds=inputs_embeds)
     return hidden
 
 

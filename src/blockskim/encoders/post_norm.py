@@ -112,22 +112,28 @@ def _embed(
     token_types: bool,
     projection: str | None,
     encoder: PreTrainedModel,
-    input_ids: Tensor,
+    input_ids: Tensor | None,
     token_type_ids: Tensor | None,
     positions: Tensor,
+    inputs_embeds: Tensor | None = None,
 ) -> Tensor:
     """Word and position embeddings, those of token types where the family has them, and what projects them."""
     embeddings = _at(encoder, "embeddings")
     types = {}
     if token_types:
-        types["token_type_ids"] = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
-    # RoBERTa-like models number positions from behind the padding id.
-    offset = getattr(embeddings, "padding_idx", None)
-    first = 0 if offset is None else offset + 1
-    hidden = embeddings(input_ids=input_ids, position_ids=positions + first, **types)
+        types["token_type_ids"] = torch.zeros_like(positions) if token_type_ids is None else token_type_ids
+    if inputs_embeds is not None:
+        types["inputs_embeds"] = inputs_embeds
+    hidden = embeddings(input_ids=input_ids, position_ids=positions + first_position(encoder), **types)
     for linear in _embedding_linears((projection,), encoder):
         hidden = linear(hidden)
     return hidden
+
+
+def first_position(encoder: PreTrainedModel) -> int:
+    """Number of the first position in a table of positions: RoBERTa-like models count from behind the padding id."""
+    offset = getattr(getattr(encoder, "embeddings", None), "padding_idx", None)
+    return 0 if offset is None else int(offset) + 1
 
 
 def _embedding_linears(paths: Sequence[str | None], encoder: PreTrainedModel) -> Sequence[nn.Linear]:

@@ -2,11 +2,22 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
+from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from blockskim.data.windows import WindowSet
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
+
+
+class Digest(Protocol):
+    """A digest of hashlib."""
+
+    def update(self, data: bytes, /) -> object:
+        """Take in some bytes."""
+
 
 VERSION = 1
 """Of the files that are kept under a key; raised when they, or what they mean, change."""
@@ -28,12 +39,22 @@ def run_key(model: BlockSkimForQuestionAnswering, windows: WindowSet, batch_size
     encoder = model.config.encoder_config.to_dict()
     facts = [VERSION, settings, encoder, str(model.dtype), model.device.type, batch_size, max_answer_length]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
-    for name, value in sorted(model.state_dict().items()):
+    add_weights(digest, model.state_dict())
+    add_windows(digest, windows)
+    return digest.hexdigest()[:32]
+
+
+def add_weights(digest: Digest, weights: Mapping[str, Tensor]) -> None:
+    """Take weights into a digest."""
+    for name, value in sorted(weights.items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+
+
+def add_windows(digest: Digest, windows: WindowSet) -> None:
+    """Take windows, and the examples that they are of, into a digest."""
     digest.update(repr((windows.template, windows.settings)).encode())
     for array in (windows.windows, windows.context_of, windows.questions.ids, windows.contexts.ids):
         digest.update(array.tobytes())
     for example in windows.examples:
         digest.update(repr(example).encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()[:32]

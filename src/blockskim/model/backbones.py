@@ -10,8 +10,8 @@ from blockskim.encoders import EncoderAdapter, QaHead
 from blockskim.errors import ModelError
 from blockskim.method.config import SkimConfig
 from blockskim.method.predictors.predictor import SkimPredictor
-from blockskim.model.checkpoints import ONE_AT_A_TIME
 from blockskim.model.config import BlockSkimConfig
+from blockskim.model.load_errors import ONE_AT_A_TIME
 
 
 def encoder_from_config(config: PreTrainedConfig) -> PreTrainedModel:

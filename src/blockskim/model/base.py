@@ -1,6 +1,7 @@
 """What a Block-Skim model knows of itself, whatever it is run for: its settings, its predictors and its heads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -27,12 +28,15 @@ class BlockSkimPreTrainedModel(PreTrainedModel):
     base_model_prefix = "encoder"
     main_input_name = "input_ids"
     _supports_sdpa = True
+    supports_gradient_checkpointing = True
+    gradient_checkpointing = False
 
     config: BlockSkimConfig
     adapter: EncoderAdapter
     encoder: PreTrainedModel
     predictors: nn.ModuleDict
     _pruned_heads: PrunedHeads
+    _gradient_checkpointing_func: Callable[..., Any]
 
     @property
     def skim_config(self) -> SkimConfig:

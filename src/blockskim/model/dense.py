@@ -4,8 +4,10 @@ Every predictor scores every block, unless the pass is told to drop blocks as in
 hidden from the layers that follow and has no part in the result, which is the same as if it were not there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +16,8 @@ from torch import Tensor
 
 from blockskim.encoders.backbone import Backbone
 from blockskim.encoders.positions import Positions, depends_on_positions
+from blockskim.encoders.post_norm import first_position
+from blockskim.errors import ModelError
 from blockskim.kernels.attention_probabilities import AttentionRows
 from blockskim.kernels.padded_attention import attend_padded
 from blockskim.method.blocks import BlockLayout, surviving_blocks, token_indices
@@ -66,16 +70,21 @@ class PaddedInputs:
     """A padded batch as the model's callers give it.
 
     Attributes:
-        ids: Shape: (batch, tokens)
+        ids: None where there are embeddings. Shape: (batch, tokens)
         attention_mask: 1 on real tokens. Shape: (batch, tokens)
         types: token types; None for a model that has none. Shape: (batch, tokens)
         context_mask: 1 on context tokens; None where no predictor is to be asked. Shape: (batch, tokens)
+        positions: as transformers counts them in the family; None for those of the real tokens in their order.
+            Shape: (batch or 1, tokens)
+        embeddings: in place of ids. Shape: (batch, tokens, width)
     """
 
-    ids: Tensor
+    ids: Tensor | None
     attention_mask: Tensor
     types: Tensor | None
     context_mask: Tensor | None
+    positions: Tensor | None = None
+    embeddings: Tensor | None = None
 
 
 def encode_dense(
@@ -86,6 +95,7 @@ def encode_dense(
     dropping: Dropping | None = None,
     head_masks: Mapping[int, Tensor] | None = None,
     keep_states: bool = False,
+    checkpoint: Callable[..., Any] | None = None,
 ) -> DenseResult:
     """Run all layers on all tokens of a padded batch.
 
@@ -97,39 +107,47 @@ def encode_dense(
         dropping: what to drop; None for nothing.
         head_masks: factors on what each head gives, by layer number. Shape: (batch or 1, heads) each
         keep_states: whether the result is to have the states of every layer.
+        checkpoint: (function, arguments) -> its result, to be computed once more for gradients instead of being kept;
+            None to keep everything.
 
     Returns:
         Hidden states and predictor logits.
     """
     adapter, head_masks = backbone.adapter, head_masks or {}
     mask = inputs.attention_mask.bool()
-    batch, tokens = inputs.ids.shape
+    batch, tokens = mask.shape
     token_positions = (mask.long().cumsum(-1) - 1).clamp_min(0)
-    hidden = adapter.embed(backbone.encoder, inputs.ids, inputs.types, token_positions)
+    if inputs.positions is not None:
+        token_positions = _given_positions(backbone, inputs.positions, mask)
+    hidden = adapter.embed(backbone.encoder, inputs.ids, inputs.types, token_positions, inputs.embeddings)
     positions = _positions(backbone, batch, tokens)
     blocks = None
-    if layout is not None and inputs.context_mask is not None and bool(layout.droppable.any()):
+    if (
+        layout is not None
+        and inputs.context_mask is not None
+        and inputs.ids is not None
+        and bool(layout.droppable.any())
+    ):
         blocks = _find_blocks(inputs.ids, inputs.attention_mask, inputs.context_mask, layout)
     logits: dict[int, Tensor] = {}
     present: dict[int, Tensor] = {}
     states, attended = [hidden], []
+    run = _call if checkpoint is None else checkpoint
     for number, layer in enumerate(backbone.layers, start=1):
-        query, key, value = adapter.project(layer, hidden)
-        bias, row_bias = None, None
+        query, key, value = run(partial(adapter.project, layer), hidden)
+        bias, row_bias, scale = None, None, adapter.scale(layer)
         if positions is not None:
             heads = backbone.heads.get(number)
-            placed = positions.apply(layer, query.flatten(0, 1), key.flatten(0, 1), adapter.scale(layer), heads)
+            placed = positions.apply(layer, query.flatten(0, 1), key.flatten(0, 1), scale, heads)
             query, key = (part.unflatten(0, (batch, tokens)) for part in (placed.query, placed.key))
             bias, row_bias = None if placed.biases is None else placed.biases[0], placed.bias_between
         dropout = adapter.attention_dropout(layer) if layer.training else 0.0
         rows = None
         if blocks is not None and number in predictors and predictors[number].wants_attention:
-            attn_output, log_sum_exp = attend_padded(query, key, value, adapter.scale(layer), mask, bias, dropout)
-            rows = AttentionRows(
-                query.flatten(0, 1), key.flatten(0, 1), log_sum_exp.flatten(0, 1), adapter.scale(layer), row_bias
-            )
+            attn_output, log_sum_exp = attend_padded(query, key, value, scale, mask, bias, dropout)
+            rows = AttentionRows(query.flatten(0, 1), key.flatten(0, 1), log_sum_exp.flatten(0, 1), scale, row_bias)
         else:
-            attn_output = _attend(query, key, value, adapter.scale(layer), mask, bias, dropout)
+            attn_output = run(partial(_attend, scale=scale, mask=mask, bias=bias, dropout=dropout), query, key, value)
         if number in head_masks:
             attn_output = attn_output * head_masks[number].to(attn_output.dtype)[:, None, :, None]
         joined = attn_output.reshape(batch, tokens, -1)
@@ -140,7 +158,7 @@ def encode_dense(
                 dropped = _dropped(logits[number], dropping.thresholds[number], dropping.protected, blocks)
                 mask = mask & ~_tokens_of(blocks, dropped, batch * tokens).view(batch, tokens)
                 blocks = replace(blocks, present=blocks.present & ~dropped)
-        hidden = adapter.finish(layer, joined, hidden)
+        hidden = run(partial(adapter.finish, layer), joined, hidden)
         if keep_states:
             states.append(hidden)
             attended.append(joined)
@@ -217,6 +235,27 @@ def _tokens_of(blocks: _Blocks, chosen: Tensor, count: int) -> Tensor:
     marked = torch.zeros(count, dtype=torch.bool, device=chosen.device)
     marked[blocks.tokens[chosen][blocks.exists[chosen]]] = True
     return marked
+
+
+def _call(function: Callable[..., Any], *args: Any) -> Any:
+    return function(*args)
+
+
+def _given_positions(backbone: Backbone, positions: Tensor, mask: Tensor) -> Tensor:
+    """Positions that a caller gave, counted from 0 as adapters do. Shape: (batch, tokens).
+
+    Raises:
+        ModelError: they have another shape, or gaps in a family in which they turn queries and keys.
+    """
+    if positions.dim() != 2 or positions.shape[0] not in (1, len(mask)) or positions.shape[1] != mask.shape[1]:
+        raise ModelError(f"position_ids has the shape {tuple(positions.shape)}; it must be that of the input")
+    placed = positions.expand_as(mask)
+    if backbone.adapter.rotary_base is not None:
+        away = placed - torch.arange(mask.shape[1], device=placed.device)
+        first = away.gather(1, mask.long().argmax(1, keepdim=True))
+        if bool(((away != first) & mask).any()):
+            raise ModelError("position_ids must rise by one from token to token in a model with rotary positions")
+    return placed - first_position(backbone.encoder)
 
 
 def _positions(backbone: Backbone, batch: int, tokens: int) -> Positions | None:

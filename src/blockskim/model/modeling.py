@@ -19,11 +19,12 @@ from blockskim.method.config import SkimConfig
 from blockskim.model import objective
 from blockskim.model.backbones import copy_encoder, copy_qa_head, encoder_from_config, new_predictors
 from blockskim.model.base import BlockSkimPreTrainedModel
-from blockskim.model.checkpoints import hub_arguments, is_block_skim, load_source, load_weights
+from blockskim.model.checkpoints import load_source, load_weights, read_config
 from blockskim.model.config import BlockSkimConfig
 from blockskim.model.dense import Dropping, PaddedInputs, encode_dense
 from blockskim.model.flops import ModelCost, linears_in, model_cost
 from blockskim.model.head_removal import remove_heads
+from blockskim.model.hub import hub_arguments
 from blockskim.model.outputs import BlockSkimOutput, SkimOutput
 from blockskim.model.packing import Ints, pack_padded
 from blockskim.model.prepared_model import PreparedModel
@@ -96,6 +97,25 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
             self.prepared.clear()
         return super().train(mode)
 
+    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Embedding:
+        """Give the encoder more or fewer word embeddings, as transformers does, and note their number in the config."""
+        embeddings: nn.Embedding = super().resize_token_embeddings(*args, **kwargs)
+        self._note_vocabulary()
+        return embeddings
+
+    def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        """Write weights and config as transformers does."""
+        # The embeddings of the encoder itself may have been resized.
+        self._note_vocabulary()
+        super().save_pretrained(save_directory, *args, **kwargs)
+
+    def _note_vocabulary(self) -> None:
+        embeddings: Any = self.encoder.get_input_embeddings()
+        for config in (self.config.encoder_config, self.encoder.config):
+            config.vocab_size = int(embeddings.weight.shape[0])
+        # transformers notes it in the outer config, too, which has no such setting.
+        self.config.__dict__.pop("vocab_size", None)
+
     def _count_cost(self) -> ModelCost:
         return model_cost(self.encoder, self.adapter, linears_in([self.qa_transform, self.qa_outputs]))
 
@@ -157,12 +177,13 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
             ModelError: there is no such model, it is no Block-Skim model, or some of its weights are missing or of the
                 wrong shape (pickle files are refused).
         """
-        if not is_block_skim(name_or_path, **hub_arguments(kwargs)):
+        config = read_config(name_or_path, **hub_arguments(kwargs))
+        if not isinstance(config, BlockSkimConfig):
             raise ModelError(
                 f"{name_or_path} is no Block-Skim model; BlockSkimForQuestionAnswering.from_backbone makes one of it"
             )
         wants_info = kwargs.pop("output_loading_info", False)
-        model, info = load_weights(super().from_pretrained, name_or_path, *args, **kwargs)
+        model, info = load_weights(super().from_pretrained, name_or_path, config, lambda: cls(config), *args, **kwargs)
         return (model, info) if wants_info else model
 
     def layout(self, attention_mask: Tensor, context_mask: Tensor) -> BlockLayout:
@@ -171,7 +192,7 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
 
     def forward(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         context_mask: Tensor | None = None,
@@ -182,6 +203,8 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         return_dict: bool | None = None,
         head_masks: Mapping[int, Tensor] | None = None,
         output_hidden_states: bool = False,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
     ) -> BlockSkimOutput:
         """Run all layers on all tokens and let every predictor judge every block.
 
@@ -200,18 +223,29 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
             return_dict: accepted for the sake of transformers' Trainer; the result always has names.
             head_masks: factors on what each attention head gives, by layer number. Shape: (batch or 1, heads) each
             output_hidden_states: whether to return hidden states and attention output of every layer.
+            position_ids: rows of the table of positions, as transformers counts them in the family; None for those of
+                the real tokens in their order. With rotary positions only differences count, and those must be one.
+                Shape: (batch or 1, tokens)
+            inputs_embeds: what the word embeddings would give, in place of ``input_ids``; then there can't be a
+                ``context_mask``, since the question is found by its tokens. Shape: (batch, tokens, width of embeddings)
 
         Returns:
             Losses as far as there are labels, and logits.
 
         Raises:
-            ModelError: skim_labels are not those of the batch, or there are thresholds without a context_mask.
+            ModelError: skim_labels are not those of the batch, there are thresholds without a context_mask, or inputs
+                that the model can't take.
             ConfigError: a threshold is impossible.
         """
         if self.training:
             self.prepared.clear()
+        given = input_ids if inputs_embeds is None else inputs_embeds
+        if given is None or (input_ids is not None and inputs_embeds is not None):
+            raise ModelError("give either input_ids or inputs_embeds")
+        if inputs_embeds is not None and context_mask is not None:
+            raise ModelError("context_mask needs input_ids: the question is found by its tokens")
         if attention_mask is None:
-            attention_mask = torch.ones_like(input_ids)
+            attention_mask = given.new_ones(given.shape[:2], dtype=torch.long)
         if thresholds is not None and context_mask is None:
             raise ModelError("thresholds need context_mask, 1 on context tokens, to know what may be dropped")
         # Predictors that nothing is to be learned about need not be asked, and need no attention matrix.
@@ -224,11 +258,12 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         result = encode_dense(
             self.backbone,
             self._predictors(),
-            PaddedInputs(input_ids, attention_mask, token_type_ids, context_mask),
+            PaddedInputs(input_ids, attention_mask, token_type_ids, context_mask, position_ids, inputs_embeds),
             layout,
             dropping,
             head_masks,
             output_hidden_states,
+            self._gradient_checkpointing_func if self.gradient_checkpointing and self.training else None,
         )
         start_logits, end_logits = self.answer_logits(result.hidden).unbind(-1)
         if thresholds is not None:
@@ -358,8 +393,11 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         layout = self.packed_layout(inputs)
         result = encode_ragged(self.backbone, skimmers, inputs, layout)
         # In float32, which costs nothing for two outputs: answers are told apart by small differences.
-        head = self.qa_outputs
-        logits = F.linear(self._transformed(result.hidden).float(), head.weight.float(), head.bias.float())
+        head, states = self.qa_outputs, self._transformed(result.hidden)
+        if type(head) is nn.Linear:
+            logits = F.linear(states.float(), head.weight.float(), head.bias.float())
+        else:  # a quantised one, or one with an adapter
+            logits = head(states).float()
         samples = np.repeat(np.arange(len(inputs.lengths)), inputs.lengths)
         places = samples * width + np.arange(len(samples)) - (inputs.bounds[:-1] - first)[samples]
         # Not PyTorch's default format, which another thread changes while it loads a model.

@@ -25,7 +25,7 @@ class PreparedPredictor:
 
 
 def prepare_predictor(predictor: nn.Module) -> PreparedPredictor:
-    """Make a predictor ready; anything but a ``SkimPredictor`` is called as it is.
+    """Make a predictor ready; anything but a ``SkimPredictor`` of plain layers is called as it is.
 
     Raises:
         ModelError: a weight of it is no finite number. An infinite one would keep or drop blocks without a trace.
@@ -35,7 +35,7 @@ def prepare_predictor(predictor: nn.Module) -> PreparedPredictor:
             raise ModelError(
                 f"the model computes no numbers: its weights are damaged ({name!r} of a skim predictor is not finite)"
             )
-    if not isinstance(predictor, SkimPredictor):
+    if not isinstance(predictor, SkimPredictor) or not _is_plain(predictor):
         wants_attention = bool(getattr(predictor, "wants_attention", True))
         return PreparedPredictor(lambda view: keep_probabilities(predictor(view)), wants_attention)
     kinds = [(KINDS[name], branch) for name, branch in predictor.branches.items()]
@@ -46,3 +46,11 @@ def prepare_predictor(predictor: nn.Module) -> PreparedPredictor:
         return torch.sigmoid(margins[0] if len(margins) == 1 else torch.stack(margins).sum(0))
 
     return PreparedPredictor(probabilities, predictor.wants_attention)
+
+
+def _is_plain(predictor: SkimPredictor) -> bool:
+    """Whether its layers do what their weights say and no more; quantised ones and those with adapters don't."""
+    return not any(
+        (isinstance(part, nn.Linear) and type(part) is not nn.Linear) or callable(getattr(part, "weight", None))
+        for part in predictor.modules()
+    )

@@ -7,6 +7,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from blockskim.atomic import open_whole
 from blockskim.errors import ConfigError
 from blockskim.extras import load_matplotlib
 from blockskim.profiling.benchmark import Record
@@ -54,7 +55,8 @@ def save_plot(records: Sequence[Record], path: Path) -> None:
     """Draw seconds against F1 where there are scores, and bars of seconds where there are none.
 
     Raises:
-        ConfigError: matplotlib is not installed, or the file can't be written.
+        ConfigError: matplotlib is not installed, or there is no such format of pictures.
+        OSError: the file can't be written.
     """
     pyplot = load_matplotlib()
     scored = [record for record in records if record.f1 is not None]
@@ -65,8 +67,9 @@ def save_plot(records: Sequence[Record], path: Path) -> None:
         _draw_bars(axes, records)
     axes.set_title(records[0].workload)
     try:
-        figure.savefig(path, dpi=150)
-    except (OSError, ValueError) as error:
+        with open_whole(path) as file:
+            figure.savefig(file, dpi=150, format=path.suffix[1:] or "png")
+    except ValueError as error:
         raise ConfigError(f"{path} can't be written: {error}") from error
     finally:
         pyplot.close(figure)

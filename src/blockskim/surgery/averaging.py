@@ -6,7 +6,7 @@ the other knew is lost. It answers as fast as one.
 """
 
 import json
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from blockskim.atomic import check_new, new_directory
+from blockskim.checks import check_items, check_number
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.loading import load_tokenizer
 from blockskim.model.checkpoints import base_name, is_block_skim
@@ -74,16 +75,18 @@ def average_models(
 def _shares(models: Sequence[str | Path], weights: Sequence[float] | None) -> tuple[float, ...]:
     if len(models) < 2:
         raise ConfigError(f"an average needs two or more models, not {len(models)}")
-    given = [1.0] * len(models) if weights is None else list(weights)
+    given: list[float] = [1.0] * len(models) if weights is None else [*check_items("weights", weights)]
     if len(given) != len(models):
         raise ConfigError(f"there are {len(given)} weights for {len(models)} models; give one for each")
     for weight in given:
-        if not (math.isfinite(weight) and weight >= 0):
-            raise ConfigError(f"a weight is {weight}; it must be a finite number of at least 0")
-    total = sum(given)
-    if total == 0:
+        if not 0 <= check_number("weights", weight) <= sys.float_info.max:
+            raise ConfigError(f"a weight is {weight!r:.60}; it must be a finite number of at least 0")
+    largest = float(max(given))
+    if largest == 0:
         raise ConfigError("all weights are 0; one must be more")
-    return tuple(weight / total for weight in given)
+    # By the largest first: the sum of large numbers is infinite, and that of tiny ones loses digits.
+    scaled = [float(weight) / largest for weight in given]
+    return tuple(weight / sum(scaled) for weight in scaled)
 
 
 def _weights(model: BlockSkimForQuestionAnswering) -> Mapping[str, Tensor]:

@@ -16,6 +16,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from blockskim.atomic import new_directory
+from blockskim.checks import is_whole
 from blockskim.data.collate import pad_windows
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet, WindowSettings, make_windows
@@ -110,8 +111,8 @@ def least_important(
     if (per_layer is None) == (total is None):
         raise ConfigError("say how many heads to remove: per_layer or total, one of them")
     wanted = per_layer if per_layer is not None else total
-    if wanted is None or wanted < 1:
-        raise ConfigError(f"{wanted!r} heads can't be removed; it must be a whole number of at least 1")
+    if not is_whole(wanted) or wanted < 1:
+        raise ConfigError(f"{wanted!r:.60} heads can't be removed; it must be a whole number of at least 1")
     if per_layer is not None:
         for layer, scores in importance.items():
             if per_layer >= len(scores):

@@ -14,6 +14,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from blockskim.atomic import check_new, new_directory
+from blockskim.checks import check_count, check_items, check_whole
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.loading import load_tokenizer
@@ -67,13 +68,12 @@ def choose_layers(count: int, layers: Sequence[int] | None = None, every: int | 
     if (layers is None) == (every is None):
         raise ConfigError("say which layers the student gets: layers or every, one of them")
     if every is not None:
-        if every < 1:
-            raise ConfigError(f"every is {every}; it must be at least 1")
+        check_count("every", every)
         # Counted from the end: the QA head was trained on what the last layer gives.
         chosen = tuple(range(count, 0, -every))[::-1]
     else:
         assert layers is not None
-        chosen = tuple(layers)
+        chosen = tuple(check_whole("layers", layer, "has") for layer in check_items("layers", layers))
         for layer in chosen:
             if not 1 <= layer <= count:
                 raise ConfigError(f"there is no layer {layer}; the model has layers 1 to {count}")

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -46,6 +47,76 @@ class ProgressCallback(TrainerCallback):
     ) -> None:
         """Leave the finished bar on the screen."""
         self.progress.stop()
+
+
+class RunLines(Protocol):
+    """Lines about a run for logs; what is counted gets one now and then."""
+
+    def print(self, line: str, /) -> None:
+        """Write a line at once."""
+
+    def begin(self, unit: str, total: int | None = None, done: int = 0) -> None:
+        """Start to count."""
+
+    def reach(self, done: int, note: str = "") -> None:
+        """So many are done; write a line if it is time for one."""
+
+
+class LinesCallback(TrainerCallback):
+    """Tells of a run in lines: how it begins, its steps now and then, each evaluation and each checkpoint."""
+
+    def __init__(self, lines: RunLines, start: str) -> None:
+        """Write ``lines``; ``start`` says what is trained on."""
+        self.lines = lines
+        self.start = start
+        self.note = ""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Tell what begins, and where a resumed run goes on."""
+        number_format = "bfloat16" if args.bf16 else "float16" if args.fp16 else "float32"
+        after = f", going on after step {state.global_step:,}" if state.global_step else ""
+        self.lines.print(f"{self.start}, {state.max_steps:,} steps, {args.device}, {number_format}{after}")
+        self.lines.begin("steps", state.max_steps, state.global_step)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Count a step."""
+        self.lines.reach(state.global_step, self.note)
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Take down the loss."""
+        logs: dict[str, float] = kwargs.get("logs") or {}
+        if "loss" in logs:
+            self.note = f"loss {logs['loss']:.3f}"
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Tell of an evaluation."""
+        metrics: dict[str, float] = kwargs.get("metrics") or {}
+        names = (("eval_exact_match", "exact match"), ("eval_f1", "F1"))
+        scores = "".join(f", {label} {metrics[name]:.2f}" for name, label in names if name in metrics)
+        self.lines.print(f"evaluated at step {state.global_step:,}{scores}")
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Tell of a checkpoint."""
+        self.lines.print(f"saved checkpoint-{state.global_step}")
+
+
+class BestCallback(TrainerCallback):
+    """Sets which checkpoint a resumed run takes for the best one so far."""
+
+    def __init__(self, best: Path | None) -> None:
+        """Take ``best``; None to forget what came before."""
+        self.best = best
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Correct what the checkpoint says."""
+        if self.best is None:
+            state.best_metric = state.best_global_step = state.best_model_checkpoint = None
+        else:
+            state.best_model_checkpoint = str(self.best)
 
 
 class MetricsCallback(TrainerCallback):

@@ -1,7 +1,6 @@
 """The teacher that a student learns from: loading it, whether it fits, and what it answers."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from blockskim.model.checkpoints import base_name
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.outputs import BlockSkimOutput
 from blockskim.training.distillation_settings import DistillationSettings
+from blockskim.training.resume import read_record
 
 TEACHER_FILE = "teacher.json"
 
@@ -141,10 +141,10 @@ def check_same_teacher(folder: Path, teacher: Teacher | None) -> None:
         ConfigError: the teacher is another one, or there was one and is none, or the other way round.
     """
     file = folder / TEACHER_FILE
-    stored = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    stored = read_record(file) if file.is_file() else None
     given = None if teacher is None else teacher.identity()
     if (stored or {}).get("weights") != (given or {}).get("weights"):
-        names = ["none" if one is None else one["name"] for one in (given, stored)]
+        names = ["none" if one is None else one.get("name", "another one") for one in (given, stored)]
         same = " (of the same name, with other weights)" if names[0] == names[1] else ""
         raise ConfigError(
             f"the teacher is {names[0]} but the run in {folder} was started with {names[1]}{same}; resume with the same"

@@ -1,9 +1,9 @@
 """The model that a training run starts from."""
 
 from pathlib import Path
+from typing import Protocol
 
 import torch
-from rich.console import Console
 
 from blockskim.model.checkpoints import is_block_skim
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
@@ -14,7 +14,14 @@ ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
 """What dropout is called in the configs of the families."""
 
 
-def initial_model(base: str | Path, recipe: Recipe, console: Console | None = None) -> BlockSkimForQuestionAnswering:
+class Announces(Protocol):
+    """Something that prints a line, as a console of rich does."""
+
+    def print(self, line: str, /) -> None:
+        """Print it."""
+
+
+def initial_model(base: str | Path, recipe: Recipe, console: Announces | None = None) -> BlockSkimForQuestionAnswering:
     """The model to train, with the dropout of the recipe.
 
     Args:
@@ -49,7 +56,7 @@ def set_dropout(model: BlockSkimForQuestionAnswering, hidden: float, attention: 
 
 
 def _with_fitting_predictors(
-    base: str | Path, recipe: Recipe, console: Console | None
+    base: str | Path, recipe: Recipe, console: Announces | None
 ) -> BlockSkimForQuestionAnswering:
     model = BlockSkimForQuestionAnswering.from_pretrained(base, dtype=torch.float32)
     others = model.settings_needing_new_predictors(recipe.skim)

@@ -1,5 +1,6 @@
 """Everything a training run is made of, read from YAML and checked before anything is loaded."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from importlib import resources
@@ -8,7 +9,7 @@ from typing import Any, Self
 
 import yaml
 
-from blockskim.checks import check_known, check_range, check_whole
+from blockskim.checks import check_count, check_known, check_range, check_whole
 from blockskim.data.windows import WindowSettings
 from blockskim.errors import ConfigError
 from blockskim.method.config import SkimConfig
@@ -30,6 +31,13 @@ FROM_ZERO = ("weight_decay", "eval_steps", "eval_examples", "seed")
 SHARES = ("warmup", "hidden_dropout", "attention_dropout", "drop_share")
 WHOLE = ("batch_size", "eval_steps", "eval_examples", "max_answer_length", "seed")
 """What the numbers among the settings may be: above 0, at least 0, from 0 to 1; and which of them are whole."""
+
+SWITCHES = ("predictors_only", "label_evidence", "group_by_length")
+MOST = 1e30
+"""Of other numbers; what is larger overflows in float32."""
+
+LARGEST = 2**32 - 1
+"""Of whole numbers; it is the largest seed of NumPy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +103,10 @@ class Recipe:
             value = getattr(self, name)
             if value is None and name == "predictor_learning_rate":
                 continue
-            value = check_range(name, value, 0.0, 1.0 if name in SHARES else None, open_low=name in POSITIVE)
+            most = 1.0 if name in SHARES else LARGEST if name in WHOLE else MOST
+            value = check_range(name, value, 0.0, most, open_low=name in POSITIVE)
             object.__setattr__(self, name, check_whole(name, value) if name in WHOLE else value)
+        object.__setattr__(self, "windows", _checked_windows(self.windows))
         object.__setattr__(self, "drop_thresholds", _range("drop_thresholds", self.drop_thresholds))
         if self.drop_share and self.predictors_only:
             raise ConfigError("drop_share is for training the encoder, which predictors_only leaves as it is")
@@ -105,7 +115,7 @@ class Recipe:
                 f"distillation.self_weight is {self.distillation.self_weight} but drop_share is 0; it is for the steps "
                 "in which blocks are dropped"
             )
-        for name in ("predictors_only", "label_evidence"):
+        for name in SWITCHES:
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be true or false")
         if self.precision not in ("auto", "float32", "bfloat16", "float16"):
@@ -118,15 +128,15 @@ class Recipe:
         Raises:
             ConfigError: a name is unknown or a value impossible.
         """
-        given = dict(values)
+        given = _named(values)
         check_known("setting", given, [item.name for item in fields(cls)])
         for name in GROUPS:
             if not isinstance(given.get(name, {}), Mapping):
                 raise ConfigError(f"{name} is {given[name]!r}; it must be a mapping of settings")
-        windows = dict(given.pop("windows", {}))
+        windows = _named(given.pop("windows", {}))
         check_known("windows setting", windows, [item.name for item in fields(WindowSettings)])
-        skim = SkimConfig.from_dict(given.pop("skim", {}))
-        distillation = DistillationSettings.from_dict(given.pop("distillation", {}))
+        skim = SkimConfig.from_dict(_named(given.pop("skim", {})))
+        distillation = DistillationSettings.from_dict(_named(given.pop("distillation", {})))
         return cls(skim=skim, windows=WindowSettings(**windows), distillation=distillation, **given)
 
     @classmethod
@@ -169,6 +179,41 @@ class Recipe:
         return self.from_dict({**values, **changes})
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads 5e-5 as a number; YAML 1.1 wants it written 5.0e-5, and takes anything else for text."""
+
+    def construct_exponent(self, node: yaml.ScalarNode) -> float:
+        """The number that is written with an exponent; whole where it is, so that 2e3 can be a batch size."""
+        value = float(self.construct_scalar(node).replace("_", ""))
+        return int(value) if value.is_integer() and abs(value) < 2.0**53 else value
+
+
+_EXPONENT = "!exponent"
+# Tables of its own. The first resolver of a letter that matches decides, so this one is put before that of floats.
+_Loader.yaml_implicit_resolvers = {
+    letter: list(resolvers) for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _letter in "-+.0123456789":
+    _Loader.yaml_implicit_resolvers.setdefault(_letter, []).insert(
+        0,
+        (_EXPONENT, re.compile(r"[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)[eE][-+]?[0-9]+$")),
+    )
+_Loader.add_constructor(_EXPONENT, _Loader.construct_exponent)
+
+
+def parse_yaml(text: str) -> Any:
+    """What a YAML document holds; 5e-5, 1E-4 and 2e3 are numbers in it.
+
+    Raises:
+        YAMLError: it is no YAML.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except (ValueError, RecursionError) as error:
+        # Of numbers with too many digits, dates that don't exist, and very deep nesting.
+        raise yaml.YAMLError(str(error)) from error
+
+
 def shipped_recipes() -> list[str]:
     """Names of the recipes that come with the library."""
     folder = resources.files("blockskim") / "recipes"
@@ -207,7 +252,7 @@ def _read(source: str | Path) -> dict[str, Any]:
     else:
         raise ConfigError(f"there is no recipe {source}; name a YAML file or one of {', '.join(shipped_recipes())}")
     try:
-        values = yaml.safe_load(text)
+        values = parse_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{source} is no valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, Mapping):
@@ -222,3 +267,18 @@ def _range(name: str, value: object) -> tuple[float, float]:
     if len(numbers) != 2 or numbers[0] > numbers[1]:
         raise ConfigError(f"{name} is {value!r}; it must be two numbers, the lower one first")
     return float(numbers[0]), float(numbers[1])
+
+
+def _named(values: Mapping[Any, Any]) -> dict[str, Any]:
+    """Settings whose names are text: YAML has numbers and nothing for names, too."""
+    return {str(name): value for name, value in values.items()}
+
+
+def _checked_windows(windows: WindowSettings) -> WindowSettings:
+    """Settings of windows that are whole numbers."""
+    least = {"max_length": 1, "doc_stride": 0, "max_question_length": 1}
+    values = asdict(windows)
+    for name, value in values.items():
+        number = check_count(f"windows.{name}", value, least.get(name, 0))
+        values[name] = int(check_range(f"windows.{name}", number, 0, LARGEST))
+    return WindowSettings(**values)

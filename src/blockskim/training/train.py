@@ -17,7 +17,7 @@ from transformers import (
     set_seed,
 )
 
-from blockskim.atomic import write_whole
+from blockskim.atomic import new_files, write_errors_named, write_whole
 from blockskim.data.collate import training_collator
 from blockskim.data.examples import Example
 from blockskim.data.splitting import sample_examples
@@ -25,15 +25,26 @@ from blockskim.data.windows import WindowSet, make_windows
 from blockskim.errors import BlockSkimError, ConfigError, DataError
 from blockskim.extras import has, raise_missing
 from blockskim.inference.devices import choose_device, has_bfloat16
+from blockskim.inference.window_settings import position_limit
 from blockskim.model.checkpoints import base_name, check_vocabulary
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.training.callbacks import MetricsCallback, ProgressCallback
+from blockskim.training.callbacks import BestCallback, LinesCallback, MetricsCallback, ProgressCallback, RunLines
 from blockskim.training.distillation import TEACHER_FILE, check_distillation, check_same_teacher, load_teacher
 from blockskim.training.initial_model import initial_model
 from blockskim.training.model_card import model_card
 from blockskim.training.recipe import Recipe
-from blockskim.training.resume import CHECKPOINTS, RECIPE_FILE, check_same_recipe, find_checkpoint
-from blockskim.training.trainer import Evaluate, SkimTrainer
+from blockskim.training.resume import (
+    CHECKPOINTS,
+    INPUTS_FILE,
+    RECIPE_FILE,
+    best_checkpoint,
+    check_same_inputs,
+    check_same_recipe,
+    find_checkpoint,
+    input_digests,
+    set_aside_newer,
+)
+from blockskim.training.trainer import SkimTrainer
 from blockskim.training.validation import development_metrics
 
 TENSORBOARD_VARIABLE = "TENSORBOARD_LOGGING_DIR"
@@ -51,6 +62,7 @@ def train(
     console: Console | None = None,
     sources: Mapping[str, int] | None = None,
     teacher: str | Path | None = None,
+    lines: RunLines | None = None,
 ) -> BlockSkimForQuestionAnswering:
     """Train a Block-Skim model and save the best one of its evaluations.
 
@@ -67,6 +79,7 @@ def train(
         sources: number of training questions by source, for the model card.
         teacher: directory or hub id of a QA or Block-Skim model with the same vocabulary; what of it is learned, and
             how much, is in ``recipe.distillation``.
+        lines: where to tell of the run in plain lines; None for nowhere.
 
     Returns:
         The trained model, in evaluation mode.
@@ -74,6 +87,8 @@ def train(
     Raises:
         BlockSkimError: the training extra is not installed, nothing is left to train on, or there is nothing to
             resume from or something to overwrite; the teacher doesn't fit the model.
+        ConfigError: windows are longer than the model reads, or a run would go on with other settings, data or base.
+        OSError: something can't be written; ``filename`` says what.
     """
     _need_training_extra()
     recipe = recipe or Recipe()
@@ -84,22 +99,36 @@ def train(
         check_same_recipe(output, recipe)
     set_seed(recipe.seed)
     tokenizer = AutoTokenizer.from_pretrained(base)
-    model = initial_model(base, recipe, console)
+    model = initial_model(base, recipe, console or lines)
     check_vocabulary(model.encoder, tokenizer, base)
+    _check_positions(model, recipe)
     loaded_teacher = None
     if teacher is not None:
         loaded_teacher = load_teacher(teacher, tokenizer, model, recipe.distillation, recipe.windows.max_length)
     if checkpoint is not None:
         check_same_teacher(output, loaded_teacher)
     windows = training_windows(train_examples, tokenizer, recipe)
-    evaluate = _validation(dev_examples, tokenizer, recipe) if dev_examples else None
+    dev_windows = _validation_windows(dev_examples, tokenizer, recipe) if dev_examples else None
+    digests = input_digests(model, windows, dev_windows)
+    if checkpoint is not None:
+        check_same_inputs(output, digests)
+    evaluate = None
+    if dev_windows is not None:
+        evaluate = development_metrics(dev_windows, 2 * recipe.batch_size, recipe.max_answer_length)
     output.mkdir(parents=True, exist_ok=True)
     _write(output / RECIPE_FILE, recipe.to_dict())
+    _write(output / INPUTS_FILE, digests)
     if loaded_teacher is not None:
         _write(output / TEACHER_FILE, loaded_teacher.identity())
     callbacks: list[TrainerCallback] = [MetricsCallback(report)] if report else []
     if console is not None:
         callbacks.append(ProgressCallback(console))
+    if lines is not None:
+        start = f"training: {len(windows.examples):,} examples, {len(windows):,} windows"
+        callbacks.append(LinesCallback(lines, start))
+    if checkpoint is not None:
+        callbacks.insert(0, BestCallback(best_checkpoint(checkpoint)))
+        set_aside_newer(checkpoint)
     with _tensorboard_in(output / "tensorboard"):
         trainer = SkimTrainer(
             recipe,
@@ -117,10 +146,12 @@ def train(
     # Set now, as checkpoints of the run are models, too.
     if recipe.skim.has_skim_loss:
         model.has_trained_predictors = True
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    with write_errors_named(output):
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     model.eval()
-    model.save_pretrained(output)
-    tokenizer.save_pretrained(output)
+    with new_files(output) as folder:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
     _write(output / "training_log.json", trainer.state.log_history)
     best = trainer.state.best_model_checkpoint
     card = model_card(
@@ -187,11 +218,24 @@ def training_arguments(output: Path, recipe: Recipe, device: str, evaluates: boo
     )
 
 
-def _validation(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> Evaluate:
-    """The function that evaluates a model on development data, or on the recipe's share of it."""
+def _validation_windows(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> WindowSet:
+    """Windows of development data, or of the recipe's share of it."""
     chosen = sample_examples(examples, recipe.eval_examples or None, recipe.seed)
-    windows = make_windows(chosen, tokenizer, recipe.windows)
-    return development_metrics(windows, 2 * recipe.batch_size, recipe.max_answer_length)
+    return make_windows(chosen, tokenizer, recipe.windows)
+
+
+def _check_positions(model: BlockSkimForQuestionAnswering, recipe: Recipe) -> None:
+    """Refuse windows that a model has no positions for.
+
+    Raises:
+        ConfigError: the recipe's windows may be longer.
+    """
+    limit = position_limit(model)
+    if limit is not None and recipe.windows.max_length > limit:
+        raise ConfigError(
+            f"windows.max_length is {recipe.windows.max_length}, but the base reads at most {limit} tokens; "
+            f"set windows.max_length to {limit} or less"
+        )
 
 
 @contextmanager

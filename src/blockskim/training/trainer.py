@@ -1,6 +1,8 @@
 """transformers' Trainer with what joint training needs: several losses and learning rates, QA evaluation."""
 
+import shutil
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import Sampler
 from transformers import Trainer
 
+from blockskim.atomic import write_errors_named
 from blockskim.data.windows import WindowSet
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.objective import joint_loss
@@ -16,6 +19,7 @@ from blockskim.model.outputs import BlockSkimOutput
 from blockskim.training.distillation import Teacher
 from blockskim.training.distillation_losses import distillation_losses, logits_loss, surviving_tokens
 from blockskim.training.recipe import Recipe
+from blockskim.training.resume import damage
 from blockskim.training.samplers import LengthGroupedSampler
 
 Evaluate = Callable[[BlockSkimForQuestionAnswering], dict[str, float]]
@@ -116,6 +120,17 @@ class SkimTrainer(Trainer):
             logs = {**logs, **{name: float(value) / self._steps for name, value in self._sums.items()}}
             self._sums, self._steps = {}, 0
         super().log(logs, start_time)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Save a checkpoint; when it can't be written, half of it is not left."""
+        folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+        try:
+            with write_errors_named(folder, folder):
+                super()._save_checkpoint(model, trial)
+        except BaseException:
+            if damage(folder) is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"

@@ -55,7 +55,7 @@ class MatchPredictor(nn.Module):
 
     def _compared(self, view: LayerView) -> Tensor:
         """What each block has for itself, and how it fits the question. Shape: (blocks, 3 * width + 3)."""
-        dtype = self.block.weight.dtype
+        dtype = self.norm.weight.dtype  # of a quantised layer the weight is no tensor
         own = self.block(self.norm(take_rows(view.attn_output, view.tokens).to(dtype)))
         asked = self.question(self.norm(take_rows(view.attn_output, view.question).to(dtype)))
         exists, asked_exists = view.exists[..., None], view.question_exists[view.samples]

@@ -50,4 +50,8 @@ def predictor_cost(config: SkimConfig, dims: LayerDims, question_tokens: int) ->
 
 
 def _cast(features: Any, branch: nn.Module) -> Any:
-    return features.to(next(branch.parameters()).dtype) if isinstance(features, Tensor) else features
+    if not isinstance(features, Tensor):
+        return features
+    weight = next(branch.parameters(), None)
+    # Quantised layers have no parameters; they take float32.
+    return features.to(torch.float32 if weight is None else weight.dtype)

@@ -1,0 +1,51 @@
+"""The subcommands of ``blockskim``.
+
+Nothing here or in the modules of the commands imports torch or transformers before a command has checked its
+arguments: help and usage errors come at once.
+"""
+
+from typing import Annotated
+
+import typer
+
+from blockskim import __version__
+from blockskim.cli.answer import answer
+from blockskim.cli.average import average
+from blockskim.cli.benchmark import benchmark
+from blockskim.cli.calibrate import calibrate
+from blockskim.cli.evaluate import evaluate
+from blockskim.cli.info import info
+from blockskim.cli.make_student import make_student
+from blockskim.cli.predict import predict
+from blockskim.cli.prune_heads import prune_heads
+from blockskim.cli.sweep import sweep
+from blockskim.cli.train import train
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+# A command is one line here and one file.
+app.command("answer")(answer)
+app.command("train")(train)
+app.command("evaluate")(evaluate)
+app.command("predict")(predict)
+app.command("benchmark")(benchmark)
+app.command("calibrate")(calibrate)
+app.command("sweep")(sweep)
+app.command("make-student")(make_student)
+app.command("prune-heads")(prune_heads)
+app.command("average")(average)
+app.command("info")(info)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"blockskim {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Extractive question answering that skips what does not matter."""

@@ -1,0 +1,152 @@
+"""Files of weights, looked into before a model is built: names, shapes, and afterwards whether they are numbers.
+
+Only the headers are read, which say what is in a file. So a config that calls for a larger model is refused before
+any memory is taken for one.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import nn
+from transformers import PreTrainedConfig
+
+from blockskim.errors import ModelError
+from blockskim.model.hub import find_file
+from blockskim.model.load_errors import loading
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""Of each stored weight by its name."""
+
+MOST_SHARED_LAYERS = 1000
+"""Layers of an encoder in which all may have the same weights, so that these don't tell how many there are."""
+
+ROOM = 4
+"""A model is not built that has more than so many times the numbers of its files."""
+
+
+def stored_shapes(name: str | Path, hub: Mapping[str, Any], variant: str | None = None) -> Shapes:
+    """Shapes of the weights of a model directory or hub id; empty where there are no safetensors files.
+
+    Args:
+        name: directory or hub id.
+        hub: arguments for reading from the hub.
+        variant: which of several sets of weights, as transformers calls it.
+
+    Raises:
+        ModelError: a file or the index of files is damaged.
+    """
+    weights, index = WEIGHTS, INDEX
+    if variant is not None:
+        weights, index = f"model.{variant}.safetensors", f"model.safetensors.index.{variant}.json"
+    # transformers reads the index of weights in several files only where there is no single one.
+    with loading(name):
+        single = find_file(name, weights, hub)
+        several = None if single is not None else find_file(name, index, hub)
+    if single is not None:
+        return _shapes_in(single, f"{name}: {weights}")
+    if several is None:
+        return {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in files_of_index(several, str(several) if Path(name).exists() else f"{name}: {index}"):
+        with loading(name, file):
+            part = find_file(name, file, hub)
+        if part is None:
+            raise ModelError(f"{several} names {file!r:.100}, which is not there; the model is not whole")
+        shapes |= _shapes_in(part, f"{name}: {file}")
+    return shapes
+
+
+def files_of_index(path: Path, where: str) -> list[str]:
+    """The files that an index names.
+
+    Args:
+        path: of the index.
+        where: what it is called in messages.
+
+    Raises:
+        ModelError: it names anything but safetensors files beside it.
+    """
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except Exception as error:
+        raise ModelError(f"{where} is no JSON: {error!s:.200}") from error
+    files = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(files, dict) or not files:
+        raise ModelError(f"{where} names no weights; it must have a weight_map of weights to files")
+    if not isinstance(index.get("metadata"), dict):
+        raise ModelError(f"{where} has no metadata; it must be an object, which may be empty")
+    for file in files.values():
+        if not isinstance(file, str) or not file.endswith(".safetensors"):
+            raise ModelError(f"{where} names {file!r:.100}; weights are read from files that end in .safetensors alone")
+        if PurePosixPath(file).is_absolute() or PureWindowsPath(file).anchor or ".." in PureWindowsPath(file).parts:
+            raise ModelError(f"{where} names {file!r:.100}, which leads out of the model's directory")
+    return list(dict.fromkeys(files.values()))
+
+
+def check_layers(name: str | Path, config: PreTrainedConfig, shapes: Shapes) -> None:
+    """Raise ModelError when a config calls for more layers than there are stored weights."""
+    settings: Any = config
+    layers = getattr(settings, "num_hidden_layers", 0)
+    most = max(MOST_SHARED_LAYERS, len(shapes)) if hasattr(settings, "num_hidden_groups") else len(shapes)
+    if isinstance(layers, int) and layers > most:
+        raise ModelError(
+            f"{name}: config.json: num_hidden_layers is {layers}, but the files have {len(shapes)} weights in all"
+        )
+
+
+def check_fit(name: str | Path, build: Callable[[], nn.Module], shapes: Shapes) -> None:
+    """Raise ModelError when a config calls for weights of other shapes than those that are stored.
+
+    Args:
+        name: directory or hub id, for messages.
+        build: makes the model that the config calls for; called where no memory is taken for weights.
+        shapes: of the stored weights.
+    """
+    with loading(name, "config.json"), torch.device("meta"):
+        model = build()
+        wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+        size, stored = (sum(map(_numbers, part.values())) for part in (wanted, shapes))
+    for key, shape in sorted(wanted.items()):
+        if shapes.get(key, shape) != shape:
+            raise ModelError(
+                f"{name}: the weight {key!r} has the shape {shapes[key]}, but config.json calls for {shape}"
+            )
+    if size > ROOM * stored:
+        raise ModelError(
+            f"{name}: config.json calls for a model of {size:,} numbers, but the weights have {stored:,} only"
+        )
+
+
+def check_finite(name: str | Path, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+    """Raise ModelError when there is a weight that is NaN or infinite."""
+    for key, value in weights:
+        if value.is_floating_point() and value.numel() and value.element_size() > 1 and not value.is_meta:
+            # NaN comes through both of them, and this is far cheaper than to look at each number.
+            low, high = torch.aminmax(value.detach())
+            if not (low.isfinite() and high.isfinite()):
+                raise ModelError(
+                    f"{name}: the weight {key!r} holds NaN or infinity in {str(value.dtype).removeprefix('torch.')}; "
+                    "the file is damaged, or training diverged"
+                )
+
+
+def _shapes_in(path: Path, where: str) -> dict[str, tuple[int, ...]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+    except Exception as error:
+        raise ModelError(f"{where} is damaged: {error!s:.200}") from error
+
+
+def _numbers(shape: tuple[int, ...]) -> int:
+    count = 1
+    for part in shape:
+        count *= part
+    return count
