@@ -19,9 +19,6 @@ from blockskim.errors import ConfigError
 NAME_LENGTH = 40
 """Characters of a file's name that its temporary name begins with: names of files must not get too long."""
 
-DISK_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
-"""Errors of a write for which the disk is to blame, and not the program."""
-
 # How libraries written in Rust (safetensors, tokenizers) tell of a failed write, whatever class of error they raise.
 _RUST_ERROR = re.compile(r"\(os error (\d+)\)")
 # What torch.save says then; it does not tell the cause.

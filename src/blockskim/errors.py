@@ -1,5 +1,10 @@
 """The errors that blockskim raises for things a caller can put right."""
 
+import errno
+
+DISK_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
+"""Numbers of errors of writing for which the disk is to blame, and not the program."""
+
 
 class BlockSkimError(Exception):
     """Something that the user asked for can't be done; the message says why and what would be right.

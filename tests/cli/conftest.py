@@ -6,6 +6,7 @@ import os
 import pytest
 
 from blockskim.cli.main import run
+from blockskim.cli.output import PlainLines
 from tiny_answerers import TEXT, save_model, save_plain
 
 
@@ -47,6 +48,14 @@ def as_found(monkeypatch):
     logger.setLevel(level)
     for name in set(os.environ) - set(environment):
         del os.environ[name]
+
+
+@pytest.fixture(autouse=True)
+def lines(monkeypatch):
+    """Lines about long runs, which go here and not to standard error, so that tests see what else is there."""
+    written = []
+    monkeypatch.setattr(PlainLines, "print", lambda _, line: written.append(line))
+    return written
 
 
 @pytest.fixture

@@ -1,6 +1,10 @@
+import errno
+import os
 import subprocess
 import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -59,6 +63,8 @@ def raising(error):
         (DataError("line one\n  line two"), 1, "error: line one line two\n"),
         (KeyboardInterrupt(), 130, "error: interrupted\n"),
         (PermissionError(13, "Permission denied", "/x"), 1, "error: /x: Permission denied\n"),
+        (OSError(errno.ENOSPC, "No space left", "/x"), 1, "error: /x: No space left\n"),
+        *((OSError(number, "Disk"), 1, "error: Disk\n") for number in (errno.ENOSPC, errno.EDQUOT, errno.EIO)),
     ],
 )
 def test_errors_become_a_line(monkeypatch, capsys, error, code, message):
@@ -67,7 +73,7 @@ def test_errors_become_a_line(monkeypatch, capsys, error, code, message):
     assert capsys.readouterr().err == message
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("mine"), OSError(5, "Input/output error")])
+@pytest.mark.parametrize("error", [ZeroDivisionError("mine"), OSError(errno.ENOTCONN, "not connected")])
 def test_unexpected_errors_keep_their_traceback(monkeypatch, error):
     monkeypatch.setattr(main, "app", raising(error))
     with pytest.raises(type(error)):
@@ -96,3 +102,92 @@ def test_the_installed_command_answers(model, document):
     assert result.returncode == 0, result.stderr.decode()
     assert b"Who counted the nests?" in result.stdout
     assert result.stderr == b""
+
+
+IN_THE_FIRST_MOMENTS = """
+import os, signal, sys
+from importlib.abc import MetaPathFinder
+
+class Interrupt(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGINT)
+            for _ in range(1000000): pass
+
+sys.meta_path.insert(0, Interrupt())
+sys.argv = ["blockskim", "--version"]
+from blockskim.cli.main import main
+main()
+"""
+
+
+def test_an_interrupt_while_commands_are_imported_is_no_traceback():
+    result = subprocess.run([sys.executable, "-c", IN_THE_FIRST_MOMENTS], capture_output=True, timeout=60)
+    assert (result.returncode, result.stdout, result.stderr) == (130, b"", b"error: interrupted\n")
+
+
+def closing(*numbers):
+    """What closes standard files of a process before it starts."""
+    return lambda: [os.close(number) for number in numbers]
+
+
+@pytest.mark.parametrize(
+    ("closed", "arguments", "code", "message"),
+    [
+        ((0,), ("answer", "-q", "Who?", "-"), 1, b"error: standard input is closed"),
+        ((1,), ("--version",), 1, b"error: standard output is closed; what was printed is lost\n"),
+        ((2,), ("--version",), 0, b""),
+        ((2,), ("answer", "-q", "Who?", "-f", "nowhere"), 1, b""),
+        ((0, 1, 2), ("--version",), 1, b""),
+    ],
+)
+def test_closed_streams(closed, arguments, code, message):
+    result = process(*arguments, preexec_fn=closing(*closed))
+    assert result.returncode == code
+    assert result.stderr.startswith(message)
+    assert result.stderr.count(b"\n") == (1 if message else 0)
+
+
+def test_input_that_can_not_be_read_is_told_of(call, monkeypatch):
+    class Broken:
+        buffer = SimpleNamespace(read=raising(OSError(errno.EISDIR, "Is a directory")))
+
+    monkeypatch.setattr(sys, "stdin", Broken)
+    code, _, err = call("answer", "-q", "Who?", "-")
+    assert (code, err) == (1, "error: standard input: can't be read: Is a directory\n")
+
+
+FULL = Path("/dev/full")
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full")
+
+
+@needs_full
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_standard_output_that_is_full(model, capsys, monkeypatch, more):
+    with FULL.open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main.run(["info", "--model", model, *more]) == 1
+    assert capsys.readouterr().err == "error: standard output: No space left on device\n"
+
+
+@needs_full
+def test_an_error_that_can_not_be_written_is_no_traceback():
+    with FULL.open("wb") as full:
+        arguments = [sys.executable, "-m", "blockskim", "answer", "-q", "x", "-f", "none"]
+        assert subprocess.run(arguments, stderr=full, timeout=60).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--threads", 10**22), "1024"),
+        (("--limit", 10**22), f"{10**22} is too large; it must be at most 4294967295"),
+        (("--batch-size", 10**22), "too large"),
+        (("--threshold", "nan"), "--threshold"),
+        (("--max-length", 2**32), "--max-length"),
+    ],
+)
+def test_numbers_that_are_too_large_or_none(call, tmp_path, option, message):
+    code, out, err = call("evaluate", "--data", tmp_path / "none", *option)
+    assert (code, out) == (2, "")
+    assert message in " ".join(err.split())

@@ -3,6 +3,7 @@
 import pytest
 import yaml
 
+from blockskim.cli.train import parse_changes
 from blockskim.data.windows import WindowSettings
 from blockskim.errors import ConfigError
 from blockskim.method.config import SkimConfig
@@ -133,3 +134,83 @@ def test_dropping_survives_yaml(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe.to_dict()), encoding="utf-8")
     assert Recipe.load(path) == recipe
+
+
+NUMBERS = (
+    "epochs",
+    "learning_rate",
+    "head_learning_rate",
+    "predictor_learning_rate",
+    "warmup",
+    "weight_decay",
+    "max_grad_norm",
+    "hidden_dropout",
+    "attention_dropout",
+    "drop_share",
+    "skim.skim_factor",
+    "skim.balance_factor",
+    "skim.neighbor_relevance",
+    "skim.teaching_factor",
+    "distillation.weight",
+    "distillation.temperature",
+)
+
+
+@pytest.mark.parametrize("text", ["5e-5", "1E-4", ".5e-3", "1.5e-3", "+2e-1"])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_with_an_exponent(tmp_path, name, text):
+    group, _, inner = name.rpartition(".")
+    (tmp_path / "r.yaml").write_text(f"{group}:\n  {inner}: {text}\n" if group else f"{name}: {text}\n")
+    loaded = Recipe.load(tmp_path / "r.yaml")
+    changed = Recipe().replace(**parse_changes([f"{name}={text}"]))
+    for recipe in (loaded, changed):
+        assert getattr(getattr(recipe, group) if group else recipe, inner) == float(text)
+
+
+@pytest.mark.parametrize(
+    "name", ["batch_size", "eval_steps", "eval_examples", "max_answer_length", "seed", "windows.max_length"]
+)
+def test_whole_numbers_with_an_exponent(name):
+    recipe = Recipe().replace(**parse_changes([f"{name}=2e3"]))
+    group, _, inner = name.rpartition(".")
+    value = getattr(getattr(recipe, group) if group else recipe, inner)
+    assert (type(value), value) == (int, 2000)
+
+
+def test_numbers_with_an_exponent_in_lists_and_text_that_looks_like_them():
+    assert parse_changes(["drop_thresholds=[5e-2, 5E-1]"]) == {"drop_thresholds": [0.05, 0.5]}
+    assert parse_changes(["precision=e5"]) == {"precision": "e5"}
+    assert parse_changes(["precision='5e-5'"]) == {"precision": "5e-5"}
+
+
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [
+        ("windows.max_length=x", "windows.max_length is 'x'"),
+        ("windows.max_length=12.5", "windows.max_length is 12.5"),
+        ("windows.max_question_length=true", "windows.max_question_length is True"),
+        ("windows.doc_stride=null", "windows.doc_stride is None"),
+        ("windows.doc_stride=-1", "windows.doc_stride is -1"),
+        ("windows.max_length=99999999999999999999999", "windows.max_length is 9999"),
+        ("seed=99999999999999999999999", "at most 4294967295|at most 4.29497e"),
+        ("seed=4294967296", "seed is 4294967296"),
+        ("seed=-1", "seed is -1"),
+        ("seed=true", "seed is True"),
+        ("seed=1.5", "seed is 1.5"),
+        ("epochs=.inf", "epochs is inf"),
+        ("epochs=1e400", "epochs is inf"),
+        ("learning_rate=.nan", "learning_rate is nan"),
+        ("group_by_length=1", "group_by_length is 1"),
+        ("group_by_length=maybe", "group_by_length is 'maybe'"),
+        ("batch_size=[1]", r"batch_size is \[1\]"),
+    ],
+)
+def test_impossible_numbers_are_refused(change, shown):
+    with pytest.raises(ConfigError, match=shown):
+        Recipe().replace(**parse_changes([change]))
+
+
+def test_names_that_are_no_text_are_refused(tmp_path):
+    (tmp_path / "r.yaml").write_text("skim: {1: 2, a: 3, null: 4}\n")
+    with pytest.raises(ConfigError, match="unknown skim setting"):
+        Recipe.load(tmp_path / "r.yaml")

@@ -4,18 +4,14 @@ Little is imported here, and the commands only in ``run``, so that an interrupt 
 """
 
 import errno
-import io
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, TextIO
 
-from blockskim.atomic import DISK_FAULTS
-from blockskim.errors import BlockSkimError, ConfigError
+from blockskim.cli.streams import STANDARD_OUTPUT, discard, occupy_standard_files, replace_closed_streams
+from blockskim.errors import DISK_FAULTS, BlockSkimError, ConfigError
 
 INTERRUPTED = 130
-STANDARD_OUTPUT = "standard output"
 
 
 def main() -> None:
@@ -43,7 +39,7 @@ def run(arguments: Sequence[str]) -> int:
         0; 1 for data or a model that can't be used, or a file that can't be written; 2 for options that can't be; 130
         when interrupted. Errors that are not the user's pass through, with their traceback.
     """
-    closed = _replace_closed_streams()
+    closed = replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # A terminal that can't show a character gets a substitute, not a traceback.
         if hasattr(stream, "reconfigure"):
@@ -64,6 +60,8 @@ def run(arguments: Sequence[str]) -> int:
         code = 1
         if error.filename is not None:
             _complain(f"{error.filename}: {error.strerror}")
+            if error.filename == STANDARD_OUTPUT:
+                discard(sys.stdout)
         elif _flush(0) == 0:
             # Every writer names its file, so this is of something that is read, or of a stream of another kind.
             _complain(f"{error.strerror}")
@@ -76,55 +74,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         sys.stderr.flush()
     except OSError:
-        _discard(sys.stderr)
+        discard(sys.stderr)
     return code
-
-
-def occupy_standard_files() -> None:
-    """Open the null device in place of standard files that are closed.
-
-    Otherwise the next file that is opened would get the number of standard output, and what libraries print would go
-    into it.
-    """
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            # The lowest number that is free is taken.
-            os.open(os.devnull, os.O_RDWR)
-
-
-class _Lost(io.RawIOBase):
-    """Stands for a stream that the process does not have.
-
-    Attributes:
-        lost: whether something was written to it.
-    """
-
-    lost = False
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self.lost = True
-        return len(data)
-
-
-def _replace_closed_streams() -> _Lost | None:
-    """Make streams to print to where the process has none, for which Python has None; return that of standard output.
-
-    Returns:
-        None where standard output is open.
-    """
-    streams: Any = sys
-    if sys.stderr is None:
-        streams.stderr = io.TextIOWrapper(_Lost(), encoding="utf-8", write_through=True)
-    if sys.stdout is not None:
-        return None
-    lost = _Lost()
-    streams.stdout = io.TextIOWrapper(lost, encoding="utf-8", write_through=True)
-    return lost
 
 
 # What a path can be blamed for.
@@ -159,15 +110,8 @@ def _flush(code: int) -> int:
         sys.stdout.flush()
     except OSError as error:
         # Python flushes once more on its way out, which must not fail again.
-        _discard(sys.stdout)
+        discard(sys.stdout)
         if not isinstance(error, BrokenPipeError):
             _complain(f"{STANDARD_OUTPUT}: {error.strerror}")
         return code or 1
     return code
-
-
-def _discard(stream: TextIO) -> None:
-    """Have what a stream still holds, and all that follows, go nowhere."""
-    # What stands for a stream, in a test or a notebook, may have no file.
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -14,9 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from blockskim.atomic import write_errors_named
-
-STANDARD_OUTPUT = Path("standard output")
-"""What an error of printing names."""
+from blockskim.cli.streams import STANDARD_OUTPUT
 
 EVERY = 60.0
 """Seconds from one line about a long run to the next, where no terminal shows a bar."""
@@ -30,7 +28,7 @@ _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 def print_json(value: Any) -> None:
     """One line of JSON; numbers that don't exist are null."""
     text = json.dumps(_finite(value), ensure_ascii=not _writes_unicode(), allow_nan=False)
-    with write_errors_named(STANDARD_OUTPUT):
+    with write_errors_named(Path(STANDARD_OUTPUT)):
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
@@ -50,7 +48,7 @@ class _StandardOutput(Console):
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print as any console."""
-        with write_errors_named(STANDARD_OUTPUT):
+        with write_errors_named(Path(STANDARD_OUTPUT)):
             super().print(*objects, **options)
 
 

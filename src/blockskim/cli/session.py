@@ -70,10 +70,9 @@ def describe(what: str, model: "BlockSkimForQuestionAnswering", windows: "Window
     """What a long run is about, on a line: examples, windows, steps, device and number format."""
     steps = -(-len(windows) // batch_size)
     number_format = str(model.dtype).removeprefix("torch.")
-    return (
-        f"{what}: {len(windows.examples):,} examples, {len(windows):,} windows, {steps:,} steps of {batch_size}, "
-        f"{model.device}, {number_format}"
-    )
+    counts = (("example", len(windows.examples)), ("window", len(windows)), ("step", steps))
+    counted = ", ".join(f"{count:,} {name}{'s' * (count != 1)}" for name, count in counts)
+    return f"{what}: {counted}, batch size {batch_size}, {model.device}, {number_format}"
 
 
 def hide_foreign_progress() -> None:

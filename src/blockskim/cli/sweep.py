@@ -112,6 +112,7 @@ def _telling(
         if keep is not None:
             keep(records)
         last = records[-1]
-        bar.say(f"{last.kind} {last.name}: F1 {last.f1:.2f}, 1/{last.flops_speedup:.3f} of the dense FLOPs")
+        name = last.name if last.name == last.kind else f"{last.kind} {last.name}"
+        bar.say(f"{name}: F1 {last.f1:.2f}, 1/{last.flops_speedup:.3f} of the dense FLOPs")
 
     return tell

@@ -1,0 +1,66 @@
+"""Outputs that can't be written are refused before anything is read."""
+
+import os
+
+import pytest
+
+DIRECTORIES = {
+    "train": ("--base", "none", "--train", "none", "--hold-out", 0.1),
+    "calibrate": ("--data", "none", "--max-f1-drop", 1),
+    "sweep": ("--data", "none", "--thresholds", "0.5", "--no-plot"),
+    "prune-heads": ("--data", "none", "--total", 1),
+    "make-student": ("--base", "./none", "--every", 2),
+    "average": ("--model", "./none", "--model", "./none"),
+}
+"""Commands that write a directory, and what they need besides."""
+
+FILES = {
+    ("evaluate", "--predictions"): ("--data", "none"),
+    ("predict", "--predictions"): ("--data", "none"),
+    ("answer", "--explain"): ("-q", "Who?", "-f", "none"),
+    ("benchmark", "--plot"): ("--data", "none"),
+}
+"""Commands that write a file, and the option that names it."""
+
+OUTPUTS = [*((command, "--output", more) for command, more in DIRECTORIES.items())]
+OUTPUTS += [(command, option, more) for (command, option), more in FILES.items()]
+
+
+@pytest.fixture(params=OUTPUTS, ids=lambda output: " ".join(output[:2]))
+def write(request, call):
+    """Runs a command with an output."""
+    command, option, more = request.param
+    return lambda path: call(command, option, path, *more)
+
+
+def test_an_empty_path(write):
+    code, out, err = write("")
+    assert (code, out) == (2, "")
+    assert "the path is empty" in err
+
+
+@pytest.mark.parametrize("below", ["x", "x/y"])
+def test_a_path_below_a_file(write, tmp_path, below):
+    (tmp_path / "file").write_text("text")
+    code, out, err = write(tmp_path / "file" / below)
+    assert (code, out) == (2, "")
+    assert str(tmp_path / "file") in err
+
+
+def test_a_folder_that_can_not_be_written_to(write, tmp_path, monkeypatch):
+    # The tests may run as root, who may write anywhere.
+    (tmp_path / "folder").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).startswith(str(tmp_path / "folder")))
+    code, out, err = write(tmp_path / "folder" / "x")
+    assert (code, out) == (2, "")
+    assert str(tmp_path / "folder" / "x") in err
+    assert "can't be written" in err
+    assert list((tmp_path / "folder").iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [name for name in DIRECTORIES if name not in ("train", "sweep")])
+def test_a_link_to_nothing(call, tmp_path, command):
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    code, _, err = call(command, "--output", tmp_path / "link", *DIRECTORIES[command])
+    assert code == 2
+    assert "link to nothing" in err

@@ -1,0 +1,176 @@
+"""Runs that go on: from whole checkpoints only, and with the settings, data and base that they began with."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from blockskim.errors import BlockSkimError, ConfigError
+from blockskim.training import train as training
+from blockskim.training.resume import ASIDE, NEEDED, best_checkpoint, damage, find_checkpoint
+from synthetic_task import examples
+from tiny_models import new_dense_model
+from tiny_tokenizers import word_piece
+from training_runs import short_recipe
+
+RECIPE = short_recipe(epochs=1, eval_steps=2)
+TRAIN, DEV = examples(32, 0), examples(4, 1)
+
+
+def save_base(folder, seed=0):
+    tokenizer = word_piece()
+    new_dense_model("bert", seed, vocab_size=len(tokenizer), initializer_range=0.05).base_model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return save_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def finished(base, tmp_path_factory):
+    """The folder of a run with checkpoints 2 and 4, the best of which is 2 or 4."""
+    output = tmp_path_factory.mktemp("runs") / "finished"
+    training.train(base, TRAIN, DEV, output, RECIPE, device="cpu")
+    return output
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    """A copy of that folder."""
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def resume(base, output, train=TRAIN, dev=DEV, recipe=RECIPE):
+    return training.train(base, train, dev, output, recipe, device="cpu", resume=True)
+
+
+CHECKPOINT_FILES = [*NEEDED, "training_args.bin", "tokenizer.json", "tokenizer_config.json"]
+HARM = {
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-7]),
+    "cut in the middle": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "empty": lambda path: path.write_bytes(b""),
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+}
+
+
+def test_all_files_of_a_checkpoint_are_looked_at(run):
+    newest = run / "checkpoints" / "checkpoint-4"
+    assert damage(newest) is None
+    assert {path.name for path in newest.iterdir()} <= {*CHECKPOINT_FILES}
+
+
+@pytest.mark.parametrize("harm", HARM)
+@pytest.mark.parametrize("name", CHECKPOINT_FILES)
+def test_a_damaged_checkpoint_is_passed_over_and_named(run, caplog, name, harm):
+    newest = run / "checkpoints" / "checkpoint-4"
+    HARM[harm](newest / name)
+    assert find_checkpoint(run, resume=True) == run / "checkpoints" / "checkpoint-2"
+    [record] = caplog.records
+    assert str(newest / name) in record.getMessage()
+    assert "going on from checkpoint-2" in record.getMessage()
+    HARM[harm](run / "checkpoints" / "checkpoint-2" / name)
+    with pytest.raises(BlockSkimError, match=r"no checkpoint in .* is whole") as caught:
+        find_checkpoint(run, resume=True)
+    assert str(newest / name) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_a_file_that_is_gone_is_damage(run, caplog, name):
+    (run / "checkpoints" / "checkpoint-4" / name).unlink()
+    assert find_checkpoint(run, resume=True).name == "checkpoint-2"
+    assert f"{name} is missing" in caplog.text
+
+
+def test_a_state_of_another_step_is_damage(run):
+    folder = run / "checkpoints"
+    shutil.copy(folder / "checkpoint-2" / "trainer_state.json", folder / "checkpoint-4" / "trainer_state.json")
+    assert "not of step 4" in damage(folder / "checkpoint-4")
+
+
+def test_folders_of_other_names_are_no_checkpoints(run):
+    for name in ("checkpoint-x", "checkpoint-", "checkpoint-9-old"):
+        (run / "checkpoints" / name).mkdir()
+    assert find_checkpoint(run, resume=True).name == "checkpoint-4"
+
+
+def test_a_run_goes_on_from_the_whole_checkpoint_to_the_same_model(base, finished, run):
+    HARM["cut"](run / "checkpoints" / "checkpoint-4" / "optimizer.pt")
+    (run / "model.safetensors").unlink()
+    resume(base, run)
+    first, second = (load_file(folder / "model.safetensors") for folder in (finished, run))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    assert damage(run / "checkpoints" / "checkpoint-4") is None
+    assert damage(run / "checkpoints" / f"{ASIDE}checkpoint-4") is not None
+
+
+def test_a_best_checkpoint_that_is_damaged_is_forgotten_and_named(base, run, caplog):
+    newest, other = run / "checkpoints" / "checkpoint-4", run / "checkpoints" / "checkpoint-2"
+    state = json.loads((newest / "trainer_state.json").read_text())
+    state |= {"best_model_checkpoint": str(other), "best_global_step": 2, "best_metric": 1e9}
+    (newest / "trainer_state.json").write_text(json.dumps(state))
+    assert best_checkpoint(newest) == other
+    HARM["cut"](other / "model.safetensors")
+    resume(base, run)
+    assert f"{other / 'model.safetensors'} is damaged" in caplog.text
+    assert json.loads((run / "training_log.json").read_text())
+
+
+def test_the_best_checkpoint_is_found_where_the_run_was_moved_to(run):
+    newest = run / "checkpoints" / "checkpoint-4"
+    # What it says is the folder of the run that this one is a copy of.
+    assert best_checkpoint(newest).parent == newest.parent
+
+
+@pytest.mark.parametrize("name", ["recipe.json", "inputs.json"])
+@pytest.mark.parametrize("text", ["", '{"epochs": ', "[]", "3"])
+def test_a_damaged_record_is_named(base, run, name, text):
+    (run / name).write_text(text)
+    with pytest.raises(BlockSkimError, match="is damaged") as caught:
+        resume(base, run)
+    assert str(run / name) in str(caught.value)
+    assert (run / name).read_text() == text
+
+
+def test_a_recipe_that_is_gone_or_impossible_is_named(base, run):
+    (run / "recipe.json").write_text('{"epochs": -1}')
+    with pytest.raises(BlockSkimError, match=r"recipe\.json is damaged: epochs is -1"):
+        resume(base, run)
+    (run / "recipe.json").unlink()
+    with pytest.raises(BlockSkimError, match=r"recipe\.json is missing"):
+        resume(base, run)
+
+
+def test_other_data_or_another_base_is_refused(base, run, tmp_path):
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    changed = [replace(TRAIN[0], question="what ?"), *TRAIN[1:]]
+    for train in (TRAIN[1:], TRAIN[::-1], changed):
+        with pytest.raises(ConfigError, match="the training data is not what"):
+            resume(base, run, train=train)
+    for dev in ((), DEV[1:]):
+        with pytest.raises(ConfigError, match="the development data is not what"):
+            resume(base, run, dev=dev)
+    with pytest.raises(ConfigError, match="the base model is not what"):
+        resume(save_base(tmp_path / "other", seed=1), run)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_from_before_inputs_were_kept_goes_on_with_a_warning(base, run, caplog):
+    (run / "inputs.json").unlink()
+    resume(base, run)
+    assert "inputs.json is missing" in caplog.text
+    assert (run / "inputs.json").is_file()
+
+
+def test_windows_longer_than_the_base_reads_are_refused_at_once(base, tmp_path):
+    limit = new_dense_model("bert").config.max_position_embeddings
+    recipe = RECIPE.replace(windows={"max_length": limit + 1})
+    with pytest.raises(ConfigError, match=rf"windows.max_length is {limit + 1}, but the base reads at most {limit}"):
+        training.train(base, TRAIN, DEV, tmp_path / "run", recipe, device="cpu")
+    assert not (tmp_path / "run").exists()
