@@ -4,6 +4,7 @@ transformers raises all kinds of errors for a damaged checkpoint, and fills in r
 Here each such case is a ModelError that names the directory and the cause.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ from blockskim.model.load_errors import loading
 from blockskim.model.stored_config import guilty_field, read_stored_config
 from blockskim.model.stored_weights import INDEX, WEIGHTS, check_finite, check_fit, check_layers, stored_shapes
 
+LONGEST_PATH, LONGEST_NAME = 4000, 255
+"""Characters of a path and bytes of a name in it; file systems refuse longer ones."""
+
 
 def check_loadable(name: str | Path, **hub: Any) -> None:
     """Raise an error when a local directory lacks a config or safetensors weights, or a name can't be one.
@@ -42,7 +46,7 @@ def check_loadable(name: str | Path, **hub: Any) -> None:
         if Path(name).is_file():
             raise ModelError(f"{name} is a file; a model is a directory with config.json and model.safetensors")
         if not may_be_hub_id(str(name)):
-            raise ModelError(f"{name!s:.200}: no such model directory, and no hub id either")
+            raise ModelError(f"{str(name)[:200]}: no such model directory, and no hub id either")
         return
     if not directory.is_dir():
         raise ModelError(f"{directory}: no such model directory")
@@ -56,6 +60,8 @@ def check_loadable(name: str | Path, **hub: Any) -> None:
 
 def _check_name(name: object) -> None:
     if isinstance(name, str | Path) and str(name).strip() and "\0" not in str(name):
+        if len(str(name)) > LONGEST_PATH or any(len(os.fsencode(part)) > LONGEST_NAME for part in Path(name).parts):
+            raise ModelError(f"{str(name)[:60]}…: no such model directory; the name has {len(str(name))} characters")
         return
     found = type(name).__name__ if isinstance(name, nn.Module) else f"{name!r:.80}"
     raise ConfigError(
@@ -73,7 +79,7 @@ def read_config(name: str | Path, **hub: Any) -> PreTrainedConfig:
     check_loadable(name, **hub)
     hub = offline_aware(name, hub)
     with loading(name):
-        path = find_file(name, "config.json", hub)
+        path = find_file(name, "config.json", hub, required=True)
     if path is None:
         raise ModelError(f"{name} has no config.json; it is no model")
     values = read_stored_config(path, name)

@@ -38,12 +38,17 @@ def check_hub_arguments(given: Mapping[str, Any]) -> None:
 
 def local_folder(name: str | Path, hub: Mapping[str, Any]) -> Path | None:
     """The directory with a model's files; None for what is no directory on this machine."""
-    directory = Path(name)
-    return directory / (hub.get("subfolder") or "") if directory.is_dir() else None
+    return Path(name) / str(hub.get("subfolder") or "") if Path(name).is_dir() else None
 
 
-def find_file(name: str | Path, file: str, hub: Mapping[str, Any]) -> Path | None:
+def find_file(name: str | Path, file: str, hub: Mapping[str, Any], required: bool = False) -> Path | None:
     """One file of a model directory or hub id, downloaded if need be; None where there is none.
+
+    Args:
+        name: directory or hub id.
+        file: name of the file.
+        hub: arguments for reading from the hub.
+        required: whether it is an error that the hub and its cache don't have it.
 
     Raises:
         OSError: there is no such model on the hub, or the hub can't be reached.
@@ -53,7 +58,7 @@ def find_file(name: str | Path, file: str, hub: Mapping[str, Any]) -> Path | Non
         return folder / file if (folder / file).is_file() else None
     from transformers.utils.hub import cached_file
 
-    found = cached_file(str(name), file, _raise_exceptions_for_missing_entries=False, **hub)
+    found = cached_file(str(name), file, _raise_exceptions_for_missing_entries=required, **hub)
     return None if found is None else Path(found)
 
 
