@@ -1,7 +1,6 @@
 """Data files of the commands that train and measure, and the part of them that is held out."""
 
 import logging
-import sys
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -40,8 +39,7 @@ def read_data(
     if hold_out is not None:
         examples = split_held_out(list(stream), hold_out)[1][:limit]
     else:
-        # More than any file holds is everything; islice takes no larger number.
-        examples = list(islice(stream, None if limit is None else min(limit, sys.maxsize)))
+        examples = list(islice(stream, limit))
     if answers == "needed":
         check_annotated(examples)
     elif answers == "wanted":
