@@ -281,16 +281,18 @@ def test_arguments_that_no_hub_takes_are_refused(stored):
         QuestionAnswerer(new_model(), fixed_tokenizer("wordpiece"), revison="main")
 
 
-@pytest.mark.parametrize(
-    "wrap", [torch.compile, torch.nn.DataParallel, lambda model: torch.compile(torch.nn.DataParallel(model))]
-)
+def compiled_and_parallel(model):
+    return torch.compile(torch.nn.DataParallel(model))
+
+
+@pytest.mark.parametrize("wrap", [torch.compile, torch.nn.DataParallel, compiled_and_parallel])
 def test_wrapped_models_answer_as_the_model_inside(wrap):
     qa = QuestionAnswerer(wrap(new_model()), fixed_tokenizer("wordpiece"))
     assert qa("Who?", TEXT) == answerer()("Who?", TEXT)
 
 
 def test_models_of_transformers_are_refused_by_name():
-    with pytest.raises(ConfigError, match="the model is a BertForQuestionAnswering; it must be .* from_backbone"):
+    with pytest.raises(ConfigError, match=r"the model is a BertForQuestionAnswering; it must be .* from_backbone"):
         QuestionAnswerer(new_dense_model("bert"), fixed_tokenizer("wordpiece"))
 
 
