@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table
 
 from blockskim.atomic import open_whole
+from blockskim.errors import DISK_FAULTS, ConfigError
 from blockskim.evaluation.published import PEERS
 from blockskim.evaluation.sweep_records import SweepRecord
 from blockskim.extras import load_matplotlib
@@ -67,8 +68,8 @@ def save_sweep_plots(records: Sequence[SweepRecord], max_length: int, folder: Pa
         The files.
 
     Raises:
-        ConfigError: matplotlib is not installed.
-        OSError: a file can't be written.
+        ConfigError: matplotlib is not installed, or a file can't be written.
+        OSError: the disk is full.
     """
     pyplot = load_matplotlib()
     figure, axes = pyplot.subplots(figsize=_SIZE, layout="constrained")
@@ -141,6 +142,10 @@ def _save(pyplot: Any, figure: Any, axes: Any, path: Path) -> Path:
     try:
         with open_whole(path) as file:
             figure.savefig(file, dpi=150, format="png")
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in DISK_FAULTS:
+            raise
+        raise ConfigError(f"{path} can't be written: {error}") from error
     finally:
         pyplot.close(figure)
     return path

@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 
 from blockskim.atomic import open_whole
-from blockskim.errors import ConfigError
+from blockskim.errors import DISK_FAULTS, ConfigError
 from blockskim.extras import load_matplotlib
 from blockskim.profiling.benchmark import Record
 
@@ -55,8 +55,8 @@ def save_plot(records: Sequence[Record], path: Path) -> None:
     """Draw seconds against F1 where there are scores, and bars of seconds where there are none.
 
     Raises:
-        ConfigError: matplotlib is not installed, or there is no such format of pictures.
-        OSError: the file can't be written.
+        ConfigError: matplotlib is not installed, or the file can't be written.
+        OSError: the disk is full.
     """
     pyplot = load_matplotlib()
     scored = [record for record in records if record.f1 is not None]
@@ -69,7 +69,9 @@ def save_plot(records: Sequence[Record], path: Path) -> None:
     try:
         with open_whole(path) as file:
             figure.savefig(file, dpi=150, format=path.suffix[1:] or "png")
-    except ValueError as error:
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in DISK_FAULTS:
+            raise
         raise ConfigError(f"{path} can't be written: {error}") from error
     finally:
         pyplot.close(figure)
