@@ -13,7 +13,7 @@ from blockskim.inference.loading import load, load_tokenizer, shipped_model
 from blockskim.inference.runner import run_windows
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from tiny_answerers import TEXT, answerer, dense_for, new_model, save_model, save_plain
-from tiny_models import new_dense_model
+from tiny_models import make_batch, new_dense_model, new_skim_model
 from tiny_tokenizers import KINDS, fixed_tokenizer
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -154,6 +154,16 @@ def pickled_shards(directory):
     (directory / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
+def not_finite(value):
+    def spoil(directory):
+        path = directory / "model.safetensors"
+        weights = load_file(path)
+        weights["encoder.embeddings.LayerNorm.bias"][3] = value
+        save_file(weights, path, metadata={"format": "pt"})
+
+    return spoil
+
+
 def broken_config(directory):
     (directory / "config.json").write_text("{")
 
@@ -170,8 +180,11 @@ def broken_tokenizer(directory):
         (remove("config.json"), "has no config.json"),
         (pickled, "only pytorch_model.bin, a pickle file"),
         (without_head, "the weights lack 'qa_outputs.bias'"),
-        (cut_off, "model"),
+        (cut_off, "model.safetensors is damaged"),
+        (not_finite(float("nan")), "'encoder.embeddings.LayerNorm.bias' holds NaN or infinity in bfloat16|float32"),
+        (not_finite(float("inf")), "'encoder.embeddings.LayerNorm.bias' holds NaN or infinity in bfloat16|float32"),
         (broken_config, "config"),
+        (rewritten(num_labels=10**9), "config.json: num_labels is 1000000000"),
         (broken_tokenizer, "the tokenizer of .* can't be loaded"),
         (another_size, r"the weight '.*' has the shape \(\d+.*\), but config.json calls for \("),
         (more_tokens, "the tokenizer has ids up to .* embeddings for"),
@@ -198,7 +211,8 @@ def test_an_encoder_without_a_head_can_not_answer(tmp_path):
     ("name", "message"),
     [
         ("./nowhere", "no such model directory"),
-        ("nowhere", "no such model directory"),
+        ("nowhere", "there is no such directory, and as a hub id it can't be loaded"),
+        ("x" * 300, "no such model directory; the name has 300 characters"),
         ("someone/nothing", "there is no such directory, and as a hub id it can't be loaded"),
         (__file__, "is a file"),
     ],
@@ -227,3 +241,86 @@ def test_without_a_shipped_model_another_is_asked_for(monkeypatch, tmp_path):
 
 def test_a_tokenizer_of_a_model_directory(stored):
     assert load_tokenizer(stored).is_fast
+
+
+@pytest.mark.parametrize("owner", ["", "some--"])
+@pytest.mark.parametrize("subfolder", [None, "inner"])
+def test_hub_ids_with_and_without_an_owner_and_their_revisions(owner, subfolder, stored, tmp_path):
+    commits = {"main": "a" * 40, "second": "b" * 40}
+    cached = tmp_path / f"models--{owner}tiny-qa"
+    (cached / "refs").mkdir(parents=True)
+    for revision, commit in commits.items():
+        (cached / "refs" / revision).write_text(commit)
+        folder = shutil.copytree(stored, cached / "snapshots" / commit / (subfolder or ""))
+        path = folder / "config.json"
+        values = json.loads(path.read_text())
+        values["skim"]["thresholds"] = {"main": 0.25, "second": 0.75}[revision]
+        path.write_text(json.dumps(values))
+    name = f"{owner}tiny-qa".replace("--", "/")
+    hub = {"cache_dir": str(tmp_path), **({} if subfolder is None else {"subfolder": subfolder})}
+    assert set(load(name, "cpu", "float32", **hub).model.thresholds) == {0.25}
+    assert set(QuestionAnswerer(name, dtype="float32", revision="second", **hub).model.thresholds) == {0.75}
+    assert BlockSkimForQuestionAnswering.from_pretrained(name, revision="second", **hub).thresholds[0] == 0.75
+    BlockSkimForQuestionAnswering.from_pretrained(name, local_files_only=True, **hub)
+    assert load_tokenizer(name, **hub).is_fast
+    with pytest.raises(ModelError, match="there is no such directory, and as a hub id it can't be loaded"):
+        load(name, revision="third", **hub)
+
+
+def test_a_subfolder_of_a_directory(stored, tmp_path):
+    shutil.copytree(stored, tmp_path / "deep")
+    assert load(tmp_path, "cpu", subfolder="deep").skims
+    with pytest.raises(ModelError, match="no such model directory"):
+        load(tmp_path, subfolder="deeper")
+
+
+def test_arguments_that_no_hub_takes_are_refused(stored):
+    with pytest.raises(ConfigError, match="unknown argument 'revison'"):
+        load(stored, revison="main")
+    with pytest.raises(ConfigError, match="unknown argument 'revison'"):
+        QuestionAnswerer(new_model(), fixed_tokenizer("wordpiece"), revison="main")
+
+
+def compiled_and_parallel(model):
+    return torch.compile(torch.nn.DataParallel(model))
+
+
+@pytest.mark.parametrize("wrap", [torch.compile, torch.nn.DataParallel, compiled_and_parallel])
+def test_wrapped_models_answer_as_the_model_inside(wrap):
+    qa = QuestionAnswerer(wrap(new_model()), fixed_tokenizer("wordpiece"))
+    assert qa("Who?", TEXT) == answerer()("Who?", TEXT)
+
+
+def test_models_of_transformers_are_refused_by_name():
+    with pytest.raises(ConfigError, match=r"the model is a BertForQuestionAnswering; it must be .* from_backbone"):
+        QuestionAnswerer(new_dense_model("bert"), fixed_tokenizer("wordpiece"))
+
+
+def test_resized_embeddings_are_saved_and_loaded(tmp_path):
+    tokenizer = load_tokenizer(save_model(tmp_path / "before"))
+    tokenizer.add_tokens(["harrowford"])
+    for name, part in (("whole", lambda model: model), ("encoder", lambda model: model.encoder)):
+        model = new_model()
+        part(model).resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        model.save_pretrained(tmp_path / name)
+        tokenizer.save_pretrained(tmp_path / name)
+        stored = json.loads((tmp_path / name / "config.json").read_text())
+        assert stored["encoder_config"]["vocab_size"] == len(tokenizer)
+        assert "vocab_size" not in stored
+        again = load(tmp_path / name, "cpu", "float32").model
+        assert again.get_input_embeddings().weight.equal(model.get_input_embeddings().weight)
+        BlockSkimForQuestionAnswering.from_backbone(again)
+
+
+@pytest.mark.parametrize("inputs", [("match",), ("question", "hidden"), ("tiles",)])
+@pytest.mark.filterwarnings("ignore")
+def test_quantised_linear_layers_answer_nearly_as_before(inputs):
+    model = new_skim_model("bert", inputs, "context", 8)
+    batch = make_batch("bert", [(4, 60), (5, 30)])
+    expected = model.skim(**batch.inputs, thresholds=0.0, score_all_layers=True)
+    quantised = torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)
+    found = quantised.skim(**batch.inputs, thresholds=0.0, score_all_layers=True)
+    real = batch.real
+    assert (found.start_logits - expected.start_logits)[real].abs().max() < 0.5
+    assert (found.trace.probabilities - expected.trace.probabilities).nan_to_num().abs().max() < 0.3
+    assert quantised(**batch.inputs).start_logits[real].allclose(found.start_logits[real], atol=0.2)

@@ -94,12 +94,15 @@ def test_sizes_of_another_model_are_refused_before_one_is_built(stored, value):
         ('{"layer_norm_eps": NaN}', "config.json can't be read: NaN is no number"),
         ('{"layer_norm_eps": 1e999}', "config.json can't be read: 1e999 is too large"),
         ('{"vocab_size": ' + "9" * 5000 + "}", "config.json can't be read: "),
-        ('{"a": ' * 100_000, "config.json can't be read: RecursionError"),
-        ("[" * 100_000, "config.json can't be read: RecursionError"),
+        ('{"a": ' * 100_000, "config.json can't be read: maximum recursion"),
+        ("[" * 100_000, "config.json can't be read: maximum recursion"),
         ("\ufeff{}", "config.json can't be read"),
         ('"text"', "config.json holds 'text'"),
         ('{"model_type": "bert", "layer_norm_eps": -1}', "layer_norm_eps is -1; it must be a small number above 0"),
-        ('{"model_type": "bert", "hidden_dropout_prob": 5}', "hidden_dropout_prob is 5; it must be a number from 0 to 1"),
+        (
+            '{"model_type": "bert", "hidden_dropout_prob": 5}',
+            "hidden_dropout_prob is 5; it must be a number",
+        ),
         ('{"model_type": "bert", "quantization_config": {"quant_method": "awq"}}', "quantization_config"),
         ('{"model_type": "bert", "transformers_weights": "other.safetensors.index.json"}', "transformers_weights"),
         ('{"model_type": "' + "x" * 5000 + '"}', "config.json"),
@@ -116,9 +119,9 @@ def test_bytes_that_are_no_text_and_files_that_are_too_large(stored, tmp_path, m
     folder, config, load = stored
     spoiled = shutil.copytree(folder, tmp_path / "model")
     (spoiled / "config.json").write_bytes(b"\xff\xfe{}")
-    with pytest.raises(ModelError, match="config.json can't be read: "):
+    with pytest.raises(ModelError, match=r"config\.json can't be read: "):
         load(spoiled)
     monkeypatch.setattr("blockskim.model.stored_config.LARGEST_FILE", 10)
     (spoiled / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ModelError, match="config.json has .* bytes"):
+    with pytest.raises(ModelError, match=r"config\.json has .* bytes"):
         load(spoiled)

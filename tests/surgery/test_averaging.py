@@ -110,3 +110,16 @@ def test_another_vocabulary_is_refused(tmp_path):
     path.write_text(path.read_text().replace('"when"', '"whenever"'))
     with pytest.raises(ModelError, match="another vocabulary"):
         average_models([one, other], tmp_path / "average")
+
+
+@pytest.mark.parametrize(("weights", "shares"), [([1e308, 1e308], (0.5, 0.5)), ([5e-324, 15e-324], (0.25, 0.75))])
+def test_shares_of_huge_and_tiny_weights_are_numbers(weights, shares, tmp_path):
+    one = save_model(tmp_path / "one")
+    assert average_models([one, one], tmp_path / "average", weights) == shares
+    assert weights_of(tmp_path / "average")["qa_outputs.weight"].equal(weights_of(one)["qa_outputs.weight"])
+
+
+@pytest.mark.parametrize("weights", ["12", [True, 1], ["1", 1], [None, 1], [10**400, 1], [-1, 1], 5])
+def test_weights_that_are_none_are_refused(weights, tmp_path):
+    with pytest.raises(ConfigError, match="weight"):
+        average_models(["one", "other"], tmp_path / "average", weights)

@@ -132,6 +132,7 @@ def load_weights(
     name: str | Path,
     config: PreTrainedConfig,
     build: Callable[[], nn.Module],
+    /,
     *args: Any,
     **kwargs: Any,
 ) -> tuple[Any, dict[str, Any]]:

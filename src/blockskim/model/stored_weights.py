@@ -80,13 +80,13 @@ def files_of_index(path: Path, where: str) -> list[str]:
     files = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(files, dict) or not files:
         raise ModelError(f"{where} names no weights; it must have a weight_map of weights to files")
-    if not isinstance(index.get("metadata"), dict):
-        raise ModelError(f"{where} has no metadata; it must be an object, which may be empty")
     for file in files.values():
         if not isinstance(file, str) or not file.endswith(".safetensors"):
             raise ModelError(f"{where} names {file!r:.100}; weights are read from files that end in .safetensors alone")
         if PurePosixPath(file).is_absolute() or PureWindowsPath(file).anchor or ".." in PureWindowsPath(file).parts:
             raise ModelError(f"{where} names {file!r:.100}, which leads out of the model's directory")
+    if not isinstance(index.get("metadata"), dict):
+        raise ModelError(f"{where} has no metadata; it must be an object, which may be empty")
     return list(dict.fromkeys(files.values()))
 
 
