@@ -292,7 +292,7 @@ def test_wrapped_models_answer_as_the_model_inside(wrap):
 
 
 def test_models_of_transformers_are_refused_by_name():
-    with pytest.raises(ConfigError, match=r"the model is a BertForQuestionAnswering; it must be .* from_backbone"):
+    with pytest.raises(ConfigError, match=r"the model is a BertForQuestionAnswering; it must be .*from_backbone"):
         QuestionAnswerer(new_dense_model("bert"), fixed_tokenizer("wordpiece"))
 
 

@@ -83,4 +83,4 @@ def test_gradient_checkpointing_changes_no_gradient(family):
 def test_a_new_model_takes_them_as_well():
     model = BlockSkimForQuestionAnswering.from_backbone(new_dense_model("bert"))
     assert model.supports_gradient_checkpointing
-    assert not model.is_gradient_checkpointing
+    assert not model.gradient_checkpointing

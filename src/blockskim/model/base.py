@@ -1,13 +1,18 @@
 """What a Block-Skim model knows of itself, whatever it is run for: its settings, its predictors and its heads."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from torch import nn
+import numpy as np
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from blockskim.data.packed_inputs import PackedInputs
 from blockskim.encoders import EncoderAdapter
+from blockskim.encoders.backbone import Backbone
 from blockskim.errors import ConfigError, ModelError
+from blockskim.method.blocks import BlockLayout, block_layout, blocks_of_spans
 from blockskim.method.config import PREDICTOR_SETTINGS, SkimConfig
 from blockskim.method.thresholds import layer_thresholds
 from blockskim.model.backbones import predictor_layers
@@ -139,3 +144,36 @@ class BlockSkimPreTrainedModel(PreTrainedModel):
         if self.adapter.position_bias is None:
             return {}
         return {layer: [number - 1 for number in self.heads_of(layer)] for layer in self._pruned_heads}
+
+    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Embedding:
+        """Give the encoder more or fewer word embeddings, as transformers does, and note their number in the config."""
+        embeddings: nn.Embedding = super().resize_token_embeddings(*args, **kwargs)
+        self._note_vocabulary()
+        return embeddings
+
+    def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        """Write weights and config as transformers does."""
+        # The embeddings of the encoder itself may have been resized.
+        self._note_vocabulary()
+        super().save_pretrained(save_directory, *args, **kwargs)
+
+    def _note_vocabulary(self) -> None:
+        embeddings: Any = self.encoder.get_input_embeddings()
+        for config in (self.config.encoder_config, self.encoder.config):
+            config.vocab_size = int(embeddings.weight.shape[0])
+        # transformers notes it in the outer config, too, which has no such setting.
+        self.config.__dict__.pop("vocab_size", None)
+
+    @property
+    def backbone(self) -> Backbone:
+        """The encoder with what is needed to run it layer by layer."""
+        return Backbone(self.encoder, self.adapter, self.adapter.layers(self.encoder), self.places_in_bias())
+
+    def layout(self, attention_mask: Tensor, context_mask: Tensor) -> BlockLayout:
+        """The blocks of a batch under this model's settings. Shapes: (batch, tokens) each."""
+        return block_layout(attention_mask, context_mask, self.skim_config.block_size, self.skim_config.alignment)
+
+    def packed_layout(self, inputs: PackedInputs) -> BlockLayout:
+        """The blocks of packed samples under this model's settings, in places within each sample."""
+        spans = (np.zeros_like(inputs.lengths), inputs.lengths, inputs.context_starts, inputs.context_lengths)
+        return blocks_of_spans(*spans, self.skim_config.block_size, self.skim_config.alignment)

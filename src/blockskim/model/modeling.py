@@ -12,9 +12,8 @@ from transformers import AutoModelForQuestionAnswering, PreTrainedModel
 
 from blockskim.data.packed_inputs import PackedInputs
 from blockskim.encoders import adapter_for
-from blockskim.encoders.backbone import Backbone
 from blockskim.errors import ModelError
-from blockskim.method.blocks import BlockLayout, block_layout, blocks_of_spans
+from blockskim.method.blocks import BlockLayout
 from blockskim.method.config import SkimConfig
 from blockskim.model import objective
 from blockskim.model.backbones import copy_encoder, copy_qa_head, encoder_from_config, new_predictors
@@ -97,25 +96,6 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
             self.prepared.clear()
         return super().train(mode)
 
-    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Embedding:
-        """Give the encoder more or fewer word embeddings, as transformers does, and note their number in the config."""
-        embeddings: nn.Embedding = super().resize_token_embeddings(*args, **kwargs)
-        self._note_vocabulary()
-        return embeddings
-
-    def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
-        """Write weights and config as transformers does."""
-        # The embeddings of the encoder itself may have been resized.
-        self._note_vocabulary()
-        super().save_pretrained(save_directory, *args, **kwargs)
-
-    def _note_vocabulary(self) -> None:
-        embeddings: Any = self.encoder.get_input_embeddings()
-        for config in (self.config.encoder_config, self.encoder.config):
-            config.vocab_size = int(embeddings.weight.shape[0])
-        # transformers notes it in the outer config, too, which has no such setting.
-        self.config.__dict__.pop("vocab_size", None)
-
     def _count_cost(self) -> ModelCost:
         return model_cost(self.encoder, self.adapter, linears_in([self.qa_transform, self.qa_outputs]))
 
@@ -131,11 +111,6 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
             Its size in bytes.
         """
         return self.prepared.of(self.encoder, self.adapter, self._predictors()).num_bytes
-
-    @property
-    def backbone(self) -> Backbone:
-        """The encoder with what is needed to run it layer by layer."""
-        return Backbone(self.encoder, self.adapter, self.adapter.layers(self.encoder), self.places_in_bias())
 
     @property
     def cost(self) -> ModelCost:
@@ -185,10 +160,6 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         wants_info = kwargs.pop("output_loading_info", False)
         model, info = load_weights(super().from_pretrained, name_or_path, config, lambda: cls(config), *args, **kwargs)
         return (model, info) if wants_info else model
-
-    def layout(self, attention_mask: Tensor, context_mask: Tensor) -> BlockLayout:
-        """The blocks of a batch under this model's settings. Shapes: (batch, tokens) each."""
-        return block_layout(attention_mask, context_mask, self.skim_config.block_size, self.skim_config.alignment)
 
     def forward(
         self,
@@ -382,11 +353,6 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         active = self._active_thresholds(thresholds, score_all_layers, allow_untrained)
         prepared = self.prepared.of(self.encoder, self.adapter, self._predictors())
         return Skimmers(prepared.layers, prepared.predictors, active)
-
-    def packed_layout(self, inputs: PackedInputs) -> BlockLayout:
-        """The blocks of packed samples under this model's settings, in places within each sample."""
-        spans = (np.zeros_like(inputs.lengths), inputs.lengths, inputs.context_starts, inputs.context_lengths)
-        return blocks_of_spans(*spans, self.skim_config.block_size, self.skim_config.alignment)
 
     def _skim(self, inputs: PackedInputs, first: Ints, width: int, skimmers: Skimmers) -> SkimOutput:
         """Skim packed samples; the result is ``width`` wide, with the first token of each sample at ``first``."""
