@@ -236,6 +236,7 @@ TABLE = {
 NOT_FOR_SEVERAL_THREADS = {
     # These change the model, or nothing but a number of it.
     "BlockSkimForQuestionAnswering.prune_heads",
+    "BlockSkimForQuestionAnswering.resize_token_embeddings",
     "BlockSkimForQuestionAnswering.train",
     # These compute nothing with weights.
     "BlockSkimForQuestionAnswering.answer_logits",

@@ -390,7 +390,7 @@ def test_several_questions_at_once():
         ({"model": 5}, "^model is 5; it must be a directory, a hub id, a Block-Skim model where one is taken, or None"),
         ({"model": ""}, "^model is ''; it must be a directory"),
         ({"model": ["a"]}, r"^model is \['a'\]; it must be a directory"),
-        ({"model": torch.nn.Linear(2, 2)}, "^model is Linear; it must be a directory"),
+        ({"model": torch.nn.Linear(2, 2)}, "^the model is a Linear; it must be a BlockSkimForQuestionAnswering, which"),
         ({"device": None}, "^device is None; it must be auto, cpu or cuda$"),
         ({"device": 0}, "^device is 0; it must be auto, cpu or cuda$"),
         ({"dtype": None}, "^dtype is None; it must be one of auto, float32, bfloat16, float16$"),
