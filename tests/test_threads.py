@@ -8,8 +8,10 @@ import copy
 import functools
 import inspect
 import logging
+import re
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -372,3 +374,18 @@ def test_numbers_of_threads_are_left_alone():
     QuestionAnswerer(cold(), fixed_tokenizer("wordpiece"))(QUESTIONS[0], TEXT)
     assert torch.get_num_threads() == before
     assert np.isfinite(before)
+
+
+def test_the_example_of_the_documentation_runs():
+    page = Path(__file__).parents[1] / "docs" / "threads-and-processes.md"
+    threads, processes = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    before, names = torch.get_num_threads(), {"__name__": "page"}
+    try:
+        exec(compile(threads, str(page), "exec"), names)
+        assert [found["answer"] for found in names["answers"]] == ["Ann", "2024"]
+        # Without the processes, whose start takes long: what each of them does.
+        exec(compile(processes, str(page), "exec"), names)
+        names["start"]()
+        assert names["answer"](names["pairs"][0]) == "Ann"
+    finally:
+        torch.set_num_threads(before)

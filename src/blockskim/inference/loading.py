@@ -122,7 +122,8 @@ def load_tokenizer(name: str | Path, **hub: Any) -> PreTrainedTokenizerBase:
     if directory is not None and not any(any(directory.glob(pattern)) for pattern in TOKENIZER_FILES):
         raise ModelError(f"{directory} has no tokenizer.json; save the tokenizer beside the model")
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, **offline_aware(name, hub))
+        given = {**offline_aware(name, hub), "trust_remote_code": False}
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, **given)
     # A damaged tokenizer file raises what its parser raises: a bare Exception, too, and where it panics not even that.
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":

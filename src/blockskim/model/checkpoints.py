@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 from transformers import (
+    CONFIG_MAPPING,
     AutoConfig,
     AutoModel,
     AutoModelForQuestionAnswering,
@@ -83,9 +84,14 @@ def read_config(name: str | Path, **hub: Any) -> PreTrainedConfig:
     if path is None:
         raise ModelError(f"{name} has no config.json; it is no model")
     values = read_stored_config(path, name)
+    if "auto_map" in values and str(values.get("model_type")) not in CONFIG_MAPPING:
+        raise ModelError(
+            f"{name}: config.json calls for code of its own (auto_map), which is never run; use a model of a family "
+            "that transformers knows"
+        )
     with loading(name, "config.json"):
         try:
-            config: PreTrainedConfig = AutoConfig.from_pretrained(name, **hub)
+            config: PreTrainedConfig = AutoConfig.from_pretrained(name, **hub, trust_remote_code=False)
         except Exception as error:
             field = None if any(key in str(error) for key in values) else guilty_field(values)
             if field is None:
@@ -164,6 +170,8 @@ def load_weights(
             check_fit(name, build, shapes)
     # With these, transformers names the weights that don't fit instead of pointing to its log.
     asked = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
+    # Without an answer transformers asks the person at the terminal whether to run code of the model's own.
+    asked["trust_remote_code"] = False
     with loading(name):
         model, info = from_pretrained(name, *args, **{**kwargs, **hub, **asked})
     for weight, found, wanted in [] if lenient else sorted(info["mismatched_keys"]):

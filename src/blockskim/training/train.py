@@ -98,7 +98,7 @@ def train(
     if checkpoint is not None:
         check_same_recipe(output, recipe)
     set_seed(recipe.seed)
-    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
     model = initial_model(base, recipe, console or lines)
     check_vocabulary(model.encoder, tokenizer, base)
     _check_positions(model, recipe)
