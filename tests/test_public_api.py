@@ -64,6 +64,11 @@ IMPORTS = {
     "AutoModelForQuestionAnswering",
     "model first": "import blockskim.model.modeling\nfrom transformers import AutoConfig, "
     "AutoModelForQuestionAnswering",
+    # What the model's own module imports.
+    "checkpoints first": "import blockskim.model.checkpoints\nfrom transformers import AutoConfig, "
+    "AutoModelForQuestionAnswering",
+    "backbones first": "import blockskim.model.backbones\nfrom transformers import AutoConfig, "
+    "AutoModelForQuestionAnswering",
 }
 
 

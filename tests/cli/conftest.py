@@ -6,7 +6,7 @@ import os
 import pytest
 
 from blockskim.cli.main import run
-from blockskim.cli.output import PlainLines
+from blockskim.cli.progress import PlainLines
 from tiny_answerers import TEXT, save_model, save_plain
 
 

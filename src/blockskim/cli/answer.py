@@ -10,7 +10,8 @@ from blockskim.atomic import write_whole
 from blockskim.cli import options
 from blockskim.cli.documents import STANDARD_INPUT, read_documents
 from blockskim.cli.option_groups import Computing, Printing, takes_groups
-from blockskim.cli.output import console, print_json, printable, window_progress
+from blockskim.cli.output import console, print_json, printable
+from blockskim.cli.progress import window_progress
 from blockskim.cli.sentences import sentence_around
 
 if TYPE_CHECKING:

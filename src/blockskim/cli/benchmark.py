@@ -17,7 +17,8 @@ from blockskim.cli.benchmark_options import (
 )
 from blockskim.cli.data_files import read_data
 from blockskim.cli.option_groups import Computing, Printing, Windowing, takes_groups
-from blockskim.cli.output import console, print_json, status_line
+from blockskim.cli.output import console, print_json
+from blockskim.cli.progress import status_line
 from blockskim.cli.session import cut_windows, load_model
 
 if TYPE_CHECKING:

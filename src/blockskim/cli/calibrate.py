@@ -10,7 +10,8 @@ import typer
 from blockskim.calibration.settings import OVERHEAD
 from blockskim.cli import options
 from blockskim.cli.option_groups import Computing, Printing, Selection, Windowing, takes_groups
-from blockskim.cli.output import console, print_json, task_progress
+from blockskim.cli.output import console, print_json
+from blockskim.cli.progress import task_progress
 from blockskim.cli.session import cut_windows, describe, hide_foreign_progress, load_model, read_selected
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ import typer
 
 from blockskim.cli import options
 from blockskim.cli.option_groups import Computing, Printing, Selection, Windowing, takes_groups
-from blockskim.cli.output import console, print_json, window_progress
+from blockskim.cli.output import console, print_json
 from blockskim.cli.predict import check_predictions, write_predictions
+from blockskim.cli.progress import window_progress
 from blockskim.cli.session import cut_windows, describe, load_model, read_selected
 
 CompareDense = Annotated[

@@ -7,7 +7,8 @@ import typer
 
 from blockskim.cli import options
 from blockskim.cli.option_groups import Computing, Printing, Selection, Windowing, takes_groups
-from blockskim.cli.output import console, print_json, window_progress
+from blockskim.cli.output import console, print_json
+from blockskim.cli.progress import window_progress
 from blockskim.cli.session import describe, fit_windows, hide_foreign_progress, load_model, read_selected
 
 

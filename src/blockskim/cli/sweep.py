@@ -8,7 +8,8 @@ import typer
 
 from blockskim.cli import options
 from blockskim.cli.option_groups import Computing, Printing, Selection, Windowing, takes_groups
-from blockskim.cli.output import WindowBar, console, print_json, window_progress
+from blockskim.cli.output import console, print_json
+from blockskim.cli.progress import WindowBar, window_progress
 from blockskim.cli.session import cut_windows, describe, load_model, read_selected
 from blockskim.evaluation.sweep_files import RESULTS, SweepFiles
 from blockskim.evaluation.sweep_records import parse_thresholds

@@ -9,7 +9,8 @@ import typer
 from blockskim.cli import options
 from blockskim.cli.data_files import split_held_out
 from blockskim.cli.option_groups import Printing, takes_groups
-from blockskim.cli.output import console, plain_lines, print_json, progress_console
+from blockskim.cli.output import console, print_json
+from blockskim.cli.progress import plain_lines, progress_console
 from blockskim.cli.session import hide_foreign_progress
 
 Base = Annotated[

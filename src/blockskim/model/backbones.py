@@ -3,8 +3,9 @@
 import copy
 from collections.abc import Sequence
 
+import transformers
 from torch import nn
-from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from blockskim.encoders import EncoderAdapter, QaHead
 from blockskim.errors import ModelError
@@ -19,9 +20,9 @@ def encoder_from_config(config: PreTrainedConfig) -> PreTrainedModel:
     encoder: PreTrainedModel
     with ONE_AT_A_TIME:
         try:
-            encoder = AutoModel.from_config(copy.deepcopy(config), add_pooling_layer=False)
+            encoder = transformers.AutoModel.from_config(copy.deepcopy(config), add_pooling_layer=False)
         except TypeError:
-            encoder = AutoModel.from_config(copy.deepcopy(config))
+            encoder = transformers.AutoModel.from_config(copy.deepcopy(config))
     return encoder
 
 

@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+# The Auto classes of models are looked up where they are used: importing them imports our own model right after (see
+# ``auto_classes``), which needs this module whole.
+import transformers
 from torch import nn
 from transformers import (
     CONFIG_MAPPING,
     AutoConfig,
-    AutoModel,
-    AutoModelForQuestionAnswering,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -127,7 +128,7 @@ def load_source(backbone: str | Path, kwargs: Mapping[str, Any]) -> PreTrainedMo
     """
     config = read_config(backbone, **hub_arguments(kwargs))
     adapter_for(config.model_type)
-    loader: Any = AutoModelForQuestionAnswering if has_qa_head(config) else AutoModel
+    loader: Any = transformers.AutoModelForQuestionAnswering if has_qa_head(config) else transformers.AutoModel
     source: PreTrainedModel
     source, _ = load_weights(loader.from_pretrained, backbone, config, lambda: loader.from_config(config), **kwargs)
     return source
