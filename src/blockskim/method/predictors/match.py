@@ -56,44 +56,59 @@ class MatchPredictor(nn.Module):
     def _compared(self, view: LayerView) -> Tensor:
         """What each block has for itself, and how it fits the question. Shape: (blocks, 3 * width + 3)."""
         dtype = self.norm.weight.dtype  # of a quantised layer the weight is no tensor
-        own = self.block(self.norm(take_rows(view.attn_output, view.tokens).to(dtype)))
-        asked = self.question(self.norm(take_rows(view.attn_output, view.question).to(dtype)))
-        exists, asked_exists = view.exists[..., None], view.question_exists[view.samples]
+
+        def projected(linear: nn.Module, places: Tensor) -> Tensor:
+            rows: Tensor = linear(self.norm(take_rows(view.attn_output, places.reshape(-1)).to(dtype)))
+            return rows.view(*places.shape, -1)
+
+        own, asked = projected(self.block, view.tokens), projected(self.question, view.question)
+        exists, asked_exists = view.exists[..., None], _of_samples(view.question_exists, view)
         counts = view.exists.sum(1, keepdim=True)
         asked_counts = view.question_exists.sum(1, keepdim=True).clamp_min(1)
-        similar = (own @ asked[view.samples].transpose(1, 2)) * own.shape[-1] ** -0.5
+        similar = (own @ _of_samples(asked, view).transpose(1, 2)) * own.shape[-1] ** -0.5
         similar = similar.masked_fill(~(exists & asked_exists[:, None]), NOTHING)
         by_question, by_block = similar.amax(1), similar.amax(2)
         fits = (
-            (by_question * asked_exists).sum(1, keepdim=True) / asked_counts[view.samples],
+            (by_question * asked_exists).sum(1, keepdim=True) / _of_samples(asked_counts, view),
             by_question.amax(1, keepdim=True),
             (by_block * view.exists).sum(1, keepdim=True) / counts,
         )
         # After the rectifier nothing is below 0, so 0 stands for a token that is not there in the maximum, too.
         own, asked = F.relu(own) * exists, F.relu(asked) * view.question_exists[..., None]
-        pooled = (own.sum(1) / counts, own.amax(1), (asked.sum(1) / asked_counts)[view.samples])
+        asked_means = _of_samples(asked.sum(1) / asked_counts, view).expand(own.shape[0], -1)
+        pooled = (own.sum(1) / counts, own.amax(1), asked_means)
         return torch.cat([*pooled, *fits], -1)
+
+
+def _of_samples(values: Tensor, view: LayerView) -> Tensor:
+    """What each block's sample has; of a single sample it stays one row, which goes with every block.
+
+    Shape: (samples, ...) to (blocks, ...)
+    """
+    return values if view.question.shape[0] == 1 else values[view.samples]
 
 
 class _Around(NamedTuple):
     """Who stands around each block.
 
     Attributes:
-        samples: the sample of each block. Shape: (blocks,)
-        counts: blocks of each sample, at least 1. Shape: (samples, 1)
+        samples: the sample of each block; None where there is but one. Shape: (blocks,)
+        counts: blocks of each sample, at least 1; None where there is but one. Shape: (samples, 1)
         adjoining: True where a block and the next of the view follow each other in the input. Shape: (blocks - 1, 1)
     """
 
-    samples: Tensor
-    counts: Tensor
+    samples: Tensor | None
+    counts: Tensor | None
     adjoining: Tensor
 
 
 def _around(view: LayerView) -> _Around:
     samples = view.samples
+    adjoining = view.block_numbers[1:] - view.block_numbers[:-1] == 1
+    if len(view.question) == 1:
+        return _Around(None, None, adjoining[:, None])
     counts = torch.bincount(samples, minlength=len(view.question)).clamp_min(1)[:, None]
-    adjoining = (samples[1:] == samples[:-1]) & (view.block_numbers[1:] - view.block_numbers[:-1] == 1)
-    return _Around(samples, counts, adjoining[:, None])
+    return _Around(samples, counts, (adjoining & (samples[1:] == samples[:-1]))[:, None])
 
 
 def _with_others(states: Tensor, around: _Around) -> Tensor:
@@ -108,6 +123,8 @@ def _with_others(states: Tensor, around: _Around) -> Tensor:
 
 def _summary(states: Tensor, around: _Around) -> Tensor:
     """Maximum and mean of the states of each block's sample. Shape: (blocks, width) to (blocks, 2 * width)."""
+    if around.samples is None or around.counts is None:
+        return torch.cat([states.amax(0), states.mean(0)]).expand(states.shape[0], -1)
     index = around.samples[:, None].expand_as(states)
     blank = states.new_zeros(len(around.counts), states.shape[1])
     # States are not negative, so 0 takes no part in the maximum.
@@ -172,14 +189,11 @@ def match_margin(network: MatchPredictor) -> Callable[[LayerView], Tensor]:
     def margin(view: LayerView) -> Tensor:
         states = torch.addmm(join_bias, compared(view), join).relu_()
         beside = _beside(view)
-        around = None if len(view.question) == 1 else _around(view)
+        around = _around(view)
         for weight, bias in rounds:
             neighbours = F.pad(states, (0, 0, 0, 1)).index_select(0, beside).view(len(states), -1)
-            if around is None:
-                everywhere = torch.cat([states.amax(0), states.mean(0)]).expand(len(states), -1)
-            else:
-                everywhere = _summary(states, around)
-            states = states + torch.addmm(bias, torch.cat([states, neighbours, everywhere], 1), weight).relu_()
+            mixed = torch.cat([states, neighbours, _summary(states, around)], 1)
+            states = states + torch.addmm(bias, mixed, weight).relu_()
         return torch.mv(states, difference).add_(offset)
 
     return margin

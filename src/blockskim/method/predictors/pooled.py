@@ -24,13 +24,25 @@ class PooledPredictor(nn.Sequential):
 
 def pooled_states(view: LayerView, states: Tensor) -> Tensor:
     """Mean and maximum over each block, and mean over its question. Shapes: (tokens, width) to (blocks, 3 * width)."""
+    # Entries beyond a block's end repeat its first token, which leaves the maximum alone.
+    own = take_rows(states, view.tokens)
+    if torch.compiler.is_exporting():
+        # The exporter knows no sets of several sizes.
+        mean = _mean(own, view.exists)
+        asked = _mean(take_rows(states, view.question), view.question_exists).index_select(0, view.samples)
+        return torch.cat([mean, own.amax(1), asked], -1)
     bags = token_bags(view)
     # One operation for sets of all sizes; a set without a token has a mean of 0.
     means = F.embedding_bag(bags.tokens, states, bags.offsets, mode="mean")
     blocks = len(view.tokens)
-    # Entries beyond a block's end repeat its first token, which leaves the maximum alone.
-    largest = take_rows(states, view.tokens).amax(1)
-    return torch.cat([means[:blocks], largest, means[blocks:].index_select(0, view.samples)], -1)
+    return torch.cat([means[:blocks], own.amax(1), means[blocks:].index_select(0, view.samples)], -1)
+
+
+def _mean(states: Tensor, exists: Tensor) -> Tensor:
+    """Mean over the tokens that exist, 0 where none does. Shapes: (sets, tokens, width), (sets, tokens) to
+    (sets, width).
+    """
+    return (states * exists[..., None]).sum(1) / exists.sum(1, keepdim=True).clamp_min(1)
 
 
 def network_flops(features: int, width: int) -> int:

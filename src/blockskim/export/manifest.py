@@ -1,0 +1,193 @@
+"""What an exported directory says of itself, so that it can be run without PyTorch and transformers."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from blockskim.atomic import write_whole
+from blockskim.errors import ModelError
+
+FILE = "export.json"
+GRAPH = "model.onnx"
+INT8_GRAPH = "model-int8.onnx"
+FORMAT = 1
+"""Version of the directory's layout and of the graph's inputs and outputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinearCost:
+    """Operations of a predictor, which grow with the tokens of the question.
+
+    Attributes:
+        block: of scoring a block: of a question without tokens, and per token.
+        sample: of a window that has blocks to score: of a question without tokens, and per token.
+    """
+
+    block: tuple[int, int]
+    sample: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a graph is of, beside its inputs and outputs.
+
+    Attributes:
+        graphs: sha256 of each graph file, by name.
+        weights: bytes of the file of weights that the graphs read, by name.
+        num_layers: layers of the model.
+        skim_layers: numbers of the layers with a predictor, from 1.
+        trained_predictors: whether the graph holds predictors.
+        position_limit: the most tokens of a window; None for any number.
+        token_types: whether the graph takes token types.
+        template: special tokens around question and context, as ``PairTemplate`` has them.
+        cost: operations of each layer, as ``LayerCost`` has them, of the embedding and of the head.
+        predictor_costs: of the predictors, in the order of ``skim_layers``.
+        block_size: tokens of a block.
+        alignment: where blocks begin.
+    """
+
+    graphs: Mapping[str, str]
+    weights: Mapping[str, int]
+    num_layers: int
+    skim_layers: tuple[int, ...]
+    trained_predictors: bool
+    position_limit: int | None
+    token_types: bool
+    template: Mapping[str, Any]
+    cost: Mapping[str, Any]
+    predictor_costs: tuple[LinearCost, ...]
+    block_size: int
+    alignment: str
+
+
+def is_exported(directory: Path) -> bool:
+    """Whether a directory holds an exported model."""
+    return (directory / FILE).is_file()
+
+
+def digest(path: Path) -> str:
+    """Sha256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_manifest(directory: Path, manifest: Manifest) -> None:
+    """Write it into a directory."""
+    write_whole(directory / FILE, json.dumps({"format": FORMAT, **asdict(manifest)}, indent=1) + "\n")
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """Read the manifest of a directory.
+
+    Raises:
+        ModelError: there is none, it is damaged, or of another version.
+    """
+    path = directory / FILE
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"{directory} holds no exported model: it has no {FILE}; make one with blockskim export"
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path} can't be read: {error}") from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{path} is no JSON object")
+    if values.get("format") != FORMAT:
+        raise ModelError(
+            f"{path} is of format {values.get('format')!r}, and this version of blockskim reads {FORMAT}; "
+            "export the model again"
+        )
+    return _checked(path, values)
+
+
+def _checked(path: Path, values: Mapping[str, Any]) -> Manifest:
+    fields: dict[str, Any] = {}
+    for name, check in _CHECKS.items():
+        if name not in values:
+            raise ModelError(f"{path} lacks {name!r}; export the model again")
+        try:
+            fields[name] = check(values[name])
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise ModelError(f"{path}: {name} is {values[name]!r:.80}; that is damaged ({error})") from error
+    layers, costs = fields["skim_layers"], fields["predictor_costs"]
+    if len(layers) != len(costs):
+        raise ModelError(f"{path}: {len(costs)} predictor_costs for {len(layers)} skim_layers; export the model again")
+    if any(not 1 <= layer <= fields["num_layers"] for layer in layers) or list(layers) != sorted(set(layers)):
+        raise ModelError(f"{path}: skim_layers are {list(layers)}, but the model has {fields['num_layers']} layers")
+    if len(fields["cost"]["layers"]) != fields["num_layers"]:
+        raise ModelError(f"{path}: cost names {len(fields['cost']['layers'])} layers of {fields['num_layers']}")
+    return Manifest(**fields)
+
+
+def _whole(value: object, least: int = 0) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"it must be a whole number from {least} on")
+    return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("it must be true or false")
+    return value
+
+
+def _items(value: object) -> Sequence[Any]:
+    if not isinstance(value, list):
+        raise ValueError("it must be a list")
+    return value
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("it must be an object")
+    return value
+
+
+def _files(value: object) -> dict[str, Any]:
+    found = _mapping(value)
+    for name in found:
+        if Path(name).name != name:
+            raise ValueError(f"{name!r} is no name of a file in the directory")
+    return found
+
+
+def _pair(value: object) -> tuple[int, int]:
+    first, second = _items(value)
+    return _whole(first), _whole(second)
+
+
+def _cost(value: object) -> dict[str, Any]:
+    cost = _mapping(value)
+    for layer in _items(cost["layers"]):
+        for name in ("before", "pair", "after", "fixed"):
+            _whole(layer[name])
+    _whole(cost["embedding"])
+    _whole(cost["head"])
+    return cost
+
+
+def _choice(value: object) -> str:
+    if value not in ("sequence", "context"):
+        raise ValueError("it must be sequence or context")
+    return str(value)
+
+
+_CHECKS: dict[str, Any] = {
+    "graphs": lambda value: {name: str(entry) for name, entry in _files(value).items()},
+    "weights": lambda value: {name: _whole(entry) for name, entry in _files(value).items()},
+    "num_layers": lambda value: _whole(value, 1),
+    "skim_layers": lambda value: tuple(_whole(layer, 1) for layer in _items(value)),
+    "trained_predictors": _flag,
+    "position_limit": lambda value: None if value is None else _whole(value, 1),
+    "token_types": _flag,
+    "template": _mapping,
+    "cost": _cost,
+    "predictor_costs": lambda value: tuple(
+        LinearCost(_pair(entry["block"]), _pair(entry["sample"])) for entry in _items(value)
+    ),
+    "block_size": lambda value: _whole(value, 1),
+    "alignment": _choice,
+}

@@ -1,0 +1,349 @@
+"""The parts of the skimming forward pass over one window, each as an ONNX graph that PyTorch's exporter makes.
+
+They are the adapter's functions and the predictors themselves, run on one window of any length. What goes between
+them, dropping tokens, has no weights and is written in ONNX operators (see ``blockskim.export.skim_graph``).
+"""
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from blockskim.encoders.adapter import EncoderAdapter
+from blockskim.encoders.backbone import Backbone
+from blockskim.kernels.attention_probabilities import AttentionRows
+from blockskim.kernels.dims import LayerDims
+from blockskim.method.layer_view import LayerView
+from blockskim.method.predictors.predictor import keep_probabilities
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
+
+OPSET = 20
+
+TOKENS, BLOCKS, QUESTION = 24, 3, 5
+"""Sizes of the inputs that the exporter traces with; none of them is fixed by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of the forward pass.
+
+    Attributes:
+        graph: what the exporter made, an ``onnx.GraphProto``; its inputs and outputs have the names below.
+        inputs: names of its inputs.
+        outputs: names of its outputs.
+        parameters: the parameters that the graph reads, by the names of its initialisers.
+    """
+
+    graph: Any
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    parameters: Mapping[str, nn.Parameter]
+
+
+class Embed(nn.Module):
+    """Token ids to hidden states entering the first layer. Shape: (tokens,) to (tokens, hidden)."""
+
+    def __init__(self, adapter: EncoderAdapter, encoder: nn.Module) -> None:
+        """Take the encoder whose embedding it is."""
+        super().__init__()
+        self.adapter, self.encoder = adapter, encoder
+
+    def forward(self, input_ids: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+        """Embed one window."""
+        positions = torch.arange(input_ids.shape[0])[None]
+        types = None if token_type_ids is None else token_type_ids[None]
+        return self.adapter.embed(self.encoder, input_ids[None], types, positions)[0]
+
+
+class PositionBias(nn.Module):
+    """Positions to what is added to the scores of every layer. Shape: (tokens,) to (heads, tokens, tokens)."""
+
+    def __init__(self, adapter: EncoderAdapter, encoder: nn.Module) -> None:
+        """Take the encoder whose bias it is."""
+        super().__init__()
+        self.adapter, self.encoder = adapter, encoder
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """The bias between all tokens that are left."""
+        assert self.adapter.position_bias is not None
+        return self.adapter.position_bias(self.encoder, positions, positions)  # type: ignore[arg-type]
+
+
+class Attend(nn.Module):
+    """Hidden states to attention output, heads joined. Shape: (tokens, hidden) to (tokens, heads * head_dim)."""
+
+    def __init__(
+        self, adapter: EncoderAdapter, layer: nn.Module, heads: Sequence[int] | None, wants_attention: bool
+    ) -> None:
+        """Take a layer.
+
+        Args:
+            adapter: of its family.
+            layer: of the encoder.
+            heads: places of its heads in a position bias; None for all.
+            wants_attention: whether queries, keys and log-sum-exp are results, too.
+        """
+        super().__init__()
+        self.adapter, self.layer = adapter, layer
+        self.heads = None if heads is None else list(heads)
+        self.wants_attention = wants_attention
+
+    def forward(self, hidden: Tensor, bias: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:
+        """Attend among all tokens that are left."""
+        query, key, value = self.adapter.project(self.layer, hidden)
+        # The scale is put on the queries, of which there are fewer than scores.
+        by_head = query.transpose(0, 1) * self.adapter.scale(self.layer)
+        scores = by_head @ key.permute(1, 2, 0)
+        if bias is not None:
+            scores = scores + (bias if self.heads is None else bias[self.heads])
+        attended = (scores.softmax(-1) @ value.transpose(0, 1)).transpose(0, 1).flatten(1)
+        if not self.wants_attention:
+            return attended
+        return attended, query, key, scores.logsumexp(-1).t()
+
+
+class Finish(nn.Module):
+    """Attention output and what entered the layer to what leaves it. Shape: (tokens, hidden)."""
+
+    def __init__(self, adapter: EncoderAdapter, layer: nn.Module) -> None:
+        """Take a layer."""
+        super().__init__()
+        self.adapter, self.layer = adapter, layer
+
+    def forward(self, attended: Tensor, hidden: Tensor) -> Tensor:
+        """Output projection, residuals, norms, and feed-forward part."""
+        return self.adapter.finish(self.layer, attended, hidden)
+
+
+class Score(nn.Module):
+    """A layer's view to the keep probability of each block. Shape: (blocks,)."""
+
+    def __init__(self, predictor: nn.Module, scale: float, wants_attention: bool, heads: Sequence[int] | None) -> None:
+        """Take the predictor of a layer with this scale of scores; ``heads`` are its places in a position bias."""
+        super().__init__()
+        self.predictor, self.scale, self.wants_attention = predictor, scale, wants_attention
+        self.heads = None if heads is None else list(heads)
+
+    def forward(
+        self,
+        attended: Tensor,
+        hidden: Tensor,
+        tokens: Tensor,
+        exists: Tensor,
+        question: Tensor,
+        numbers: Tensor,
+        query: Tensor | None = None,
+        key: Tensor | None = None,
+        log_sum_exp: Tensor | None = None,
+        bias: Tensor | None = None,
+    ) -> Tensor:
+        """Score the blocks that are left.
+
+        Args:
+            attended: attention output, heads joined. Shape: (tokens, heads * head_dim)
+            hidden: what entered the layer. Shape: (tokens, hidden)
+            tokens: places of each block's tokens; beyond a block's end its first. Shape: (blocks, block_size)
+            exists: False beyond a block's end. Shape: (blocks, block_size)
+            question: places of the question's tokens. Shape: (question,)
+            numbers: of the blocks as they were before any was dropped. Shape: (blocks,)
+            query: where the predictor looks at attention. Shape: (tokens, heads, head_dim)
+            key: where the predictor looks at attention. Shape: (tokens, heads, head_dim)
+            log_sum_exp: of the scores of each token. Shape: (tokens, heads)
+            bias: on the scores, in a family that has one. Shape: (heads, tokens, tokens)
+        """
+        rows = None
+        if query is not None and key is not None and log_sum_exp is not None:
+            own = bias if bias is None or self.heads is None else bias[self.heads]
+            between = None if own is None else lambda rows, columns: _entries(own, rows, columns)
+            rows = AttentionRows(query, key, log_sum_exp, self.scale, between)
+        view = LayerView(
+            attention=rows,
+            hidden=hidden,
+            attn_output=attended,
+            tokens=tokens,
+            exists=exists,
+            samples=torch.zeros_like(numbers),
+            question=question[None],
+            question_exists=torch.ones_like(question, dtype=torch.bool)[None],
+            block_numbers=numbers,
+        )
+        return keep_probabilities(self.predictor(view))
+
+
+class Head(nn.Module):
+    """Hidden states to start and end logits. Shape: (tokens, hidden) to (tokens, 2)."""
+
+    def __init__(self, model: BlockSkimForQuestionAnswering) -> None:
+        """Take the model whose head it is."""
+        super().__init__()
+        self.qa_transform, self.qa_outputs = model.qa_transform, model.qa_outputs
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """The logits of all tokens that are left."""
+        states = hidden if self.qa_transform is None else self.qa_transform(hidden)
+        logits: Tensor = self.qa_outputs(states)
+        return logits
+
+
+def _entries(bias: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Entries of a bias. Shapes: (heads, tokens, tokens), (groups, rows), (groups, columns) to
+    (groups, heads, rows, columns).
+    """
+    return bias[:, rows[:, :, None], columns[:, None, :]].movedim(0, 1)
+
+
+class PieceExporter:
+    """Exports the parts of a model; layers that are built alike are traced once."""
+
+    def __init__(self, model: BlockSkimForQuestionAnswering) -> None:
+        """Take a model in float32 and in evaluation mode."""
+        self.model = model
+        self.backbone: Backbone = model.backbone
+        self._traced: dict[tuple[Any, ...], Piece] = {}
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether the family has a position bias."""
+        return self.backbone.adapter.position_bias is not None
+
+    def embed(self, token_types: bool) -> Piece:
+        """The embedding, with or without token types."""
+        ids = {"input_ids": _indices(TOKENS)}
+        if token_types:
+            ids["token_type_ids"] = torch.zeros(TOKENS, dtype=torch.long)
+        module = Embed(self.backbone.adapter, self.backbone.encoder)
+        return _trace(module, ids, ("hidden",), {name: {0: "tokens"} for name in ids})
+
+    def position_bias(self) -> Piece:
+        """The position bias."""
+        module = PositionBias(self.backbone.adapter, self.backbone.encoder)
+        return _trace(module, {"positions": _indices(TOKENS)}, ("bias",), {"positions": {0: "tokens"}})
+
+    def attend(self, number: int, wants_attention: bool) -> Piece:
+        """Attention of a layer."""
+        adapter, layer, heads = self.backbone.adapter, self.backbone.layers[number - 1], self.backbone.heads.get(number)
+        dims = self.backbone.dims(number)
+        inputs = {"hidden": torch.randn(TOKENS, dims.hidden)}
+        if self.has_bias:
+            inputs["bias"] = torch.randn(self._bias_heads(dims), TOKENS, TOKENS)
+        shapes: dict[str, Any] = {"hidden": {0: "tokens"}, "bias": {1: "tokens", 2: "tokens"}}
+        outputs = ("attended", "query", "key", "log_sum_exp") if wants_attention else ("attended",)
+        module = Attend(adapter, layer, heads, wants_attention)
+        return self._layer_piece(("attend", wants_attention, heads and tuple(heads)), module, inputs, outputs, shapes)
+
+    def finish(self, number: int) -> Piece:
+        """What follows attention in a layer."""
+        dims = self.backbone.dims(number)
+        inputs = {
+            "attended": torch.randn(TOKENS, dims.heads * dims.head_dim),
+            "hidden": torch.randn(TOKENS, dims.hidden),
+        }
+        module = Finish(self.backbone.adapter, self.backbone.layers[number - 1])
+        shapes = {name: {0: "tokens"} for name in inputs}
+        return self._layer_piece(("finish",), module, inputs, ("left",), shapes)
+
+    def score(self, number: int) -> Piece:
+        """The predictor of a layer."""
+        adapter, dims, size = self.backbone.adapter, self.backbone.dims(number), self.model.skim_config.block_size
+        predictor: Any = self.model.predictors[str(number)]
+        heads = self.backbone.heads.get(number)
+        width = dims.heads * dims.head_dim
+        tokens = BLOCKS * size + QUESTION
+        inputs: dict[str, Tensor] = {
+            "attended": torch.randn(tokens, width),
+            "hidden": torch.randn(tokens, dims.hidden),
+            "tokens": QUESTION + torch.arange(BLOCKS * size).view(BLOCKS, size),
+            "exists": torch.ones(BLOCKS, size, dtype=torch.bool),
+            "question": _indices(QUESTION),
+            "numbers": _indices(BLOCKS),
+        }
+        shapes: dict[str, Any] = {
+            "attended": {0: "tokens"},
+            "hidden": {0: "tokens"},
+            "tokens": {0: "blocks"},
+            "exists": {0: "blocks"},
+            "question": {0: "question"},
+            "numbers": {0: "blocks"},
+        }
+        if predictor.wants_attention:
+            inputs["query"], inputs["key"] = (torch.randn(tokens, dims.heads, dims.head_dim) for _ in range(2))
+            inputs["log_sum_exp"] = torch.randn(tokens, dims.heads)
+            shapes |= {name: {0: "tokens"} for name in ("query", "key", "log_sum_exp")}
+            if self.has_bias:
+                inputs["bias"] = torch.randn(self._bias_heads(dims), tokens, tokens)
+                shapes["bias"] = {1: "tokens", 2: "tokens"}
+        scale = adapter.scale(self.backbone.layers[number - 1])
+        module = Score(predictor, scale, predictor.wants_attention, heads)
+        return self._layer_piece(("score", heads and tuple(heads)), module, inputs, ("probabilities",), shapes)
+
+    def head(self) -> Piece:
+        """The QA head."""
+        states = torch.randn(TOKENS, self.backbone.dims(1).hidden)
+        return _trace(Head(self.model), {"hidden": states}, ("logits",), {"hidden": {0: "tokens"}})
+
+    def _bias_heads(self, dims: LayerDims) -> int:
+        """Heads for which a position bias is made: all that layers once had."""
+        return max(dims.heads, int(self.model.config.encoder_config.num_attention_heads))
+
+    def _layer_piece(
+        self,
+        kind: tuple[Any, ...],
+        module: nn.Module,
+        inputs: Mapping[str, Tensor],
+        outputs: tuple[str, ...],
+        shapes: Mapping[str, Any],
+    ) -> Piece:
+        """A part of a layer; of layers that differ in nothing but weights the trace of the first one serves all."""
+        parameters = dict(module.named_parameters())
+        sizes = tuple((name, tuple(value.shape)) for name, value in parameters.items())
+        constants = tuple((name, value.cpu().numpy().tobytes()) for name, value in module.named_buffers())
+        key = (*kind, sizes, constants)
+        if key not in self._traced:
+            self._traced[key] = _trace(module, inputs, outputs, {name: shapes[name] for name in inputs})
+        first = self._traced[key]
+        return Piece(first.graph, first.inputs, first.outputs, {name: parameters[name] for name in first.parameters})
+
+
+def _indices(count: int) -> Tensor:
+    return torch.arange(count, dtype=torch.long)
+
+
+def _trace(
+    module: nn.Module, inputs: Mapping[str, Tensor], outputs: tuple[str, ...], shapes: Mapping[str, Mapping[int, str]]
+) -> Piece:
+    """Export a module; ``shapes`` names the dimensions that may have any size, per input."""
+    dims = {name: torch.export.Dim(name) for axes in shapes.values() for name in axes.values()}
+    with _quiet(), torch.no_grad():
+        program: Any = torch.onnx.export(
+            module.eval(),
+            kwargs=dict(inputs),
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_shapes={name: {axis: dims[dim] for axis, dim in shapes[name].items()} for name in inputs},
+            opset_version=OPSET,
+            dynamo=True,
+            optimize=True,
+            verbose=False,
+        )
+    graph = program.model_proto.graph
+    parameters = dict(module.named_parameters())
+    used = {initializer.name for initializer in graph.initializer}
+    return Piece(graph, tuple(inputs), outputs, {name: value for name, value in parameters.items() if name in used})
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide what the exporter reports of its work, as warnings and through the root logger."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
