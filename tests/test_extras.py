@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from blockskim.errors import BlockSkimError, ConfigError
-from blockskim.extras import has, load_matplotlib, load_optuna, raise_missing
+from blockskim.extras import has, load_matplotlib, load_optuna, raise_missing, torch_needed
 
 
 def test_whether_a_package_is_installed():
@@ -48,3 +48,13 @@ def test_the_class_of_the_error_is_the_callers_choice():
         raise_missing("training needs the training extra", "train", BlockSkimError)
     assert not isinstance(error.value, ConfigError)
     assert str(error.value) == "training needs the training extra: pip install 'blockskim[train]'"
+
+
+@pytest.mark.parametrize("package", ["torch", "transformers"])
+def test_pytorch_and_transformers_are_one_extra(package, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError) as error, torch_needed():
+        __import__(package)
+    assert str(error.value) == (
+        f"this needs PyTorch and transformers, and {package} is not installed: pip install 'blockskim[torch]'"
+    )

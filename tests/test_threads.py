@@ -120,6 +120,16 @@ def skim(examples, directory):
     return lambda number: of_output(model.skim(**BATCH, thresholds=0.1 * (number % 4)))
 
 
+def score_windows(examples, directory):
+    model, windows = cold(), windows_of(examples)
+
+    def call(number):
+        found = model.score_windows(windows.pack([number % 4, 2]), 0.5)
+        return found.start_logits.tolist(), found.end_logits.tolist(), found.trace.kept.tolist()
+
+    return call
+
+
 def skim_packed(examples, directory):
     model, windows = cold(), windows_of(examples)
     return lambda number: of_output(model.skim_packed(windows.pack([number % 4, 2]), 0.5))
@@ -224,6 +234,7 @@ TABLE = {
     "BlockSkimForQuestionAnswering.prepare": prepare,
     "BlockSkimForQuestionAnswering.save_pretrained": save_pretrained,
     "BlockSkimForQuestionAnswering.skim": skim,
+    "BlockSkimForQuestionAnswering.score_windows": score_windows,
     "BlockSkimForQuestionAnswering.skim_packed": skim_packed,
     "BlockSkimForQuestionAnswering.skimmers": skimmers,
     "calibrate": calibrate,

@@ -6,6 +6,7 @@ Importing this package is quick: what it offers is imported when it is first use
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from blockskim.extras import torch_needed
 from blockskim.model import auto_classes
 
 if TYPE_CHECKING:
@@ -68,10 +69,15 @@ auto_classes.register()
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name from where it is defined."""
+    """Import a public name from where it is defined.
+
+    Raises:
+        ConfigError: it needs PyTorch or transformers, which are not installed.
+    """
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
+    with torch_needed():
+        value = getattr(importlib.import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
 

@@ -1,14 +1,22 @@
-"""Packages that come with an extra only: whether one is installed, loading it, and the error where it is missing."""
+"""Packages that may be missing: whether one is installed, loading it, and the error where it is not there."""
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from blockskim.errors import BlockSkimError, ConfigError
 
+_TORCH = ("torch", "transformers")
+
 
 def has(package: str) -> bool:
     """Whether a package is installed; it is not imported."""
-    return importlib.util.find_spec(package) is not None
+    try:
+        return importlib.util.find_spec(package) is not None
+    # A finder that refuses packages says no in this way.
+    except ModuleNotFoundError:
+        return False
 
 
 def raise_missing(need: str, extra: str, error: type[BlockSkimError] = ConfigError) -> NoReturn:
@@ -23,6 +31,22 @@ def raise_missing(need: str, extra: str, error: type[BlockSkimError] = ConfigErr
         BlockSkimError: always, of the class given.
     """
     raise error(f"{need}: pip install 'blockskim[{extra}]'")
+
+
+@contextmanager
+def torch_needed() -> Iterator[None]:
+    """Say how to install PyTorch and transformers where something in here imports one of them in vain.
+
+    Raises:
+        ConfigError: one of them is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _TORCH:
+            raise
+        raise_missing(f"this needs PyTorch and transformers, and {package} is not installed", "torch")
 
 
 def load_optuna() -> Any:

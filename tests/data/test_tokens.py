@@ -1,5 +1,6 @@
 """Reading with a copy of a tokenizer: the caller's own is never changed, and what becomes of it makes no difference."""
 
+import json
 import pickle
 import threading
 from types import SimpleNamespace
@@ -9,9 +10,9 @@ import pytest
 from tokenizers import pre_tokenizers
 
 from blockskim.data.examples import Example
-from blockskim.data.tokens import freeze_tokenizer, pair_template, tokenize
+from blockskim.data.tokens import PairTemplate, freeze_tokenizer, pair_template, read_frozen_tokenizer, tokenize
 from blockskim.data.windows import WindowSettings, make_windows
-from blockskim.errors import ConfigError
+from blockskim.errors import ConfigError, ModelError
 from tiny_tokenizers import KINDS, fixed_tokenizer, tokenizer
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -118,3 +119,57 @@ def test_a_caller_that_cuts_in_another_thread_changes_nothing():
     finally:
         stop.set()
         thread.join()
+
+
+@every_kind
+def test_a_stored_tokenizer_reads_as_the_one_it_was_made_of(kind, tmp_path):
+    own = tokenizer(kind)
+    frozen, path = freeze_tokenizer(own), tmp_path / "tokenizer.json"
+    # What is stored may cut and pad, as the caller's own does.
+    change(own)
+    own.backend_tokenizer.save(str(path))
+    template = PairTemplate.from_json(json.loads(json.dumps(frozen.template.to_json())))
+    assert template == frozen.template
+    found = read_frozen_tokenizer(path, template)
+    assert same(tokenize(found, TEXTS), tokenize(frozen, TEXTS))
+    settings = WindowSettings(200, 2, 60)
+    ours, theirs = (make_windows([Example("1", TEXTS[2], TEXTS[0])], one, settings)[0] for one in (found, frozen))
+    assert ours["input_ids"].tolist() == theirs["input_ids"].tolist()
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"{", b"[]", b"\xff", b'{"version": "1.0", "model": {"type": "Unigram"}}']
+)
+def test_a_damaged_stored_tokenizer_is_named(content, tmp_path):
+    path = tmp_path / "tokenizer.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"tokenizer\.json can't be read as a tokenizer: .") as error:
+        read_frozen_tokenizer(path, pair_template(fixed_tokenizer("wordpiece")))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"before": None}, "before is None"),
+        ({"before": "23"}, "before is '23'"),
+        ({"between": [True]}, r"between is \[True\]"),
+        ({"after": [-1]}, r"after is \[-1\]"),
+        ({"after": [1.5]}, r"after is \[1.5\]"),
+        ({"types": [0]}, r"types is \[0\]; it must be two types or none"),
+        ({"types": 0}, "types is 0"),
+        ({"pad_id": None}, r"pad_id is \[None\]"),
+        ({"mask": 4}, "before, between, after, types, pad_id and nothing else"),
+    ],
+)
+def test_a_damaged_stored_template_is_told_of(change, message):
+    values = pair_template(fixed_tokenizer("wordpiece")).to_json()
+    with pytest.raises(ModelError, match=message):
+        PairTemplate.from_json({**values, **change})
+
+
+@pytest.mark.parametrize("values", [None, [], {}, {"before": []}])
+def test_what_is_no_template_is_told_of(values):
+    with pytest.raises(ModelError, match="the template is"):
+        PairTemplate.from_json(values)

@@ -58,11 +58,11 @@ def test_sentences_of_kept_and_likely_blocks_are_facts(model, windows, threshold
     likely: dict[tuple[int, int], float] = {}
     for batch in run_windows(model, windows, 4, threshold):
         collector.add(batch)
-        trace = batch.output.trace
+        trace = batch.scores.trace
         for row, index in enumerate(batch.indices.tolist()):
             example = int(windows.windows[index, 0])
             shift = int(windows.windows[index, 1]) - windows.context_start(index)
-            for block in trace.kept[-1][row].nonzero().flatten().tolist():
+            for block in trace.kept[-1][row].nonzero()[0].tolist():
                 first = int(trace.layout.starts[row, block]) + shift
                 last = first + int(trace.layout.lengths[row, block]) - 1
                 begin, end = windows.character_span(example, first, last)

@@ -73,7 +73,7 @@ def test_every_window_is_in_just_one_batch_and_examples_stay_together(sizes, bat
 
 def logits(batch):
     return {
-        int(index): (batch.output.start_logits[row], batch.output.end_logits[row])
+        int(index): (batch.scores.start_logits[row], batch.scores.end_logits[row])
         for row, index in enumerate(batch.indices)
     }
 

@@ -3,7 +3,7 @@
 import pytest
 
 from blockskim.errors import ConfigError
-from blockskim.inference.window_settings import position_limit, window_settings
+from blockskim.inference.window_settings import window_settings
 from tiny_answerers import FAMILY, TEXT, answerer, dense_for, new_model
 from tiny_tokenizers import KINDS, fixed_tokenizer
 
@@ -13,7 +13,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 @every_kind
 def test_windows_fit_the_model(kind):
     model, tokenizer = new_model(kind), fixed_tokenizer(kind)
-    limit = position_limit(model)
+    limit = model.position_limit
     assert limit == {"bert": 200, "roberta": 198}[FAMILY[kind]]
     assert window_settings(model, tokenizer, limit).max_length == limit
     with pytest.raises(ConfigError, match=f"at most {limit}"):
@@ -44,5 +44,5 @@ def test_sizes_are_whole_numbers(name, value):
 def test_positions_without_an_end_set_no_limit():
     model = new_model()
     del model.encoder.embeddings.position_embeddings
-    assert position_limit(model) is None
+    assert model.position_limit is None
     assert window_settings(model, fixed_tokenizer("wordpiece"), 5000).max_length == 5000

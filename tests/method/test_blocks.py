@@ -4,12 +4,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blockskim.method.block_spans import surviving_blocks
 from blockskim.method.blocks import (
     IGNORED,
     block_layout,
     relevance_labels,
     soften_labels,
-    surviving_blocks,
     token_indices,
 )
 

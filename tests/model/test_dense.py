@@ -265,7 +265,7 @@ def test_dropping_in_training_gives_what_skimming_gives(family, inputs, alignmen
     for index, number in enumerate(model.skim_layers):
         if number in expected.trace.layers:
             logits = found.skim_logits[:, index]
-            opinions = expected.trace.probabilities[expected.trace.layers.index(number)]
+            opinions = torch.from_numpy(expected.trace.probabilities[expected.trace.layers.index(number)])
             close((logits[..., 1] - logits[..., 0]).sigmoid().nan_to_num(-1), opinions.nan_to_num(-1), 1e-4)
 
 

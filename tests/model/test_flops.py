@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from blockskim.kernels import packed_attention, packed_linear
+from blockskim.method.cost import LayerCost, LayerUse, ModelCost, dense_flops, skim_flops
 from blockskim.model import ragged
-from blockskim.model.flops import LayerCost, LayerUse, ModelCost, dense_flops, skim_flops
 from plain_attention import attend_plainly
 from strategies import every_alignment, every_family, every_input, few, seeds, thresholds
 from tiny_models import dense_model, judged_by_modules, make_batch, new_dense_model, new_skim_model, skim_model

@@ -2,6 +2,7 @@ import copy
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -34,7 +35,7 @@ def same(one, other, batch, **skimming):
         found, expected = run(one), run(other)
         assert torch.equal(found.start_logits, expected.start_logits)
         assert torch.equal(found.end_logits, expected.end_logits)
-    assert torch.equal(one.skim(**batch.inputs).trace.kept, other.skim(**batch.inputs).trace.kept)
+    assert np.array_equal(one.skim(**batch.inputs).trace.kept, other.skim(**batch.inputs).trace.kept)
 
 
 @every_family

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from blockskim.errors import ConfigError
-from blockskim.model.flops import dense_flops
+from blockskim.method.cost import dense_flops
 from blockskim.profiling import catalog
 from blockskim.profiling.baselines import make_baseline
 from blockskim.profiling.catalog import BASELINES, parse_baseline

@@ -1,5 +1,6 @@
 import copy
 
+import numpy as np
 import pytest
 import torch
 
@@ -72,8 +73,8 @@ def test_predictors_run_and_cost_what_they_cost():
 
 def test_the_choice_depends_on_the_seed_alone():
     traces = [trace_of(*scheduled({1: 0.5}, seed=seed), 4).kept for seed in (3, 3, 4)]
-    assert torch.equal(traces[0], traces[1])
-    assert not torch.equal(traces[0], traces[2])
+    assert np.array_equal(traces[0], traces[1])
+    assert not np.array_equal(traces[0], traces[2])
 
 
 def test_one_model_serves_any_batch_size_and_copies_of_it():
@@ -81,7 +82,7 @@ def test_one_model_serves_any_batch_size_and_copies_of_it():
     assert trace_of(model, workload, 1).kept.sum(-1).tolist() == [[9], [9]]
     assert trace_of(model, workload, 3).kept.sum(-1).tolist() == [[9, 5, 5]] * 2
     other = copy.deepcopy(model).bfloat16()
-    assert torch.equal(trace_of(other, workload, 3).kept, trace_of(model, workload, 3).kept)
+    assert np.array_equal(trace_of(other, workload, 3).kept, trace_of(model, workload, 3).kept)
 
 
 def test_a_schedule_can_be_replaced():

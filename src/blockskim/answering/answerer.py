@@ -4,15 +4,13 @@ It keeps the contract of transformers' removed question-answering pipeline, and 
 for where there are so many, none of them twice, nothing cut off without a word, ``context[start:end] == answer``.
 """
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from transformers import PreTrainedTokenizerBase
-
+from blockskim.answering.loading import check_tokenizer, frozen, load_backend
 from blockskim.answering.ranking import (
     FoundAnswer,
     answers_in_text,
@@ -35,20 +33,17 @@ from blockskim.answering.texts import DocumentsGiven, TextsGiven, as_documents, 
 from blockskim.answering.trace import AnswerTrace, WindowTrace, nothing_read, trace_answers, trace_windows
 from blockskim.checks import check_count, check_flag
 from blockskim.data.examples import Example
-from blockskim.data.tokens import FrozenTokenizer, freeze_tokenizer
 from blockskim.data.windows import WindowSettings, make_windows
-from blockskim.errors import ConfigError
 from blockskim.inference.answers import ExampleAnswers
-from blockskim.inference.devices import choose_device, choose_dtype, set_threads
-from blockskim.inference.loading import LoadedModel, load, unwrapped
+from blockskim.inference.backend import Backend
 from blockskim.inference.operating_point import ThresholdsGiven, choose_thresholds
 from blockskim.inference.runner import Thresholds, WindowBatch, run_windows, whole_examples
-from blockskim.inference.window_settings import position_limit, window_settings
-from blockskim.model.checkpoints import check_vocabulary
-from blockskim.model.hub import check_hub_arguments
-from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.inference.window_settings import window_settings
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from blockskim.data.tokens import FrozenTokenizer
 
 WindowCount = Callable[[int, int], None]
 """Called with the number of windows that are done and the number of all."""
@@ -81,8 +76,8 @@ class QuestionAnswerer:
 
     def __init__(
         self,
-        model: str | Path | BlockSkimForQuestionAnswering | None = None,
-        tokenizer: PreTrainedTokenizerBase | None = None,
+        model: str | Path | Backend | None = None,
+        tokenizer: "PreTrainedTokenizerBase | FrozenTokenizer | None" = None,
         device: str = "auto",
         dtype: str = "auto",
         threads: int | None = None,
@@ -94,8 +89,8 @@ class QuestionAnswerer:
 
         Args:
             model: a directory or hub id of a Block-Skim model or of any QA checkpoint of a supported family; a model,
-                with its tokenizer; or None for the model that comes with the library. A model in training mode is put
-                into evaluation mode, with a warning.
+                or another ``Backend``, with its tokenizer; or None for the model that comes with the library. A model
+                in training mode is put into evaluation mode, with a warning.
             tokenizer: the tokenizer of a model that is given as such. It is copied: what is done with it afterwards
                 changes no answer.
             device: "auto", "cpu" or "cuda"; a model that is given as such stays where it is, so "auto" is right for it.
@@ -112,28 +107,20 @@ class QuestionAnswerer:
             ModelError: the model can't be loaded, or the tokenizer is another model's.
             ConfigError: an argument is impossible, or the model has no such point.
         """
-        model = unwrapped(model)
         self.batch_size = check_count("batch_size", batch_size)
-        if isinstance(model, BlockSkimForQuestionAnswering):
-            check_hub_arguments(hub)
-            if tokenizer is None:
-                raise ConfigError("a model that is given as such needs its tokenizer, too")
-            set_threads(threads)
-            _check_place(model, device, dtype)
-            self.loaded = LoadedModel(_evaluating(model), tokenizer, "the model")
-        else:
-            self.loaded = load(model, device, dtype, threads, **hub)
-        self.model = self.loaded.model
+        # Which backend computes is chosen in there.
+        self.loaded = load_backend(model, tokenizer, device, dtype, threads, hub)
+        self.model: Backend = self.loaded.model
         self._tokenizer = self.loaded.tokenizer if tokenizer is None else tokenizer
-        self._reader = _frozen(self._tokenizer)
+        self._reader = frozen(self._tokenizer)
         if tokenizer is not None:
-            check_vocabulary(self.model.encoder, tokenizer, self.loaded.name)
+            check_tokenizer(self.loaded, tokenizer)
         self.point = point
         # Refuses an unknown point now and not at the first question.
         self._thresholds(AnswerOptions())
 
     @property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
+    def tokenizer(self) -> "PreTrainedTokenizerBase | FrozenTokenizer":
         """The tokenizer that was given or loaded; texts are read with a copy of it, made with the answerer."""
         return self._tokenizer
 
@@ -289,15 +276,11 @@ class QuestionAnswerer:
             found = answers_over_documents(answers[part], readable, options.top_k)
             read = iter(traces[part])
             every = tuple(
-                next(read) if name in readable else nothing_read(question, text, str(name), self._num_layers)
+                next(read) if name in readable else nothing_read(question, text, str(name), self.model.num_layers)
                 for name, text in texts.items()
             )
             results.append(SearchResult(question, found, every))
         return results
-
-    @property
-    def _num_layers(self) -> int:
-        return len(self.model.adapter.layers(self.model.encoder))
 
     def _thresholds(self, options: AnswerOptions) -> Thresholds:
         """What a call skims with: its own choice, or else that of the answerer."""
@@ -312,7 +295,7 @@ class QuestionAnswerer:
 
     def _window_settings(self, options: AnswerOptions) -> WindowSettings:
         """Windows as a call wants them; the default length becomes what the model reads, where that is less."""
-        length, limit = options.max_seq_len, position_limit(self.model)
+        length, limit = options.max_seq_len, self.model.position_limit
         if limit is not None and length == DEFAULT_LENGTH:
             length = min(length, limit)
         return window_settings(self.model, self._reader, length, options.doc_stride, options.max_question_len)
@@ -341,7 +324,7 @@ class QuestionAnswerer:
         if not trace:
             return ordered, []
         spans = [scored_spans(each) for each in ordered]
-        return ordered, trace_answers(pairs, traces, spans, self._num_layers, time.perf_counter() - started)
+        return ordered, trace_answers(pairs, traces, spans, self.model.num_layers, time.perf_counter() - started)
 
 
 def _reporting(batches: Iterable[WindowBatch], total: int, progress: WindowCount | None) -> Iterator[WindowBatch]:
@@ -352,38 +335,3 @@ def _reporting(batches: Iterable[WindowBatch], total: int, progress: WindowCount
         yield batch
         if progress is not None:
             progress(done, total)
-
-
-def _evaluating(model: BlockSkimForQuestionAnswering) -> BlockSkimForQuestionAnswering:
-    """A caller's model in evaluation mode; it is told when that changes the model."""
-    if any(module.training for module in model.modules()):
-        logger.warning("the model was in training mode; it is in evaluation mode now, as answers need it")
-        model.eval()
-    return model
-
-
-def _check_place(model: BlockSkimForQuestionAnswering, device: str, dtype: str) -> None:
-    """Refuse a device or number format that a caller's model does not have.
-
-    Raises:
-        ConfigError: it has another one, or there is none of this name.
-    """
-    place = choose_device(device)
-    if device != "auto" and place.type != model.device.type:
-        raise ConfigError(f"device is {str(device)!r}, but the model that is given is on {model.device}; move it first")
-    number_format = choose_dtype(dtype, model.device)
-    if dtype != "auto" and number_format != model.dtype:
-        raise ConfigError(f"dtype is {dtype!r}, but the model that is given is in {model.dtype}; convert it first")
-
-
-def _frozen(tokenizer: object) -> FrozenTokenizer:
-    """A copy to read with.
-
-    Raises:
-        ConfigError: it is no tokenizer, or none to read with.
-    """
-    if not isinstance(tokenizer, PreTrainedTokenizerBase):
-        raise ConfigError(
-            f"tokenizer is {tokenizer!r:.80}; it must be a tokenizer of transformers, as load(…).tokenizer"
-        )
-    return freeze_tokenizer(tokenizer)

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import NotRequired, TypedDict
 
 import numpy as np
-import torch
 
 from blockskim.answering.request import AnswerOptions
 from blockskim.answering.trace import AnswerTrace
@@ -106,14 +105,11 @@ def _span_counts(batches: Sequence[WindowBatch], windows: WindowSet, max_length:
     """How many spans of surviving tokens each example has, over all its windows."""
     counts: Counter[int] = Counter()
     for batch in batches:
-        logits = batch.output.start_logits
-        assert logits is not None
-        alive = (logits.isfinite() & batch.context_mask).long()
+        alive = (np.isfinite(batch.scores.start_logits) & batch.context_mask).astype(np.int64)
         tokens = alive.shape[1]
         # Ends at most reach - 1 behind each start.
         reach = min(max_length, tokens)
-        sums = torch.nn.functional.pad(alive.cumsum(-1), (1, reach), mode="constant", value=0)
-        sums[:, tokens + 1 :] = sums[:, tokens : tokens + 1]
+        sums = np.pad(alive, ((0, 0), (1, reach - 1))).cumsum(-1)
         spans = (alive * (sums[:, reach : reach + tokens] - sums[:, :tokens])).sum(-1).tolist()
         for example, number in zip(windows.examples_of(batch.indices).tolist(), spans, strict=True):
             counts[example] += number

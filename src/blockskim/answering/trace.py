@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from blockskim.answering.explain_page import Passage, TextBlock, cost_line, to_html
 from blockskim.answering.request import TextPair
 from blockskim.data.windows import WindowSet
@@ -171,11 +173,9 @@ def trace_windows(batches: Sequence[WindowBatch], windows: WindowSet) -> Mapping
 def _window_traces(
     batch: WindowBatch, windows: WindowSet, best: Mapping[int, SurvivalRank]
 ) -> Iterable[tuple[int, WindowTrace]]:
-    trace = batch.output.trace
-    assert trace is not None
+    trace = batch.scores.trace
     layout = trace.layout
-    droppable, starts, lengths = layout.droppable.cpu(), layout.starts.tolist(), layout.lengths.tolist()
-    probabilities, kept = trace.probabilities.cpu(), trace.kept.cpu()
+    starts, lengths = layout.starts.tolist(), layout.lengths.tolist()
     costs = zip(trace.tokens.tolist(), trace.flops.tolist(), trace.dense_flops.tolist(), strict=True)
     for row, (window, cost) in enumerate(zip(batch.indices.tolist(), costs, strict=True)):
         example, first, end = (int(value) for value in windows.windows[window])
@@ -183,9 +183,9 @@ def _window_traces(
         # What a batch kept only because it knew no better block of the example is gone from this layer on.
         rank = batch.ranks[row]
         last_layer = rank.layer if rank < best[example] else float("inf")
-        scores, stayed = probabilities[:, row].T.tolist(), kept[:, row].T.tolist()
+        scores, stayed = trace.probabilities[:, row].T.tolist(), trace.kept[:, row].T.tolist()
         blocks = []
-        for block in droppable[row].nonzero().flatten().tolist():
+        for block in np.flatnonzero(layout.droppable[row]).tolist():
             begin = starts[row][block] + shift
             span = windows.character_span(example, begin, begin + lengths[row][block] - 1)
             blocks.append(TextBlock(*span, *_fate(trace.layers, scores[block], stayed[block], last_layer)))

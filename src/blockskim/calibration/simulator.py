@@ -14,10 +14,9 @@ from blockskim.calibration.record import AnswerBlocks, Recording
 from blockskim.calibration.settings import OVERHEAD
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation.block_scores import BlockScores
-from blockskim.method.blocks import surviving_blocks
-from blockskim.method.predictors.base import PredictorCost
+from blockskim.method.block_spans import surviving_blocks
+from blockskim.method.cost import LayerUse, PredictorCost, dense_flops, skim_flops
 from blockskim.method.predictors.predictor import predictor_cost
-from blockskim.model.flops import LayerUse, dense_flops, skim_flops
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 LOSSES = (0.0, *np.geomspace(5e-4, 0.3, 60).tolist())

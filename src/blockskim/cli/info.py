@@ -27,8 +27,6 @@ def info(
 
     import torch
 
-    from blockskim.inference.window_settings import position_limit
-
     loaded = load_model(computing)
     network = loaded.model
     encoder = network.config.encoder_config
@@ -40,9 +38,9 @@ def info(
         "skims": loaded.skims,
         "encoder": {
             "type": encoder.model_type,
-            "layers": len(network.adapter.layers(network.encoder)),
+            "layers": network.num_layers,
             "hidden_size": encoder.hidden_size,
-            "max_tokens": position_limit(network),
+            "max_tokens": network.position_limit,
             **({"pruned_heads": network.pruned_heads} if network.pruned_heads else {}),
         },
         "config": network.skim_config.to_dict() if loaded.skims else None,
@@ -54,7 +52,7 @@ def info(
             if loaded.skims
         },
         "device": str(network.device),
-        "dtype": str(network.dtype).removeprefix("torch."),
+        "dtype": network.number_format,
         "threads": torch.get_num_threads(),
         "versions": {
             "blockskim": __version__,

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from blockskim.cli.streams import STANDARD_OUTPUT, discard, occupy_standard_files, replace_closed_streams
 from blockskim.errors import DISK_FAULTS, BlockSkimError, ConfigError
+from blockskim.extras import torch_needed
 
 INTERRUPTED = 130
 
@@ -45,7 +46,8 @@ def run(arguments: Sequence[str]) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
-        app(list(arguments))
+        with torch_needed():
+            app(list(arguments))
         code = 0
     except SystemExit as left:
         code = left.code if isinstance(left.code, int) else int(left.code is not None)

@@ -48,7 +48,7 @@ def prune_heads(
     options.check_new_output(output)
     examples = read_selected(data, more, selection)
 
-    from blockskim.model.flops import dense_flops
+    from blockskim.method.cost import dense_flops
     from blockskim.surgery.head_pruning import answerable_windows, head_importance, least_important, save_pruned
 
     hide_foreign_progress()

@@ -69,10 +69,9 @@ def cut_windows(loaded: "LoadedModel", examples: "Sequence[Example]", windowing:
 def describe(what: str, model: "BlockSkimForQuestionAnswering", windows: "WindowSet", batch_size: int) -> str:
     """What a long run is about, on a line: examples, windows, steps, device and number format."""
     steps = -(-len(windows) // batch_size)
-    number_format = str(model.dtype).removeprefix("torch.")
     counts = (("example", len(windows.examples)), ("window", len(windows)), ("step", steps))
     counted = ", ".join(f"{count:,} {name}{'s' * (count != 1)}" for name, count in counts)
-    return f"{what}: {counted}, batch size {batch_size}, {model.device}, {number_format}"
+    return f"{what}: {counted}, batch size {batch_size}, {model.device}, {model.number_format}"
 
 
 def hide_foreign_progress() -> None:

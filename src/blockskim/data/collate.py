@@ -1,22 +1,25 @@
 """Windows to padded tensors: inputs, the span to find, and the spans that make a block relevant."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import torch
-from torch import Tensor
 
-Collator = Callable[[Sequence[dict[str, Any]]], dict[str, Tensor]]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Collator: TypeAlias = "Callable[[Sequence[dict[str, Any]]], dict[str, Tensor]]"
 
 
-def pad_windows(items: Sequence[dict[str, Any]], pad_id: int) -> dict[str, Tensor]:
+def pad_windows(items: Sequence[dict[str, Any]], pad_id: int) -> "dict[str, Tensor]":
     """Pad the inputs of windows to the longest of them.
 
     Returns:
         ``input_ids``, ``attention_mask``, ``context_mask`` and, if the items have them, ``token_type_ids``.
         Shape: (batch, tokens) each
     """
+    import torch
+
     width = max(len(item["input_ids"]) for item in items)
     filling = {"input_ids": pad_id, "context_mask": 0, "token_type_ids": 0}
     batch: dict[str, Tensor] = {}
@@ -39,7 +42,9 @@ def training_collator(pad_id: int, label_evidence: bool = True) -> Collator:
     HotpotQA.
     """
 
-    def collate(items: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    def collate(items: Sequence[dict[str, Any]]) -> "dict[str, Tensor]":
+        import torch
+
         batch = pad_windows(items, pad_id)
         names = ("target", "answer_spans", "evidence_spans") if label_evidence else ("target", "answer_spans")
         spans = [np.concatenate([item[name].reshape(-1, 2) for name in names]) for item in items]

@@ -10,17 +10,21 @@ import hashlib
 import json
 import logging
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedTokenizerBase
+from tokenizers import Tokenizer
 
 from blockskim.atomic import open_whole
-from blockskim.errors import ConfigError
+from blockskim.checks import is_list, is_whole, listing
+from blockskim.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +78,27 @@ class PairTemplate:
         """Number of special tokens around a pair."""
         return len(self.before) + len(self.between) + len(self.after)
 
+    def to_json(self) -> dict[str, Any]:
+        """The template as JSON has it: lists and whole numbers by the names of the attributes."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, values: object) -> "PairTemplate":
+        """The template that ``to_json`` wrote.
+
+        Raises:
+            ModelError: something of it is missing, unknown or impossible; the message names it.
+        """
+        names = [field.name for field in fields(cls)]
+        if not isinstance(values, Mapping) or set(values) != set(names):
+            raise ModelError(f"the template is {values!r:.80}; it must have {listing(names)} and nothing else")
+        before, between, after = (_numbers(name, values[name]) for name in ("before", "between", "after"))
+        types = None if values["types"] is None else _numbers("types", values["types"])
+        if types is not None and len(types) != 2:
+            raise ModelError(f"the template's types is {values['types']!r:.80}; it must be two types or none")
+        (pad_id,) = _numbers("pad_id", [values["pad_id"]])
+        return cls(before, between, after, None if types is None else (types[0], types[1]), pad_id)
+
 
 @dataclass(frozen=True, slots=True)
 class FrozenTokenizer:
@@ -88,7 +113,7 @@ class FrozenTokenizer:
     template: PairTemplate
 
 
-def freeze_tokenizer(tokenizer: PreTrainedTokenizerBase | FrozenTokenizer) -> FrozenTokenizer:
+def freeze_tokenizer(tokenizer: "PreTrainedTokenizerBase | FrozenTokenizer") -> FrozenTokenizer:
     """Copy a fast tokenizer, which takes some hundredths of a second; what is a copy already is given back.
 
     Raises:
@@ -101,7 +126,29 @@ def freeze_tokenizer(tokenizer: PreTrainedTokenizerBase | FrozenTokenizer) -> Fr
     return FrozenTokenizer(backend, _template(tokenizer, backend.encode("a", "a")))
 
 
-def pair_template(tokenizer: PreTrainedTokenizerBase | FrozenTokenizer) -> PairTemplate:
+def read_frozen_tokenizer(path: str | Path, template: PairTemplate) -> FrozenTokenizer:
+    """Read a ``tokenizer.json`` with the ``tokenizers`` library alone; it neither cuts nor pads.
+
+    Args:
+        path: the file, as ``FrozenTokenizer.backend`` saves it.
+        template: what goes around a question and a context.
+
+    Raises:
+        ModelError: there is no such file, or it is damaged.
+    """
+    try:
+        backend = Tokenizer.from_file(str(path))
+    # The parser raises a bare Exception, and where it panics not even that.
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise ModelError(f"{path} can't be read as a tokenizer: {' '.join(str(error).split())}") from error
+    backend.no_truncation()
+    backend.no_padding()
+    return FrozenTokenizer(backend, template)
+
+
+def pair_template(tokenizer: "PreTrainedTokenizerBase | FrozenTokenizer") -> PairTemplate:
     """Find out what a fast tokenizer puts around a question and a context.
 
     Raises:
@@ -159,7 +206,18 @@ def tokenize_cached(tokenizer: FrozenTokenizer, texts: Sequence[Sequence[str]], 
     return result
 
 
-def _check_fast(tokenizer: PreTrainedTokenizerBase) -> None:
+def _numbers(name: str, value: object) -> tuple[int, ...]:
+    """Token ids or types of a stored template.
+
+    Raises:
+        ModelError: they are none.
+    """
+    if not is_list(value) or not all(is_whole(item) and item >= 0 for item in value):
+        raise ModelError(f"the template's {name} is {value!r:.80}; it must be whole numbers of at least 0")
+    return tuple(int(item) for item in value)
+
+
+def _check_fast(tokenizer: "PreTrainedTokenizerBase") -> None:
     if not tokenizer.is_fast:
         raise ConfigError(
             f"{type(tokenizer).__name__} is a slow tokenizer and can't tell which characters a token covers; "
@@ -174,7 +232,7 @@ def _is_plain(backend: Any) -> bool:
     return backend.truncation is None and backend.padding is None
 
 
-def _copy_backend(tokenizer: PreTrainedTokenizerBase) -> Any:
+def _copy_backend(tokenizer: "PreTrainedTokenizerBase") -> Any:
     try:
         backend = copy.deepcopy(tokenizer.backend_tokenizer)
     # What a part that is written in Python raises is a bare Exception.
@@ -187,7 +245,7 @@ def _copy_backend(tokenizer: PreTrainedTokenizerBase) -> Any:
     return backend
 
 
-def _template(tokenizer: PreTrainedTokenizerBase, pair: Any) -> PairTemplate:
+def _template(tokenizer: "PreTrainedTokenizerBase", pair: Any) -> PairTemplate:
     """The special tokens and types around the parts of an encoded pair."""
     sequence, ids, types = pair.sequence_ids, pair.ids, pair.type_ids
     first, last = sequence.index(0), len(sequence) - 1 - sequence[::-1].index(0)

@@ -8,11 +8,10 @@ tokenisation of it, and a long question never shortens the context without a wor
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedTokenizerBase
 
 from blockskim.data.examples import Example
 from blockskim.data.packed_inputs import PackedInputs, question_matrix
@@ -26,6 +25,9 @@ from blockskim.data.tokens import (
     tokenize_cached,
 )
 from blockskim.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _NO_SPANS = np.zeros((0, 2), dtype=np.int64)
 
@@ -226,7 +228,7 @@ class WindowSet(Sequence[dict[str, Any]]):
 
 def make_windows(
     examples: Sequence[Example],
-    tokenizer: PreTrainedTokenizerBase | FrozenTokenizer,
+    tokenizer: "PreTrainedTokenizerBase | FrozenTokenizer",
     settings: WindowSettings | None = None,
     cache_dir: Path | None = None,
     stand_in: str | None = None,

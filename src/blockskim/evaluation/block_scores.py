@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from blockskim.data.windows import WindowSet
 from blockskim.inference.answers import AnswerCollector, ExampleAnswers
+from blockskim.inference.backend import Backend
 from blockskim.inference.runner import Progress, WindowBatch, run_windows
-from blockskim.method.blocks import relevance_labels
-from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.method.block_spans import blocks_with_answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +35,15 @@ class BlockScores:
     tokens: NDArray[np.int64]
 
 
-def answer_labels(batch: WindowBatch, windows: WindowSet) -> torch.Tensor:
+def answer_labels(batch: WindowBatch, windows: WindowSet) -> NDArray[np.bool_]:
     """True for the droppable blocks of a batch that hold tokens of an annotated answer. Shape: (batch, blocks)."""
-    trace = batch.output.trace
-    assert trace is not None
+    layout = batch.scores.trace.layout
     spans = [windows.answer_spans(int(index)) for index in batch.indices]
     answers = np.full((len(spans), max([1, *(len(rows) for rows in spans)]), 2), -1, dtype=np.int64)
     for row, values in zip(answers, spans, strict=True):
         row[: len(values)] = values
-    starts, ends = torch.from_numpy(answers).to(trace.kept.device).unbind(-1)
-    return relevance_labels(trace.layout, starts, ends) == 1
+    held: NDArray[np.bool_] = blocks_with_answers(layout.starts, layout.lengths, answers[..., 0], answers[..., 1])
+    return held & layout.droppable
 
 
 def collect_block_scores(batches: Iterable[WindowBatch], windows: WindowSet) -> BlockScores:
@@ -57,22 +55,20 @@ def collect_block_scores(batches: Iterable[WindowBatch], windows: WindowSet) -> 
     layers: tuple[int, ...] | None = None
     parts: list[tuple[NDArray[Any], ...]] = []
     for batch in batches:
-        trace = batch.output.trace
-        assert trace is not None
+        trace = batch.scores.trace
         droppable = trace.layout.droppable
-        if not bool(droppable.any()):
+        if not droppable.any():
             continue
-        if layers not in (None, trace.layers) or bool((~trace.kept & droppable).any()):
+        if layers not in (None, trace.layers) or (~trace.kept & droppable).any():
             raise ValueError("block scores are collected from runs with thresholds of 0 and score_all_layers alone")
         layers = trace.layers
-        rows = droppable.nonzero(as_tuple=True)[0].cpu().numpy()
         parts.append(
             (
-                trace.probabilities[:, droppable].double().cpu().numpy(),
-                answer_labels(batch, windows)[droppable].cpu().numpy(),
-                batch.indices[rows],
-                trace.layout.starts[droppable].cpu().numpy(),
-                trace.layout.lengths[droppable].cpu().numpy(),
+                trace.probabilities[:, droppable].astype(np.float64),
+                answer_labels(batch, windows)[droppable],
+                batch.indices[droppable.nonzero()[0]],
+                trace.layout.starts[droppable],
+                trace.layout.lengths[droppable],
             )
         )
     if layers is None:
@@ -82,7 +78,7 @@ def collect_block_scores(batches: Iterable[WindowBatch], windows: WindowSet) -> 
 
 
 def run_dense(
-    model: BlockSkimForQuestionAnswering,
+    model: Backend,
     windows: WindowSet,
     batch_size: int,
     max_answer_length: int,

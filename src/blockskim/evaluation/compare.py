@@ -12,8 +12,8 @@ from blockskim.evaluation.cost import CostReport
 from blockskim.evaluation.evaluate import Evaluation, collect_timed, evaluation_of
 from blockskim.evaluation.supporting_facts import FactCollector
 from blockskim.inference.answers import AnswerCollector
+from blockskim.inference.backend import Backend
 from blockskim.inference.runner import Progress, Thresholds, WindowBatch, batches, run_windows
-from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 ROUNDS = 5
 
@@ -52,7 +52,7 @@ class _Run:
 
     def time(
         self,
-        model: BlockSkimForQuestionAnswering,
+        model: Backend,
         selected: Sequence[NDArray[np.int64]],
         keep: bool,
         progress: Progress | None,
@@ -76,7 +76,7 @@ class _Run:
 
 
 def compare_with_dense(
-    model: BlockSkimForQuestionAnswering,
+    model: Backend,
     windows: WindowSet,
     batch_size: int = 32,
     thresholds: Thresholds = None,

@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation.block_scores import answer_labels
 from blockskim.inference.runner import WindowBatch
-from blockskim.model.flops import dense_flops
-from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.method.cost import dense_flops
+
+if TYPE_CHECKING:
+    from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 
 @dataclass(slots=True)
@@ -65,8 +68,7 @@ class CostReport:
 
     def add(self, batch: WindowBatch, windows: WindowSet) -> None:
         """Take in the trace of a batch."""
-        trace = batch.output.trace
-        assert trace is not None
+        trace = batch.scores.trace
         self.windows += len(batch.indices)
         self.blocks += int(trace.blocks.sum())
         self.flops += int(trace.flops.sum())
@@ -75,7 +77,7 @@ class CostReport:
             return
         relevant = answer_labels(batch, windows)
         for index, layer in enumerate(trace.layers):
-            scored = ~trace.probabilities[index].isnan()
+            scored = ~np.isnan(trace.probabilities[index])
             kept = trace.kept[index]
             count = self.layers.setdefault(layer, LayerCount())
             count.scored += int(scored.sum())
@@ -105,7 +107,7 @@ def kept_shares(kept_blocks: Mapping[int, int], blocks: int, num_layers: int) ->
     return shares
 
 
-def padded_flops(model: BlockSkimForQuestionAnswering, windows: WindowSet) -> int:
+def padded_flops(model: "BlockSkimForQuestionAnswering", windows: WindowSet) -> int:
     """FLOPs of the dense model on the same windows, each padded to the longest allowed."""
     lengths = np.full(len(windows), windows.settings.max_length)
     return int(dense_flops(model.cost, lengths).sum())

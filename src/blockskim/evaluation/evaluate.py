@@ -3,9 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any
 
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet, WindowSettings, make_windows
@@ -14,8 +12,13 @@ from blockskim.evaluation.cost import CostReport, padded_flops
 from blockskim.evaluation.scoring import mean_scores, scores_by_source
 from blockskim.evaluation.supporting_facts import FACT_THRESHOLD, Fact, FactCollector
 from blockskim.inference.answers import AnswerCollector, ExampleAnswers, answer_texts
+from blockskim.inference.backend import Backend
 from blockskim.inference.runner import Progress, Thresholds, WindowBatch, run_windows
-from blockskim.model.modeling import BlockSkimForQuestionAnswering
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class Evaluation:
 
 
 def evaluate_windows(
-    model: BlockSkimForQuestionAnswering,
+    model: Backend,
     windows: WindowSet,
     batch_size: int = 32,
     thresholds: Thresholds = None,
@@ -123,7 +126,7 @@ def evaluation_of(
     return Evaluation(scores, cost, seconds, predictions, answers, facts, files if len(files) > 1 else {})
 
 
-def report(model: BlockSkimForQuestionAnswering, windows: WindowSet, result: Evaluation) -> dict[str, Any]:
+def report(model: "BlockSkimForQuestionAnswering", windows: WindowSet, result: Evaluation) -> dict[str, Any]:
     """The figures of an evaluation as the command line prints them."""
     examples = len(windows.examples)
     padded = padded_flops(model, windows)
@@ -141,14 +144,14 @@ def report(model: BlockSkimForQuestionAnswering, windows: WindowSet, result: Eva
         "flops_speedup": cost.flops_speedup,
         "flops_speedup_padded": padded / cost.flops,
         "seconds": result.seconds,
-        "kept_by_layer": cost.kept_by_layer(len(model.cost.layers)),
+        "kept_by_layer": cost.kept_by_layer(model.num_layers),
         "predictor": [count.summary(layer) | unknown for layer, count in sorted(cost.layers.items())],
     }
 
 
 def evaluate(
-    model: BlockSkimForQuestionAnswering,
-    tokenizer: PreTrainedTokenizerBase,
+    model: "BlockSkimForQuestionAnswering",
+    tokenizer: "PreTrainedTokenizerBase",
     examples: Iterable[Example],
     settings: WindowSettings | None = None,
     **options: Any,

@@ -35,14 +35,13 @@ class FactCollector:
 
     def add(self, batch: WindowBatch) -> None:
         """Take in the trace of a batch."""
-        trace = batch.output.trace
-        assert trace is not None
+        trace = batch.scores.trace
         if not trace.layers or not self._sentences:
             return
         self._asked = True
-        kept = (trace.kept[-1] & trace.layout.droppable).cpu().numpy()
-        probabilities = trace.probabilities[-1].cpu().numpy()
-        starts, lengths = trace.layout.starts.cpu().numpy(), trace.layout.lengths.cpu().numpy()
+        kept = trace.kept[-1] & trace.layout.droppable
+        probabilities = trace.probabilities[-1]
+        starts, lengths = trace.layout.starts, trace.layout.lengths
         for row, index in enumerate(batch.indices.tolist()):
             example = self.windows.example_of(index)
             if example not in self._sentences:

@@ -155,7 +155,7 @@ def sweep_values(
         "max_length": max_length,
         "batch_size": batch_size,
         "device": str(model.device),
-        "dtype": str(model.dtype).removeprefix("torch."),
+        "dtype": model.number_format,
         "records": [record.to_dict() for record in records],
         "peers": [
             {"name": peer.name, "f1": peer.f1, "dense_f1": peer.dense_f1, "speedup": peer.speedup, "arxiv": peer.source}

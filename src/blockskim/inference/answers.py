@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet
@@ -76,19 +76,35 @@ class AnswerCollector:
 
     def add(self, batch: WindowBatch) -> None:
         """Take in the logits of a batch."""
-        start_logits, end_logits = batch.output.start_logits, batch.output.end_logits
-        assert start_logits is not None and end_logits is not None
-        context = batch.context_mask
+        scores = batch.scores
+        self.add_logits(batch.indices, scores.start_logits, scores.end_logits, batch.context_mask, batch.ranks)
+
+    def add_logits(
+        self,
+        indices: NDArray[np.int64],
+        start_logits: NDArray[np.float32],
+        end_logits: NDArray[np.float32],
+        context_mask: NDArray[np.bool_],
+        ranks: Sequence[SurvivalRank],
+    ) -> None:
+        """Take in the logits of some windows, wherever they come from.
+
+        Args:
+            indices: which windows. Shape: (batch,)
+            start_logits: -inf where a token was dropped and on padding. Shape: (batch, tokens)
+            end_logits: likewise. Shape: (batch, tokens)
+            context_mask: True on context tokens. Shape: (batch, tokens)
+            ranks: how the example of each window fared. Length: batch
+        """
         # A few more than asked, as the same span may turn up in the overlap of two windows.
-        wanted = self.n_best if len(batch.indices) == 1 else self.n_best + (self.n_best > 1) * self.n_best
-        spans = best_spans(start_logits, end_logits, context, self.max_answer_length, wanted)
-        scores, starts, ends = (values.cpu().numpy() for values in (spans.scores, spans.starts, spans.ends))
-        both = torch.stack([start_logits, end_logits], -1).float()
-        sums = both.masked_fill(~context[..., None], -torch.inf).logsumexp(1).cpu().numpy()
-        nulls = both[:, 0].cpu().numpy()
-        for row, index in enumerate(batch.indices):
+        wanted = self.n_best if len(indices) == 1 else self.n_best + (self.n_best > 1) * self.n_best
+        spans = best_spans(start_logits, end_logits, context_mask, self.max_answer_length, wanted)
+        scores, starts, ends = spans.scores, spans.starts, spans.ends
+        sums = np.stack([_log_sum_exp(part, context_mask) for part in (start_logits, end_logits)], -1)
+        nulls = np.stack([start_logits[:, 0], end_logits[:, 0]], -1)
+        for row, index in enumerate(indices):
             example, shift = self.windows.example_of(int(index)), self.windows.context_offset(int(index))
-            if not self._counts(example, batch.ranks[row]):
+            if not self._counts(example, ranks[row]):
                 continue
             self._sums[example] = np.logaddexp(self._sums[example], sums[row])
             if nulls[row].sum() < self._null[example].sum() and np.isfinite(nulls[row]).all():
@@ -131,3 +147,16 @@ def answer_texts(windows: WindowSet, answers: Sequence[ExampleAnswers]) -> dict[
 def best_text(example: Example, answer: ExampleAnswers) -> str:
     """The best answer to an example; "" where there is none."""
     return answer.candidates[0].text(example.context) if answer.candidates else ""
+
+
+def _log_sum_exp(logits: NDArray[np.float32], where: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Logarithm of the summed exponentials of some logits of each row; -inf where there is none.
+
+    Shape: (batch, tokens) each to (batch,)
+    """
+    chosen = np.where(where, logits, -np.inf)
+    peaks = chosen.max(1)
+    peaks[np.isneginf(peaks)] = 0.0
+    with np.errstate(divide="ignore"):
+        sums: NDArray[np.float64] = peaks + np.log(np.exp(chosen - peaks[:, None]).sum(1, dtype=np.float64))
+    return sums

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,9 @@ from transformers.utils import logging as transformers_logging
 from blockskim.data.tokens import pair_template
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
+from blockskim.inference.backend import LoadedBackend
 from blockskim.inference.devices import choose_device, choose_dtype, set_threads
+from blockskim.inference.shipped import shipped_model
 from blockskim.model.checkpoints import check_vocabulary, has_qa_head, read_config
 from blockskim.model.config import BlockSkimConfig
 from blockskim.model.hub import check_hub_arguments, local_folder, offline_aware
@@ -29,7 +30,7 @@ TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedModel:
+class LoadedModel(LoadedBackend):
     """A model in evaluation mode on its device, and what belongs to it.
 
     Attributes:
@@ -40,12 +41,6 @@ class LoadedModel:
 
     model: BlockSkimForQuestionAnswering
     tokenizer: PreTrainedTokenizerBase
-    name: str
-
-    @property
-    def skims(self) -> bool:
-        """Whether it has trained predictors; False for a plain QA checkpoint, which reads everything."""
-        return self.model.has_trained_predictors
 
 
 def load(
@@ -98,18 +93,6 @@ def unwrapped(model: Any) -> Any:
             )
         model = inner
     return model
-
-
-def shipped_model() -> Path:
-    """Directory of the model that comes with the library.
-
-    Raises:
-        ModelError: this installation has none.
-    """
-    directory = Path(str(resources.files("blockskim") / "default_model"))
-    if not (directory / "config.json").is_file():
-        raise ModelError("this installation of blockskim comes without a model; name one: a directory or a hub id")
-    return directory
 
 
 def load_tokenizer(name: str | Path, **hub: Any) -> PreTrainedTokenizerBase:

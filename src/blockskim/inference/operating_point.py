@@ -1,23 +1,26 @@
 """What a run skims with: everything read, given thresholds, an operating point, or the model's own thresholds."""
 
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
-from torch import Tensor
+from typing import TYPE_CHECKING, TypeAlias
 
 from blockskim.checks import check_flag, is_single, unwrapped
 from blockskim.errors import ConfigError
+from blockskim.inference.backend import Backend
 from blockskim.inference.runner import Thresholds
 from blockskim.method.thresholds import layer_thresholds
-from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
-ThresholdsGiven = float | Sequence[float] | np.number[Any] | np.ndarray[Any, Any] | Tensor | None
+if TYPE_CHECKING:
+    from typing import Any
+
+    import numpy as np
+    from torch import Tensor
+
+ThresholdsGiven: TypeAlias = "float | Sequence[float] | np.number[Any] | np.ndarray[Any, Any] | Tensor | None"
 """A threshold for all layers or one for each, as callers have them."""
 
 
 def choose_thresholds(
-    model: BlockSkimForQuestionAnswering,
+    model: Backend,
     *,
     dense: bool = False,
     threshold: ThresholdsGiven = None,

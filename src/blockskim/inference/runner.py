@@ -1,20 +1,16 @@
 """Running windows through a model, in batches that keep the windows of an example together."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from blockskim.data.windows import WindowSet
 from blockskim.errors import ModelError
+from blockskim.inference.backend import Backend
 from blockskim.inference.survival import SurvivalRank, survival_ranks
-from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.model.outputs import SkimOutput
-from blockskim.model.trace import SkimTrace
+from blockskim.method.skim_trace import SkimTrace, WindowScores
 
 Thresholds = float | Sequence[float] | None
 Progress = Callable[[int], None]
@@ -28,18 +24,18 @@ class WindowBatch:
     Attributes:
         indices: which windows. Shape: (batch,)
         context_mask: True on context tokens. Shape: (batch, tokens)
-        output: logits and trace.
+        scores: logits and trace.
         ranks: how the example of each window fared, as far as this batch shows. Length: batch
     """
 
     indices: NDArray[np.int64]
-    context_mask: Tensor
-    output: SkimOutput
+    context_mask: NDArray[np.bool_]
+    scores: WindowScores
     ranks: Sequence[SurvivalRank]
 
 
 def run_windows(
-    model: BlockSkimForQuestionAnswering,
+    backend: Backend,
     windows: WindowSet,
     batch_size: int = 32,
     thresholds: Thresholds = None,
@@ -51,7 +47,7 @@ def run_windows(
     """Run all windows, those of similar length and of the same example together.
 
     Args:
-        model: in evaluation mode.
+        backend: a model in evaluation mode, or whatever else computes logits.
         windows: what to run.
         batch_size: windows per batch.
         thresholds: as ``skim`` takes them; 0 for a dense run.
@@ -68,37 +64,32 @@ def run_windows(
     """
     for indices in batches(windows, batch_size) if selected is None else selected:
         inputs = windows.pack(indices)
-        output = model.skim_packed(inputs, thresholds, score_all_layers, allow_untrained)
-        _check_numbers(model, output)
-        assert output.trace is not None and output.start_logits is not None
-        context_mask = torch.from_numpy(inputs.context_mask).to(output.start_logits.device)
-        ranks = survival_ranks(output.trace, indices, inputs.documents)
-        yield WindowBatch(indices, context_mask, output, ranks)
+        scores = backend.score_windows(inputs, thresholds, score_all_layers, allow_untrained)
+        _check_numbers(backend, scores)
+        ranks = survival_ranks(scores.trace, indices, inputs.documents)
+        yield WindowBatch(indices, inputs.context_mask, scores, ranks)
         if progress is not None:
             progress(len(indices))
 
 
-def _check_numbers(model: BlockSkimForQuestionAnswering, output: SkimOutput) -> None:
+def _check_numbers(backend: Backend, scores: WindowScores) -> None:
     """Refuse logits or keep probabilities that are no numbers, of tokens and blocks that were there.
 
     Logits of dropped tokens are -inf, but of every document some tokens are left.
     """
-    trace, start_logits, end_logits = output.trace, output.start_logits, output.end_logits
-    assert trace is not None and start_logits is not None and end_logits is not None
     # NaN is the largest of any numbers that it is among.
-    best = torch.stack([start_logits.amax(), end_logits.amax()]).tolist()
-    if all(map(math.isfinite, best)) and not _lacks_probabilities(trace):
+    best = scores.start_logits.max(), scores.end_logits.max()
+    if np.isfinite(best).all() and not _lacks_probabilities(scores.trace):
         return
-    dtype = str(model.dtype).removeprefix("torch.")
-    raise ModelError(f"the model computes no numbers: its weights are damaged or overflow in {dtype}")
+    raise ModelError(f"the model computes no numbers: its weights are damaged or overflow in {backend.number_format}")
 
 
 def _lacks_probabilities(trace: SkimTrace) -> bool:
     """Whether a block that was there when a layer scored blocks got no keep probability from it."""
     if not trace.layers:
         return False
-    there = np.concatenate([trace.layout.droppable.cpu().numpy()[None], trace.kept[:-1].numpy()])
-    return bool((np.isnan(trace.probabilities.numpy()) & there).any())
+    there = np.concatenate([trace.layout.droppable[None], trace.kept[:-1]])
+    return bool((np.isnan(trace.probabilities) & there).any())
 
 
 def batches(windows: WindowSet, batch_size: int) -> Iterator[NDArray[np.int64]]:

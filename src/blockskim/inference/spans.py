@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,34 +18,72 @@ class Spans:
         ends: last token, inclusive. Shape: (windows, n_best)
     """
 
-    scores: Tensor
-    starts: Tensor
-    ends: Tensor
+    scores: Floats
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
 
 
-def best_spans(start_logits: Tensor, end_logits: Tensor, context_mask: Tensor, max_length: int, n_best: int) -> Spans:
+def best_spans(
+    start_logits: Floats, end_logits: Floats, context_mask: NDArray[np.bool_], max_length: int, n_best: int
+) -> Spans:
     """Find the spans of context tokens with the highest sum of start and end logit.
 
-    Dropped tokens have logits of -inf and so never begin or end a span.
+    Dropped tokens have logits of -inf and so never begin or end a span. Among equals the span that begins first comes
+    first, and of those that begin together the shortest.
 
     Args:
         start_logits: Shape: (windows, tokens)
         end_logits: Shape: (windows, tokens)
-        context_mask: 1 on tokens that an answer may begin or end with. Shape: (windows, tokens)
+        context_mask: True on tokens that an answer may begin or end with. Shape: (windows, tokens)
         max_length: most tokens in an answer.
         n_best: how many spans per window.
 
     Returns:
         The spans, best first.
     """
-    outside = ~context_mask.bool()
-    starts = start_logits.float().masked_fill(outside, -torch.inf)
-    ends = end_logits.float().masked_fill(outside, -torch.inf)
-    windows, tokens = starts.shape
+    windows, tokens = start_logits.shape
     max_length = min(max_length, tokens)
-    padded = torch.cat([ends, ends.new_full((windows, max_length - 1), -torch.inf)], dim=1)
-    scores = starts[:, :, None] + padded.unfold(1, max_length, 1)
-    flat = scores.reshape(windows, -1)
-    best, index = flat.topk(min(n_best, flat.shape[1]), dim=1) if n_best > 1 else flat.max(dim=1, keepdim=True)
-    first = index // max_length
-    return Spans(best, first, first + index % max_length)
+    starts = np.where(context_mask, start_logits, -np.inf).astype(np.float32, copy=False)
+    ends = np.full((windows, tokens + max_length - 1), -np.inf, dtype=np.float32)
+    np.copyto(ends[:, :tokens], end_logits, where=context_mask)
+    # The best spans begin at those tokens whose own best span is among the best, so only these are looked at closely.
+    leaders = _leading_tokens(starts + _best_ahead(ends, max_length), min(n_best, tokens))
+    rows = np.arange(windows)[:, None]
+    reach = leaders[..., None] + np.arange(max_length)
+    scores = (starts[rows, leaders][..., None] + ends[rows[..., None], reach]).reshape(windows, -1)
+    chosen = _ranked(scores, min(n_best, tokens * max_length))
+    first = leaders[rows, chosen // max_length]
+    return Spans(scores[rows, chosen], first, first + chosen % max_length)
+
+
+def _best_ahead(ends: Floats, reach: int) -> Floats:
+    """The highest of each value and the ``reach - 1`` behind it.
+
+    Shape: (windows, tokens + reach - 1) to (windows, tokens).
+    """
+    best, covered = ends, 1
+    while covered < reach:
+        step = min(covered, reach - covered)
+        best = np.maximum(best[:, :-step], best[:, step:])
+        covered += step
+    return best
+
+
+def _leading_tokens(scores: Floats, count: int) -> NDArray[np.int64]:
+    """Places of the highest scores of each row, in ascending order; among equals the first.
+
+    Shape: (windows, tokens) to (windows, count)
+    """
+    if count == 1:
+        return scores.argmax(1, keepdims=True)
+    return np.sort(_ranked(scores, count), axis=1)
+
+
+def _ranked(scores: Floats, count: int) -> NDArray[np.int64]:
+    """Places of the highest scores of each row, highest first; among equals the first.
+
+    Shape: (windows, places) to (windows, count)
+    """
+    if count == 1:
+        return scores.argmax(1, keepdims=True)
+    return np.argsort(-scores, axis=1, kind="stable")[:, :count]

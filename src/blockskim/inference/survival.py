@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from blockskim.model.trace import SkimTrace
+from blockskim.method.skim_trace import SkimTrace
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -47,9 +47,9 @@ def survival_ranks(trace: SkimTrace, windows: NDArray[np.int64], examples: NDArr
     for index in range(len(trace.layers) - 1, -1, -1):
         probabilities = trace.probabilities[index]
         # Blocks that are there although they didn't pass.
-        spared = trace.kept[index] & ~(probabilities >= trace.thresholds[index])
-        if bool(spared.any()):
-            for row in spared.any(-1).nonzero().flatten().tolist():
+        spared = trace.kept[index] & ~(probabilities >= probabilities.dtype.type(trace.thresholds[index]))
+        if spared.any():
+            for row in np.flatnonzero(spared.any(-1)).tolist():
                 probability = float(probabilities[row][spared[row]].max())
                 ranks[int(examples[row])] = SurvivalRank(trace.layers[index], probability, -int(windows[row]))
     return [ranks[int(example)] for example in examples]

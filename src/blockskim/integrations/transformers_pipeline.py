@@ -16,7 +16,7 @@ from blockskim.answering.texts import is_one_text
 from blockskim.checks import check_count
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.devices import choose_dtype
-from blockskim.inference.loading import shipped_model
+from blockskim.inference.shipped import shipped_model
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 TASK = "question-answering"
@@ -106,7 +106,8 @@ class QuestionAnsweringPipeline(Pipeline):
     def save_pretrained(self, save_directory: str | PathLike[str], **kwargs: Any) -> None:
         """Save model and tokenizer; no code is put beside them."""
         self.model.save_pretrained(save_directory, **kwargs)
-        self.answerer.tokenizer.save_pretrained(save_directory)
+        tokenizer: Any = self.answerer.tokenizer
+        tokenizer.save_pretrained(save_directory)
 
     def _sanitize_parameters(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         return _options(options), {}, {}

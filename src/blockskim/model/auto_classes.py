@@ -12,6 +12,8 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
+from blockskim.extras import has
+
 FOLLOWERS = {
     "transformers.models.auto.configuration_auto": "blockskim.model.config",
     "transformers.models.auto.modeling_auto": "blockskim.model.modeling",
@@ -33,7 +35,7 @@ class _Followed(MetaPathFinder):
 
         def execute_and_follow(module: ModuleType) -> None:
             execute(module)
-            importlib.import_module(follower)
+            _follow(follower)
 
         # The loader belongs to this one spec, so nothing else is changed.
         spec.loader.exec_module = execute_and_follow  # type: ignore[method-assign]
@@ -46,4 +48,10 @@ def register() -> None:
         sys.meta_path.insert(0, _Followed())
     for name, follower in FOLLOWERS.items():
         if name in sys.modules:
-            importlib.import_module(follower)
+            _follow(follower)
+
+
+def _follow(follower: str) -> None:
+    """Import what registers itself; without PyTorch there is nothing to register, and transformers works as ever."""
+    if has("torch"):
+        importlib.import_module(follower)

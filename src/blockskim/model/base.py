@@ -12,7 +12,8 @@ from blockskim.data.packed_inputs import PackedInputs
 from blockskim.encoders import EncoderAdapter
 from blockskim.encoders.backbone import Backbone
 from blockskim.errors import ConfigError, ModelError
-from blockskim.method.blocks import BlockLayout, block_layout, blocks_of_spans
+from blockskim.method.block_spans import BlockSpans, blocks_of_spans
+from blockskim.method.blocks import BlockLayout, block_layout
 from blockskim.method.config import PREDICTOR_SETTINGS, SkimConfig
 from blockskim.method.thresholds import layer_thresholds
 from blockskim.model.backbones import predictor_layers
@@ -88,6 +89,27 @@ class BlockSkimPreTrainedModel(PreTrainedModel):
     def skim_layers(self) -> tuple[int, ...]:
         """Numbers of the layers that have a predictor, from 1."""
         return tuple(int(number) for number in self.predictors)
+
+    @property
+    def num_layers(self) -> int:
+        """Number of the encoder's layers."""
+        return len(self.adapter.layers(self.encoder))
+
+    @property
+    def number_format(self) -> str:
+        """What numbers the weights are: ``"float32"`` and so on."""
+        return str(self.dtype).removeprefix("torch.")
+
+    @property
+    def position_limit(self) -> int | None:
+        """The most tokens that the model has positions for; None when its positions have no end."""
+        embeddings: Any = getattr(self.encoder, "embeddings", None)
+        table = getattr(embeddings, "position_embeddings", None)
+        if not isinstance(table, nn.Embedding):
+            return None
+        # RoBERTa-like models number positions from behind the padding id.
+        padding = getattr(embeddings, "padding_idx", None)
+        return table.num_embeddings - (0 if padding is None else padding + 1)
 
     @property
     def thresholds(self) -> tuple[float, ...]:
@@ -173,7 +195,7 @@ class BlockSkimPreTrainedModel(PreTrainedModel):
         """The blocks of a batch under this model's settings. Shapes: (batch, tokens) each."""
         return block_layout(attention_mask, context_mask, self.skim_config.block_size, self.skim_config.alignment)
 
-    def packed_layout(self, inputs: PackedInputs) -> BlockLayout:
+    def packed_layout(self, inputs: PackedInputs) -> BlockSpans:
         """The blocks of packed samples under this model's settings, in places within each sample."""
         spans = (np.zeros_like(inputs.lengths), inputs.lengths, inputs.context_starts, inputs.context_lengths)
         return blocks_of_spans(*spans, self.skim_config.block_size, self.skim_config.alignment)

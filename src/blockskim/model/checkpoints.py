@@ -21,6 +21,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from blockskim.data.tokens import FrozenTokenizer
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
 from blockskim.model.config import BlockSkimConfig
@@ -189,7 +190,9 @@ def load_weights(
     return model, info
 
 
-def check_vocabulary(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str | Path) -> None:
+def check_vocabulary(
+    encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | FrozenTokenizer, name: str | Path
+) -> None:
     """Refuse a tokenizer some of whose ids an encoder has no embedding for.
 
     Args:
@@ -201,7 +204,8 @@ def check_vocabulary(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBas
         ModelError: there are such ids.
     """
     table: Any = encoder.get_input_embeddings()
-    last = max(tokenizer.get_vocab().values(), default=-1)
+    vocabulary = tokenizer.backend.get_vocab() if isinstance(tokenizer, FrozenTokenizer) else tokenizer.get_vocab()
+    last = max(vocabulary.values(), default=-1)
     if last >= table.num_embeddings:
         raise ModelError(
             f"{name}: the tokenizer has ids up to {last}, but the model has embeddings for {table.num_embeddings} "

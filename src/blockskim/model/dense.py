@@ -20,7 +20,8 @@ from blockskim.encoders.post_norm import first_position
 from blockskim.errors import ModelError
 from blockskim.kernels.attention_probabilities import AttentionRows
 from blockskim.kernels.padded_attention import attend_padded
-from blockskim.method.blocks import BlockLayout, surviving_blocks, token_indices
+from blockskim.method.block_spans import surviving_blocks
+from blockskim.method.blocks import BlockLayout, token_indices
 from blockskim.method.layer_view import LayerView
 from blockskim.method.predictors.predictor import SkimPredictor, keep_probabilities
 from blockskim.method.question import question_tokens

@@ -1,57 +1,16 @@
-"""Arithmetic of dense and skimming runs in closed form: 2 operations per multiply-add, as PyTorch's counter has it.
+"""What the parts of a model cost, read off its linear layers; ``method/cost.py`` says what is counted."""
 
-Counted are matrix products (linear layers, both products of attention) and convolutions; embeddings, norms, softmax
-and activations are not, neither here nor in the counter.
-"""
+from collections.abc import Iterable, Sequence
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel
 
+from blockskim.data.packed_inputs import PackedInputs
 from blockskim.encoders import EncoderAdapter
-
-
-@dataclass(frozen=True, slots=True)
-class LayerCost:
-    """Operations of one layer.
-
-    Attributes:
-        before: per token, in the projections before attention, and in scores with relative positions.
-        pair: per pair of tokens, in attention.
-        after: per token, in the output projection and feed-forward part.
-        fixed: per run, in the projection of relative positions. Every sample is counted as if it ran alone.
-    """
-
-    before: int
-    pair: int
-    after: int
-    fixed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ModelCost:
-    """Operations of a model: each of its layers, and its embedding and QA head per token."""
-
-    layers: tuple[LayerCost, ...]
-    embedding: int
-    head: int
-
-
-@dataclass(frozen=True, slots=True)
-class LayerUse:
-    """What a skimming run computed in one layer, for every sample. All of Shape: (batch,).
-
-    Attributes:
-        left: tokens that left it, after skimming.
-        scoring: operations of the layer's predictor.
-    """
-
-    left: NDArray[np.int64]
-    scoring: NDArray[np.int64]
+from blockskim.encoders.backbone import Backbone
+from blockskim.method.config import SkimConfig
+from blockskim.method.cost import LayerCost, ModelCost, PredictorCost
+from blockskim.method.predictors.predictor import predictor_cost
 
 
 def linears_in(modules: Iterable[nn.Module | None]) -> list[nn.Linear]:
@@ -86,34 +45,21 @@ def model_cost(encoder: PreTrainedModel, adapter: EncoderAdapter, head: Sequence
     return ModelCost(tuple(layers), linear_flops(adapter.embedding_linears(encoder)), linear_flops(head))
 
 
-def dense_flops(cost: ModelCost, lengths: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Operations of the plain model, without predictors, on sequences of these lengths.
-
-    Padding counts when it is part of the lengths. Shape: (batch,) to (batch,), whole numbers
-    """
-    tokens = lengths.astype(np.int64)
-    each = cost.embedding + cost.head + sum(layer.before + layer.after for layer in cost.layers)
-    fixed = (tokens > 0) * sum(layer.fixed for layer in cost.layers)
-    return fixed + tokens * each + tokens**2 * sum(layer.pair for layer in cost.layers)
-
-
-def skim_flops(cost: ModelCost, uses: Mapping[int, LayerUse], lengths: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Operations of a skimming run, predictors included.
+def predictor_costs(
+    config: SkimConfig, backbone: Backbone, layers: Sequence[int], inputs: PackedInputs
+) -> dict[int, list[PredictorCost]]:
+    """What each predictor costs on each sample, by layer number.
 
     Args:
-        cost: of the model.
-        uses: what was computed in the layers that scored blocks, by layer number from 1.
-        lengths: tokens of each sample. Shape: (batch,)
-
-    Returns:
-        Shape: (batch,)
+        config: what the predictors were built for.
+        backbone: whose layers they look at.
+        layers: numbers of the layers with a predictor.
+        inputs: the samples.
     """
-    tokens = lengths.astype(np.int64)
-    total = tokens * cost.embedding
-    for number, layer in enumerate(cost.layers, start=1):
-        total = total + (tokens > 0) * layer.fixed + tokens * layer.before + tokens**2 * layer.pair
-        if number in uses:
-            total = total + uses[number].scoring.astype(np.int64)
-            tokens = uses[number].left.astype(np.int64)
-        total = total + tokens * layer.after
-    return total + tokens * cost.head
+    questions = inputs.question_exists.sum(-1).tolist()
+    costs = {}
+    for number in layers:
+        dims = backbone.dims(number)
+        by_length = {count: predictor_cost(config, dims, count) for count in set(questions)}
+        costs[number] = [by_length[count] for count in questions]
+    return costs

@@ -15,21 +15,22 @@ from blockskim.encoders import adapter_for
 from blockskim.errors import ModelError
 from blockskim.method.blocks import BlockLayout
 from blockskim.method.config import SkimConfig
+from blockskim.method.cost import ModelCost
+from blockskim.method.skim_trace import WindowScores, trace_of
 from blockskim.model import objective
 from blockskim.model.backbones import copy_encoder, copy_qa_head, encoder_from_config, new_predictors
 from blockskim.model.base import BlockSkimPreTrainedModel
 from blockskim.model.checkpoints import load_source, load_weights, read_config
 from blockskim.model.config import BlockSkimConfig
 from blockskim.model.dense import Dropping, PaddedInputs, encode_dense
-from blockskim.model.flops import ModelCost, linears_in, model_cost
+from blockskim.model.flops import linears_in, model_cost, predictor_costs
 from blockskim.model.head_removal import remove_heads
 from blockskim.model.hub import hub_arguments
 from blockskim.model.outputs import BlockSkimOutput, SkimOutput
 from blockskim.model.packing import Ints, pack_padded
 from blockskim.model.prepared_model import PreparedModel
 from blockskim.model.pruned_heads import read_pruned_heads
-from blockskim.model.ragged import Skimmers, encode_ragged
-from blockskim.model.trace import predictor_costs, trace_of
+from blockskim.model.ragged import Skimmers, encode_ragged, spread_logits
 
 
 class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
@@ -333,6 +334,16 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         skimmers = self.skimmers(thresholds, score_all_layers, allow_untrained)
         return self._skim(inputs, np.zeros_like(inputs.lengths), int(inputs.lengths.max(initial=0)), skimmers)
 
+    def score_windows(
+        self,
+        inputs: PackedInputs,
+        thresholds: float | Sequence[float] | None = None,
+        score_all_layers: bool = False,
+        allow_untrained: bool = False,
+    ) -> WindowScores:
+        """Do what ``skim_packed`` does, and give the result as arrays, as every backend of inference does."""
+        return self.skim_packed(inputs, thresholds, score_all_layers, allow_untrained).scores()
+
     def skimmers(
         self,
         thresholds: float | Sequence[float] | None = None,
@@ -360,19 +371,13 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         result = encode_ragged(self.backbone, skimmers, inputs, layout)
         # In float32, which costs nothing for two outputs: answers are told apart by small differences.
         head, states = self.qa_outputs, self._transformed(result.hidden)
-        if type(head) is nn.Linear:
-            logits = F.linear(states.float(), head.weight.float(), head.bias.float())
-        else:  # a quantised one, or one with an adapter
-            logits = head(states).float()
-        samples = np.repeat(np.arange(len(inputs.lengths)), inputs.lengths)
-        places = samples * width + np.arange(len(samples)) - (inputs.bounds[:-1] - first)[samples]
-        # Not PyTorch's default format, which another thread changes while it loads a model.
-        full = logits.new_full((len(inputs.lengths) * width, 2), -torch.inf)
-        full[torch.from_numpy(places[result.tokens]).to(logits.device)] = logits
-        start_logits, end_logits = full.view(len(inputs.lengths), width, 2).unbind(-1)
-        shifted = layout.shifted(torch.from_numpy(first)) if first.any() else layout
+        # Of another class is a quantised one, or one with an adapter.
+        plain = type(head) is nn.Linear
+        logits = F.linear(states.float(), head.weight.float(), head.bias.float()) if plain else head(states).float()
+        start_logits, end_logits = spread_logits(logits, result, inputs, first, width).unbind(-1)
+        shifted = layout.shifted(first) if first.any() else layout
         costs = predictor_costs(self.skim_config, self.backbone, self.skim_layers, inputs)
-        trace = trace_of(result, shifted, inputs, skimmers.thresholds, costs, self.cost)
+        trace = trace_of(result.records, shifted, inputs.lengths, skimmers.thresholds, costs, self.cost)
         return SkimOutput(start_logits=start_logits, end_logits=end_logits, trace=trace)
 
     def answer_logits(self, hidden: Tensor) -> Tensor:

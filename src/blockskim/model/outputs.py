@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from transformers.utils.generic import ModelOutput
 
-from blockskim.model.trace import SkimTrace
+from blockskim.method.skim_trace import SkimTrace, WindowScores
 
 
 @dataclass
@@ -58,3 +58,9 @@ class SkimOutput(ModelOutput):
     start_logits: Tensor | None = None
     end_logits: Tensor | None = None
     trace: SkimTrace | None = None
+
+    def scores(self) -> WindowScores:
+        """The same on the host, as arrays."""
+        assert self.start_logits is not None and self.end_logits is not None and self.trace is not None
+        start, end = (part.float().cpu().contiguous().numpy() for part in (self.start_logits, self.end_logits))
+        return WindowScores(start, end, self.trace)

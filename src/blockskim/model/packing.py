@@ -16,7 +16,7 @@ from blockskim.data.packed_inputs import PackedInputs
 from blockskim.encoders.backbone import Backbone
 from blockskim.encoders.positions import Positions, depends_on_positions
 from blockskim.kernels.attention_probabilities import AttentionRows
-from blockskim.method.blocks import BlockLayout, first_and_length
+from blockskim.method.block_spans import BlockSpans, first_and_length
 from blockskim.method.layer_view import LayerView, TokenBags
 from blockskim.method.question import question_tokens
 
@@ -52,7 +52,7 @@ class Packing:
     question_exists: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, inputs: PackedInputs, layout: BlockLayout, samples: Ints) -> "Packing":
+    def of(cls, inputs: PackedInputs, layout: BlockSpans, samples: Ints) -> "Packing":
         """Lay the tokens of some samples side by side and find their droppable blocks and questions among them.
 
         Args:
@@ -63,7 +63,7 @@ class Packing:
         counts = inputs.lengths[samples]
         first = counts.cumsum() - counts
         positions = np.arange(int(counts.sum())) - np.repeat(first, counts)
-        droppable, starts, lengths = (part.numpy() for part in (layout.droppable, layout.starts, layout.lengths))
+        droppable, starts, lengths = layout.droppable, layout.starts, layout.lengths
         block_samples, numbers = droppable[samples].nonzero()
         rows = samples[block_samples]
         exists = inputs.question_exists[samples]

@@ -12,7 +12,8 @@ from blockskim.data.packed_inputs import PackedInputs
 from blockskim.encoders.backbone import Backbone
 from blockskim.kernels.attention_probabilities import AttentionRows
 from blockskim.kernels.packed_attention import attend_packed, padded_rows
-from blockskim.method.blocks import BlockLayout, surviving_blocks
+from blockskim.method.block_spans import BlockSpans, surviving_blocks
+from blockskim.method.skim_trace import LayerRecord
 from blockskim.model.packing import Ints, Packing
 from blockskim.model.prepared_layers import PreparedLayer
 from blockskim.model.prepared_predictors import PreparedPredictor
@@ -42,23 +43,6 @@ class Skimmers:
 
 
 @dataclass(frozen=True, slots=True)
-class LayerRecord:
-    """What a predictor did in one layer.
-
-    Attributes:
-        kept: which droppable blocks were there after it. Shape: (batch, blocks)
-        probabilities: keep probability of each block that was scored, NaN for others. Shape: (batch, blocks)
-        scored: how many blocks of each sample it scored. Shape: (batch,)
-        left: tokens of each sample after the layer. Shape: (batch,)
-    """
-
-    kept: NDArray[np.bool_]
-    probabilities: NDArray[np.float32]
-    scored: Ints
-    left: Ints
-
-
-@dataclass(frozen=True, slots=True)
 class RaggedResult:
     """Surviving tokens and how they came to survive.
 
@@ -73,7 +57,7 @@ class RaggedResult:
     records: Mapping[int, LayerRecord]
 
 
-def encode_ragged(backbone: Backbone, skimmers: Skimmers, inputs: PackedInputs, layout: BlockLayout) -> RaggedResult:
+def encode_ragged(backbone: Backbone, skimmers: Skimmers, inputs: PackedInputs, layout: BlockSpans) -> RaggedResult:
     """Run the layers on what is left of every sample.
 
     At least one block of a document always survives; a sample that loses all its blocks to other samples of its
@@ -88,7 +72,7 @@ def encode_ragged(backbone: Backbone, skimmers: Skimmers, inputs: PackedInputs, 
     Returns:
         The survivors of the last layer.
     """
-    recorder = _Recorder(layout.droppable.numpy(), inputs.lengths)
+    recorder = _Recorder(layout.droppable, inputs.lengths)
     hidden, tokens = [], []
     for samples in micro_batches(inputs.lengths, inputs.documents, micro_batch_tokens(backbone)):
         packing = Packing.of(inputs, layout, samples)
@@ -102,6 +86,28 @@ def encode_ragged(backbone: Backbone, skimmers: Skimmers, inputs: PackedInputs, 
     return RaggedResult(
         hidden[0] if len(hidden) == 1 else torch.cat(hidden), np.concatenate(tokens), recorder.records()
     )
+
+
+def spread_logits(logits: Tensor, result: RaggedResult, inputs: PackedInputs, first: Ints, width: int) -> Tensor:
+    """Put the logits of survivors back to their places in the input; those of all other places are -inf.
+
+    Args:
+        logits: start and end logits of each survivor. Shape: (survivors, 2)
+        result: of the run.
+        inputs: what was read.
+        first: place of the first token of each sample. Shape: (batch,)
+        width: places of each sample.
+
+    Returns:
+        Shape: (batch, width, 2)
+    """
+    batch = len(inputs.lengths)
+    samples = np.repeat(np.arange(batch), inputs.lengths)
+    places = samples * width + np.arange(len(samples)) - (inputs.bounds[:-1] - first)[samples]
+    # Not PyTorch's default format, which another thread changes while it loads a model.
+    full = logits.new_full((batch * width, 2), -torch.inf)
+    full[torch.from_numpy(places[result.tokens]).to(logits.device)] = logits
+    return full.view(batch, width, 2)
 
 
 class _Recorder:

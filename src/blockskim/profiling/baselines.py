@@ -12,7 +12,8 @@ from transformers import PreTrainedModel
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError
 from blockskim.inference.runner import Thresholds
-from blockskim.model.flops import dense_flops, linears_in, model_cost
+from blockskim.method.cost import dense_flops
+from blockskim.model.flops import linears_in, model_cost
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.transformers_model import transformers_model
 from blockskim.profiling.catalog import parse_baseline

@@ -17,10 +17,10 @@ from transformers import PreTrainedModel
 from blockskim.encoders import EncoderAdapter
 from blockskim.encoders.positions import Positions, depends_on_positions
 from blockskim.method.blocks import BlockLayout, token_indices
+from blockskim.method.cost import LayerCost
 from blockskim.method.layer_view import Attention, LayerView
 from blockskim.method.predictors.predictor import keep_probabilities, predictor_cost
 from blockskim.method.question import question_tokens
-from blockskim.model.flops import LayerCost
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 

@@ -1,6 +1,6 @@
 """Running a benchmark: contenders on a workload, measured against each other, to one record per measurement."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -10,9 +10,8 @@ import torch
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation.scoring import score
 from blockskim.inference.answers import AnswerCollector, ExampleAnswers, answer_texts
-from blockskim.inference.runner import WindowBatch, batches
+from blockskim.inference.runner import batches
 from blockskim.inference.survival import ALWAYS
-from blockskim.model.outputs import SkimOutput
 from blockskim.profiling.contenders import Batch, Contender, Inputs, Work
 from blockskim.profiling.memory import peak_bytes
 from blockskim.profiling.settings import BenchmarkSettings
@@ -230,25 +229,22 @@ def _scores(contender: Contender, workload: Workload, batch_size: int, device: t
 def _answers(contender: Contender, windows: WindowSet, batch_size: int, device: torch.device) -> list[ExampleAnswers]:
     """The best answer of every example: padding, model and span search."""
     collector = AnswerCollector(windows, MAX_ANSWER_LENGTH)
-    run = contender.over_windows or partial(_over_windows, contender, device)
-    for batch in run(windows, batch_size):
-        collector.add(batch)
-    return collector.results()
-
-
-def _over_windows(
-    contender: Contender, device: torch.device, windows: WindowSet, batch_size: int
-) -> Iterator[WindowBatch]:
-    """What ``run_windows`` does, with any contender; all its windows count."""
+    if contender.over_windows is not None:
+        for run in contender.over_windows(windows, batch_size):
+            collector.add(run)
+        return collector.results()
     for indices in batches(windows, batch_size):
         batch = window_batch(windows, indices, device)
         padding = ~batch.inputs["attention_mask"].bool()
         logits = contender.run(contender.prepare(batch))
         # Without what the contender padded, and without answers in the padding of the batch.
-        start, end = (part[:, : padding.shape[1]].masked_fill(padding, -torch.inf) for part in logits)
-        output = SkimOutput(start_logits=start, end_logits=end)
-        context_mask = batch.inputs["context_mask"].bool()
-        yield WindowBatch(indices, context_mask, output, [ALWAYS] * len(indices))
+        start, end = (
+            part[:, : padding.shape[1]].masked_fill(padding, -torch.inf).float().cpu().numpy() for part in logits
+        )
+        context_mask = batch.inputs["context_mask"].bool().cpu().numpy()
+        # All windows of a contender without traces count.
+        collector.add_logits(indices, start, end, context_mask, [ALWAYS] * len(indices))
+    return collector.results()
 
 
 def _model_pass(contender: Contender, prepared: Sequence[Inputs]) -> Callable[[], object]:

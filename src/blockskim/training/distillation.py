@@ -13,7 +13,6 @@ from transformers import PreTrainedTokenizerBase
 from blockskim.data.tokens import PairTemplate, pair_template
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.loading import load
-from blockskim.inference.window_settings import position_limit
 from blockskim.model.checkpoints import base_name
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.outputs import BlockSkimOutput
@@ -114,7 +113,7 @@ def load_teacher(
             f"the teacher {source} has another vocabulary than the model to train; a student learns from a teacher "
             "that reads the same tokens"
         )
-    limit = position_limit(model)
+    limit = model.position_limit
     if limit is not None and max_length > limit:
         raise ModelError(f"windows of {max_length} tokens are too long for the teacher {source}: it reads {limit}")
     _check_states(model, student, settings)

@@ -25,7 +25,6 @@ from blockskim.data.windows import WindowSet, make_windows
 from blockskim.errors import BlockSkimError, ConfigError, DataError
 from blockskim.extras import has, raise_missing
 from blockskim.inference.devices import choose_device, has_bfloat16
-from blockskim.inference.window_settings import position_limit
 from blockskim.model.checkpoints import base_name, check_vocabulary
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training.callbacks import BestCallback, LinesCallback, MetricsCallback, ProgressCallback, RunLines
@@ -230,7 +229,7 @@ def _check_positions(model: BlockSkimForQuestionAnswering, recipe: Recipe) -> No
     Raises:
         ConfigError: the recipe's windows may be longer.
     """
-    limit = position_limit(model)
+    limit = model.position_limit
     if limit is not None and recipe.windows.max_length > limit:
         raise ConfigError(
             f"windows.max_length is {recipe.windows.max_length}, but the base reads at most {limit} tokens; "

@@ -2,29 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor, nn
 
 from blockskim.kernels.dims import LayerDims
 from blockskim.method.config import SkimConfig
+from blockskim.method.cost import PredictorCost
 from blockskim.method.layer_view import LayerView
-
-
-class PredictorCost(NamedTuple):
-    """Floating-point operations (2 per multiply-add) of a predictor.
-
-    Attributes:
-        block: of scoring one block.
-        sample: once for every sample that has blocks to score.
-    """
-
-    block: int
-    sample: int
-
-    def of(self, blocks: Any) -> Any:
-        """Operations of scoring so many blocks of one sample; an array of numbers gives an array."""
-        return blocks * self.block + (blocks > 0) * self.sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

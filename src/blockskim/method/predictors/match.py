@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from blockskim.kernels.attention_probabilities import take_rows
 from blockskim.kernels.dims import LayerDims, head_channels
 from blockskim.method.config import SkimConfig
+from blockskim.method.cost import PredictorCost
 from blockskim.method.layer_view import LayerView, token_bags
-from blockskim.method.predictors.base import PredictorCost, PredictorKind
+from blockskim.method.predictors.base import PredictorKind
 
 ROUNDS = 2
 """How often blocks look at each other."""

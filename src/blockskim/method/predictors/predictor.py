@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from blockskim.kernels.dims import LayerDims
 from blockskim.method.config import SkimConfig
+from blockskim.method.cost import PredictorCost
 from blockskim.method.layer_view import LayerView
 from blockskim.method.predictors import attended, hidden, match, question, tiles
-from blockskim.method.predictors.base import PredictorCost
 
 KINDS = {kind.name: kind for kind in (tiles.KIND, question.KIND, hidden.KIND, attended.KIND, match.KIND)}
 """Every kind of predictor by its name among the ``inputs`` of the settings."""

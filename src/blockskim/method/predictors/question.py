@@ -8,8 +8,9 @@ from torch import Tensor
 
 from blockskim.kernels.dims import LayerDims
 from blockskim.method.config import SkimConfig
+from blockskim.method.cost import PredictorCost
 from blockskim.method.layer_view import LayerView, attention_of
-from blockskim.method.predictors.base import PredictorCost, PredictorKind
+from blockskim.method.predictors.base import PredictorKind
 from blockskim.method.predictors.pooled import PooledPredictor, network_flops, pooled_margin
 
 LOG_FLOOR = 1e-4

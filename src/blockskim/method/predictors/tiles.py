@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from blockskim.kernels.dims import LayerDims, head_channels
 from blockskim.method.config import SkimConfig
+from blockskim.method.cost import PredictorCost
 from blockskim.method.layer_view import LayerView, attention_of
-from blockskim.method.predictors.base import PredictorCost, PredictorKind
+from blockskim.method.predictors.base import PredictorKind
 
 BLOCKS = 8
 """In inference the network gets blocks in multiples of so many: for every number of them oneDNN makes a kernel."""

@@ -1,0 +1,85 @@
+"""What inference asks of whatever computes logits: a model of PyTorch, or anything else that reads packed windows.
+
+Everything on the way of a question but these logits is NumPy and plain Python.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from blockskim.data.packed_inputs import PackedInputs
+from blockskim.data.tokens import FrozenTokenizer
+from blockskim.method.config import SkimConfig
+from blockskim.method.skim_trace import WindowScores
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """What computes logits. ``BlockSkimForQuestionAnswering`` is one as it is; none has to inherit from this."""
+
+    @property
+    def skim_config(self) -> SkimConfig:
+        """The skim settings."""
+
+    @property
+    def skim_layers(self) -> tuple[int, ...]:
+        """Numbers of the layers that have a predictor, from 1."""
+
+    @property
+    def has_trained_predictors(self) -> bool:
+        """Whether the predictors have learned something, so that blocks may be dropped by what they say."""
+
+    @property
+    def num_layers(self) -> int:
+        """Number of layers of the encoder."""
+
+    @property
+    def position_limit(self) -> int | None:
+        """The most tokens that a window may have; None when there is no such limit."""
+
+    @property
+    def number_format(self) -> str:
+        """What it computes in: ``"float32"`` and so on."""
+
+    def score_windows(
+        self,
+        inputs: PackedInputs,
+        thresholds: float | Sequence[float] | None = None,
+        score_all_layers: bool = False,
+        allow_untrained: bool = False,
+    ) -> WindowScores:
+        """Read windows, dropping blocks that predictors find irrelevant.
+
+        Args:
+            inputs: the windows; of those of one document at least one block survives.
+            thresholds: None for the settings' own; a number for all layers; a sequence with one per layer that has a
+                predictor. 0 keeps all.
+            score_all_layers: ask also the predictors of layers whose threshold is 0, for the record in the trace.
+            allow_untrained: ask predictors that never learned anything, which is refused otherwise.
+
+        Raises:
+            ConfigError: a threshold is impossible, or the predictors to be asked were never trained.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedBackend:
+    """A backend that is ready to answer, and what belongs to it.
+
+    Attributes:
+        model: the backend.
+        tokenizer: its tokenizer.
+        name: directory or hub id that it came from.
+    """
+
+    model: Backend
+    tokenizer: "PreTrainedTokenizerBase | FrozenTokenizer"
+    name: str
+
+    @property
+    def skims(self) -> bool:
+        """Whether it has trained predictors; False for a plain QA checkpoint, which reads everything."""
+        return self.model.has_trained_predictors
