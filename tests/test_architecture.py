@@ -32,7 +32,7 @@ LAYERS = (
     "inference",
     "evaluation",
     "surgery",
-    "export",
+    "exporting",
     "training",
     "calibration",
     "profiling",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from blockskim.data.windows import WindowSettings, make_windows
     from blockskim.errors import BlockSkimError
     from blockskim.evaluation.evaluate import evaluate, evaluate_windows
+    from blockskim.exporting.export import export
     from blockskim.inference.loading import load
     from blockskim.integrations.transformers_pipeline import register_pipeline
     from blockskim.method.config import SkimConfig
@@ -39,6 +40,7 @@ __all__ = [
     "calibrate_points",
     "evaluate",
     "evaluate_windows",
+    "export",
     "load",
     "make_windows",
     "read_examples",
@@ -58,6 +60,7 @@ _HOMES = {
     "calibrate_points": "blockskim.calibration.calibrate",
     "evaluate": "blockskim.evaluation.evaluate",
     "evaluate_windows": "blockskim.evaluation.evaluate",
+    "export": "blockskim.exporting.export",
     "load": "blockskim.inference.loading",
     "make_windows": "blockskim.data.windows",
     "read_examples": "blockskim.data.reading",

@@ -83,6 +83,7 @@ class QuestionAnswerer:
         threads: int | None = None,
         batch_size: int = 32,
         point: str | None = None,
+        backend: str = "auto",
         **hub: Any,
     ) -> None:
         """Load a model.
@@ -94,12 +95,15 @@ class QuestionAnswerer:
             tokenizer: the tokenizer of a model that is given as such. It is copied: what is done with it afterwards
                 changes no answer.
             device: "auto", "cpu" or "cuda"; a model that is given as such stays where it is, so "auto" is right for it.
-            dtype: "auto", "float32", "bfloat16" or "float16"; a model that is given as such keeps its own, so "auto" is
-                right for it.
+            dtype: "auto", "float32", "bfloat16" or "float16"; "int8" for an exported directory that has such a graph;
+                a model that is given as such keeps its own, so "auto" is right for it.
             threads: number of processor threads for this process.
             batch_size: windows that run together.
             point: operating point of the model to answer at, by its name; None for the model's own thresholds. A call
                 may choose otherwise.
+            backend: what computes: "torch", "onnx" (ONNX Runtime, on a directory that ``blockskim export`` made), or
+                "auto", which takes ONNX Runtime for such a directory unless there is a GPU or a number format is asked
+                for that only PyTorch has.
             **hub: for reading from the hub, as transformers has them: ``revision``, ``subfolder``, ``token``,
                 ``cache_dir``, ``local_files_only`` and ``force_download``.
 
@@ -108,8 +112,7 @@ class QuestionAnswerer:
             ConfigError: an argument is impossible, or the model has no such point.
         """
         self.batch_size = check_count("batch_size", batch_size)
-        # Which backend computes is chosen in there.
-        self.loaded = load_backend(model, tokenizer, device, dtype, threads, hub)
+        self.loaded = load_backend(model, tokenizer, device, dtype, threads, hub, backend)
         self.model: Backend = self.loaded.model
         self._tokenizer = self.loaded.tokenizer if tokenizer is None else tokenizer
         self._reader = frozen(self._tokenizer)

@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from blockskim.answering.backend_choice import choose_exported
 from blockskim.data.tokens import FrozenTokenizer, freeze_tokenizer
 from blockskim.errors import ConfigError
+from blockskim.exporting.exported_model import ExportedModel, load_exported
 from blockskim.extras import torch_needed
 from blockskim.inference.backend import Backend, LoadedBackend
 from blockskim.model.hub import check_hub_arguments
@@ -32,6 +34,7 @@ def load_backend(
     dtype: str,
     threads: int | None,
     hub: Mapping[str, Any],
+    backend: str = "auto",
 ) -> LoadedBackend:
     """Load a model by its name, or take the one that is given.
 
@@ -42,6 +45,8 @@ def load_backend(
         dtype: in which number format; a model that is given keeps its own.
         threads: number of processor threads for this process.
         hub: arguments for reading from the hub.
+        backend: what computes: "torch", "onnx", or "auto", which takes ONNX Runtime for a directory that was exported
+            unless there is a GPU or a number format is asked for that only PyTorch has.
 
     Raises:
         ModelError: the model can't be loaded.
@@ -49,13 +54,15 @@ def load_backend(
     """
     if isinstance(model, Backend) and not _is_module(model):
         return _given_backend(model, tokenizer, device, dtype, threads, hub)
+    exported = choose_exported(model, device, dtype, backend, hub)
+    if exported is not None:
+        return load_exported(exported, "int8" if dtype == "int8" else "float32", threads)
     with torch_needed():
         from blockskim.inference.devices import set_threads
         from blockskim.inference.loading import LoadedModel, load, unwrapped
         from blockskim.model.modeling import BlockSkimForQuestionAnswering
     network = unwrapped(model)
     if not isinstance(network, BlockSkimForQuestionAnswering):
-        # By its name: this is the place to choose another backend than PyTorch.
         return load(network, device, dtype, threads, **hub)
     check_hub_arguments(hub)
     if tokenizer is None:
@@ -87,6 +94,8 @@ def check_tokenizer(loaded: LoadedBackend, tokenizer: Tokenizer) -> None:
     Raises:
         ModelError: it has such ids.
     """
+    if isinstance(loaded.model, ExportedModel):
+        loaded.model.check_vocabulary(frozen(tokenizer))
     if _is_module(loaded.model):
         from blockskim.model.checkpoints import check_vocabulary
 

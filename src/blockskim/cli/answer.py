@@ -55,6 +55,7 @@ def answer(
     max_question_len: options.MaxQuestionLength = 64,
     batch_size: options.BatchSize = 32,
     computing: Computing = Computing(),
+    backend: options.BackendName = options.Backend.AUTO,
     printing: Printing = Printing(),
 ) -> None:
     """Answer questions from texts.
@@ -79,6 +80,7 @@ def answer(
         threads=computing.threads,
         batch_size=batch_size,
         point=point,
+        backend=backend.value,
     )
     with window_progress(printing.quiet) as bar:
         results = answerer.search(

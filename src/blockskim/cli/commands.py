@@ -14,6 +14,7 @@ from blockskim.cli.average import average
 from blockskim.cli.benchmark import benchmark
 from blockskim.cli.calibrate import calibrate
 from blockskim.cli.evaluate import evaluate
+from blockskim.cli.export import export
 from blockskim.cli.info import info
 from blockskim.cli.make_student import make_student
 from blockskim.cli.predict import predict
@@ -33,6 +34,7 @@ app.command("sweep")(sweep)
 app.command("make-student")(make_student)
 app.command("prune-heads")(prune_heads)
 app.command("average")(average)
+app.command("export")(export)
 app.command("info")(info)
 
 

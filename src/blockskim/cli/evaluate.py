@@ -11,7 +11,7 @@ from blockskim.cli.option_groups import Computing, Printing, Selection, Windowin
 from blockskim.cli.output import console, print_json
 from blockskim.cli.predict import check_predictions, write_predictions
 from blockskim.cli.progress import window_progress
-from blockskim.cli.session import cut_windows, describe, load_model, read_selected
+from blockskim.cli.session import cut_windows, describe, load_backend, read_selected
 
 CompareDense = Annotated[
     bool, typer.Option("--compare-dense", help="Run the dense model, too, in turns with skimming, and compare.")
@@ -41,6 +41,7 @@ def evaluate(
     windowing: Windowing = Windowing(),
     max_answer_len: options.MaxAnswerLength = 30,
     computing: Computing = Computing(),
+    backend: options.BackendName = options.Backend.AUTO,
     printing: Printing = Printing(),
 ) -> None:
     """Score a model and count the cost of its answers.
@@ -58,7 +59,7 @@ def evaluate(
     from blockskim.evaluation.evaluate import evaluate_windows, report
     from blockskim.inference.operating_point import choose_thresholds
 
-    loaded = load_model(computing)
+    loaded = load_backend(computing, backend)
     network = loaded.model
     thresholds = choose_thresholds(network, dense=dense, threshold=threshold, point=point, name=loaded.name)
     windows = cut_windows(loaded, examples, windowing)

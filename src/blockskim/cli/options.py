@@ -27,6 +27,15 @@ class Dtype(StrEnum):
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
     FLOAT16 = "float16"
+    INT8 = "int8"
+
+
+class Backend(StrEnum):
+    """What computes."""
+
+    AUTO = "auto"
+    TORCH = "torch"
+    ONNX = "onnx"
 
 
 class Format(StrEnum):
@@ -61,6 +70,9 @@ Model = Annotated[
 ]
 DeviceName = Annotated[Device, typer.Option("--device", help="Where to compute; auto takes a GPU if there is one.")]
 DtypeName = Annotated[Dtype, typer.Option("--dtype", help="auto takes bfloat16 where the machine is made for it.")]
+BackendName = Annotated[
+    Backend, typer.Option("--backend", help="onnx runs an exported model; auto takes it for a directory that has one.")
+]
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, max=MOST_THREADS, metavar="N", help="Processor threads.")
 ]

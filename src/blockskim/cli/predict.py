@@ -12,7 +12,7 @@ from blockskim.cli import options
 from blockskim.cli.option_groups import Computing, Printing, Selection, Windowing, takes_groups
 from blockskim.cli.output import console, print_json
 from blockskim.cli.progress import window_progress
-from blockskim.cli.session import cut_windows, describe, load_model, read_selected
+from blockskim.cli.session import cut_windows, describe, load_backend, read_selected
 
 if TYPE_CHECKING:
     from blockskim.data.examples import Example
@@ -46,6 +46,7 @@ def predict(
     windowing: Windowing = Windowing(),
     max_answer_len: options.MaxAnswerLength = 30,
     computing: Computing = Computing(),
+    backend: options.BackendName = options.Backend.AUTO,
     printing: Printing = Printing(),
 ) -> None:
     """Answer the questions of data files that need not tell answers.
@@ -61,7 +62,7 @@ def predict(
     from blockskim.evaluation.evaluate import evaluate_windows
     from blockskim.inference.operating_point import choose_thresholds
 
-    loaded = load_model(computing)
+    loaded = load_backend(computing, backend)
     thresholds = choose_thresholds(loaded.model, dense=dense, threshold=threshold, point=point, name=loaded.name)
     windows = cut_windows(loaded, examples, windowing)
     start = describe("answering", loaded.model, windows, windowing.batch_size)

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from blockskim.cli import options
 from blockskim.cli.data_files import Answers, read_data
 from blockskim.cli.option_groups import Computing, Selection, Windowing
 
 if TYPE_CHECKING:
     from blockskim.data.examples import Example
     from blockskim.data.windows import WindowSet, WindowSettings
+    from blockskim.inference.backend import Backend, LoadedBackend
     from blockskim.inference.loading import LoadedModel
-    from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 
 def read_selected(
@@ -42,7 +43,20 @@ def load_model(computing: Computing) -> "LoadedModel":
     return load(computing.model, computing.device.value, computing.dtype.value, computing.threads)
 
 
-def fit_windows(loaded: "LoadedModel", windowing: Windowing) -> "WindowSettings":
+def load_backend(computing: Computing, backend: options.Backend) -> "LoadedBackend":
+    """The model that was named, or the one that comes along, on whatever is to compute.
+
+    Raises:
+        ModelError: there is no such model, or it can't be used.
+        ConfigError: there is no such device or number format, or the backend does not fit them.
+    """
+    from blockskim.answering.loading import load_backend as load_named
+
+    places = (computing.device.value, computing.dtype.value, computing.threads)
+    return load_named(computing.model, None, *places, hub={}, backend=backend.value)
+
+
+def fit_windows(loaded: "LoadedBackend", windowing: Windowing) -> "WindowSettings":
     """Settings of windows that fit a model.
 
     Raises:
@@ -55,7 +69,7 @@ def fit_windows(loaded: "LoadedModel", windowing: Windowing) -> "WindowSettings"
     )
 
 
-def cut_windows(loaded: "LoadedModel", examples: "Sequence[Example]", windowing: Windowing) -> "WindowSet":
+def cut_windows(loaded: "LoadedBackend", examples: "Sequence[Example]", windowing: Windowing) -> "WindowSet":
     """The windows of examples for a model.
 
     Raises:
@@ -66,12 +80,13 @@ def cut_windows(loaded: "LoadedModel", examples: "Sequence[Example]", windowing:
     return make_windows(examples, loaded.tokenizer, fit_windows(loaded, windowing))
 
 
-def describe(what: str, model: "BlockSkimForQuestionAnswering", windows: "WindowSet", batch_size: int) -> str:
+def describe(what: str, model: "Backend", windows: "WindowSet", batch_size: int) -> str:
     """What a long run is about, on a line: examples, windows, steps, device and number format."""
     steps = -(-len(windows) // batch_size)
     counts = (("example", len(windows.examples)), ("window", len(windows)), ("step", steps))
     counted = ", ".join(f"{count:,} {name}{'s' * (count != 1)}" for name, count in counts)
-    return f"{what}: {counted}, batch size {batch_size}, {model.device}, {model.number_format}"
+    place = getattr(model, "device", "ONNX Runtime")
+    return f"{what}: {counted}, batch size {batch_size}, {place}, {model.number_format}"
 
 
 def hide_foreign_progress() -> None:

@@ -12,7 +12,7 @@ from blockskim.inference.runner import WindowBatch
 from blockskim.method.cost import dense_flops
 
 if TYPE_CHECKING:
-    from blockskim.model.modeling import BlockSkimForQuestionAnswering
+    from blockskim.inference.backend import Backend
 
 
 @dataclass(slots=True)
@@ -107,7 +107,7 @@ def kept_shares(kept_blocks: Mapping[int, int], blocks: int, num_layers: int) ->
     return shares
 
 
-def padded_flops(model: "BlockSkimForQuestionAnswering", windows: WindowSet) -> int:
+def padded_flops(model: "Backend", windows: WindowSet) -> int:
     """FLOPs of the dense model on the same windows, each padded to the longest allowed."""
     lengths = np.full(len(windows), windows.settings.max_length)
     return int(dense_flops(model.cost, lengths).sum())

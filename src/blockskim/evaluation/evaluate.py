@@ -126,7 +126,7 @@ def evaluation_of(
     return Evaluation(scores, cost, seconds, predictions, answers, facts, files if len(files) > 1 else {})
 
 
-def report(model: "BlockSkimForQuestionAnswering", windows: WindowSet, result: Evaluation) -> dict[str, Any]:
+def report(model: Backend, windows: WindowSet, result: Evaluation) -> dict[str, Any]:
     """The figures of an evaluation as the command line prints them."""
     examples = len(windows.examples)
     padded = padded_flops(model, windows)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from blockskim.data.packed_inputs import PackedInputs
 from blockskim.data.tokens import FrozenTokenizer
 from blockskim.method.config import SkimConfig
+from blockskim.method.cost import ModelCost
 from blockskim.method.skim_trace import WindowScores
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ class Backend(Protocol):
     @property
     def number_format(self) -> str:
         """What it computes in: ``"float32"`` and so on."""
+
+    @property
+    def cost(self) -> ModelCost:
+        """Arithmetic of each part per token."""
 
     def score_windows(
         self,

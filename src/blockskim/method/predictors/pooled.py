@@ -40,8 +40,9 @@ def pooled_states(view: LayerView, states: Tensor) -> Tensor:
 
 
 def _mean(states: Tensor, exists: Tensor) -> Tensor:
-    """Mean over the tokens that exist, 0 where none does. Shapes: (sets, tokens, width), (sets, tokens) to
-    (sets, width).
+    """Mean over the tokens that exist, 0 where none does.
+
+    Shapes: (sets, tokens, width), (sets, tokens) to (sets, width)
     """
     return (states * exists[..., None]).sum(1) / exists.sum(1, keepdim=True).clamp_min(1)
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from blockskim.export.pieces import Piece
+from blockskim.exporting.pieces import Piece
 
 FLOAT, INT64, BOOL = 1, 7, 9
 """Types of values as ONNX numbers them."""
@@ -58,7 +58,7 @@ class GraphBuilder:
         self._count += 1
         return f"{scope.name}/{hint}.{self._count}"
 
-    def constant(self, value: NDArray[Any] | int | float | bool | Sequence[int]) -> str:
+    def constant(self, value: NDArray[Any] | int | float | bool | Sequence[int] | Sequence[float]) -> str:
         """The name of a constant; Python's numbers become int64, float32 or bool."""
         from onnx import numpy_helper
 
@@ -147,7 +147,7 @@ class GraphBuilder:
         from onnx import helper
 
         made = {name for node in scope.nodes for name in node.output}
-        outputs = []
+        outputs: list[Any] = []
         for name, kind, rank in results:
             own = name if name in made else self.op(scope, "Identity", name)
             # Each result once: a name may not stand for two of them.

@@ -1,7 +1,7 @@
 """The parts of the skimming forward pass over one window, each as an ONNX graph that PyTorch's exporter makes.
 
 They are the adapter's functions and the predictors themselves, run on one window of any length. What goes between
-them, dropping tokens, has no weights and is written in ONNX operators (see ``blockskim.export.skim_graph``).
+them, dropping tokens, has no weights and is written in ONNX operators (see ``blockskim.exporting.skim_graph``).
 """
 
 import logging
@@ -191,8 +191,9 @@ class Head(nn.Module):
 
 
 def _entries(bias: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Entries of a bias. Shapes: (heads, tokens, tokens), (groups, rows), (groups, columns) to
-    (groups, heads, rows, columns).
+    """Entries of a bias between chosen tokens.
+
+    Shapes: (heads, tokens, tokens), (groups, rows), (groups, columns) to (groups, heads, rows, columns)
     """
     return bias[:, rows[:, :, None], columns[:, None, :]].movedim(0, 1)
 

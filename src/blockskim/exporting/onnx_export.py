@@ -1,21 +1,21 @@
-"""Writing a model as an ONNX graph beside its weights, tokenizer and config."""
+"""A model as an ONNX graph that reads its weights from the model's own file, and what it takes to run it."""
 
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
-
-from blockskim.data.tokens import pair_template
+from blockskim.atomic import write_whole
+from blockskim.data.tokens import PairTemplate
 from blockskim.encoders.positions import depends_on_positions
 from blockskim.errors import ConfigError, ModelError
-from blockskim.export.graph_builder import GraphBuilder
-from blockskim.export.manifest import GRAPH, LinearCost, Manifest, digest
-from blockskim.export.pieces import OPSET, PieceExporter
-from blockskim.export.skim_graph import SkimGraph
-from blockskim.export.weight_files import external_weight, stored_tensors
+from blockskim.exporting.graph_builder import GraphBuilder
+from blockskim.exporting.manifest import LinearCost, Manifest, digest
+from blockskim.exporting.pieces import OPSET, PieceExporter
+from blockskim.exporting.skim_graph import SkimGraph
+from blockskim.exporting.weight_files import external_weight, stored_tensors
 from blockskim.extras import has, raise_missing
-from blockskim.inference.window_settings import position_limit
+from blockskim.kernels.dims import LayerDims
+from blockskim.method.config import SkimConfig
 from blockskim.method.predictors.predictor import predictor_cost
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.stored_weights import WEIGHTS
@@ -43,44 +43,36 @@ def check_exportable(model: BlockSkimForQuestionAnswering) -> None:
         raise_missing(f"export needs {missing[0]}, which is not installed", "export")
 
 
-def write_graph(model: BlockSkimForQuestionAnswering, directory: Path, token_types: bool) -> Path:
-    """Write the graph of a model whose weights lie in a directory; gives its path.
+def write_graph(model: BlockSkimForQuestionAnswering, weights: Path, path: Path, token_types: bool) -> None:
+    """Write the graph of a model.
 
     Args:
         model: in evaluation mode, in float32, on a CPU.
-        directory: with the ``model.safetensors`` that the graph is to read.
+        weights: safetensors file with its weights, which the graph is to read from the folder that it is in.
+        path: of the graph.
         token_types: whether the graph takes token types.
 
     Raises:
         ModelError: a weight of the model is not in the file.
     """
-    import onnx
     from onnx import helper
 
     names = {id(value): name for name, value in reversed(list(model.named_parameters(remove_duplicate=False)))}
     builder = GraphBuilder(names)
     writer = SkimGraph(builder, PieceExporter(model), token_types)
     outputs = writer.write()
-    stored, casts = _weights(builder, directory / WEIGHTS)
-    renamed = _output_names(writer)
-    nodes = [*casts, *builder.top.nodes]
-    nodes += [helper.make_node("Identity", [value.name], [new]) for value, new in zip(outputs, renamed, strict=True)]
+    stored, casts = _weights(builder, weights)
+    named = list(zip(outputs, _output_names(writer), strict=True))
     graph = helper.make_graph(
-        nodes,
+        [*casts, *builder.top.nodes, *(helper.make_node("Identity", [value.name], [name]) for value, name in named)],
         "blockskim",
         [helper.make_tensor_value_info(name, kind, dims) for name, kind, dims in writer.inputs],
-        [
-            helper.make_tensor_value_info(new, value.kind, [None] * value.rank)
-            for value, new in zip(outputs, renamed, strict=True)
-        ],
+        [helper.make_tensor_value_info(name, value.kind, [None] * value.rank) for value, name in named],
         [*stored, *builder.initializers.values()],
     )
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="blockskim")
     proto.ir_version = IR_VERSION
-    path = directory / GRAPH
-    path.write_bytes(proto.SerializeToString(deterministic=True))
-    onnx.checker.check_model(str(path))
-    return path
+    write_whole(path, proto.SerializeToString(deterministic=True))
 
 
 def _output_names(writer: SkimGraph) -> list[str]:
@@ -103,34 +95,39 @@ def _weights(builder: GraphBuilder, path: Path) -> tuple[list[Any], list[Any]]:
     return stored, casts
 
 
-def manifest_of(
-    model: BlockSkimForQuestionAnswering, tokenizer: PreTrainedTokenizerBase, directory: Path, graphs: list[Path]
-) -> Manifest:
-    """What the directory of a model says of itself."""
-    config = model.skim_config
-    template = pair_template(tokenizer)
-    backbone = model.backbone
+def manifest_of(model: BlockSkimForQuestionAnswering, template: PairTemplate, files: Mapping[str, Path]) -> Manifest:
+    """What the directory of an exported model says of itself.
+
+    Args:
+        model: that was exported.
+        template: what its tokenizer puts around question and context.
+        files: where the graphs, the tokenizer and the weights lie, by their names in the directory.
+    """
+    config, backbone = model.skim_config, model.backbone
     return Manifest(
-        graphs={path.name: digest(path) for path in graphs},
-        weights={WEIGHTS: (directory / WEIGHTS).stat().st_size},
+        digests={name: digest(path) for name, path in files.items() if name != WEIGHTS},
+        weights={WEIGHTS: files[WEIGHTS].stat().st_size},
         num_layers=len(backbone.layers),
         skim_layers=model.skim_layers,
         trained_predictors=model.has_trained_predictors,
-        position_limit=position_limit(model),
+        position_limit=model.position_limit,
         token_types=template.types is not None,
-        template=asdict(template),
-        cost=asdict(model.cost),
-        predictor_costs=tuple(
-            _linear_cost(lambda tokens, dims=backbone.dims(layer): predictor_cost(config, dims, tokens))  # type: ignore[misc]
-            for layer in model.skim_layers
-        ),
+        vocabulary=_vocabulary(model),
+        template=template,
+        cost=model.cost,
+        predictor_costs=tuple(_linear_cost(config, backbone.dims(layer)) for layer in model.skim_layers),
         block_size=config.block_size,
         alignment=config.alignment,
     )
 
 
-def _linear_cost(cost: Any) -> LinearCost:
+def _vocabulary(model: BlockSkimForQuestionAnswering) -> int:
+    embeddings: Any = model.encoder.get_input_embeddings()
+    return int(embeddings.weight.shape[0])
+
+
+def _linear_cost(config: SkimConfig, dims: LayerDims) -> LinearCost:
     """The cost of a predictor as a linear function of the tokens of the question."""
-    none, one, two = cost(0), cost(1), cost(2)
+    none, one, two = (predictor_cost(config, dims, tokens) for tokens in range(3))
     assert two.block - one.block == one.block - none.block and two.sample - one.sample == one.sample - none.sample
     return LinearCost((none.block, one.block - none.block), (none.sample, one.sample - none.sample))

@@ -23,8 +23,8 @@ A window of which nothing is left runs no further: its ``logits`` are empty.
 from dataclasses import dataclass, replace
 from typing import Any
 
-from blockskim.export.graph_builder import BOOL, FLOAT, INT64, GraphBuilder, Scope, Value
-from blockskim.export.pieces import PieceExporter
+from blockskim.exporting.graph_builder import BOOL, FLOAT, INT64, GraphBuilder, Scope, Value
+from blockskim.exporting.pieces import PieceExporter
 
 Results = list[Value]
 
@@ -236,4 +236,5 @@ def _values(state: _State) -> Results:
 
 def _state(names: list[str]) -> _State:
     """The state of which these are the values."""
-    return _State(*names[:4], names[4] if len(names) > 4 else None)
+    hidden, places, numbers, count, *bias = names
+    return _State(hidden, places, numbers, count, bias[0] if bias else None)

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from blockskim.atomic import write_whole
-from blockskim.errors import ModelError
+from blockskim.data.tokens import PairTemplate
+from blockskim.errors import BlockSkimError, ModelError
+from blockskim.method.cost import LayerCost, ModelCost, PredictorCost
 
 FILE = "export.json"
+TOKENIZER = "tokenizer.json"
 GRAPH = "model.onnx"
 INT8_GRAPH = "model-int8.onnx"
 FORMAT = 1
@@ -29,35 +32,42 @@ class LinearCost:
     block: tuple[int, int]
     sample: tuple[int, int]
 
+    def of(self, question_tokens: int) -> PredictorCost:
+        """The cost on a window whose question has so many tokens."""
+        (block, block_token), (sample, sample_token) = self.block, self.sample
+        return PredictorCost(block + question_tokens * block_token, sample + question_tokens * sample_token)
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """What a graph is of, beside its inputs and outputs.
 
     Attributes:
-        graphs: sha256 of each graph file, by name.
+        digests: sha256 of each graph and of the tokenizer, by the name of the file.
         weights: bytes of the file of weights that the graphs read, by name.
         num_layers: layers of the model.
         skim_layers: numbers of the layers with a predictor, from 1.
         trained_predictors: whether the graph holds predictors.
         position_limit: the most tokens of a window; None for any number.
         token_types: whether the graph takes token types.
-        template: special tokens around question and context, as ``PairTemplate`` has them.
-        cost: operations of each layer, as ``LayerCost`` has them, of the embedding and of the head.
+        vocabulary: ids that the graph has embeddings for.
+        template: what the tokenizer puts around question and context.
+        cost: operations of the model.
         predictor_costs: of the predictors, in the order of ``skim_layers``.
         block_size: tokens of a block.
         alignment: where blocks begin.
     """
 
-    graphs: Mapping[str, str]
+    digests: Mapping[str, str]
     weights: Mapping[str, int]
     num_layers: int
     skim_layers: tuple[int, ...]
     trained_predictors: bool
     position_limit: int | None
     token_types: bool
-    template: Mapping[str, Any]
-    cost: Mapping[str, Any]
+    vocabulary: int
+    template: PairTemplate
+    cost: ModelCost
     predictor_costs: tuple[LinearCost, ...]
     block_size: int
     alignment: str
@@ -75,7 +85,8 @@ def digest(path: Path) -> str:
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Write it into a directory."""
-    write_whole(directory / FILE, json.dumps({"format": FORMAT, **asdict(manifest)}, indent=1) + "\n")
+    values = {"format": FORMAT, **asdict(manifest), "template": manifest.template.to_json()}
+    write_whole(directory / FILE, json.dumps(values, indent=1) + "\n")
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -110,15 +121,15 @@ def _checked(path: Path, values: Mapping[str, Any]) -> Manifest:
             raise ModelError(f"{path} lacks {name!r}; export the model again")
         try:
             fields[name] = check(values[name])
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
+        except (TypeError, ValueError, KeyError, AttributeError, BlockSkimError) as error:
             raise ModelError(f"{path}: {name} is {values[name]!r:.80}; that is damaged ({error})") from error
     layers, costs = fields["skim_layers"], fields["predictor_costs"]
     if len(layers) != len(costs):
         raise ModelError(f"{path}: {len(costs)} predictor_costs for {len(layers)} skim_layers; export the model again")
     if any(not 1 <= layer <= fields["num_layers"] for layer in layers) or list(layers) != sorted(set(layers)):
         raise ModelError(f"{path}: skim_layers are {list(layers)}, but the model has {fields['num_layers']} layers")
-    if len(fields["cost"]["layers"]) != fields["num_layers"]:
-        raise ModelError(f"{path}: cost names {len(fields['cost']['layers'])} layers of {fields['num_layers']}")
+    if len(fields["cost"].layers) != fields["num_layers"]:
+        raise ModelError(f"{path}: cost names {len(fields['cost'].layers)} layers of {fields['num_layers']}")
     return Manifest(**fields)
 
 
@@ -159,14 +170,13 @@ def _pair(value: object) -> tuple[int, int]:
     return _whole(first), _whole(second)
 
 
-def _cost(value: object) -> dict[str, Any]:
+def _cost(value: object) -> ModelCost:
     cost = _mapping(value)
-    for layer in _items(cost["layers"]):
-        for name in ("before", "pair", "after", "fixed"):
-            _whole(layer[name])
-    _whole(cost["embedding"])
-    _whole(cost["head"])
-    return cost
+    layers = [
+        LayerCost(*(_whole(layer[name]) for name in ("before", "pair", "after", "fixed")))
+        for layer in _items(cost["layers"])
+    ]
+    return ModelCost(tuple(layers), _whole(cost["embedding"]), _whole(cost["head"]))
 
 
 def _choice(value: object) -> str:
@@ -176,14 +186,15 @@ def _choice(value: object) -> str:
 
 
 _CHECKS: dict[str, Any] = {
-    "graphs": lambda value: {name: str(entry) for name, entry in _files(value).items()},
+    "digests": lambda value: {name: str(entry) for name, entry in _files(value).items()},
     "weights": lambda value: {name: _whole(entry) for name, entry in _files(value).items()},
     "num_layers": lambda value: _whole(value, 1),
     "skim_layers": lambda value: tuple(_whole(layer, 1) for layer in _items(value)),
     "trained_predictors": _flag,
     "position_limit": lambda value: None if value is None else _whole(value, 1),
     "token_types": _flag,
-    "template": _mapping,
+    "vocabulary": lambda value: _whole(value, 1),
+    "template": PairTemplate.from_json,
     "cost": _cost,
     "predictor_costs": lambda value: tuple(
         LinearCost(_pair(entry["block"]), _pair(entry["sample"])) for entry in _items(value)

@@ -1,0 +1,84 @@
+"""Which of the engines answers: PyTorch, or ONNX Runtime with a model that was exported."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from blockskim.errors import ConfigError, ModelError
+from blockskim.exporting.manifest import is_exported
+from blockskim.extras import has
+from blockskim.inference.shipped import shipped_model
+
+BACKENDS = ("auto", "torch", "onnx")
+ONNX_DTYPES = ("auto", "float32", "int8")
+"""Number formats that an exported model may have."""
+
+
+def choose_exported(
+    model: object, device: str, dtype: str, backend: str, hub: Mapping[str, Any] | None = None
+) -> Path | None:
+    """The directory of an exported model that ONNX Runtime is to run; None where PyTorch is to run the model.
+
+    Args:
+        model: a directory, a hub id, or None for the model that comes with the library; anything else is for PyTorch.
+        device: where to compute.
+        dtype: in which number format.
+        backend: "torch", "onnx", or "auto", which takes ONNX Runtime for a directory that was exported unless there is
+            a GPU or a number format is asked for that only PyTorch has.
+        hub: arguments for reading from the hub; with any of them a directory is left to PyTorch.
+
+    Raises:
+        ConfigError: the backend is unknown, can't run what is asked for, or is not installed.
+        ModelError: the model was not exported.
+    """
+    if backend not in BACKENDS:
+        raise ConfigError(f"backend is {backend!r:.80}; it must be one of {', '.join(BACKENDS)}")
+    wanted = backend == "onnx"
+    fits = device in ("auto", "cpu") and dtype in ONNX_DTYPES
+    if backend == "torch":
+        if dtype == "int8":
+            raise ConfigError("dtype is 'int8', which an exported model has; it takes the backend onnx")
+        return None
+    directory = _directory(model)
+    if wanted or dtype == "int8":
+        _check_wanted(model, directory, device, dtype, hub)
+        return directory
+    if directory is None or hub or not fits or not is_exported(directory) or not has("onnxruntime"):
+        return None
+    return None if device == "auto" and _has_gpu() else directory
+
+
+def _directory(model: object) -> Path | None:
+    """Where a model lies that is named; None for one that is given, or that is no directory here."""
+    if model is None:
+        return shipped_model()
+    return Path(model) if isinstance(model, str | Path) and Path(model).is_dir() else None
+
+
+def _check_wanted(
+    model: object, directory: Path | None, device: str, dtype: str, hub: Mapping[str, Any] | None
+) -> None:
+    """Say why ONNX Runtime can't run what it is asked to run."""
+    if model is not None and not isinstance(model, str | Path):
+        raise ConfigError("the backend onnx runs directories that blockskim export made, and no model that is given")
+    if directory is None or not is_exported(directory):
+        raise ModelError(
+            f"{'the shipped model' if model is None else model} was not exported, which the backend onnx needs: "
+            "blockskim export --model MODEL --output DIR"
+        )
+    if hub:
+        raise ConfigError(f"{next(iter(hub))} is for reading from the hub; the backend onnx reads a directory")
+    if device not in ("auto", "cpu"):
+        raise ConfigError(f"device is {str(device)!r}, but the backend onnx computes on the CPU")
+    if dtype not in ONNX_DTYPES:
+        raise ConfigError(f"dtype is {dtype!r}, but the backend onnx has {', '.join(ONNX_DTYPES)}")
+
+
+def _has_gpu() -> bool:
+    """Whether PyTorch is installed and finds a GPU; it is imported only where there may be one."""
+    if not has("torch") or not (Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi")):
+        return False
+    import torch
+
+    return bool(torch.cuda.is_available())

@@ -1,0 +1,373 @@
+"""An exported model on ONNX Runtime: a backend for inference that needs neither PyTorch nor transformers.
+
+Windows run one by one, each on one thread; a pool of threads runs as many of them side by side as there are cores.
+"""
+
+import json
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blockskim.checks import check_count
+from blockskim.data.packed_inputs import PackedInputs
+from blockskim.data.tokens import FrozenTokenizer, read_frozen_tokenizer
+from blockskim.errors import BlockSkimError, ConfigError, ModelError
+from blockskim.exporting.manifest import GRAPH, INT8_GRAPH, TOKENIZER, Manifest, digest, read_manifest
+from blockskim.inference.backend import LoadedBackend
+from blockskim.method.block_spans import BlockSpans, blocks_of_spans
+from blockskim.method.config import SkimConfig
+from blockskim.method.cost import ModelCost
+from blockskim.method.skim_trace import LayerRecord, WindowScores, trace_of
+from blockskim.method.thresholds import layer_thresholds
+
+ASKED = -1.0
+"""The graph's threshold for asking a predictor and dropping nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """What the graph gave for one window.
+
+    Attributes:
+        logits: of the tokens that were left. Shape: (left, 2)
+        places: of these in the window. Shape: (left,)
+        probabilities: of the blocks that each predictor scored; empty for one that was not asked. Shape: (blocks,) each
+        kept: numbers of the blocks that stayed. Shape: (kept,) each
+    """
+
+    logits: NDArray[np.float32]
+    places: NDArray[np.int64]
+    probabilities: tuple[NDArray[np.float32], ...]
+    kept: tuple[NDArray[np.int64], ...]
+
+
+class ExportedModel:
+    """A model that was exported; any number of threads may use it at once."""
+
+    def __init__(self, directory: str | Path, number_format: str = "float32", threads: int | None = None) -> None:
+        """Load a directory that ``export`` made.
+
+        Args:
+            directory: with the graph, its weights, and ``config.json``.
+            number_format: ``"float32"``, or ``"int8"`` for the quantised graph, if there is one.
+            threads: windows that run side by side; as many as the process has cores when None.
+
+        Raises:
+            ModelError: something of the directory is missing, damaged, or does not go together.
+            ConfigError: an argument is impossible, or ONNX Runtime is not installed.
+        """
+        self.directory = Path(directory)
+        if number_format not in ("float32", "int8"):
+            raise ConfigError(f"number_format is {number_format!r:.80}; it must be float32 or int8")
+        self._number_format = number_format
+        self.manifest = read_manifest(self.directory)
+        self._config = _read_config(self.directory, self.manifest)
+        self.threads = _cores() if threads is None else check_count("threads", threads)
+        path = self.directory / (GRAPH if number_format == "float32" else INT8_GRAPH)
+        _check_files(self.directory, self.manifest, path)
+        self._session = _session(path)
+        self._outputs = [output.name for output in self._session.get_outputs()]
+        self._check_graph(path)
+        self._pool: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def skim_config(self) -> SkimConfig:
+        """The skim settings."""
+        return self._config
+
+    @property
+    def skim_layers(self) -> tuple[int, ...]:
+        """Numbers of the layers that have a predictor, from 1."""
+        return self.manifest.skim_layers
+
+    @property
+    def has_trained_predictors(self) -> bool:
+        """Whether the graph holds predictors; those that were never trained are not exported."""
+        return self.manifest.trained_predictors
+
+    @property
+    def num_layers(self) -> int:
+        """Number of layers of the encoder."""
+        return self.manifest.num_layers
+
+    @property
+    def position_limit(self) -> int | None:
+        """The most tokens that a window may have; None when there is no such limit."""
+        return self.manifest.position_limit
+
+    @property
+    def number_format(self) -> str:
+        """``"float32"`` or ``"int8"``."""
+        return self._number_format
+
+    @property
+    def cost(self) -> ModelCost:
+        """Arithmetic of each part per token."""
+        return self.manifest.cost
+
+    def check_vocabulary(self, tokenizer: FrozenTokenizer) -> None:
+        """Refuse a tokenizer with ids for which there are no embeddings.
+
+        Raises:
+            ModelError: it has such ids.
+        """
+        most = max(tokenizer.backend.get_vocab(with_added_tokens=True).values(), default=0)
+        if most >= self.manifest.vocabulary:
+            raise ModelError(
+                f"the tokenizer has ids up to {most}, but {self.directory} has embeddings for "
+                f"{self.manifest.vocabulary} alone: it is another model's"
+            )
+
+    def score_windows(
+        self,
+        inputs: PackedInputs,
+        thresholds: float | Sequence[float] | None = None,
+        score_all_layers: bool = False,
+        allow_untrained: bool = False,
+    ) -> WindowScores:
+        """Read windows, dropping blocks that predictors find irrelevant.
+
+        Args:
+            inputs: the windows; of those of one document at least one block survives.
+            thresholds: None for the settings' own; a number for all layers; a sequence with one per layer that has a
+                predictor. 0 keeps all.
+            score_all_layers: ask also the predictors of layers whose threshold is 0, for the record in the trace.
+            allow_untrained: of no effect, as predictors that were never trained are not exported.
+
+        Raises:
+            ConfigError: a threshold is impossible, or there are no predictors to be asked.
+        """
+        active = self._active_thresholds(thresholds, score_all_layers)
+        layout = self._layout(inputs)
+        windows = self._run(inputs, layout, active)
+        width = int(inputs.lengths.max(initial=0))
+        logits = np.full((2, len(windows), width), -np.inf, dtype=np.float32)
+        for row, window in enumerate(windows):
+            logits[:, row, window.places] = window.logits.T
+        records = self._records(windows, layout, inputs, active)
+        questions = inputs.question_exists.sum(1).tolist()
+        costs = {
+            number: [cost.of(tokens) for tokens in questions]
+            for number, cost in zip(self.skim_layers, self.manifest.predictor_costs, strict=True)
+        }
+        trace = trace_of(records, layout, inputs.lengths, active, costs, self.manifest.cost)
+        return WindowScores(logits[0], logits[1], trace)
+
+    def _active_thresholds(
+        self, thresholds: float | Sequence[float] | None, score_all_layers: bool
+    ) -> dict[int, float]:
+        given = self._config.thresholds if thresholds is None else thresholds
+        by_layer = dict(zip(self.skim_layers, layer_thresholds(given, self.skim_layers), strict=True))
+        active = {number: value for number, value in by_layer.items() if value > 0 or score_all_layers}
+        if active and not self.has_trained_predictors:
+            raise ConfigError(
+                f"{self.directory} was exported from a model whose predictors were never trained; read everything "
+                "(thresholds of 0), or train the model and export it again"
+            )
+        return active
+
+    def _layout(self, inputs: PackedInputs) -> BlockSpans:
+        spans = (np.zeros_like(inputs.lengths), inputs.lengths, inputs.context_starts, inputs.context_lengths)
+        return blocks_of_spans(*spans, self.manifest.block_size, self.manifest.alignment)
+
+    def _run(self, inputs: PackedInputs, layout: BlockSpans, active: Mapping[int, float]) -> list[_Window]:
+        """What the graph gives for each window; of each document at least one block is left."""
+        _, documents, sizes = np.unique(inputs.documents, return_inverse=True, return_counts=True)
+        alone = sizes[documents] == 1
+        feeds = [self._feed(inputs, layout, active, row) for row in range(len(inputs.lengths))]
+        windows = self._each(
+            lambda row: self._window({**feeds[row], "keep_one": np.array(bool(alone[row]))}), range(len(feeds))
+        )
+        for document in np.flatnonzero(sizes > 1):
+            last = _last_standing(np.flatnonzero(documents == document).tolist(), windows)
+            if last is not None:
+                windows[last] = self._window({**feeds[last], "keep_one": np.array(True)})
+        return windows
+
+    def _each(self, call: Callable[[int], _Window], rows: range) -> list[_Window]:
+        """Call something for every row, several at once if there are threads for it."""
+        if self.threads == 1 or len(rows) == 1:
+            return [call(row) for row in rows]
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="blockskim")
+        return list(self._pool.map(call, rows))
+
+    def _feed(
+        self, inputs: PackedInputs, layout: BlockSpans, active: Mapping[int, float], row: int
+    ) -> dict[str, NDArray[Any]]:
+        """The graph's inputs for a window, all but ``keep_one``."""
+        part = slice(*inputs.bounds[row : row + 2].tolist())
+        feed: dict[str, NDArray[Any]] = {"input_ids": inputs.ids[part]}
+        if self.manifest.token_types and inputs.types is not None:
+            feed["token_type_ids"] = inputs.types[part]
+        droppable = layout.droppable[row]
+        values = [active.get(number, 0.0) or (ASKED if number in active else 0.0) for number in self.skim_layers]
+        return feed | {
+            "question": inputs.questions[row][inputs.question_exists[row]],
+            "first": layout.starts[row, droppable][:1].sum(),
+            "count": layout.lengths[row, droppable].sum(),
+            "thresholds": np.array(values, dtype=np.float32),
+        }
+
+    def _window(self, feed: Mapping[str, NDArray[Any]]) -> _Window:
+        given = {name: np.asarray(value) for name, value in feed.items() if name in self._inputs}
+        logits, places, *skimmed = self._session.run(self._outputs, given)
+        return _Window(logits, places, tuple(skimmed[::2]), tuple(skimmed[1::2]))
+
+    def _records(
+        self, windows: Sequence[_Window], layout: BlockSpans, inputs: PackedInputs, active: Mapping[int, float]
+    ) -> dict[int, LayerRecord]:
+        """What each predictor did, by layer number; of layers in which there was no block to score, nothing."""
+        records: dict[int, LayerRecord] = {}
+        layers = self.skim_layers if self.has_trained_predictors else ()
+        columns = [np.flatnonzero(row) for row in layout.droppable]
+        there: list[NDArray[np.int64]] = [np.arange(len(own)) for own in columns]
+        outside = inputs.lengths - (layout.lengths * layout.droppable).sum(1)
+        for place, number in enumerate(layers):
+            if number not in active or not any(map(len, there)):
+                continue
+            kept = np.zeros_like(layout.droppable)
+            probabilities = np.full(layout.droppable.shape, np.nan, dtype=np.float32)
+            scored = np.array([len(numbers) for numbers in there], dtype=np.int64)
+            for row, window in enumerate(windows):
+                probabilities[row, columns[row][there[row]]] = window.probabilities[place]
+                kept[row, columns[row][window.kept[place]]] = True
+                there[row] = window.kept[place]
+            gone = (np.array([len(own) for own in columns]) > 0) & ~kept.any(1)
+            left = np.where(gone, 0, outside + (layout.lengths * kept).sum(1))
+            records[number] = LayerRecord(kept, probabilities, scored, left)
+        return records
+
+    @property
+    def _inputs(self) -> frozenset[str]:
+        return frozenset(entry.name for entry in self._session.get_inputs())
+
+    def _check_graph(self, path: Path) -> None:
+        """Refuse a graph with other inputs and outputs than this version knows."""
+        asking = self.skim_layers if self.has_trained_predictors else ()
+        named = [name for layer in asking for name in (f"probabilities_{layer}", f"kept_{layer}")]
+        wanted = {"input_ids"} | ({"token_type_ids"} if self.manifest.token_types else set())
+        wanted |= {"question", "first", "count", "thresholds", "keep_one"} if asking else set()
+        if self._outputs != ["logits", "places", *named] or self._inputs != wanted:
+            raise ModelError(f"{path} has other inputs or outputs than this version of blockskim; export it again")
+
+
+def load_exported(directory: str | Path, number_format: str = "float32", threads: int | None = None) -> LoadedBackend:
+    """Load an exported model and its tokenizer.
+
+    Args:
+        directory: that ``export`` made.
+        number_format: ``"float32"``, or ``"int8"`` for the quantised graph, if there is one.
+        threads: windows that run side by side; as many as the process has cores when None.
+
+    Raises:
+        ModelError: something of the directory is missing, damaged, or does not go together.
+        ConfigError: an argument is impossible, or ONNX Runtime is not installed.
+    """
+    model = ExportedModel(directory, number_format, threads)
+    tokenizer = read_frozen_tokenizer(model.directory / TOKENIZER, model.manifest.template)
+    model.check_vocabulary(tokenizer)
+    return LoadedBackend(model, tokenizer, str(directory))
+
+
+def _last_standing(rows: Sequence[int], windows: Sequence[_Window]) -> int | None:
+    """Of the windows of a document of which nothing is left, the one whose likeliest block stays; None if any is left.
+
+    It is the window with the likeliest block in the last layer that had blocks to score: had all windows run together,
+    this block would have been kept there, and be the only one from then on.
+    """
+    if any(len(windows[row].places) for row in rows):
+        return None
+    for place in reversed(range(len(windows[rows[0]].probabilities))):
+        best = [(float(windows[row].probabilities[place].max(initial=-1.0)), -row) for row in rows]
+        if max(best)[0] >= 0:
+            return -max(best)[1]
+    return None
+
+
+def _read_config(directory: Path, manifest: Manifest) -> SkimConfig:
+    """The skim settings of a directory, which may have been changed since the export as far as the graph allows it."""
+    path = directory / "config.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path} can't be read: {error}") from error
+    if not isinstance(values, dict) or not isinstance(values.get("skim", {}), dict):
+        raise ModelError(f"{path} is no config of a Block-Skim model")
+    try:
+        config = SkimConfig.from_dict(values.get("skim", {}))
+        config.check_counts(manifest.skim_layers)
+    except BlockSkimError as error:
+        raise ModelError(f"{path}: {error}") from error
+    for name in ("block_size", "alignment"):
+        if getattr(config, name) != getattr(manifest, name):
+            raise ModelError(
+                f"{path} has {name} {getattr(config, name)!r}, but the graph was exported with "
+                f"{getattr(manifest, name)!r}; export the model again"
+            )
+    return config
+
+
+def _check_files(directory: Path, manifest: Manifest, graph: Path) -> None:
+    """Refuse files that are not those of the export.
+
+    Raises:
+        ModelError: one is missing or has changed.
+    """
+    if graph.name not in manifest.digests:
+        how = "; make it with blockskim export --int8" if graph.name == INT8_GRAPH else ""
+        raise ModelError(f"{directory} has no {graph.name}{how}")
+    for path in (graph, directory / TOKENIZER):
+        if not path.is_file():
+            raise ModelError(f"{directory} has no {path.name}; export the model again")
+        if digest(path) != manifest.digests.get(path.name):
+            raise ModelError(f"{path} is damaged or not the file of the export; export the model again")
+    for name, size in manifest.weights.items():
+        path = directory / name
+        if not path.is_file():
+            raise ModelError(f"{directory} has no {name}, which the graph reads its weights from")
+        if path.stat().st_size != size:
+            raise ModelError(
+                f"{path} has {path.stat().st_size} bytes, but the graph was made for one of {size}: the weights are "
+                "damaged or others; export the model again"
+            )
+
+
+def _session(path: Path) -> Any:
+    """Load a graph; each run of it takes one thread.
+
+    Raises:
+        ModelError: ONNX Runtime can't load it.
+        ConfigError: ONNX Runtime is not installed.
+    """
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "an exported model needs onnxruntime, which is not installed: pip install onnxruntime"
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    # What goes wrong is raised; it need not be written to stderr too.
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    # It raises classes of its own, which have no base but Exception.
+    except Exception as error:
+        raise ModelError(f"{path} can't be loaded by ONNX Runtime: {' '.join(str(error).split())}") from error
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
