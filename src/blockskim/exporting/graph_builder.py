@@ -1,12 +1,13 @@
 """Writing an ONNX graph by hand: nodes in scopes, constants, and parts that an exporter made, put in as they are."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from blockskim.exporting.int8 import LARGEST_ACTIVATION, ZERO_POINT, quantize
 from blockskim.exporting.pieces import Piece
 
 FLOAT, INT64, BOOL = 1, 7, 9
@@ -43,13 +44,20 @@ class GraphBuilder:
         weights: names of parameters of the model that are read, in the order in which they were first asked for.
     """
 
-    def __init__(self, parameter_names: Mapping[int, str]) -> None:
-        """Begin a graph; ``parameter_names`` gives the model's name of a parameter by the ``id`` of the object."""
+    def __init__(self, parameter_names: Mapping[int, str], int8: Collection[int] = ()) -> None:
+        """Begin a graph.
+
+        Args:
+            parameter_names: the model's name of a parameter by the ``id`` of the object.
+            int8: ``id`` of the weights of linear layers that are to be quantised.
+        """
         self.top = Scope("main")
         self.initializers: dict[str, Any] = {}
         self.weights: dict[str, Any] = {}
         self._parameter_names = parameter_names
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+        self._int8 = frozenset(int8)
+        self._quantized: dict[tuple[str, str], tuple[str, str]] = {}
         self._turned: dict[tuple[str, bytes], str] = {}
         self._count = 0
 
@@ -98,12 +106,44 @@ class GraphBuilder:
         names |= {inner: inputs[outer] for inner, outer in zip(_names(piece.graph.input), piece.inputs, strict=True)}
         for initializer in piece.graph.initializer:
             if initializer.name in piece.parameters:
-                names[initializer.name] = self._weight(piece.parameters[initializer.name])
+                parameter = piece.parameters[initializer.name]
+                names[initializer.name] = "" if id(parameter) in self._int8 else self._weight(parameter)
             else:
                 names[initializer.name] = self.constant(numpy_helper.to_array(initializer))
         for node in piece.graph.node:
-            self._copy(scope, node, names)
+            weight = piece.parameters.get(node.input[1]) if node.op_type == "Gemm" else None
+            if weight is not None and id(weight) in self._int8:
+                self._copy_int8(scope, node, weight, names)
+            else:
+                self._copy(scope, node, names)
         return [names[name] for name in _names(piece.graph.output)]
+
+    def _copy_int8(self, scope: Scope, node: Any, parameter: Any, names: dict[str, str]) -> None:
+        """Put a linear layer in whose weight is quantised."""
+        values, scales = self._quantized_rows(scope, names[node.input[0]])
+        weight = quantize(parameter)
+        zeros = self.constant(np.zeros(len(weight.scales), dtype=np.int8))
+        product = self.op(
+            scope, "MatMulInteger", values, self.constant(weight.values), self.constant(ZERO_POINT), zeros
+        )
+        by_row = self.op(scope, "Mul", self.op(scope, "Cast", product, to=FLOAT), scales)
+        scaled = self.op(scope, "Mul", by_row, self.constant(weight.scales))
+        names[node.output[0]] = self.op(scope, "Add", scaled, names[node.input[2]])
+
+    def _quantized_rows(self, scope: Scope, states: str) -> tuple[str, str]:
+        """States as unsigned bytes and the scale of each row; linear layers with the same input share them.
+
+        Shapes: (tokens, width) to (tokens, width), (tokens, 1)
+        """
+        if (scope.name, states) not in self._quantized:
+            largest = self.op(scope, "ReduceMax", self.op(scope, "Abs", states), self.constant([-1]), keepdims=1)
+            scaled = self.op(scope, "Mul", largest, self.constant(1 / LARGEST_ACTIVATION))
+            # A row of zeros is divided by something, too.
+            scales = self.op(scope, "Max", scaled, self.constant(1e-12))
+            steps = self.op(scope, "Div", states, scales)
+            values = self.op(scope, "QuantizeLinear", steps, self.constant(1.0), self.constant(ZERO_POINT))
+            self._quantized[scope.name, states] = (values, scales)
+        return self._quantized[scope.name, states]
 
     def _copy(self, scope: Scope, node: Any, names: dict[str, str]) -> None:
         if node.op_type == "Constant" and node.attribute[0].name == "value":

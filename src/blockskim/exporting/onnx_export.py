@@ -1,6 +1,6 @@
 """A model as an ONNX graph that reads its weights from the model's own file, and what it takes to run it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from blockskim.data.tokens import PairTemplate
 from blockskim.encoders.positions import depends_on_positions
 from blockskim.errors import ConfigError, ModelError
 from blockskim.exporting.graph_builder import GraphBuilder
+from blockskim.exporting.int8 import Product, weights_of
 from blockskim.exporting.manifest import LinearCost, Manifest, digest
 from blockskim.exporting.pieces import OPSET, PieceExporter
 from blockskim.exporting.skim_graph import SkimGraph
@@ -43,7 +44,9 @@ def check_exportable(model: BlockSkimForQuestionAnswering) -> None:
         raise_missing(f"export needs {missing[0]}, which is not installed", "export")
 
 
-def write_graph(model: BlockSkimForQuestionAnswering, weights: Path, path: Path, token_types: bool) -> None:
+def write_graph(
+    model: BlockSkimForQuestionAnswering, weights: Path, path: Path, token_types: bool, int8: Sequence[Product] = ()
+) -> None:
     """Write the graph of a model.
 
     Args:
@@ -51,6 +54,7 @@ def write_graph(model: BlockSkimForQuestionAnswering, weights: Path, path: Path,
         weights: safetensors file with its weights, which the graph is to read from the folder that it is in.
         path: of the graph.
         token_types: whether the graph takes token types.
+        int8: what of the model is quantised.
 
     Raises:
         ModelError: a weight of the model is not in the file.
@@ -58,7 +62,7 @@ def write_graph(model: BlockSkimForQuestionAnswering, weights: Path, path: Path,
     from onnx import helper
 
     names = {id(value): name for name, value in reversed(list(model.named_parameters(remove_duplicate=False)))}
-    builder = GraphBuilder(names)
+    builder = GraphBuilder(names, weights_of(model, int8))
     writer = SkimGraph(builder, PieceExporter(model), token_types)
     outputs = writer.write()
     stored, casts = _weights(builder, weights)

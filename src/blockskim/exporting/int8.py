@@ -1,0 +1,102 @@
+"""Linear layers in int8: how weights are quantised, and which layers of a model are.
+
+Weights have a scale per output channel and 7 bits: processors without VNNI add up pairs of products in 16 bits, which
+8 bits overflow. Activations are quantised when they come, in 8 bits and with a scale per token: a few tokens have values
+that are many times larger than all others, and under one scale for the whole window nothing would be left of the rest.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blockskim.encoders.adapter import PostNormParts
+from blockskim.errors import ConfigError
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
+
+LARGEST = 63
+"""Largest magnitude of a weight in 7 bits."""
+
+LARGEST_ACTIVATION = 127
+"""Largest magnitude of an activation in 8 bits."""
+
+ZERO_POINT = np.array(128, dtype=np.uint8)
+"""What an activation of 0 becomes: ONNX Runtime multiplies unsigned activations with signed weights."""
+
+PRODUCTS = {"attention": ("query", "key", "value"), "output": ("output",), "up": ("up",), "down": ("down",)}
+"""Linear layers that are quantised together, by the name of the group."""
+
+ALWAYS_SAFE = ("attention", "output", "up")
+"""What is quantised where nothing else is said: all but the second feed-forward product, which costs most accuracy."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Product:
+    """Linear layers of one encoder layer that are quantised together.
+
+    Attributes:
+        layer: number of the layer, from 1.
+        name: of the group, one of ``PRODUCTS``.
+    """
+
+    layer: int
+    name: str
+
+    def __str__(self) -> str:
+        """As it is written on the command line: ``3:up``."""
+        return f"{self.layer}:{self.name}"
+
+
+def all_products(model: BlockSkimForQuestionAnswering) -> list[Product]:
+    """Every group of linear layers that can be quantised; of layers that share weights only the first counts."""
+    found, seen = [], set()
+    for number, layer in enumerate(model.backbone.layers, start=1):
+        if id(layer) in seen:
+            continue
+        seen.add(id(layer))
+        found += [Product(number, name) for name in PRODUCTS]
+    return found
+
+
+def default_products(model: BlockSkimForQuestionAnswering) -> list[Product]:
+    """What is quantised where nobody has searched."""
+    return [product for product in all_products(model) if product.name in ALWAYS_SAFE]
+
+
+def weights_of(model: BlockSkimForQuestionAnswering, products: Sequence[Product]) -> set[int]:
+    """``id`` of each weight of these products.
+
+    Raises:
+        ConfigError: the family's layers have no such parts.
+    """
+    adapter = model.adapter
+    if adapter.parts is None:
+        raise ConfigError(f"layers of {adapter.model_types[0]} can't be quantised")
+    found = set()
+    for product in products:
+        parts: PostNormParts = adapter.parts(model.backbone.layers[product.layer - 1])
+        found |= {id(getattr(parts, name).weight) for name in PRODUCTS[product.name]}
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizedWeight:
+    """A weight in int8.
+
+    Attributes:
+        values: Shape: (inputs, outputs)
+        scales: what to multiply with, per output. Shape: (outputs,)
+    """
+
+    values: NDArray[np.int8]
+    scales: NDArray[np.float32]
+
+
+def quantize(weight: Any) -> QuantizedWeight:
+    """Quantise the weight of a linear layer. Shape: (outputs, inputs)."""
+    values = weight.detach().cpu().float().numpy()
+    scales = np.abs(values).max(1).clip(np.finfo(np.float32).tiny) / LARGEST
+    rounded = np.rint(values / scales[:, None]).clip(-LARGEST, LARGEST)
+    return QuantizedWeight(np.ascontiguousarray(rounded.T).astype(np.int8), scales.astype(np.float32))
