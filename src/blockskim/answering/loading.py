@@ -57,19 +57,11 @@ def load_backend(
     exported = choose_exported(model, device, dtype, backend, hub)
     if exported is not None:
         return load_exported(exported, "int8" if dtype == "int8" else "float32", threads)
+    if _is_module(model):
+        return _given_model(model, tokenizer, device, dtype, threads, hub)
     with torch_needed():
-        from blockskim.inference.devices import set_threads
-        from blockskim.inference.loading import LoadedModel, load, unwrapped
-        from blockskim.model.modeling import BlockSkimForQuestionAnswering
-    network = unwrapped(model)
-    if not isinstance(network, BlockSkimForQuestionAnswering):
-        return load(network, device, dtype, threads, **hub)
-    check_hub_arguments(hub)
-    if tokenizer is None:
-        raise ConfigError("a model that is given as such needs its tokenizer, too")
-    set_threads(threads)
-    _check_place(network, device, dtype)
-    return LoadedModel(_evaluating(network), tokenizer, "the model")  # type: ignore[arg-type] # a copy does, too
+        from blockskim.inference.loading import load
+    return load(model, device, dtype, threads, **hub)  # type: ignore[arg-type] # a name, by now
 
 
 def frozen(tokenizer: object) -> FrozenTokenizer:
@@ -107,6 +99,26 @@ def _is_module(model: object) -> bool:
     """Whether something is a module of PyTorch, which was imported then."""
     torch: Any = sys.modules.get("torch")
     return torch is not None and isinstance(model, torch.nn.Module)
+
+
+def _given_model(
+    model: object, tokenizer: "Tokenizer | None", device: str, dtype: str, threads: int | None, hub: Mapping[str, Any]
+) -> LoadedBackend:
+    """A caller's model of PyTorch, which stays where and as it is but for training mode.
+
+    Raises:
+        ConfigError: it is no Block-Skim model, something else is asked of it, or it has no tokenizer.
+    """
+    with torch_needed():
+        from blockskim.inference.devices import set_threads
+        from blockskim.inference.loading import LoadedModel, unwrapped
+    network = unwrapped(model)
+    check_hub_arguments(hub)
+    if tokenizer is None:
+        raise ConfigError("a model that is given as such needs its tokenizer, too")
+    set_threads(threads)
+    _check_place(network, device, dtype)
+    return LoadedModel(_evaluating(network), tokenizer, "the model")  # type: ignore[arg-type] # a copy does, too
 
 
 def _given_backend(

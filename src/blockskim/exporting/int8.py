@@ -2,7 +2,7 @@
 
 Weights have a scale per output channel and 7 bits: processors without VNNI add up pairs of products in 16 bits, which
 8 bits overflow. Activations are quantised when they come, in 8 bits and with a scale per token: a few tokens have
-values that are many times larger than all others, and under one scale for all of them nothing would be left of the rest.
+values that are many times larger than all others, and one scale for all would leave nothing of the rest.
 """
 
 from collections.abc import Sequence
