@@ -11,8 +11,9 @@ from blockskim.errors import ConfigError, ModelError
 from blockskim.exporting.graph_builder import GraphBuilder
 from blockskim.exporting.int8 import Product, weights_of
 from blockskim.exporting.manifest import LinearCost, Manifest, digest
-from blockskim.exporting.pieces import OPSET, PieceExporter
+from blockskim.exporting.pieces import PieceExporter
 from blockskim.exporting.skim_graph import SkimGraph
+from blockskim.exporting.tracing import OPSET
 from blockskim.exporting.weight_files import external_weight, stored_tensors
 from blockskim.extras import has, raise_missing
 from blockskim.kernels.dims import LayerDims
@@ -61,7 +62,7 @@ def write_graph(
     """
     from onnx import helper
 
-    names = {id(value): name for name, value in reversed(list(model.named_parameters(remove_duplicate=False)))}
+    names = {id(value): name for name, value in reversed(model.state_dict(keep_vars=True).items())}
     builder = GraphBuilder(names, weights_of(model, int8))
     writer = SkimGraph(builder, PieceExporter(model), token_types)
     outputs = writer.write()
@@ -90,9 +91,9 @@ def _weights(builder: GraphBuilder, path: Path) -> tuple[list[Any], list[Any]]:
     """Initialisers that point into the file of weights, and the nodes that cast them."""
     tensors = stored_tensors(path)
     stored, casts = [], []
-    for name, parameter in builder.weights.items():
-        if name not in tensors or tensors[name].shape != tuple(parameter.shape):
-            raise ModelError(f"{path} has no weight {name!r} of the shape {tuple(parameter.shape)}")
+    for name, weight in builder.weights.items():
+        if name not in tensors or tensors[name].shape != tuple(weight.shape):
+            raise ModelError(f"{path} has no weight {name!r} of the shape {tuple(weight.shape)}")
         initializer, cast = external_weight(name, tensors[name], path.name)
         stored.append(initializer)
         casts += [] if cast is None else [cast]
