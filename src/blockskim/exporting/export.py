@@ -9,12 +9,13 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from blockskim.atomic import check_new, new_directory, new_files
-from blockskim.data.tokens import freeze_tokenizer
+from blockskim.data.tokens import FrozenTokenizer, freeze_tokenizer, read_frozen_tokenizer
 from blockskim.errors import ConfigError, ModelError
 from blockskim.exporting.manifest import GRAPH, TOKENIZER, write_manifest
 from blockskim.exporting.onnx_export import check_exportable, manifest_of, write_graph
 from blockskim.exporting.weight_files import stored_tensors
 from blockskim.inference.loading import load, unwrapped
+from blockskim.model.checkpoints import check_vocabulary, is_block_skim
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.stored_weights import WEIGHTS
 
@@ -60,7 +61,7 @@ def export(
 
     Raises:
         ConfigError: the family can't be exported, a package is missing, or there is something at ``output``.
-        ModelError: the model can't be loaded.
+        ModelError: the model can't be loaded, or the tokenizer is another model's.
     """
     target = Path(output)
     network = unwrapped(model)
@@ -69,11 +70,13 @@ def export(
             raise ConfigError("a model that is given as such needs its tokenizer, too")
         check_new(target)
         check_exportable(network)
+        check_vocabulary(network.encoder, tokenizer, "the model")
         dtype = network.dtype
         # What is handed in stays its owner's.
         prepared = copy.deepcopy(network).cpu().float().eval()
         return _write_directory(prepared, tokenizer, target, dtype)
-    own = network is not None and Path(network).is_dir() and target.is_dir() and Path(network).samefile(target)
+    named = network is not None and "subfolder" not in hub
+    own = named and Path(network).is_dir() and target.is_dir() and Path(network).samefile(target)
     if not own:
         check_new(target)
     loaded = load(network, "cpu", "float32", **hub)
@@ -98,9 +101,13 @@ def _add_graph(
     model: BlockSkimForQuestionAnswering, tokenizer: PreTrainedTokenizerBase, directory: Path
 ) -> ExportResult:
     """Put the graph beside a model that lies in a directory with one file of weights."""
-    for name in (WEIGHTS, TOKENIZER, "config.json"):
+    for name in (WEIGHTS, TOKENIZER):
         if not (directory / name).is_file():
             raise ModelError(f"{directory} has no {name}, which the graph needs beside it; name a new directory")
+    if not is_block_skim(directory):
+        raise ModelError(
+            f"{directory} holds no Block-Skim model, so no graph fits beside it; name a new directory"
+        )
     with new_files(directory) as part:
         return _write_graph(model, tokenizer, directory, part)
 
@@ -109,12 +116,27 @@ def _write_graph(
     model: BlockSkimForQuestionAnswering, tokenizer: PreTrainedTokenizerBase, source: Path, part: Path
 ) -> ExportResult:
     """Write graph and manifest of the model in ``source`` into ``part``."""
-    template = freeze_tokenizer(tokenizer).template
+    frozen = freeze_tokenizer(tokenizer)
+    _check_same_tokenizer(frozen, source / TOKENIZER)
     weights, graph = source / WEIGHTS, part / GRAPH
-    write_graph(model, weights, graph, template.types is not None)
+    write_graph(model, weights, graph, frozen.template.types is not None)
     files = {GRAPH: graph, TOKENIZER: source / TOKENIZER, WEIGHTS: weights}
-    write_manifest(part, manifest_of(model, template, files))
+    write_manifest(part, manifest_of(model, frozen, files))
     return ExportResult(source, graph.stat().st_size, weights.stat().st_size)
+
+
+def _check_same_tokenizer(tokenizer: FrozenTokenizer, path: Path) -> None:
+    """Refuse a file that says something else than the tokenizer that transformers makes of it.
+
+    Other files of a directory and transformers itself change some settings that the file has, too.
+
+    Raises:
+        ModelError: it says something else.
+    """
+    if read_frozen_tokenizer(path, tokenizer.template).backend.to_str() != tokenizer.backend.to_str():
+        raise ModelError(
+            f"{path} is not all of the tokenizer, so it can't be read alone; name a new directory"
+        )
 
 
 def _stored_dtype(directory: Path) -> torch.dtype:

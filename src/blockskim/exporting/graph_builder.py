@@ -103,8 +103,8 @@ class GraphBuilder:
         from onnx import numpy_helper
 
         names: dict[str, str] = {"": "", **inputs}
-        for name, weight in piece.weights.items():
-            names[name] = "" if id(weight) in self._int8 else self._weight(weight)
+        for name, parameter in piece.weights.items():
+            names[name] = "" if id(parameter) in self._int8 else self._weight(parameter)
         for initializer in piece.graph.initializer:
             names[initializer.name] = self.constant(numpy_helper.to_array(initializer))
         for node in piece.graph.node:
