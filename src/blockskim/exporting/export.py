@@ -16,6 +16,7 @@ from blockskim.exporting.onnx_export import check_exportable, manifest_of, write
 from blockskim.exporting.weight_files import stored_tensors
 from blockskim.inference.loading import load, unwrapped
 from blockskim.model.checkpoints import check_vocabulary, is_block_skim
+from blockskim.model.hub import check_hub_arguments
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.stored_weights import WEIGHTS
 
@@ -68,6 +69,7 @@ def export(
     if isinstance(network, BlockSkimForQuestionAnswering):
         if tokenizer is None:
             raise ConfigError("a model that is given as such needs its tokenizer, too")
+        check_hub_arguments(hub)
         check_new(target)
         check_exportable(network)
         check_vocabulary(network.encoder, tokenizer, "the model")
@@ -105,9 +107,7 @@ def _add_graph(
         if not (directory / name).is_file():
             raise ModelError(f"{directory} has no {name}, which the graph needs beside it; name a new directory")
     if not is_block_skim(directory):
-        raise ModelError(
-            f"{directory} holds no Block-Skim model, so no graph fits beside it; name a new directory"
-        )
+        raise ModelError(f"{directory} holds no Block-Skim model, so no graph fits beside it; name a new directory")
     with new_files(directory) as part:
         return _write_graph(model, tokenizer, directory, part)
 
@@ -134,9 +134,7 @@ def _check_same_tokenizer(tokenizer: FrozenTokenizer, path: Path) -> None:
         ModelError: it says something else.
     """
     if read_frozen_tokenizer(path, tokenizer.template).backend.to_str() != tokenizer.backend.to_str():
-        raise ModelError(
-            f"{path} is not all of the tokenizer, so it can't be read alone; name a new directory"
-        )
+        raise ModelError(f"{path} is not all of the tokenizer, so it can't be read alone; name a new directory")
 
 
 def _stored_dtype(directory: Path) -> torch.dtype:
