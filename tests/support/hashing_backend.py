@@ -19,6 +19,7 @@ class HashingBackend:
     has_trained_predictors = True
     position_limit = 60
     number_format = "float32"
+    cost = COST
 
     def __init__(self, **settings):
         self.skim_config = SkimConfig(**{"block_size": 8, "thresholds": 0.4, **settings})
