@@ -69,7 +69,7 @@ $(BASE): $(REQUIREMENTS)
 $(DEV): $(REQUIREMENTS)
 	@$(make-venv)
 	@echo 'Installing blockskim and its development tools into $(VENV) (a few minutes the first time) ...'
-	@$(PIP_INSTALL) --editable '.[train,dev]'
+	@$(PIP_INSTALL) --editable '.[train,onnx,dev]'
 	@touch $(BASE) $@
 
 # Makes .venv unless a working one is there, and says what is missing when it can't.

@@ -4,11 +4,13 @@ Every public function and every public method that takes a model has an entry in
 sees to it.
 """
 
+import contextlib
 import copy
 import functools
 import inspect
 import logging
 import re
+import tempfile
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -105,6 +107,33 @@ def making(examples, directory):
 
 def loading(examples, directory):
     return lambda number: answered(QuestionAnswerer(directory, dtype="float32"), number)
+
+
+def loading_exported(examples, directory):
+    pytest.importorskip("onnx")
+    from tiny_exports import exported_answerer
+
+    return lambda number: answered(QuestionAnswerer(exported_answerer().directory, threads=1 + number % 2), number)
+
+
+def asking_exported(examples, directory):
+    pytest.importorskip("onnx")
+    from tiny_exports import exported_answerer
+
+    qa = QuestionAnswerer(exported_answerer().directory, backend="onnx", threads=2)
+    return lambda number: answered(qa, number)
+
+
+def export(examples, directory):
+    pytest.importorskip("onnx")
+    model = cold()
+
+    def call(number):
+        with tempfile.TemporaryDirectory() as folder:
+            result = blockskim.export(model, Path(folder) / "out", fixed_tokenizer("wordpiece"))
+            return result.weight_bytes, (result.directory / "model.onnx").read_bytes()
+
+    return call
 
 
 def load(examples, directory):
@@ -228,6 +257,8 @@ TABLE = {
     "QuestionAnswerer.__call__": asking,
     "QuestionAnswerer.search": asking,
     "QuestionAnswerer of a directory": loading,
+    "QuestionAnswerer of an exported directory": loading_exported,
+    "QuestionAnswerer of an exported directory, shared": asking_exported,
     "BlockSkimForQuestionAnswering.forward": forward,
     "BlockSkimForQuestionAnswering.from_backbone": from_backbone,
     "BlockSkimForQuestionAnswering.from_pretrained": from_pretrained,
@@ -241,6 +272,7 @@ TABLE = {
     "calibrate_points": calibrate_points,
     "evaluate": evaluate,
     "evaluate_windows": evaluate_windows,
+    "export": export,
     "load": load,
     "make_windows": make_windows,
     "register_pipeline": register_pipeline,
@@ -283,10 +315,18 @@ def test_the_table_is_whole():
 def test_several_threads_get_what_one_gets(make, examples, directory, tmp_path):
     if make is save_pretrained:
         directory = tmp_path
-    alone = make(examples, directory)
-    # What a thread asks depends on its number, in turns of four at most.
-    wanted = [alone(number) for number in range(4)]
-    assert at_once(make(examples, directory)) == wanted * 2
+    with quick_exports() if make is export else contextlib.nullcontext():
+        alone = make(examples, directory)
+        # What a thread asks depends on its number, in turns of four at most.
+        wanted = [alone(number) for number in range(4)]
+        assert at_once(make(examples, directory)) == wanted * 2
+
+
+def quick_exports():
+    pytest.importorskip("onnx")
+    from tiny_exports import shared_traces
+
+    return shared_traces()
 
 
 @pytest.mark.parametrize("family", FAMILIES)

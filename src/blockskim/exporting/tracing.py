@@ -5,6 +5,7 @@ weights, it leaves out biases that are zero, merges weights that are equal, and 
 """
 
 import logging
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 OPSET = 20
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Tracing changes what the process logs, and PyTorch's exporter has settings of its own for the whole process."""
 
 
 def trace(
@@ -38,7 +42,7 @@ def trace(
     dynamic = {name: {axis: dims[dim] for axis, dim in shapes[name].items()} for name in inputs}
     # The exporter shows progress with names of its own as soon as one of these is trainable.
     values = {name: value.detach() for name, value in weights.items()}
-    with _quiet(), torch.no_grad():
+    with _ONE_AT_A_TIME, _quiet(), torch.no_grad():
         program: Any = torch.onnx.export(
             _WithWeights(module).eval(),
             kwargs={"weights": values, "inputs": dict(inputs)},
