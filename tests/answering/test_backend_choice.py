@@ -14,7 +14,7 @@ from blockskim.inference.loading import LoadedModel
 from hashing_backend import HashingBackend
 from tiny_answerers import TEXT, answerer, new_model, save_model
 from tiny_exports import exported_answerer
-from tiny_tokenizers import fixed_tokenizer
+from tiny_tokenizers import fixed_tokenizer, tokenizer, word_piece
 
 QUESTIONS = ["Where is the nest?", "Who counted them?", "What is red?", "When were there 2,500 nests?"]
 LONG = " ".join(f"{TEXT} The kite number {number} eats at {number + 3}." for number in range(8))
@@ -227,6 +227,13 @@ def test_an_exported_model_may_be_given(directory):
         QuestionAnswerer(model, fixed_tokenizer("wordpiece"), backend="torch")
     with pytest.raises(ConfigError, match="device is 'cuda', but the model that is given was made with its own"):
         QuestionAnswerer(model, fixed_tokenizer("wordpiece"), device="cuda")
+
+
+def test_another_tokenizer_may_go_with_a_directory(directory):
+    qa = QuestionAnswerer(directory, tokenizer("wordpiece"), backend="onnx")
+    same([qa(QUESTIONS[0], TEXT)], [answerer()(QUESTIONS[0], TEXT)])
+    with pytest.raises(ModelError, match="the tokenizer has ids up to 126"):
+        QuestionAnswerer(directory, word_piece(("extra",)), backend="onnx")
 
 
 @pytest.mark.parametrize("backend", ["torch", "onnx"])
