@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blockskim.checks import check_count
+from blockskim.checks import check_threads
 from blockskim.data.packed_inputs import PackedInputs
 from blockskim.data.tokens import FrozenTokenizer, read_frozen_tokenizer
 from blockskim.errors import BlockSkimError, ConfigError, ModelError
@@ -69,7 +69,7 @@ class ExportedModel:
         self._number_format = number_format
         self.manifest = read_manifest(self.directory)
         self._config = _read_config(self.directory, self.manifest)
-        self.threads = _cores() if threads is None else check_count("threads", threads)
+        self.threads = _cores() if threads is None else check_threads(threads)
         path = self.directory / (GRAPH if number_format == "float32" else INT8_GRAPH)
         _check_files(self.directory, self.manifest, path)
         self._session = _session(path)
