@@ -1,52 +1,126 @@
 """``blockskim export``: a model for ONNX Runtime, that answers without PyTorch."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from blockskim.cli import options
-from blockskim.cli.option_groups import Printing, takes_groups
+from blockskim.cli.option_groups import Printing, Selection, takes_groups
 from blockskim.cli.output import console, print_json
-from blockskim.cli.session import hide_foreign_progress
+from blockskim.cli.progress import progress_console
+from blockskim.cli.session import hide_foreign_progress, read_selected
 from blockskim.extras import torch_needed
 
+if TYPE_CHECKING:
+    from blockskim.data.examples import Example
+
 FORMATS = ("onnx",)
+
+Output = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        parser=options.output_path,
+        metavar="DIR",
+        help="New directory for it; or the model's own, which gets the graph beside what is there.",
+    ),
+]
+To = Annotated[str, typer.Option("--to", metavar="FORMAT", help="What to write; onnx is all there is.")]
+Int8 = Annotated[bool, typer.Option("--int8", help="Write a second graph, with linear layers in int8.")]
+Tune = Annotated[
+    list[Path] | None,
+    typer.Option("--tune", metavar="FILE", help="Choose on these data, held out, what stays in float32; for --int8."),
+]
+MostLost = Annotated[float, typer.Option("--most-lost", min=0, metavar="F1", help="F1 that int8 may lose on --tune.")]
+Data = Annotated[
+    list[Path] | None, typer.Option("--data", metavar="FILE", help="Report F1 and speed of each graph on these data.")
+]
 
 
 @takes_groups
 def export(
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            parser=options.output_path,
-            metavar="DIR",
-            help="New directory for it; or the model's own, which gets the graph beside what is there.",
-        ),
-    ],
-    model: Annotated[
-        str | None,
-        typer.Option("--model", metavar="DIR_OR_HUB_ID", help="What to export.  [default: the shipped model]"),
-    ] = None,
-    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="What to write; onnx is all there is.")] = "onnx",
+    output: Output,
+    model: options.Model = None,
+    to: To = "onnx",
+    int8: Int8 = False,
+    tune: Tune = None,
+    most_lost: MostLost = 0.3,
+    data: Data = None,
+    selection: Selection = Selection(),
     printing: Printing = Printing(),
 ) -> None:
     """Export a model as one ONNX graph that drops tokens inside.
 
     The directory holds graph, weights, tokenizer and operating points. blockskim answers with it without PyTorch, and
-    anything that runs ONNX can read it; it is a model for PyTorch, too.
+    anything that runs ONNX can read it; it is a model for PyTorch, too. --hold-out is for --tune, --limit for both.
     """
     options.set_up(printing.quiet)
     if to not in FORMATS:
         raise typer.BadParameter(f"{to!r} is unknown; there is {', '.join(FORMATS)}", param_hint="--to")
+    if tune and not int8:
+        raise typer.BadParameter("what to quantise is chosen for --int8 alone", param_hint="--tune")
+    tuning = read_selected(tune, None, selection) if tune else []
+    all_articles = Selection(selection.format, selection.skip_bad, selection.limit)
+    examples = read_selected(data, None, all_articles) if data else []
     with torch_needed():
+        from blockskim.exporting.export import Int8Settings
         from blockskim.exporting.export import export as export_model
 
     hide_foreign_progress()
-    result = export_model(model, output)
+
+    def report(line: str) -> None:
+        if not printing.quiet:
+            progress_console().print(line, markup=False, highlight=False)
+
+    result = export_model(model, output, int8=Int8Settings(tuning, most_lost, report) if int8 else False)
+    values: dict[str, Any] = {
+        "output": str(output),
+        "graph_bytes": result.graph_bytes,
+        "weight_bytes": result.weight_bytes,
+        "int8_bytes": result.int8_bytes,
+        "int8_products": [str(product) for product in result.int8_products],
+    }
+    if examples:
+        values["measured"] = _measured(output, ("float32", "int8") if int8 else ("float32",), examples)
     if printing.as_json:
-        print_json({"output": str(output), "graph_bytes": result.graph_bytes, "weight_bytes": result.weight_bytes})
+        print_json(values)
     elif not printing.quiet:
-        sizes = f"graph {result.graph_bytes / 1e6:.2f} MB, weights {result.weight_bytes / 1e6:.1f} MB"
-        console().print(f"exported to {output}: {sizes}", markup=False)
+        _show(values)
+
+
+def _measured(directory: Path, formats: Sequence[str], examples: "Sequence[Example]") -> list[dict[str, Any]]:
+    """F1 and seconds of the graphs of a directory, one window at a time: dense, and at the model's own thresholds."""
+    from blockskim.data.windows import make_windows
+    from blockskim.evaluation.evaluate import evaluate_windows
+    from blockskim.exporting.exported_model import load_exported
+    from blockskim.inference.window_settings import window_settings
+
+    rows = []
+    for number_format in formats:
+        loaded = load_exported(directory, number_format, threads=1)
+        windows = make_windows(examples, loaded.tokenizer, window_settings(loaded.model, loaded.tokenizer))
+        for dense in (True, False) if loaded.skims else (True,):
+            result = evaluate_windows(loaded.model, windows, 1, 0.0 if dense else None)
+            rows.append(
+                {
+                    "number_format": number_format,
+                    "dense": dense,
+                    "f1": result.scores["f1"],
+                    "exact_match": result.scores["exact_match"],
+                    "milliseconds_per_window": 1000 * result.seconds / len(windows),
+                }
+            )
+    return rows
+
+
+def _show(values: dict[str, Any]) -> None:
+    out = console()
+    sizes = f"graph {values['graph_bytes'] / 1e6:.2f} MB, weights {values['weight_bytes'] / 1e6:.1f} MB"
+    if values["int8_bytes"]:
+        sizes += f", int8 graph {values['int8_bytes'] / 1e6:.1f} MB"
+    out.print(f"exported to {values['output']}: {sizes}", markup=False)
+    for row in values.get("measured", []):
+        name = f"{row['number_format']}, {'dense' if row['dense'] else 'skimming'}"
+        out.print(f"  {name}: F1 {row['f1']:.2f}, {row['milliseconds_per_window']:.1f} ms per window on one thread")

@@ -218,12 +218,13 @@ class PieceExporter:
         if token_types:
             ids["token_type_ids"] = torch.zeros(TOKENS, dtype=torch.long)
         module = Embed(self.backbone.adapter, self.backbone.encoder)
-        return _trace(module, ids, ("hidden",), {name: {0: "tokens"} for name in ids})
+        return self._once(("embed", token_types), module, ids, ("hidden",), {name: {0: "tokens"} for name in ids})
 
     def position_bias(self) -> Piece:
         """The position bias."""
         module = PositionBias(self.backbone.adapter, self.backbone.encoder)
-        return _trace(module, {"positions": _indices(TOKENS)}, ("bias",), {"positions": {0: "tokens"}})
+        positions = {"positions": _indices(TOKENS)}
+        return self._once(("bias",), module, positions, ("bias",), {"positions": {0: "tokens"}})
 
     def attend(self, number: int, wants_attention: bool) -> Piece:
         """Attention of a layer."""
@@ -285,7 +286,8 @@ class PieceExporter:
     def head(self) -> Piece:
         """The QA head."""
         states = torch.randn(TOKENS, self.backbone.dims(1).hidden)
-        return _trace(Head(self.model), {"hidden": states}, ("logits",), {"hidden": {0: "tokens"}})
+        shapes = {"hidden": {0: "tokens"}}
+        return self._once(("head",), Head(self.model), {"hidden": states}, ("logits",), shapes)
 
     def _bias_heads(self, dims: LayerDims) -> int:
         """Heads for which a position bias is made: all that layers once had."""
@@ -303,11 +305,21 @@ class PieceExporter:
         parameters = dict(module.named_parameters())
         sizes = tuple((name, tuple(value.shape)) for name, value in parameters.items())
         constants = tuple((name, value.cpu().numpy().tobytes()) for name, value in module.named_buffers())
-        key = (*kind, sizes, constants)
+        first = self._once((*kind, sizes, constants), module, inputs, outputs, shapes)
+        return Piece(first.graph, first.inputs, first.outputs, {name: parameters[name] for name in first.parameters})
+
+    def _once(
+        self,
+        key: tuple[Any, ...],
+        module: nn.Module,
+        inputs: Mapping[str, Tensor],
+        outputs: tuple[str, ...],
+        shapes: Mapping[str, Any],
+    ) -> Piece:
+        """Trace a module, unless that was done under this key before."""
         if key not in self._traced:
             self._traced[key] = _trace(module, inputs, outputs, {name: shapes[name] for name in inputs})
-        first = self._traced[key]
-        return Piece(first.graph, first.inputs, first.outputs, {name: parameters[name] for name in first.parameters})
+        return self._traced[key]
 
 
 def _indices(count: int) -> Tensor:
