@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from blockskim.errors import ConfigError, ModelError
+from blockskim.exporting.from_hub import fetch_exported
 from blockskim.exporting.manifest import is_exported
 from blockskim.extras import has
 from blockskim.inference.shipped import shipped_model
+from blockskim.model.hub import may_be_hub_id
 
 BACKENDS = ("auto", "torch", "onnx")
 ONNX_DTYPES = ("auto", "float32", "int8")
@@ -41,6 +43,9 @@ def choose_exported(
             raise ConfigError("dtype is 'int8', which an exported model has; it takes the backend onnx")
         return None
     directory = _directory(model)
+    # Where PyTorch can't read it, a model of the hub has to be an exported one.
+    if directory is None and isinstance(model, str) and may_be_hub_id(model) and fits and (wanted or not has("torch")):
+        return fetch_exported(model, hub or {})
     if wanted or dtype == "int8":
         _check_wanted(model, directory, device, dtype, hub)
         return directory
