@@ -19,9 +19,13 @@ class HashingBackend:
     has_trained_predictors = True
     position_limit = 60
     number_format = "float32"
+    cost = COST
 
     def __init__(self, **settings):
         self.skim_config = SkimConfig(**{"block_size": 8, "thresholds": 0.4, **settings})
+
+    def predictor_cost(self, layer, question_tokens):
+        return PredictorCost(7, 3)
 
     def score_windows(self, inputs, thresholds=None, score_all_layers=False, allow_untrained=False):
         given = self.skim_config.thresholds if thresholds is None else thresholds
@@ -51,7 +55,7 @@ class HashingBackend:
             alive[there.any(-1) & ~kept.any(-1)] = False
             records[number] = LayerRecord(kept, likely, there.sum(-1), alive.sum(-1))
             there = kept
-        costs = {number: [PredictorCost(7, 3)] * len(ids) for number in records}
+        costs = {number: [self.predictor_cost(number, 1)] * len(ids) for number in records}
         trace = trace_of(records, layout, inputs.lengths, by_layer, costs, COST)
         start, end = (np.where(alive, 8 * hashed(ids, places, seed), -np.inf).astype(np.float32) for seed in (3, 5))
         return WindowScores(start, end, trace)

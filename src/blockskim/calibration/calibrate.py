@@ -12,6 +12,7 @@ cheapest one that satisfies the target, both by what is at risk and by what was 
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from blockskim.calibration.cache import CalibrationCache, remove_cache
 from blockskim.calibration.confirm import Confirmation, confirm_path
@@ -27,9 +28,9 @@ from blockskim.data.windows import WindowSet
 from blockskim.errors import ConfigError
 from blockskim.evaluation.run_key import run_key
 from blockskim.extras import load_optuna
+from blockskim.inference.backend import Backend
 from blockskim.inference.loading import LoadedModel
 from blockskim.method.thresholds import check_point_name
-from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ FEWEST = 6
 
 
 def calibrate(
-    model: BlockSkimForQuestionAnswering,
+    model: Backend,
     windows: WindowSet,
     max_f1_drop: float | None = None,
     target_speedup: float | None = None,
@@ -89,7 +90,7 @@ def calibrate(
 
 
 def calibrate_points(
-    model: BlockSkimForQuestionAnswering,
+    model: Backend,
     windows: WindowSet,
     targets: Mapping[str, Target],
     *,
@@ -132,7 +133,7 @@ def calibrate_points(
 
 
 def run_calibration(
-    model: BlockSkimForQuestionAnswering,
+    model: Backend,
     windows: WindowSet,
     targets: Mapping[str, Target],
     settings: CalibrationSettings,
@@ -147,7 +148,7 @@ def run_calibration(
         targets: by name of the operating point.
         settings: how to search and confirm.
         progress: called with the name of a task and the number of windows, or trials, of it that were just done.
-        cache: folder that keeps what was recorded and confirmed between runs.
+        cache: folder that keeps what was recorded and confirmed between runs, of a model of PyTorch.
 
     Raises:
         ConfigError: there is no target, a name is impossible, or trials are asked for without Optuna.
@@ -161,7 +162,8 @@ def run_calibration(
     _warn_of_few_examples(targets, len(windows.examples))
     files = None
     if cache is not None:
-        files = CalibrationCache(cache, run_key(model, windows, settings.batch_size, settings.max_answer_length))
+        network: Any = model
+        files = CalibrationCache(cache, run_key(network, windows, settings.batch_size, settings.max_answer_length))
     recording = _recorded(model, windows, settings, files, progress)
     simulator = Simulator(model, windows, recording, settings.overhead)
     confirmation = Confirmation(model, windows, recording.answer_blocks.f1, settings, files, progress)
@@ -215,7 +217,7 @@ def calibrate_copy(
 
 
 def _recorded(
-    model: BlockSkimForQuestionAnswering,
+    model: Backend,
     windows: WindowSet,
     settings: CalibrationSettings,
     files: CalibrationCache | None,

@@ -13,8 +13,8 @@ from blockskim.data.windows import WindowSet, covering_tokens
 from blockskim.evaluation.block_scores import BlockScores, run_dense
 from blockskim.evaluation.scoring import mean_scores, scores_by_source
 from blockskim.inference.answers import ExampleAnswers, answer_texts
+from blockskim.inference.backend import Backend
 from blockskim.metrics.squad import token_f1
-from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 RECORDING = "recording"
 """The task that progress is reported of while the dense model runs."""
@@ -51,7 +51,7 @@ class Recording:
 
 
 def record(
-    model: BlockSkimForQuestionAnswering,
+    model: Backend,
     windows: WindowSet,
     batch_size: int,
     max_answer_length: int,

@@ -1,6 +1,6 @@
 """``blockskim export``: a model for ONNX Runtime, that answers without PyTorch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -75,6 +75,8 @@ def export(
             progress_console().print(line, markup=False, highlight=False)
 
     result = export_model(model, output, int8=Int8Settings(tuning, most_lost, report) if int8 else False)
+    if tuning:
+        _calibrate_int8(output, tuning, report)
     values: dict[str, Any] = {
         "output": str(output),
         "graph_bytes": result.graph_bytes,
@@ -88,6 +90,36 @@ def export(
         print_json(values)
     elif not printing.quiet:
         _show(values)
+
+
+def _calibrate_int8(directory: Path, examples: "Sequence[Example]", report: Callable[[str], None]) -> None:
+    """Choose the thresholds of the int8 graph anew, for the targets that the model's points were chosen for."""
+    from blockskim.calibration.calibrate import calibrate_points
+    from blockskim.calibration.result import read_calibration
+    from blockskim.calibration.targets import Target
+    from blockskim.data.windows import make_windows
+    from blockskim.exporting.exported_model import load_exported
+    from blockskim.exporting.manifest import keep_int8_settings
+    from blockskim.inference.window_settings import window_settings
+
+    loaded = load_exported(directory, "int8")
+    config = loaded.model.skim_config
+    known = read_calibration(directory).get("points", {})
+    targets = {name: Target(**known[name]["target"]) for name in config.points if name in known}
+    if not targets:
+        report("no targets are known of the model's operating points, so int8 keeps their thresholds")
+        return
+    windows = make_windows(examples, loaded.tokenizer, window_settings(loaded.model, loaded.tokenizer))
+    outcomes = calibrate_points(loaded.model, windows, targets)
+    points = {name: outcome.chosen.thresholds for name, outcome in outcomes.items()}
+    for name, outcome in outcomes.items():
+        chosen = outcome.chosen
+        report(
+            f"int8, point {name}: F1 {chosen.f1:.2f} of {outcome.dense.f1:.2f}, {chosen.flops_speedup:.2f}x in FLOPs"
+        )
+    # The model's own thresholds are those of one of its points.
+    own = next((points[name] for name in points if config.points[name] == config.thresholds), config.thresholds)
+    keep_int8_settings(directory, own, {**config.points, **points})
 
 
 def _measured(directory: Path, formats: Sequence[str], examples: "Sequence[Example]") -> list[dict[str, Any]]:

@@ -34,6 +34,9 @@ ONE_FILE = "1000GB"
 NEEDED = (WEIGHTS, TOKENIZER, "config.json")
 """What a graph has beside it."""
 
+COPIED_FILES = ("README.md", "recipe.json", "calibration.json", "average.json")
+"""What tells where a model came from and how its points were chosen."""
+
 SEARCH_FILE = "int8-search.json"
 """What a search for int8 layers measured."""
 
@@ -120,7 +123,8 @@ def export(
     check_exportable(loaded.model)
     if own:
         return _add_graph(loaded.model, loaded.tokenizer, target, settings)
-    return _write_directory(loaded.model, loaded.tokenizer, target, _stored_dtype(Path(loaded.name)), settings)
+    source = Path(loaded.name)
+    return _write_directory(loaded.model, loaded.tokenizer, target, _stored_dtype(source), settings, source)
 
 
 def _write_directory(
@@ -129,8 +133,12 @@ def _write_directory(
     target: Path,
     dtype: torch.dtype,
     int8: Int8Settings | None,
+    source: Path | None = None,
 ) -> ExportResult:
     with new_directory(target) as part:
+        for name in COPIED_FILES:
+            if source is not None and (source / name).is_file():
+                shutil.copyfile(source / name, part / name)
         tokenizer.save_pretrained(part)
         model.to(dtype).save_pretrained(part, max_shard_size=ONE_FILE)  # type: ignore[arg-type]
         # Numbers of half precision are numbers of single precision, so the model is what it was.

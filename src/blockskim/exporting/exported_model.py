@@ -19,11 +19,11 @@ from blockskim.checks import check_threads
 from blockskim.data.packed_inputs import PackedInputs
 from blockskim.data.tokens import FrozenTokenizer, read_frozen_tokenizer
 from blockskim.errors import BlockSkimError, ConfigError, ModelError
-from blockskim.exporting.manifest import GRAPH, INT8_GRAPH, TOKENIZER, Manifest, digest, read_manifest
+from blockskim.exporting.manifest import FILE, GRAPH, INT8_GRAPH, TOKENIZER, Manifest, digest, read_manifest
 from blockskim.inference.backend import LoadedBackend
 from blockskim.method.block_spans import BlockSpans, blocks_of_spans
 from blockskim.method.config import SkimConfig
-from blockskim.method.cost import ModelCost
+from blockskim.method.cost import ModelCost, PredictorCost
 from blockskim.method.skim_trace import LayerRecord, WindowScores, trace_of
 from blockskim.method.thresholds import layer_thresholds
 
@@ -69,6 +69,9 @@ class ExportedModel:
         self._number_format = number_format
         self.manifest = read_manifest(self.directory)
         self._config = _read_config(self.directory, self.manifest)
+        if number_format == "int8" and self.manifest.int8_settings is not None:
+            # Calibrated anew, as what predictors say shifts a little.
+            self._config = _changed(self._config, self.manifest, self.directory / FILE)
         self.threads = _cores() if threads is None else check_threads(threads)
         path = self.directory / (GRAPH if number_format == "float32" else INT8_GRAPH)
         _check_files(self.directory, self.manifest, path)
@@ -113,6 +116,10 @@ class ExportedModel:
         """Arithmetic of each part per token."""
         return self.manifest.cost
 
+    def predictor_cost(self, layer: int, question_tokens: int) -> PredictorCost:
+        """What the predictor of a layer costs on a window whose question has so many tokens; layers count from 1."""
+        return self.manifest.predictor_costs[self.skim_layers.index(layer)].of(question_tokens)
+
     def check_vocabulary(self, tokenizer: FrozenTokenizer) -> None:
         """Refuse a tokenizer with ids for which there are no embeddings.
 
@@ -154,10 +161,7 @@ class ExportedModel:
             logits[:, row, window.places] = window.logits.T
         records = self._records(windows, layout, inputs, active)
         questions = inputs.question_exists.sum(1).tolist()
-        costs = {
-            number: [cost.of(tokens) for tokens in questions]
-            for number, cost in zip(self.skim_layers, self.manifest.predictor_costs, strict=True)
-        }
+        costs = {number: [self.predictor_cost(number, tokens) for tokens in questions] for number in self.skim_layers}
         trace = trace_of(records, layout, inputs.lengths, active, costs, self.manifest.cost)
         return WindowScores(logits[0], logits[1], trace)
 
@@ -315,6 +319,20 @@ def _read_config(directory: Path, manifest: Manifest) -> SkimConfig:
                 f"{getattr(manifest, name)!r}; export the model again"
             )
     return config
+
+
+def _changed(config: SkimConfig, manifest: Manifest, path: Path) -> SkimConfig:
+    """The settings with the thresholds and points of the int8 graph.
+
+    Raises:
+        ModelError: they don't fit the model.
+    """
+    try:
+        changed = config.replace(**dict(manifest.int8_settings or {}))
+        changed.check_counts(manifest.skim_layers)
+    except BlockSkimError as error:
+        raise ModelError(f"{path}: int8_settings: {error}") from error
+    return changed
 
 
 def _check_files(directory: Path, manifest: Manifest, graph: Path) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from blockskim.atomic import write_whole
 from blockskim.data.tokens import PairTemplate
 from blockskim.errors import BlockSkimError, ModelError
 from blockskim.method.cost import LayerCost, ModelCost, PredictorCost
+from blockskim.method.thresholds import PerLayer
 
 FILE = "export.json"
 TOKENIZER = "tokenizer.json"
@@ -56,6 +57,7 @@ class Manifest:
         predictor_costs: of the predictors, in the order of ``skim_layers``.
         block_size: tokens of a block.
         alignment: where blocks begin.
+        int8_settings: ``thresholds`` and ``points`` of the int8 graph, where it was calibrated; None for the model's.
     """
 
     digests: Mapping[str, str]
@@ -71,6 +73,7 @@ class Manifest:
     predictor_costs: tuple[LinearCost, ...]
     block_size: int
     alignment: str
+    int8_settings: Mapping[str, Any] | None = None
 
 
 def is_exported(directory: Path) -> bool:
@@ -87,6 +90,12 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Write it into a directory."""
     values = {"format": FORMAT, **asdict(manifest), "template": manifest.template.to_json()}
     write_whole(directory / FILE, json.dumps(values, indent=1) + "\n")
+
+
+def keep_int8_settings(directory: Path, thresholds: PerLayer, points: Mapping[str, PerLayer]) -> None:
+    """Note the thresholds and points that the int8 graph of a directory is to have."""
+    settings = {"thresholds": thresholds, "points": dict(points)}
+    write_manifest(directory, replace(read_manifest(directory), int8_settings=settings))
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -179,6 +188,15 @@ def _cost(value: object) -> ModelCost:
     return ModelCost(tuple(layers), _whole(cost["embedding"]), _whole(cost["head"]))
 
 
+def _int8_settings(value: object) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    settings = _mapping(value)
+    if set(settings) != {"thresholds", "points"}:
+        raise ValueError("it must have thresholds and points, and nothing else")
+    return settings
+
+
 def _choice(value: object) -> str:
     if value not in ("sequence", "context"):
         raise ValueError("it must be sequence or context")
@@ -201,4 +219,5 @@ _CHECKS: dict[str, Any] = {
     ),
     "block_size": lambda value: _whole(value, 1),
     "alignment": _choice,
+    "int8_settings": _int8_settings,
 }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from blockskim.data.packed_inputs import PackedInputs
 from blockskim.data.tokens import FrozenTokenizer
 from blockskim.method.config import SkimConfig
-from blockskim.method.cost import ModelCost
+from blockskim.method.cost import ModelCost, PredictorCost
 from blockskim.method.skim_trace import WindowScores
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ class Backend(Protocol):
     @property
     def cost(self) -> ModelCost:
         """Arithmetic of each part per token."""
+
+    def predictor_cost(self, layer: int, question_tokens: int) -> PredictorCost:
+        """What the predictor of a layer costs on a window whose question has so many tokens."""
 
     def score_windows(
         self,

@@ -15,6 +15,8 @@ from blockskim.errors import ConfigError, ModelError
 from blockskim.method.block_spans import BlockSpans, blocks_of_spans
 from blockskim.method.blocks import BlockLayout, block_layout
 from blockskim.method.config import PREDICTOR_SETTINGS, SkimConfig
+from blockskim.method.cost import PredictorCost
+from blockskim.method.predictors.predictor import predictor_cost
 from blockskim.method.thresholds import layer_thresholds
 from blockskim.model.backbones import predictor_layers
 from blockskim.model.config import BlockSkimConfig
@@ -148,6 +150,10 @@ class BlockSkimPreTrainedModel(PreTrainedModel):
                 "model (blockskim train), read everything (thresholds of 0), or ask them anyway (allow_untrained=True)"
             )
         return active
+
+    def predictor_cost(self, layer: int, question_tokens: int) -> PredictorCost:
+        """What the predictor of a layer costs on a sample whose question has so many tokens; layers count from 1."""
+        return predictor_cost(self.skim_config, self.backbone.dims(layer), question_tokens)
 
     @property
     def pruned_heads(self) -> PrunedHeads:
