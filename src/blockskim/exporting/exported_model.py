@@ -78,8 +78,12 @@ class ExportedModel:
         self._session = _session(path)
         self._outputs = [output.name for output in self._session.get_outputs()]
         self._check_graph(path)
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: tuple[int, ThreadPoolExecutor] | None = None
         self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled and copied as the name of its directory: a session can't be."""
+        return type(self), (self.directory, self._number_format, self.threads)
 
     @property
     def skim_config(self) -> SkimConfig:
@@ -201,9 +205,11 @@ class ExportedModel:
         if self.threads == 1 or len(rows) == 1:
             return [call(row) for row in rows]
         with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="blockskim")
-        return list(self._pool.map(call, rows))
+            # A process that was forked has a copy of the pool, but not of its threads.
+            if self._pool is None or self._pool[0] != os.getpid():
+                self._pool = os.getpid(), ThreadPoolExecutor(self.threads, thread_name_prefix="blockskim")
+            pool = self._pool[1]
+        return list(pool.map(call, rows))
 
     def _feed(
         self, inputs: PackedInputs, layout: BlockSpans, active: Mapping[int, float], row: int
