@@ -170,7 +170,7 @@ class SkimGraph:
             "hidden": state.hidden,
             "tokens": tokens,
             "exists": exists,
-            "question": "question",
+            "question": self._question_rows(scope, state),
             "numbers": state.numbers,
         }
         if seen:
@@ -191,6 +191,13 @@ class SkimGraph:
         )
         attended = make.op(scope, "Gather", attended, rows)
         return [Value(attended, FLOAT, 2), *_values(left), Value(probabilities, FLOAT, 1)]
+
+    def _question_rows(self, scope: Scope, state: _State) -> str:
+        """Rows of the question's tokens: those behind the blocks moved up by what was dropped. Shape: (question,)."""
+        make = self.builder
+        gone = make.op(scope, "Sub", "count", state.count)
+        ahead = make.op(scope, "Less", "question", "first")
+        return make.op(scope, "Where", ahead, "question", make.op(scope, "Sub", "question", gone))
 
     def _keep(self, scope: Scope, probabilities: str, order: str, threshold: str) -> str:
         """Which blocks stay. Shape: (blocks,)."""
