@@ -8,8 +8,9 @@ import errno
 import os
 import re
 import secrets
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -157,6 +158,27 @@ def _temporary_folder(output: Path, parent: Path) -> Iterator[Path]:
             with write_errors_named(output, Path(folder)):
                 part.mkdir()
                 yield part
+
+
+def give_usual_rights(files: Iterable[Path]) -> None:
+    """Give files of one folder the rights that any new file in it has.
+
+    safetensors writes files under temporary names that only their owner may read, and leaves them like that.
+
+    Raises:
+        OSError: they are another user's, or no file can be made beside them.
+    """
+    found = list(files)
+    if not found:
+        return
+    probe = found[0].with_name(f".{secrets.token_hex(8)}.tmp")
+    with write_errors_named(found[0], probe):
+        # What the system takes from new files, it tells only by making one.
+        probe.touch(exist_ok=False)
+        mode = stat.S_IMODE(probe.stat().st_mode)
+        probe.unlink()
+    for path in found:
+        path.chmod(mode)
 
 
 def check_new(output: Path) -> None:

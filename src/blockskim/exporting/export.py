@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from blockskim.atomic import check_new, new_directory, new_files, write_whole
 from blockskim.data.examples import Example
-from blockskim.data.tokens import freeze_tokenizer
+from blockskim.data.tokens import FrozenTokenizer, freeze_tokenizer, read_frozen_tokenizer
 from blockskim.data.windows import make_windows
 from blockskim.errors import ConfigError, ModelError
 from blockskim.exporting.exported_model import ExportedModel
@@ -25,6 +25,7 @@ from blockskim.exporting.pieces import PieceExporter
 from blockskim.exporting.weight_files import stored_tensors
 from blockskim.inference.loading import load, unwrapped
 from blockskim.inference.window_settings import window_settings
+from blockskim.model.checkpoints import check_vocabulary, is_block_skim
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.stored_weights import WEIGHTS
 
@@ -102,7 +103,7 @@ def export(
     Raises:
         ConfigError: the family can't be exported, a package is missing, there is something at ``output``, or no choice
             of int8 layers loses as little as asked.
-        ModelError: the model can't be loaded.
+        ModelError: the model can't be loaded, or the tokenizer is another model's.
     """
     target = Path(output)
     settings = None if int8 is False else Int8Settings() if int8 is True else int8
@@ -112,11 +113,13 @@ def export(
             raise ConfigError("a model that is given as such needs its tokenizer, too")
         check_new(target)
         check_exportable(network)
+        check_vocabulary(network.encoder, tokenizer, "the model")
         dtype = network.dtype
         # What is handed in stays its owner's.
         prepared = copy.deepcopy(network).cpu().float().eval()
         return _write_directory(prepared, tokenizer, target, dtype, settings)
-    own = network is not None and Path(network).is_dir() and target.is_dir() and Path(network).samefile(target)
+    named = network is not None and "subfolder" not in hub
+    own = named and Path(network).is_dir() and target.is_dir() and Path(network).samefile(target)
     if not own:
         check_new(target)
     loaded = load(network, "cpu", "float32", **hub)
@@ -153,6 +156,8 @@ def _add_graph(
     for name in NEEDED:
         if not (directory / name).is_file():
             raise ModelError(f"{directory} has no {name}, which the graph needs beside it; name a new directory")
+    if not is_block_skim(directory):
+        raise ModelError(f"{directory} holds no Block-Skim model, so no graph fits beside it; name a new directory")
     with new_files(directory) as part:
         for name in NEEDED:
             shutil.copyfile(directory / name, part / name)
@@ -167,13 +172,14 @@ def _write_graphs(
 ) -> ExportResult:
     """Write graphs and manifest beside the model's files."""
     frozen = freeze_tokenizer(tokenizer)
+    _check_same_tokenizer(frozen, part / TOKENIZER)
     exporter = PieceExporter(model)
 
     def write(name: str, products: Sequence[Product] = ()) -> Path:
         write_graph(exporter, part / WEIGHTS, part / name, frozen.template.types is not None, products)
         files = {TOKENIZER: part / TOKENIZER, WEIGHTS: part / WEIGHTS}
         files |= {graph: part / graph for graph in (GRAPH, INT8_GRAPH) if (part / graph).is_file()}
-        write_manifest(part, manifest_of(model, frozen.template, files))
+        write_manifest(part, manifest_of(model, frozen, files))
         return part / name
 
     def build(products: Sequence[Product]) -> ExportedModel:
@@ -194,6 +200,18 @@ def _write_graphs(
         chosen = tuple(default_products(model))
     size = write(INT8_GRAPH, chosen).stat().st_size
     return ExportResult(part, *sizes, size, chosen)
+
+
+def _check_same_tokenizer(tokenizer: FrozenTokenizer, path: Path) -> None:
+    """Refuse a file that says something else than the tokenizer that transformers makes of it.
+
+    Other files of a directory and transformers itself change some settings that the file has, too.
+
+    Raises:
+        ModelError: it says something else.
+    """
+    if read_frozen_tokenizer(path, tokenizer.template).backend.to_str() != tokenizer.backend.to_str():
+        raise ModelError(f"{path} is not all of the tokenizer, so it can't be read alone; name a new directory")
 
 
 def _stored_dtype(directory: Path) -> torch.dtype:

@@ -3,7 +3,6 @@
 Windows run one by one, each on one thread; a pool of threads runs as many of them side by side as there are cores.
 """
 
-import json
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -18,8 +17,9 @@ from numpy.typing import NDArray
 from blockskim.checks import check_threads
 from blockskim.data.packed_inputs import PackedInputs
 from blockskim.data.tokens import FrozenTokenizer, read_frozen_tokenizer
-from blockskim.errors import BlockSkimError, ConfigError, ModelError
-from blockskim.exporting.manifest import FILE, GRAPH, INT8_GRAPH, TOKENIZER, Manifest, digest, read_manifest
+from blockskim.errors import ConfigError, ModelError
+from blockskim.exporting.directory import check_files, read_settings
+from blockskim.exporting.manifest import GRAPH, INT8_GRAPH, TOKENIZER, read_manifest
 from blockskim.inference.backend import LoadedBackend
 from blockskim.method.block_spans import BlockSpans, blocks_of_spans
 from blockskim.method.config import SkimConfig
@@ -68,13 +68,10 @@ class ExportedModel:
             raise ConfigError(f"number_format is {number_format!r:.80}; it must be float32 or int8")
         self._number_format = number_format
         self.manifest = read_manifest(self.directory)
-        self._config = _read_config(self.directory, self.manifest)
-        if number_format == "int8" and self.manifest.int8_settings is not None:
-            # Calibrated anew, as what predictors say shifts a little.
-            self._config = _changed(self._config, self.manifest, self.directory / FILE)
+        self._config = read_settings(self.directory, self.manifest, number_format)
         self.threads = _cores() if threads is None else check_threads(threads)
         path = self.directory / (GRAPH if number_format == "float32" else INT8_GRAPH)
-        _check_files(self.directory, self.manifest, path)
+        check_files(self.directory, self.manifest, path)
         self._session = _session(path)
         self._outputs = [output.name for output in self._session.get_outputs()]
         self._check_graph(path)
@@ -194,8 +191,9 @@ class ExportedModel:
         windows = self._each(
             lambda row: self._window({**feeds[row], "keep_one": np.array(bool(alone[row]))}), range(len(feeds))
         )
+        has_blocks = layout.droppable.any(1)
         for document in np.flatnonzero(sizes > 1):
-            last = _last_standing(np.flatnonzero(documents == document).tolist(), windows)
+            last = _last_standing(np.flatnonzero((documents == document) & has_blocks).tolist(), windows)
             if last is not None:
                 windows[last] = self._window({**feeds[last], "keep_one": np.array(True)})
         return windows
@@ -217,20 +215,30 @@ class ExportedModel:
         """The graph's inputs for a window, all but ``keep_one``."""
         part = slice(*inputs.bounds[row : row + 2].tolist())
         feed: dict[str, NDArray[Any]] = {"input_ids": inputs.ids[part]}
-        if self.manifest.token_types and inputs.types is not None:
-            feed["token_type_ids"] = inputs.types[part]
+        if self.manifest.token_types:
+            feed["token_type_ids"] = np.zeros_like(inputs.ids[part]) if inputs.types is None else inputs.types[part]
         droppable = layout.droppable[row]
-        values = [active.get(number, 0.0) or (ASKED if number in active else 0.0) for number in self.skim_layers]
+        # The smallest numbers are 0 in float32.
+        asked = {number: np.float32(threshold) or ASKED for number, threshold in active.items()}
         return feed | {
             "question": inputs.questions[row][inputs.question_exists[row]],
             "first": layout.starts[row, droppable][:1].sum(),
             "count": layout.lengths[row, droppable].sum(),
-            "thresholds": np.array(values, dtype=np.float32),
+            "thresholds": np.array([asked.get(number, 0.0) for number in self.skim_layers], dtype=np.float32),
         }
 
     def _window(self, feed: Mapping[str, NDArray[Any]]) -> _Window:
+        """What the graph gives for a window.
+
+        Raises:
+            ModelError: it can't be run, as on ids that it has no embeddings for.
+        """
         given = {name: np.asarray(value) for name, value in feed.items() if name in self._inputs}
-        logits, places, *skimmed = self._session.run(self._outputs, given)
+        try:
+            logits, places, *skimmed = self._session.run(self._outputs, given)
+        # It raises classes of its own, which have no base but Exception.
+        except Exception as error:
+            raise ModelError(f"{self.directory}: ONNX Runtime can't run the graph: {_one_line(error)}") from error
         return _Window(logits, places, tuple(skimmed[::2]), tuple(skimmed[1::2]))
 
     def _records(
@@ -285,85 +293,24 @@ def load_exported(directory: str | Path, number_format: str = "float32", threads
     """
     model = ExportedModel(directory, number_format, threads)
     tokenizer = read_frozen_tokenizer(model.directory / TOKENIZER, model.manifest.template)
+    tokenizer.backend.encode_special_tokens = model.manifest.split_special_tokens
     model.check_vocabulary(tokenizer)
     return LoadedBackend(model, tokenizer, str(directory))
 
 
 def _last_standing(rows: Sequence[int], windows: Sequence[_Window]) -> int | None:
-    """Of the windows of a document of which nothing is left, the one whose likeliest block stays; None if any is left.
+    """Of a document's windows with blocks, the one whose likeliest block stays; None if any block is left anyway.
 
     It is the window with the likeliest block in the last layer that had blocks to score: had all windows run together,
     this block would have been kept there, and be the only one from then on.
     """
-    if any(len(windows[row].places) for row in rows):
+    if not rows or any(len(windows[row].places) for row in rows):
         return None
     for place in reversed(range(len(windows[rows[0]].probabilities))):
         best = [(float(windows[row].probabilities[place].max(initial=-1.0)), -row) for row in rows]
         if max(best)[0] >= 0:
             return -max(best)[1]
     return None
-
-
-def _read_config(directory: Path, manifest: Manifest) -> SkimConfig:
-    """The skim settings of a directory, which may have been changed since the export as far as the graph allows it."""
-    path = directory / "config.json"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path} can't be read: {error}") from error
-    if not isinstance(values, dict) or not isinstance(values.get("skim", {}), dict):
-        raise ModelError(f"{path} is no config of a Block-Skim model")
-    try:
-        config = SkimConfig.from_dict(values.get("skim", {}))
-        config.check_counts(manifest.skim_layers)
-    except BlockSkimError as error:
-        raise ModelError(f"{path}: {error}") from error
-    for name in ("block_size", "alignment"):
-        if getattr(config, name) != getattr(manifest, name):
-            raise ModelError(
-                f"{path} has {name} {getattr(config, name)!r}, but the graph was exported with "
-                f"{getattr(manifest, name)!r}; export the model again"
-            )
-    return config
-
-
-def _changed(config: SkimConfig, manifest: Manifest, path: Path) -> SkimConfig:
-    """The settings with the thresholds and points of the int8 graph.
-
-    Raises:
-        ModelError: they don't fit the model.
-    """
-    try:
-        changed = config.replace(**dict(manifest.int8_settings or {}))
-        changed.check_counts(manifest.skim_layers)
-    except BlockSkimError as error:
-        raise ModelError(f"{path}: int8_settings: {error}") from error
-    return changed
-
-
-def _check_files(directory: Path, manifest: Manifest, graph: Path) -> None:
-    """Refuse files that are not those of the export.
-
-    Raises:
-        ModelError: one is missing or has changed.
-    """
-    if graph.name not in manifest.digests:
-        how = "; make it with blockskim export --int8" if graph.name == INT8_GRAPH else ""
-        raise ModelError(f"{directory} has no {graph.name}{how}")
-    for path in (graph, directory / TOKENIZER):
-        if not path.is_file():
-            raise ModelError(f"{directory} has no {path.name}; export the model again")
-        if digest(path) != manifest.digests.get(path.name):
-            raise ModelError(f"{path} is damaged or not the file of the export; export the model again")
-    for name, size in manifest.weights.items():
-        path = directory / name
-        if not path.is_file():
-            raise ModelError(f"{directory} has no {name}, which the graph reads its weights from")
-        if path.stat().st_size != size:
-            raise ModelError(
-                f"{path} has {path.stat().st_size} bytes, but the graph was made for one of {size}: the weights are "
-                "damaged or others; export the model again"
-            )
 
 
 def _session(path: Path) -> Any:
@@ -388,7 +335,11 @@ def _session(path: Path) -> Any:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     # It raises classes of its own, which have no base but Exception.
     except Exception as error:
-        raise ModelError(f"{path} can't be loaded by ONNX Runtime: {' '.join(str(error).split())}") from error
+        raise ModelError(f"{path} can't be loaded by ONNX Runtime: {_one_line(error)}") from error
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
 
 
 def _cores() -> int:

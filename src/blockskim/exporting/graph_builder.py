@@ -41,20 +41,20 @@ class GraphBuilder:
     Attributes:
         top: the scope of the graph itself.
         initializers: constants, by name.
-        weights: names of parameters of the model that are read, in the order in which they were first asked for.
+        weights: parameters and buffers of the model that are read, by the model's names for them.
     """
 
-    def __init__(self, parameter_names: Mapping[int, str], int8: Collection[int] = ()) -> None:
+    def __init__(self, weight_names: Mapping[int, str], int8: Collection[int] = ()) -> None:
         """Begin a graph.
 
         Args:
-            parameter_names: the model's name of a parameter by the ``id`` of the object.
+            weight_names: the model's name of a parameter or buffer by the ``id`` of the object.
             int8: ``id`` of the weights of linear layers that are to be quantised.
         """
         self.top = Scope("main")
         self.initializers: dict[str, Any] = {}
         self.weights: dict[str, Any] = {}
-        self._parameter_names = parameter_names
+        self._weight_names = weight_names
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._int8 = frozenset(int8)
         self._quantized: dict[tuple[str, str], tuple[str, str]] = {}
@@ -102,16 +102,13 @@ class GraphBuilder:
         """
         from onnx import numpy_helper
 
-        names: dict[str, str] = {"": ""}
-        names |= {inner: inputs[outer] for inner, outer in zip(_names(piece.graph.input), piece.inputs, strict=True)}
+        names: dict[str, str] = {"": "", **inputs}
+        for name, parameter in piece.weights.items():
+            names[name] = "" if id(parameter) in self._int8 else self._weight(parameter)
         for initializer in piece.graph.initializer:
-            if initializer.name in piece.parameters:
-                parameter = piece.parameters[initializer.name]
-                names[initializer.name] = "" if id(parameter) in self._int8 else self._weight(parameter)
-            else:
-                names[initializer.name] = self.constant(numpy_helper.to_array(initializer))
+            names[initializer.name] = self.constant(numpy_helper.to_array(initializer))
         for node in piece.graph.node:
-            weight = piece.parameters.get(node.input[1]) if node.op_type == "Gemm" else None
+            weight = piece.weights.get(node.input[1]) if node.op_type == "Gemm" else None
             if weight is not None and id(weight) in self._int8:
                 self._copy_int8(scope, node, weight, names)
             else:
@@ -172,9 +169,9 @@ class GraphBuilder:
         made.output.extend(names[name] for name in node.output)
         scope.nodes.append(made)
 
-    def _weight(self, parameter: Any) -> str:
-        name = self._parameter_names[id(parameter)]
-        self.weights.setdefault(name, parameter)
+    def _weight(self, weight: Any) -> str:
+        name = self._weight_names[id(weight)]
+        self.weights.setdefault(name, weight)
         return name
 
     def branch(self, scope: Scope, results: Iterable[Value]) -> Any:

@@ -15,6 +15,7 @@ from blockskim.method.thresholds import PerLayer
 
 FILE = "export.json"
 TOKENIZER = "tokenizer.json"
+CONFIG = "config.json"
 GRAPH = "model.onnx"
 INT8_GRAPH = "model-int8.onnx"
 FORMAT = 1
@@ -40,12 +41,25 @@ class LinearCost:
 
 
 @dataclass(frozen=True, slots=True)
+class WeightFile:
+    """A file of weights that graphs read.
+
+    Attributes:
+        num_bytes: its length.
+        fingerprint: tells it from others of the same length.
+    """
+
+    num_bytes: int
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """What a graph is of, beside its inputs and outputs.
 
     Attributes:
         digests: sha256 of each graph and of the tokenizer, by the name of the file.
-        weights: bytes of the file of weights that the graphs read, by name.
+        weights: the file of weights that the graphs read, by name.
         num_layers: layers of the model.
         skim_layers: numbers of the layers with a predictor, from 1.
         trained_predictors: whether the graph holds predictors.
@@ -53,15 +67,19 @@ class Manifest:
         token_types: whether the graph takes token types.
         vocabulary: ids that the graph has embeddings for.
         template: what the tokenizer puts around question and context.
+        split_special_tokens: whether the tokenizer reads names of special tokens in a text as any other text.
         cost: operations of the model.
         predictor_costs: of the predictors, in the order of ``skim_layers``.
         block_size: tokens of a block.
         alignment: where blocks begin.
+        inputs: what predictors see.
+        predictor_width: of the networks of the predictors.
+        encoder: what the config says of the encoder that is a whole number, and its type; see ``encoder_settings``.
         int8_settings: ``thresholds`` and ``points`` of the int8 graph, where it was calibrated; None for the model's.
     """
 
     digests: Mapping[str, str]
-    weights: Mapping[str, int]
+    weights: Mapping[str, WeightFile]
     num_layers: int
     skim_layers: tuple[int, ...]
     trained_predictors: bool
@@ -69,11 +87,21 @@ class Manifest:
     token_types: bool
     vocabulary: int
     template: PairTemplate
+    split_special_tokens: bool
     cost: ModelCost
     predictor_costs: tuple[LinearCost, ...]
     block_size: int
     alignment: str
+    inputs: tuple[str, ...]
+    predictor_width: int
+    encoder: Mapping[str, int | str]
     int8_settings: Mapping[str, Any] | None = None
+
+
+def encoder_settings(config: Mapping[str, Any]) -> dict[str, int | str]:
+    """What of the config of an encoder tells it from others: its type, and all that is a whole number."""
+    numbers = {name: value for name, value in config.items() if type(value) is int}
+    return {"model_type": str(config.get("model_type")), **numbers}
 
 
 def is_exported(directory: Path) -> bool:
@@ -89,6 +117,7 @@ def digest(path: Path) -> str:
 def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Write it into a directory."""
     values = {"format": FORMAT, **asdict(manifest), "template": manifest.template.to_json()}
+    values["checksum"] = _checksum(values)
     write_whole(directory / FILE, json.dumps(values, indent=1) + "\n")
 
 
@@ -123,6 +152,12 @@ def read_manifest(directory: Path) -> Manifest:
     return _checked(path, values)
 
 
+def _checksum(values: Mapping[str, Any]) -> str:
+    """Sha256 of all values but the checksum itself."""
+    rest = {name: value for name, value in values.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
 def _checked(path: Path, values: Mapping[str, Any]) -> Manifest:
     fields: dict[str, Any] = {}
     for name, check in _CHECKS.items():
@@ -132,13 +167,10 @@ def _checked(path: Path, values: Mapping[str, Any]) -> Manifest:
             fields[name] = check(values[name])
         except (TypeError, ValueError, KeyError, AttributeError, BlockSkimError) as error:
             raise ModelError(f"{path}: {name} is {values[name]!r:.80}; that is damaged ({error})") from error
-    layers, costs = fields["skim_layers"], fields["predictor_costs"]
-    if len(layers) != len(costs):
-        raise ModelError(f"{path}: {len(costs)} predictor_costs for {len(layers)} skim_layers; export the model again")
-    if any(not 1 <= layer <= fields["num_layers"] for layer in layers) or list(layers) != sorted(set(layers)):
-        raise ModelError(f"{path}: skim_layers are {list(layers)}, but the model has {fields['num_layers']} layers")
-    if len(fields["cost"].layers) != fields["num_layers"]:
-        raise ModelError(f"{path}: cost names {len(fields['cost'].layers)} layers of {fields['num_layers']}")
+    if "checksum" not in values:
+        raise ModelError(f"{path} lacks 'checksum'; export the model again")
+    if values["checksum"] != _checksum(values):
+        raise ModelError(f"{path} is damaged, or something in it was changed; export the model again")
     return Manifest(**fields)
 
 
@@ -151,6 +183,12 @@ def _whole(value: object, least: int = 0) -> int:
 def _flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError("it must be true or false")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("it must be text")
     return value
 
 
@@ -197,15 +235,18 @@ def _int8_settings(value: object) -> dict[str, Any] | None:
     return settings
 
 
-def _choice(value: object) -> str:
-    if value not in ("sequence", "context"):
-        raise ValueError("it must be sequence or context")
-    return str(value)
+def _weight_file(value: object) -> WeightFile:
+    entry = _mapping(value)
+    return WeightFile(_whole(entry["num_bytes"]), _text(entry["fingerprint"]))
+
+
+def _whole_or_text(value: object) -> int | str:
+    return value if isinstance(value, str) else _whole(value, least=-(10**9))
 
 
 _CHECKS: dict[str, Any] = {
-    "digests": lambda value: {name: str(entry) for name, entry in _files(value).items()},
-    "weights": lambda value: {name: _whole(entry) for name, entry in _files(value).items()},
+    "digests": lambda value: {name: _text(entry) for name, entry in _files(value).items()},
+    "weights": lambda value: {name: _weight_file(entry) for name, entry in _files(value).items()},
     "num_layers": lambda value: _whole(value, 1),
     "skim_layers": lambda value: tuple(_whole(layer, 1) for layer in _items(value)),
     "trained_predictors": _flag,
@@ -213,11 +254,15 @@ _CHECKS: dict[str, Any] = {
     "token_types": _flag,
     "vocabulary": lambda value: _whole(value, 1),
     "template": PairTemplate.from_json,
+    "split_special_tokens": _flag,
     "cost": _cost,
     "predictor_costs": lambda value: tuple(
         LinearCost(_pair(entry["block"]), _pair(entry["sample"])) for entry in _items(value)
     ),
     "block_size": lambda value: _whole(value, 1),
-    "alignment": _choice,
+    "alignment": _text,
+    "inputs": lambda value: tuple(_text(name) for name in _items(value)),
+    "predictor_width": lambda value: _whole(value, 1),
+    "encoder": lambda value: {name: _whole_or_text(entry) for name, entry in _mapping(value).items()},
     "int8_settings": _int8_settings,
 }

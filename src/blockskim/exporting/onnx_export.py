@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from blockskim.atomic import write_whole
-from blockskim.data.tokens import PairTemplate
+from blockskim.data.tokens import FrozenTokenizer
 from blockskim.encoders.positions import depends_on_positions
 from blockskim.errors import ConfigError, ModelError
 from blockskim.exporting.graph_builder import GraphBuilder
 from blockskim.exporting.int8 import Product, weights_of
-from blockskim.exporting.manifest import LinearCost, Manifest, digest
-from blockskim.exporting.pieces import OPSET, PieceExporter
+from blockskim.exporting.manifest import LinearCost, Manifest, WeightFile, digest, encoder_settings
+from blockskim.exporting.pieces import PieceExporter
 from blockskim.exporting.skim_graph import SkimGraph
-from blockskim.exporting.weight_files import external_weight, stored_tensors
+from blockskim.exporting.tracing import OPSET
+from blockskim.exporting.weight_files import external_weight, fingerprint, stored_tensors
 from blockskim.extras import has, raise_missing
 from blockskim.kernels.dims import LayerDims
 from blockskim.method.config import SkimConfig
@@ -27,6 +28,9 @@ IR_VERSION = 10
 FAMILIES = ("albert", "bert", "camembert", "distilbert", "electra", "mpnet", "roberta", "xlm-roberta")
 """``model_type`` of the encoders that can be exported."""
 
+MOST_PREDICTORS = 30
+"""Each of them nests the rest of the model in a branch, and ONNX files can't nest deeper."""
+
 
 def check_exportable(model: BlockSkimForQuestionAnswering) -> None:
     """Refuse a model that no graph can be made of.
@@ -37,6 +41,11 @@ def check_exportable(model: BlockSkimForQuestionAnswering) -> None:
     family = model.config.encoder_config.model_type
     if family not in FAMILIES:
         raise ConfigError(f"encoders of type {family!r} can't be exported; these can: {', '.join(FAMILIES)}")
+    if len(model.skim_layers) > MOST_PREDICTORS:
+        raise ConfigError(
+            f"models with more than {MOST_PREDICTORS} skim predictors can't be exported; this one has "
+            f"{len(model.skim_layers)}"
+        )
     adapter = model.adapter
     assert adapter.final_norm is None and (adapter.position_bias is not None or not depends_on_positions(adapter))
     missing = [package for package in ("onnx", "onnxscript") if not has(package)]
@@ -62,7 +71,7 @@ def write_graph(
     from onnx import helper
 
     model = exporter.model
-    names = {id(value): name for name, value in reversed(list(model.named_parameters(remove_duplicate=False)))}
+    names = {id(value): name for name, value in reversed(model.state_dict(keep_vars=True).items())}
     builder = GraphBuilder(names, weights_of(model, int8))
     writer = SkimGraph(builder, exporter, token_types)
     outputs = writer.write()
@@ -91,38 +100,44 @@ def _weights(builder: GraphBuilder, path: Path) -> tuple[list[Any], list[Any]]:
     """Initialisers that point into the file of weights, and the nodes that cast them."""
     tensors = stored_tensors(path)
     stored, casts = [], []
-    for name, parameter in builder.weights.items():
-        if name not in tensors or tensors[name].shape != tuple(parameter.shape):
-            raise ModelError(f"{path} has no weight {name!r} of the shape {tuple(parameter.shape)}")
+    for name, weight in builder.weights.items():
+        if name not in tensors or tensors[name].shape != tuple(weight.shape):
+            raise ModelError(f"{path} has no weight {name!r} of the shape {tuple(weight.shape)}")
         initializer, cast = external_weight(name, tensors[name], path.name)
         stored.append(initializer)
         casts += [] if cast is None else [cast]
     return stored, casts
 
 
-def manifest_of(model: BlockSkimForQuestionAnswering, template: PairTemplate, files: Mapping[str, Path]) -> Manifest:
+def manifest_of(
+    model: BlockSkimForQuestionAnswering, tokenizer: FrozenTokenizer, files: Mapping[str, Path]
+) -> Manifest:
     """What the directory of an exported model says of itself.
 
     Args:
         model: that was exported.
-        template: what its tokenizer puts around question and context.
+        tokenizer: its tokenizer.
         files: where the graphs, the tokenizer and the weights lie, by their names in the directory.
     """
     config, backbone = model.skim_config, model.backbone
     return Manifest(
         digests={name: digest(path) for name, path in files.items() if name != WEIGHTS},
-        weights={WEIGHTS: files[WEIGHTS].stat().st_size},
+        weights={WEIGHTS: WeightFile(files[WEIGHTS].stat().st_size, fingerprint(files[WEIGHTS]))},
         num_layers=len(backbone.layers),
         skim_layers=model.skim_layers,
         trained_predictors=model.has_trained_predictors,
         position_limit=model.position_limit,
-        token_types=template.types is not None,
+        token_types=tokenizer.template.types is not None,
         vocabulary=_vocabulary(model),
-        template=template,
+        template=tokenizer.template,
+        split_special_tokens=tokenizer.backend.encode_special_tokens,
         cost=model.cost,
         predictor_costs=tuple(_linear_cost(config, backbone.dims(layer)) for layer in model.skim_layers),
         block_size=config.block_size,
         alignment=config.alignment,
+        inputs=config.inputs,
+        predictor_width=config.predictor_width,
+        encoder=encoder_settings(model.config.encoder_config.to_dict()),
     )
 
 

@@ -4,10 +4,7 @@ They are the adapter's functions and the predictors themselves, run on one windo
 them, dropping tokens, has no weights and is written in ONNX operators (see ``blockskim.exporting.skim_graph``).
 """
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +13,12 @@ from torch import Tensor, nn
 
 from blockskim.encoders.adapter import EncoderAdapter
 from blockskim.encoders.backbone import Backbone
+from blockskim.exporting.tracing import trace
 from blockskim.kernels.attention_probabilities import AttentionRows
 from blockskim.kernels.dims import LayerDims
 from blockskim.method.layer_view import LayerView
 from blockskim.method.predictors.predictor import keep_probabilities
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-
-OPSET = 20
 
 TOKENS, BLOCKS, QUESTION = 24, 3, 5
 """Sizes of the inputs that the exporter traces with; none of them is fixed by it."""
@@ -33,16 +29,13 @@ class Piece:
     """A part of the forward pass.
 
     Attributes:
-        graph: what the exporter made, an ``onnx.GraphProto``; its inputs and outputs have the names below.
-        inputs: names of its inputs.
-        outputs: names of its outputs.
-        parameters: the parameters that the graph reads, by the names of its initialisers.
+        graph: what the exporter made, an ``onnx.GraphProto``.
+        weights: parameters and buffers of the model that it reads, by the names of the inputs that take them; all other
+            inputs are called as the arguments of the part.
     """
 
     graph: Any
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    parameters: Mapping[str, nn.Parameter]
+    weights: Mapping[str, Tensor]
 
 
 class Embed(nn.Module):
@@ -199,13 +192,13 @@ def _entries(bias: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 class PieceExporter:
-    """Exports the parts of a model; layers that are built alike are traced once."""
+    """Exports the parts of a model; parts that are built alike are traced once."""
 
     def __init__(self, model: BlockSkimForQuestionAnswering) -> None:
-        """Take a model in float32 and in evaluation mode."""
+        """Take a model in float32 and in evaluation mode, on a CPU."""
         self.model = model
         self.backbone: Backbone = model.backbone
-        self._traced: dict[tuple[Any, ...], Piece] = {}
+        self._traced: dict[tuple[Any, ...], Any] = {}
 
     @property
     def has_bias(self) -> bool:
@@ -214,17 +207,16 @@ class PieceExporter:
 
     def embed(self, token_types: bool) -> Piece:
         """The embedding, with or without token types."""
-        ids = {"input_ids": _indices(TOKENS)}
+        inputs = {"input_ids": _indices(TOKENS)}
         if token_types:
-            ids["token_type_ids"] = torch.zeros(TOKENS, dtype=torch.long)
+            inputs["token_type_ids"] = torch.zeros(TOKENS, dtype=torch.long)
         module = Embed(self.backbone.adapter, self.backbone.encoder)
-        return self._once(("embed", token_types), module, ids, ("hidden",), {name: {0: "tokens"} for name in ids})
+        return self._piece(("embed",), module, inputs, {name: {0: "tokens"} for name in inputs})
 
     def position_bias(self) -> Piece:
         """The position bias."""
         module = PositionBias(self.backbone.adapter, self.backbone.encoder)
-        positions = {"positions": _indices(TOKENS)}
-        return self._once(("bias",), module, positions, ("bias",), {"positions": {0: "tokens"}})
+        return self._piece(("bias",), module, {"positions": _indices(TOKENS)}, {"positions": {0: "tokens"}})
 
     def attend(self, number: int, wants_attention: bool) -> Piece:
         """Attention of a layer."""
@@ -234,9 +226,8 @@ class PieceExporter:
         if self.has_bias:
             inputs["bias"] = torch.randn(self._bias_heads(dims), TOKENS, TOKENS)
         shapes: dict[str, Any] = {"hidden": {0: "tokens"}, "bias": {1: "tokens", 2: "tokens"}}
-        outputs = ("attended", "query", "key", "log_sum_exp") if wants_attention else ("attended",)
         module = Attend(adapter, layer, heads, wants_attention)
-        return self._layer_piece(("attend", wants_attention, heads and tuple(heads)), module, inputs, outputs, shapes)
+        return self._piece(("attend", wants_attention, heads and tuple(heads)), module, inputs, shapes)
 
     def finish(self, number: int) -> Piece:
         """What follows attention in a layer."""
@@ -246,8 +237,7 @@ class PieceExporter:
             "hidden": torch.randn(TOKENS, dims.hidden),
         }
         module = Finish(self.backbone.adapter, self.backbone.layers[number - 1])
-        shapes = {name: {0: "tokens"} for name in inputs}
-        return self._layer_piece(("finish",), module, inputs, ("left",), shapes)
+        return self._piece(("finish",), module, inputs, {name: {0: "tokens"} for name in inputs})
 
     def score(self, number: int) -> Piece:
         """The predictor of a layer."""
@@ -281,82 +271,45 @@ class PieceExporter:
                 shapes["bias"] = {1: "tokens", 2: "tokens"}
         scale = adapter.scale(self.backbone.layers[number - 1])
         module = Score(predictor, scale, predictor.wants_attention, heads)
-        return self._layer_piece(("score", heads and tuple(heads)), module, inputs, ("probabilities",), shapes)
+        return self._piece(("score", heads and tuple(heads)), module, inputs, shapes)
 
     def head(self) -> Piece:
         """The QA head."""
         states = torch.randn(TOKENS, self.backbone.dims(1).hidden)
-        shapes = {"hidden": {0: "tokens"}}
-        return self._once(("head",), Head(self.model), {"hidden": states}, ("logits",), shapes)
+        return self._piece(("head",), Head(self.model), {"hidden": states}, {"hidden": {0: "tokens"}})
 
     def _bias_heads(self, dims: LayerDims) -> int:
         """Heads for which a position bias is made: all that layers once had."""
         return max(dims.heads, int(self.model.config.encoder_config.num_attention_heads))
 
-    def _layer_piece(
-        self,
-        kind: tuple[Any, ...],
-        module: nn.Module,
-        inputs: Mapping[str, Tensor],
-        outputs: tuple[str, ...],
-        shapes: Mapping[str, Any],
+    def _piece(
+        self, kind: tuple[Any, ...], module: nn.Module, inputs: Mapping[str, Tensor], shapes: Mapping[str, Any]
     ) -> Piece:
-        """A part of a layer; of layers that differ in nothing but weights the trace of the first one serves all."""
-        parameters = dict(module.named_parameters())
-        sizes = tuple((name, tuple(value.shape)) for name, value in parameters.items())
-        constants = tuple((name, value.cpu().numpy().tobytes()) for name, value in module.named_buffers())
-        first = self._once((*kind, sizes, constants), module, inputs, outputs, shapes)
-        return Piece(first.graph, first.inputs, first.outputs, {name: parameters[name] for name in first.parameters})
-
-    def _once(
-        self,
-        key: tuple[Any, ...],
-        module: nn.Module,
-        inputs: Mapping[str, Tensor],
-        outputs: tuple[str, ...],
-        shapes: Mapping[str, Any],
-    ) -> Piece:
-        """Trace a module, unless that was done under this key before."""
+        """A part; of those that differ in nothing but weights the trace of the first one serves all."""
+        weights = self._weights_of(module)
+        sizes = tuple((name, tuple(value.shape)) for name, value in weights.items())
+        # What is no weight is part of the graph.
+        fixed = [(name, value) for name, value in module.named_buffers() if name not in weights]
+        key = (*kind, sizes, tuple((name, value.numpy().tobytes()) for name, value in fixed), tuple(inputs))
         if key not in self._traced:
-            self._traced[key] = _trace(module, inputs, outputs, {name: shapes[name] for name in inputs})
-        return self._traced[key]
+            self._traced[key] = trace(module, weights, inputs, {name: shapes[name] for name in inputs})
+        graph = self._traced[key]
+        read = {name for node in graph.node for name in node.input}
+        return Piece(graph, {name: value for name, value in weights.items() if name in read})
+
+    def _weights_of(self, module: nn.Module) -> dict[str, Tensor]:
+        """Parameters and stored buffers by their names in a part; of a whole encoder, not those of its layers."""
+        layers: set[int] = set()
+        if isinstance(module, Embed | PositionBias):
+            layers = {id(value) for layer in self.backbone.layers for value in _stored(layer).values()}
+        return {name: value for name, value in _stored(module).items() if id(value) not in layers}
+
+
+def _stored(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers that are saved with a module, each once, by its first name."""
+    found = {id(value): name for name, value in reversed(module.state_dict(keep_vars=True).items())}
+    return {name: value for name, value in module.state_dict(keep_vars=True).items() if found[id(value)] == name}
 
 
 def _indices(count: int) -> Tensor:
     return torch.arange(count, dtype=torch.long)
-
-
-def _trace(
-    module: nn.Module, inputs: Mapping[str, Tensor], outputs: tuple[str, ...], shapes: Mapping[str, Mapping[int, str]]
-) -> Piece:
-    """Export a module; ``shapes`` names the dimensions that may have any size, per input."""
-    dims = {name: torch.export.Dim(name) for axes in shapes.values() for name in axes.values()}
-    with _quiet(), torch.no_grad():
-        program: Any = torch.onnx.export(
-            module.eval(),
-            kwargs=dict(inputs),
-            input_names=list(inputs),
-            output_names=list(outputs),
-            dynamic_shapes={name: {axis: dims[dim] for axis, dim in shapes[name].items()} for name in inputs},
-            opset_version=OPSET,
-            dynamo=True,
-            optimize=True,
-            verbose=False,
-        )
-    graph = program.model_proto.graph
-    parameters = dict(module.named_parameters())
-    used = {initializer.name for initializer in graph.initializer}
-    return Piece(graph, tuple(inputs), outputs, {name: value for name, value in parameters.items() if name in used})
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide what the exporter reports of its work, as warnings and through the root logger."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)

@@ -170,7 +170,7 @@ class SkimGraph:
             "hidden": state.hidden,
             "tokens": tokens,
             "exists": exists,
-            "question": self._question_rows(scope, state),
+            "question": self._question(scope, state),
             "numbers": state.numbers,
         }
         if seen:
@@ -192,12 +192,13 @@ class SkimGraph:
         attended = make.op(scope, "Gather", attended, rows)
         return [Value(attended, FLOAT, 2), *_values(left), Value(probabilities, FLOAT, 1)]
 
-    def _question_rows(self, scope: Scope, state: _State) -> str:
+    def _question(self, scope: Scope, state: _State) -> str:
         """Rows of the question's tokens: those behind the blocks moved up by what was dropped. Shape: (question,)."""
         make = self.builder
+        # A question without tokens of its own has all that is not context, and so what stands behind it, too.
+        before = make.op(scope, "Less", "question", make.op(scope, "Add", "first", "count"))
         gone = make.op(scope, "Sub", "count", state.count)
-        ahead = make.op(scope, "Less", "question", "first")
-        return make.op(scope, "Where", ahead, "question", make.op(scope, "Sub", "question", gone))
+        return make.op(scope, "Where", before, "question", make.op(scope, "Sub", "question", gone))
 
     def _keep(self, scope: Scope, probabilities: str, order: str, threshold: str) -> str:
         """Which blocks stay. Shape: (blocks,)."""

@@ -4,6 +4,7 @@ ONNX calls that external data. So one file of weights serves PyTorch and ONNX Ru
 a cast to float32 follows each weight, which is folded when a session starts.
 """
 
+import hashlib
 import json
 import struct
 from collections.abc import Mapping
@@ -17,6 +18,9 @@ _TYPES = {"F32": 1, "F16": 10, "BF16": 16, "F64": 11}
 """Number formats as ONNX numbers them, by their names in safetensors."""
 
 FLOAT32 = "F32"
+
+SAMPLE = 256
+"""Bytes of each tensor that a fingerprint is made of."""
 
 LONGEST_HEADER = 100 * 2**20
 """Bytes that a header may have; safetensors itself takes no longer one."""
@@ -61,6 +65,22 @@ def stored_tensors(path: Path) -> dict[str, StoredTensor]:
     if beyond:
         raise ModelError(f"{path} is cut off: {beyond[0]!r} lies beyond its end, at {size} bytes")
     return found
+
+
+def fingerprint(path: Path) -> str:
+    """What tells a safetensors file from others, however large: sha256 of its header and of how each tensor begins.
+
+    Raises:
+        ModelError: it is no such file, or is damaged.
+    """
+    tensors = sorted(stored_tensors(path).values(), key=lambda tensor: tensor.offset)
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        found = hashlib.sha256(file.read(length))
+        for tensor in tensors:
+            file.seek(tensor.offset)
+            found.update(file.read(min(SAMPLE, tensor.num_bytes)))
+    return found.hexdigest()
 
 
 def _entry(entry: Mapping[str, Any], data: int) -> StoredTensor:

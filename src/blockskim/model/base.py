@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from blockskim.atomic import give_usual_rights
 from blockskim.data.packed_inputs import PackedInputs
 from blockskim.encoders import EncoderAdapter
 from blockskim.encoders.backbone import Backbone
@@ -180,10 +181,11 @@ class BlockSkimPreTrainedModel(PreTrainedModel):
         return embeddings
 
     def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
-        """Write weights and config as transformers does."""
+        """Write weights and config as transformers does; whoever may read new files may read the weights, too."""
         # The embeddings of the encoder itself may have been resized.
         self._note_vocabulary()
         super().save_pretrained(save_directory, *args, **kwargs)
+        give_usual_rights(Path(save_directory).glob("model*.safetensors"))
 
     def _note_vocabulary(self) -> None:
         embeddings: Any = self.encoder.get_input_embeddings()
