@@ -172,15 +172,22 @@ def test_wrong_settings_are_told_in_one_line(call, arguments, why):
         (("--shape", "bert-mini", "--keep", "all", "--predictors", "some"), "some"),
         (("--data", "x.json", "--keep", "all"), "--keep means nothing with --data"),
         (("--data", "x.json", "--keep-full", 0), "--keep-full means nothing"),
-        (("--data", "x.json", "--batch-size", "0"), "'0' is no batch size"),
-        (("--data", "x.json", "--batch-size", "1,"), "'1,' is no batch size"),
+        (("--data", "x.json", "--batch-size", "0"), "'0' is no batch size; it must be a whole number from 1 to 42949"),
+        (("--data", "x.json", "--batch-size", "1,"), "'' is no batch size"),
+        (("--data", "x.json", "--batch-size", "1,,2"), "'' is no batch size"),
+        (("--data", "x.json", "--batch-size", "x"), "'x' is no batch size"),
+        (("--data", "x.json", "--batch-size", "1,-1"), "'-1' is no batch size"),
+        (("--data", "x.json", "--batch-size", "1.5"), "'1.5' is no batch size"),
+        (("--data", "x.json", "--batch-size", "4294967296"), "'4294967296' is no batch size"),
+        (("--data", "x.json", "--batch-size", f"1,{10**22}"), f"'{10**22}' is no batch size"),
+        (("--data", "x.json", "--batch-size", "9" * 5000), "'9999999999999999999999999999999999999999' is no"),
         (("--data", "x.json", "--plot", "no/such/folder.png"), "no directory"),
     ],
 )
 def test_wrong_usage(call, arguments, why):
     code, out, err = call("benchmark", *arguments)
     assert (code, out) == (2, "")
-    assert why in " ".join(err.split())
+    assert why in " ".join(err.replace("│", " ").split())
 
 
 def test_missing_data_and_models(call, data, tmp_path):

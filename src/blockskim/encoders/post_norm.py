@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from blockskim.encoders.adapter import EncoderAdapter, PostNormParts, Projection, RelativeAttention, split_heads
+from blockskim.errors import ModelError
 from blockskim.kernels.dims import LayerDims
 
 _PARTS = tuple(part.name for part in fields(PostNormParts))
@@ -98,6 +99,23 @@ def post_norm_adapter(
         parts=partial(_parts, paths),
         check=check,
     )
+
+
+def check_attention(config: PreTrainedConfig) -> None:
+    """Refuse attention that would be left out in silence: to the left alone, and by embeddings of relative positions.
+
+    transformers itself passes over the second.
+
+    Raises:
+        ModelError: the config calls for one of them.
+    """
+    settings: Any = config
+    for name in ("is_decoder", "add_cross_attention"):
+        if getattr(settings, name, False):
+            raise ModelError(f"{name} is true: decoders, which see their input to the left alone, are not supported")
+    positions = getattr(settings, "position_embedding_type", None)
+    if positions not in (None, "absolute"):
+        raise ModelError(f"position_embedding_type is {positions!r:.80}: only 'absolute' is supported")
 
 
 def _at(module: nn.Module, path: str) -> Any:

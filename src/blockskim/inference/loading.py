@@ -15,10 +15,9 @@ from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBas
 from transformers.utils import logging as transformers_logging
 
 from blockskim.data.tokens import pair_template
-from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.devices import choose_device, choose_dtype, set_threads
-from blockskim.model.checkpoints import check_vocabulary, has_qa_head, read_config
+from blockskim.model.checkpoints import check_encoder, check_vocabulary, has_qa_head, read_config
 from blockskim.model.config import BlockSkimConfig
 from blockskim.model.hub import check_hub_arguments, local_folder, offline_aware
 from blockskim.model.load_errors import ONE_AT_A_TIME, one_line
@@ -157,7 +156,7 @@ def _load_model(name: str | Path, dtype: torch.dtype, hub: dict[str, Any]) -> Bl
     if isinstance(config, BlockSkimConfig):
         model = BlockSkimForQuestionAnswering.from_pretrained(name, dtype=dtype, **hub)
         return model
-    adapter_for(config.model_type)
+    check_encoder(name, config)
     if not has_qa_head(config):
         raise ModelError(
             f"{name} is an encoder without a question-answering head; train one on it: blockskim train --base {name}"

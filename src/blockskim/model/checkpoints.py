@@ -4,6 +4,7 @@ transformers raises all kinds of errors for a damaged checkpoint, and fills in r
 Here each such case is a ModelError that names the directory and the cause.
 """
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,6 +29,10 @@ from blockskim.model.hub import find_file, hub_arguments, local_folder, may_be_h
 from blockskim.model.load_errors import loading
 from blockskim.model.stored_config import guilty_field, read_stored_config
 from blockskim.model.stored_weights import INDEX, WEIGHTS, check_finite, check_fit, check_layers, stored_shapes
+
+logger = logging.getLogger(__name__)
+
+ADAPTER_FILE = "adapter_config.json"
 
 LONGEST_PATH, LONGEST_NAME = 4000, 255
 """Characters of a path and bytes of a name in it; file systems refuse longer ones."""
@@ -119,6 +124,26 @@ def has_qa_head(config: PreTrainedConfig) -> bool:
     return isinstance(names, list | tuple) and any("QuestionAnswering" in str(name) for name in names)
 
 
+def check_encoder(name: str | Path, config: PreTrainedConfig) -> None:
+    """Raise ModelError, naming the model, when its encoder is of a family or a kind that is not supported.
+
+    Args:
+        name: directory or hub id, for the message.
+        config: of the model, or of the encoder alone.
+    """
+    encoder_config = _encoder_config(config)
+    try:
+        adapter = adapter_for(encoder_config.model_type)
+        if adapter.check is not None:
+            adapter.check(encoder_config)
+    except ModelError as error:
+        raise ModelError(f"{name}: {error}") from error
+
+
+def _encoder_config(config: PreTrainedConfig) -> PreTrainedConfig:
+    return config.encoder_config if isinstance(config, BlockSkimConfig) else config
+
+
 def load_source(backbone: str | Path, kwargs: Mapping[str, Any]) -> PreTrainedModel:
     """Load a checkpoint of transformers with its QA head where it has one; ``kwargs`` are for ``from_pretrained``.
 
@@ -127,7 +152,6 @@ def load_source(backbone: str | Path, kwargs: Mapping[str, Any]) -> PreTrainedMo
             supported.
     """
     config = read_config(backbone, **hub_arguments(kwargs))
-    adapter_for(config.model_type)
     loader: Any = transformers.AutoModelForQuestionAnswering if has_qa_head(config) else transformers.AutoModel
     source: PreTrainedModel
     source, _ = load_weights(loader.from_pretrained, backbone, config, lambda: loader.from_config(config), **kwargs)
@@ -158,15 +182,23 @@ def load_weights(
 
     Raises:
         ModelError: the model can't be loaded, or a weight is missing, not finite, or of another shape than config.json
-            calls for.
+            calls for; there are weights of more layers, or an adapter.
     """
+    check_encoder(name, config)
     lenient = kwargs.get("ignore_mismatched_sizes", False)
     hub = offline_aware(name, hub_arguments(kwargs))
+    with loading(name):
+        adapter = find_file(name, ADAPTER_FILE, hub)
+    if adapter is not None:
+        raise ModelError(
+            f"{name} has an {ADAPTER_FILE}: adapters, such as those of LoRA, are not read, and without them the model "
+            "would answer as if it had never learned; merge them into the weights (merge_and_unload of PEFT)"
+        )
     shapes = stored_shapes(name, hub, kwargs.get("variant"))
     if not shapes and local_folder(name, hub) is not None:
         raise ModelError(f"{name} has no {WEIGHTS} and no {INDEX} with weights in it")
     if shapes:
-        check_layers(name, getattr(config, "encoder_config", config), shapes)
+        check_layers(name, _encoder_config(config), shapes)
         if not lenient:
             check_fit(name, build, shapes)
     # With these, transformers names the weights that don't fit instead of pointing to its log.
@@ -190,7 +222,7 @@ def load_weights(
 
 
 def check_vocabulary(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str | Path) -> None:
-    """Refuse a tokenizer some of whose ids an encoder has no embedding for.
+    """Refuse a tokenizer some of whose ids an encoder has no embedding for; warn of one with another padding token.
 
     Args:
         encoder: the encoder.
@@ -206,6 +238,16 @@ def check_vocabulary(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBas
         raise ModelError(
             f"{name}: the tokenizer has ids up to {last}, but the model has embeddings for {table.num_embeddings} "
             "tokens only; they don't belong together"
+        )
+    # RoBERTa-like models count positions from their padding token, so a wrong number moves all of them.
+    origin = getattr(getattr(encoder, "embeddings", None), "padding_idx", None)
+    if origin is not None and tokenizer.pad_token_id not in (None, origin):
+        logger.warning(
+            "%s: pad_token_id is %d in config.json, from which the model counts positions, but the tokenizer pads with "
+            "%d; if the model was trained with that one, its answers are wrong",
+            name,
+            origin,
+            tokenizer.pad_token_id,
         )
 
 

@@ -15,6 +15,7 @@ from torch import nn
 from transformers import PreTrainedConfig
 
 from blockskim.errors import ModelError
+from blockskim.model.config import BlockSkimConfig
 from blockskim.model.hub import find_file
 from blockskim.model.load_errors import loading
 
@@ -26,6 +27,16 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 MOST_SHARED_LAYERS = 1000
 """Layers of an encoder in which all may have the same weights, so that these don't tell how many there are."""
+
+LAYER_LISTS = {
+    "layer": "num_hidden_layers",
+    "layers": "num_hidden_layers",
+    "albert_layer_groups": "num_hidden_groups",
+    "albert_layers": "inner_group_num",
+}
+"""What lists of layers are called inside of encoders, and the setting that says how long each is."""
+
+PREDICTORS = "predictors"
 
 ROOM = 4
 """A model is not built that has more than so many times the numbers of its files."""
@@ -113,6 +124,7 @@ def check_fit(name: str | Path, build: Callable[[], nn.Module], shapes: Shapes) 
         model = build()
         wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
         size, stored = (sum(map(_numbers, part.values())) for part in (wanted, shapes))
+    _check_numbers(name, model, wanted, shapes)
     for key, shape in sorted(wanted.items()):
         if shapes.get(key, shape) != shape:
             raise ModelError(
@@ -122,6 +134,56 @@ def check_fit(name: str | Path, build: Callable[[], nn.Module], shapes: Shapes) 
         raise ModelError(
             f"{name}: config.json calls for a model of {size:,} numbers, but the weights have {stored:,} only"
         )
+
+
+def _check_numbers(name: str | Path, model: Any, wanted: Iterable[str], stored: Iterable[str]) -> None:
+    """Raise ModelError when other layers, or predictors of other layers, are stored than a config calls for.
+
+    transformers would leave out those that are too many, and the model would answer with what is left.
+
+    Args:
+        name: directory or hub id, for messages.
+        model: that the config calls for.
+        wanted: names of its weights.
+        stored: names of the weights in the files.
+    """
+    prefix = getattr(model, "base_model_prefix", "")
+    called, found = _numbers_in_lists(wanted, prefix), _numbers_in_lists(stored, prefix)
+    for place, numbers in sorted(called.items(), key=lambda item: (item[0] == PREDICTORS, item[0])):
+        # Where there are none at all, the weight that is missing is named later on.
+        if numbers == found.get(place, numbers):
+            continue
+        if place == PREDICTORS:
+            had, asked = (", ".join(map(str, sorted(one))) for one in (found[place], numbers))
+            raise ModelError(
+                f"{name}: config.json: skim.layers calls for predictors in layers {asked}, but the weights hold those "
+                f"of layers {had}"
+            )
+        raise ModelError(
+            f"{name}: config.json: {_field(model.config, place)} is {len(numbers)}, but the weights hold "
+            f"{len(found[place])} layers"
+        )
+
+
+def _numbers_in_lists(names: Iterable[str], prefix: str) -> dict[str, set[int]]:
+    """The numbers of the layers and of the predictors among weights, by the place of their list in the model."""
+    numbers: dict[str, set[int]] = {}
+    for name in names:
+        parts = name.removeprefix(f"{prefix}.").split(".")
+        for index, part in enumerate(parts[1:], start=1):
+            inside = parts[0] != PREDICTORS and parts[index - 1] in LAYER_LISTS
+            if part.isdecimal() and (inside or parts[:index] == [PREDICTORS]):
+                numbers.setdefault(".".join(parts[:index]), set()).add(int(part))
+    return numbers
+
+
+def _field(config: Any, place: str) -> str:
+    """The setting in a config.json that says how long a list of layers is."""
+    encoder = config.encoder_config if isinstance(config, BlockSkimConfig) else config
+    field = LAYER_LISTS[place.rsplit(".", 1)[-1]]
+    # DistilBERT's files have a name of their own for it.
+    field = (getattr(encoder, "attribute_map", None) or {}).get(field, field)
+    return field if encoder is config else f"encoder_config.{field}"
 
 
 def check_finite(name: str | Path, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
