@@ -37,7 +37,7 @@ QUESTIONS = (
     ("When was the treaty signed?", OTTERS, "1911"),
     ("Who built the third lighthouse?", LIGHTHOUSES, "John Smeaton"),
     ("When did Voyager 1 leave Cape Canaveral?", PROBES, "5 September 1977"),
-    ("Who built the first lighthouse?", LIGHTHOUSES, "Henry Winstanley"),
+    ("Who put the first lighthouse on the Eddystone Rocks?", LIGHTHOUSES, "Henry Winstanley"),
     ("When did the second tower catch fire?", LIGHTHOUSES, "1755"),
     ("What did the probe fly past in March 1979?", PROBES, "Jupiter"),
     ("What do sea otters crack clams with?", OTTERS, "a stone"),

@@ -140,7 +140,9 @@ def test_plot(call, tmp_path):
     ("arguments", "why"),
     [
         (("--shape", "bert-base", "--keep", "all", "--against", "dense"), "no baseline 'dense'; known are dense-eager"),
+        (("--shape", "bert-base", "--keep", "all", "--against", ""), "no baseline ''"),
         (("--shape", "bert-huge", "--keep", "all"), "no shape 'bert-huge'; known are bert-tiny"),
+        (("--shape", "bert-mini", "--keep", ""), "LAYER:SHARE"),
         (("--shape", "bert-mini", "--keep", "3"), "LAYER:SHARE"),
         (("--shape", "bert-mini", "--keep", "2:0.5,3:0.6"), "can't rise"),
         (("--shape", "bert-mini", "--keep", "4:0.5"), "from 1 to 3"),
@@ -203,6 +205,16 @@ def test_a_padded_baseline_that_is_too_short(call):
     code, _, err = call(*SHAPE, "--keep", "all", "--against", "dense-sdpa-64")
     assert code == 2
     assert err == "error: dense-sdpa-64 pads its input to 64 tokens, but there is input of 88\n"
+
+
+def test_a_padded_baseline_that_is_longer_than_the_model_reads(call, model, data):
+    limit = json.loads(call("info", "--model", model, "--json")[1])["encoder"]["max_tokens"]
+    common = ("benchmark", "--data", data, "--model", model, "--max-length", 150, "--repeats", 1)
+    for more, name in (((), "dense-sdpa-384"), (("--against", "dense-eager-999999"), "dense-eager-999999")):
+        code, out, err = call(*common, *more)
+        pads = name.rsplit("-", 1)[1]
+        assert (code, out) == (2, "")
+        assert err == f"error: {name} pads its input to {pads} tokens, but the model reads at most {limit}\n"
 
 
 def test_missing_extras_are_named_at_once(call, monkeypatch):

@@ -40,6 +40,11 @@ def test_lists_of_layers():
         (("--base", "PLAIN", "--output", "OUT"), 2, "either --layers or --every"),
         (("--base", "PLAIN", "--output", "OUT", "--layers", "1,2", "--every", 2), 2, "either --layers or --every"),
         (("--base", "PLAIN", "--output", "OUT", "--layers", "one"), 2, "no list of layers"),
+        (
+            ("--base", "PLAIN", "--output", "OUT", "--layers", "1," + "9" * 5000),
+            2,
+            f"'1,{'9' * 77} is no list of layers",
+        ),
         (("--base", "PLAIN", "--output", "OUT", "--layers", "1,9"), 2, "no layer 9; the model has layers 1 to 3"),
         (("--base", "PLAIN", "--output", "OUT", "--every", 3), 2, "too small"),
         (("--base", "PLAIN", "--output", "PLAIN", "--every", 2), 2, "exists already"),

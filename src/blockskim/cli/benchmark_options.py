@@ -187,7 +187,8 @@ def measuring_settings(measuring: Measuring, on_data: OnData) -> BenchmarkSettin
         ConfigError: there is no such baseline, or a package that it needs is not installed.
     """
     sizes = _sizes(measuring.batch_size)
-    against = measuring.against or (SHAPE_BASELINES if on_data.data is None else DATA_BASELINES)
+    usual = SHAPE_BASELINES if on_data.data is None else DATA_BASELINES
+    against = usual if measuring.against is None else measuring.against
     settings = BenchmarkSettings(
         tuple(dict.fromkeys(against.split(","))),
         sizes,
@@ -208,7 +209,7 @@ def random_model_settings(on_shape: OnShape) -> RandomModelSettings | None:
     """
     if on_shape.shape is None:
         return None
-    keep = parse_keep(on_shape.keep or "all")
+    keep = parse_keep("all" if on_shape.keep is None else on_shape.keep)
     skim: dict[str, object] = {}
     if on_shape.block_size is not None:
         skim["block_size"] = on_shape.block_size

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError
 from blockskim.inference.runner import Thresholds
+from blockskim.inference.window_settings import position_limit
 from blockskim.model.flops import dense_flops, linears_in, model_cost
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.transformers_model import transformers_model
@@ -62,6 +63,9 @@ def make_baseline(
         dense = random_dense(config, seed)
         nn.Module.to(dense, model.device)
         return dense_contender(name, dense, pad_to, trained=False)
+    limit = position_limit(model)
+    if pad_to is not None and limit is not None and pad_to > limit:
+        raise ConfigError(f"{name} pads its input to {pad_to} tokens, but the model reads at most {limit}")
     if kind.startswith("dense"):
         return dense_contender(name, transformers_model(model, kind.removeprefix("dense-")), pad_to, trained)
     if model.device.type != "cpu":
