@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoModelForQuestionAnswering
 
@@ -233,6 +234,53 @@ def test_the_same_holds_for_an_encoder_without_a_head_and_for_groups_of_layers(d
     refused(False, tmp_path / "albert", r"config\.json: num_hidden_groups is 2, but the weights hold 1 layers")
 
 
+def add_weight(directory, name):
+    path = directory / "model.safetensors"
+    save_file({**load_file(path), name: torch.zeros(2)}, path, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "encoder.encoder.layer.0.attention.self.distance_embedding.weight",
+        "predictors.1.networks.noise.weight",
+        "qa_transform.weight",
+        "other",
+    ],
+)
+def test_weights_that_a_block_skim_model_has_no_place_for_are_refused(stored, tmp_path, name):
+    directory = shutil.copytree(stored / "skims", tmp_path / "model")
+    add_weight(directory, name)
+    refused(True, directory, rf"the weights hold '{name}' \(1 such\), for which a model of config\.json has no place")
+
+
+def test_predictors_that_see_less_than_the_stored_ones_are_refused(tmp_path):
+    skim_model("bert", ("question", "hidden"), "context").save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    values = json.loads(path.read_text())
+    values["skim"]["inputs"] = ["hidden"]
+    path.write_text(json.dumps(values))
+    refused(True, tmp_path, r"the weights hold 'predictors\.1\..*question.*no place")
+
+
+@pytest.mark.parametrize(
+    ("name", "warned"),
+    [
+        ("bert.encoder.layer.0.attention.self.distance_embedding.weight", True),
+        ("bert.encoder.layer.2.adapter.down.weight", True),
+        ("cls.predictions.bias", False),
+        ("bert.pooler.dense.weight", False),
+    ],
+)
+def test_weights_of_layers_that_are_not_used_are_warned_of(stored, tmp_path, name, warned, caplog):
+    directory = shutil.copytree(stored / "plain", tmp_path / "model")
+    add_weight(directory, name)
+    BlockSkimForQuestionAnswering.from_backbone(directory)
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith("blockskim")]
+    assert len(ours) == warned
+    assert all(line.startswith(f"{directory}: the weights hold '{name}' (1 such)") for line in ours)
+
+
 @pytest.mark.parametrize(("layers", "asked"), [([1], "1"), ([2], "2")])
 def test_predictors_of_other_layers_than_the_config_calls_for_are_refused(stored, tmp_path, layers, asked):
     directory = shutil.copytree(stored / "skims", tmp_path / "model")
@@ -345,6 +393,22 @@ def test_every_id_of_a_tokenizer_needs_an_embedding(family):
     short = AutoModel.from_config(encoder_config(family, vocab_size=ids - 1))
     with pytest.raises(ModelError, match=f"^here: the tokenizer has ids up to {ids - 1}, .* for {ids - 1} tokens only"):
         check_vocabulary(short, tokenizer, "here")
+
+
+def test_a_vocabulary_that_is_not_whole_is_warned_of(caplog):
+    tokenizer = fixed_tokenizer("wordpiece")
+    check_vocabulary(AutoModel.from_config(encoder_config("bert", vocab_size=2 * len(tokenizer))), tokenizer, "here")
+    assert not caplog.records
+    check_vocabulary(AutoModel.from_config(encoder_config("bert", vocab_size=3 * len(tokenizer))), tokenizer, "here")
+    assert f"here: the tokenizer has {len(tokenizer)} tokens, but the model has embeddings for" in caplog.text
+
+
+@pytest.mark.parametrize("skims", [True, False])
+@pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "camembert"])
+def test_positions_can_not_be_counted_from_no_padding_token(family, skims, tmp_path):
+    (skim_model if skims else dense_model)(family).save_pretrained(tmp_path)
+    rewrite(tmp_path, skims, pad_token_id=None)
+    refused(skims, tmp_path, "pad_token_id is null")
 
 
 @pytest.mark.parametrize("pad", [1, 16])

@@ -14,6 +14,9 @@ from blockskim.encoders.adapter import EncoderAdapter, PostNormParts, Projection
 from blockskim.errors import ModelError
 from blockskim.kernels.dims import LayerDims
 
+COUNT_FROM_PADDING = ("roberta", "xlm-roberta", "camembert")
+"""Families whose positions begin behind the number of the padding token."""
+
 _PARTS = tuple(part.name for part in fields(PostNormParts))
 
 
@@ -101,10 +104,11 @@ def post_norm_adapter(
     )
 
 
-def check_attention(config: PreTrainedConfig) -> None:
-    """Refuse attention that would be left out in silence: to the left alone, and by embeddings of relative positions.
+def check_positions(config: PreTrainedConfig) -> None:
+    """Refuse what would give other answers in silence.
 
-    transformers itself passes over the second.
+    That is attention to the left alone, embeddings of relative positions, which transformers itself passes over, and
+    positions of a RoBERTa-like model without the padding token that they are counted from.
 
     Raises:
         ModelError: the config calls for one of them.
@@ -116,6 +120,8 @@ def check_attention(config: PreTrainedConfig) -> None:
     positions = getattr(settings, "position_embedding_type", None)
     if positions not in (None, "absolute"):
         raise ModelError(f"position_embedding_type is {positions!r:.80}: only 'absolute' is supported")
+    if settings.model_type in COUNT_FROM_PADDING and settings.pad_token_id is None:
+        raise ModelError("pad_token_id is null, but the model counts positions from its padding token")
 
 
 def _at(module: nn.Module, path: str) -> Any:

@@ -123,16 +123,15 @@ def load_tokenizer(name: str | Path, **hub: Any) -> PreTrainedTokenizerBase:
     try:
         given = {**offline_aware(name, hub), "trust_remote_code": False}
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, **given)
+        pair_template(tokenizer)
+    except ConfigError as error:
+        raise ModelError(f"{name}: {error}") from error
     # A damaged tokenizer file raises what its parser raises: a bare Exception, too, and where it panics not even that.
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         spoiled = _spoiled_file(directory)
         raise ModelError(f"the tokenizer of {name} can't be loaded: {spoiled}{one_line(error)}") from error
-    try:
-        pair_template(tokenizer)
-    except ConfigError as error:
-        raise ModelError(f"{name}: {error}") from error
     return tokenizer
 
 

@@ -6,7 +6,7 @@ Here each such case is a ModelError that names the directory and the cause.
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,15 @@ from blockskim.model.config import BlockSkimConfig
 from blockskim.model.hub import find_file, hub_arguments, local_folder, may_be_hub_id, offline_aware
 from blockskim.model.load_errors import loading
 from blockskim.model.stored_config import guilty_field, read_stored_config
-from blockskim.model.stored_weights import INDEX, WEIGHTS, check_finite, check_fit, check_layers, stored_shapes
+from blockskim.model.stored_weights import (
+    INDEX,
+    WEIGHTS,
+    check_finite,
+    check_fit,
+    check_layers,
+    stored_shapes,
+    weights_of_layers,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -182,7 +190,7 @@ def load_weights(
 
     Raises:
         ModelError: the model can't be loaded, or a weight is missing, not finite, or of another shape than config.json
-            calls for; there are weights of more layers, or an adapter.
+            calls for; there are weights of more layers or other parts, or an adapter.
     """
     check_encoder(name, config)
     lenient = kwargs.get("ignore_mismatched_sizes", False)
@@ -217,8 +225,35 @@ def load_weights(
         raise ModelError(
             f"{name}: the weights lack {missing[0]!r} ({len(missing)} missing), which config.json calls for"
         )
+    _check_unused(name, model, info["unexpected_keys"])
     check_finite(name, model.state_dict().items())
     return model, info
+
+
+def _check_unused(name: str | Path, model: Any, unused: Iterable[str]) -> None:
+    """Refuse weights that a Block-Skim model has no place for, and warn of those of a plain encoder's layers.
+
+    A checkpoint of transformers may well have more than is used here: other heads, for other tasks.
+
+    Args:
+        name: directory or hub id, for messages.
+        model: that was loaded.
+        unused: names of the weights in the files that no part of it has.
+    """
+    keys = sorted(unused)
+    if isinstance(model.config, BlockSkimConfig) and keys:
+        raise ModelError(
+            f"{name}: the weights hold {keys[0]!r} ({len(keys)} such), for which a model of config.json has no place"
+        )
+    inside = weights_of_layers(keys, model)
+    if inside:
+        logger.warning(
+            "%s: the weights hold %r (%d such), which this kind of encoder does not use; its answers may be others "
+            "than those that it was trained to give",
+            name,
+            inside[0],
+            len(inside),
+        )
 
 
 def check_vocabulary(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str | Path) -> None:
@@ -233,11 +268,19 @@ def check_vocabulary(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBas
         ModelError: there are such ids.
     """
     table: Any = encoder.get_input_embeddings()
-    last = max(tokenizer.get_vocab().values(), default=-1)
+    ids = set(tokenizer.get_vocab().values())
+    last = max(ids, default=-1)
     if last >= table.num_embeddings:
         raise ModelError(
             f"{name}: the tokenizer has ids up to {last}, but the model has embeddings for {table.num_embeddings} "
             "tokens only; they don't belong together"
+        )
+    if len(ids) < table.num_embeddings // 2:
+        logger.warning(
+            "%s: the tokenizer has %d tokens, but the model has embeddings for %d; is its vocabulary whole?",
+            name,
+            len(ids),
+            table.num_embeddings,
         )
     # RoBERTa-like models count positions from their padding token, so a wrong number moves all of them.
     origin = getattr(getattr(encoder, "embeddings", None), "padding_idx", None)

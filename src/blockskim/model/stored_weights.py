@@ -165,6 +165,13 @@ def _check_numbers(name: str | Path, model: Any, wanted: Iterable[str], stored: 
         )
 
 
+def weights_of_layers(names: Iterable[str], model: nn.Module) -> list[str]:
+    """Those of some names of weights that lie in the layers of a model."""
+    prefix = getattr(model, "base_model_prefix", "")
+    places = tuple(f"{place}." for place in _numbers_in_lists(model.state_dict(), prefix))
+    return [name for name in names if name.removeprefix(f"{prefix}.").startswith(places)]
+
+
 def _numbers_in_lists(names: Iterable[str], prefix: str) -> dict[str, set[int]]:
     """The numbers of the layers and of the predictors among weights, by the place of their list in the model."""
     numbers: dict[str, set[int]] = {}
