@@ -234,6 +234,36 @@ def test_the_same_holds_for_an_encoder_without_a_head_and_for_groups_of_layers(d
     refused(False, tmp_path / "albert", r"config\.json: num_hidden_groups is 2, but the weights hold 1 layers")
 
 
+@both_kinds
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int64, torch.bool, torch.float8_e4m3fn, torch.complex64])
+def test_weights_in_formats_that_need_a_scale_are_refused(directory, skims, dtype):
+    path = directory / "model.safetensors"
+    weights = load_file(path)
+    name = next(name for name in weights if name.endswith("encoder.layer.1.output.dense.weight"))
+    save_file({**weights, name: weights[name].to(dtype)}, path, metadata={"format": "pt"})
+    refused(skims, directory, f"the weight '{name}' is stored as .*; quantised checkpoints can't be read")
+
+
+@both_kinds
+def test_weights_of_nothing_but_zeros_are_warned_of(directory, skims, caplog):
+    path = directory / "model.safetensors"
+    weights = load_file(path)
+    save_file({name: torch.zeros_like(value) for name, value in weights.items()}, path, metadata={"format": "pt"})
+    LOADERS[skims](directory)
+    assert f"{directory}: the weight " in caplog.text and "holds nothing but 0" in caplog.text
+
+
+@both_kinds
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_any_precision_are_read(directory, skims, dtype, caplog):
+    path = directory / "model.safetensors"
+    weights = load_file(path)
+    weights = {name: value.to(dtype) if value.is_floating_point() else value for name, value in weights.items()}
+    save_file(weights, path, metadata={"format": "pt"})
+    LOADERS[skims](directory)
+    assert not caplog.records
+
+
 def add_weight(directory, name):
     path = directory / "model.safetensors"
     save_file({**load_file(path), name: torch.zeros(2)}, path, metadata={"format": "pt"})

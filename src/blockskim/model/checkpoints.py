@@ -34,7 +34,7 @@ from blockskim.model.stored_weights import (
     check_finite,
     check_fit,
     check_layers,
-    stored_shapes,
+    stored_weights,
     weights_of_layers,
 )
 
@@ -202,13 +202,13 @@ def load_weights(
             f"{name} has an {ADAPTER_FILE}: adapters, such as those of LoRA, are not read, and without them the model "
             "would answer as if it had never learned; merge them into the weights (merge_and_unload of PEFT)"
         )
-    shapes = stored_shapes(name, hub, kwargs.get("variant"))
-    if not shapes and local_folder(name, hub) is not None:
+    stored = stored_weights(name, hub, kwargs.get("variant"))
+    if not stored and local_folder(name, hub) is not None:
         raise ModelError(f"{name} has no {WEIGHTS} and no {INDEX} with weights in it")
-    if shapes:
-        check_layers(name, _encoder_config(config), shapes)
+    if stored:
+        check_layers(name, _encoder_config(config), stored)
         if not lenient:
-            check_fit(name, build, shapes)
+            check_fit(name, build, stored)
     # With these, transformers names the weights that don't fit instead of pointing to its log.
     asked = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
     # Without an answer transformers asks the person at the terminal whether to run code of the model's own.
