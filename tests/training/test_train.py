@@ -104,6 +104,27 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(base, tmp_path):
         training.train(folder, examples(20, 0), [], tmp_path / "run", RECIPE, device="cpu")
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_data_that_tells_no_answers_is_refused(base, tmp_path, which):
+    data = [examples(20, 0), examples(5, 1)]
+    data[which] = [replace(example, annotated=False, source="test.json") for example in data[which]]
+    with pytest.raises(DataError, match=r"^test\.json: its questions have no answers"):
+        training.train(base, *data, tmp_path / "run", RECIPE, device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("lost", ["config.json", "tokenizer.json", ""])
+def test_a_base_that_is_not_whole_is_told_of_in_a_line(base, tmp_path, lost):
+    folder = shutil.copytree(base, tmp_path / "base")
+    if lost:
+        (folder / lost).unlink()
+    else:
+        shutil.rmtree(folder)
+    with pytest.raises(ModelError, match=f"^{folder}") as caught:
+        training.train(folder, examples(20, 0), [], tmp_path / "run", RECIPE, device="cpu")
+    assert "\n" not in str(caught.value)
+
+
 class Stop(TrainerCallback):
     """Ends a run as a kill would, right after a step."""
 

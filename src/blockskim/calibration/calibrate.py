@@ -19,13 +19,14 @@ from blockskim.calibration.confirm import Confirmation, confirm_path
 from blockskim.calibration.points import Point
 from blockskim.calibration.record import Recording, record
 from blockskim.calibration.refine import refine
-from blockskim.calibration.result import Calibration, save_calibrated
+from blockskim.calibration.result import Calibration, read_calibration, save_calibrated
 from blockskim.calibration.search import Limits, add_conservative_points, search
 from blockskim.calibration.settings import OVERHEAD, CalibrationSettings, TaskProgress
 from blockskim.calibration.simulator import Simulator
 from blockskim.calibration.targets import Target, choose
+from blockskim.data.examples import check_annotated
 from blockskim.data.windows import WindowSet
-from blockskim.errors import ConfigError
+from blockskim.errors import ConfigError, DataError
 from blockskim.evaluation.run_key import run_key
 from blockskim.extras import load_optuna
 from blockskim.inference.backend import Backend
@@ -152,11 +153,15 @@ def run_calibration(
 
     Raises:
         ConfigError: there is no target, a name is impossible, or trials are asked for without Optuna.
+        DataError: there are no examples, or their answers are not known.
     """
     if not targets:
         raise ConfigError("there is no target; give at least one")
     for name in targets:
         check_point_name(name)
+    if not windows.examples:
+        raise DataError("there are no examples to calibrate on")
+    check_annotated(windows.examples)
     if settings.trials:
         load_optuna()
     _warn_of_few_examples(targets, len(windows.examples))
@@ -207,7 +212,11 @@ def calibrate_copy(
 
     Raises:
         ConfigError: there is no target, a name is impossible, or trials are asked for without Optuna.
+        DataError: there are no examples, or their answers are not known.
+        ModelError: the record of an earlier calibration in the model's directory is damaged.
     """
+    # It goes into the copy; a damaged one is told of before the long part.
+    read_calibration(loaded.name)
     partial = output.parent / f"{output.name}.partial"
     outcomes = run_calibration(loaded.model, windows, targets, settings, progress, partial)
     result = outcomes[default or next(iter(outcomes))]

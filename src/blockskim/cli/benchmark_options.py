@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from blockskim.cli import options
+from blockskim.cli.option_groups import LARGEST
 from blockskim.method.config import ALIGNMENTS, INPUTS
 from blockskim.profiling.catalog import BASELINES, SHAPES
 from blockskim.profiling.schedule_notation import parse_keep
@@ -186,7 +187,8 @@ def measuring_settings(measuring: Measuring, on_data: OnData) -> BenchmarkSettin
         ConfigError: there is no such baseline, or a package that it needs is not installed.
     """
     sizes = _sizes(measuring.batch_size)
-    against = measuring.against or (SHAPE_BASELINES if on_data.data is None else DATA_BASELINES)
+    usual = SHAPE_BASELINES if on_data.data is None else DATA_BASELINES
+    against = usual if measuring.against is None else measuring.against
     settings = BenchmarkSettings(
         tuple(dict.fromkeys(against.split(","))),
         sizes,
@@ -207,7 +209,7 @@ def random_model_settings(on_shape: OnShape) -> RandomModelSettings | None:
     """
     if on_shape.shape is None:
         return None
-    keep = parse_keep(on_shape.keep or "all")
+    keep = parse_keep("all" if on_shape.keep is None else on_shape.keep)
     skim: dict[str, object] = {}
     if on_shape.block_size is not None:
         skim["block_size"] = on_shape.block_size
@@ -223,15 +225,22 @@ def random_model_settings(on_shape: OnShape) -> RandomModelSettings | None:
 
 
 def _sizes(text: str) -> tuple[int, ...]:
-    """Distinct batch sizes, in their order."""
-    try:
-        sizes = [int(part) for part in text.split(",")]
-    except ValueError:
-        sizes = [0]
-    if min(sizes) < 1:
-        raise typer.BadParameter(
-            f"{text!r} is no batch size, nor several with commas between", param_hint="--batch-size"
-        )
+    """Distinct batch sizes, in their order.
+
+    Raises:
+        BadParameter: one is no whole number, or is below 1 or too large.
+    """
+    sizes = []
+    for word in (part.strip() for part in text.split(",")):
+        # Python itself refuses to read numbers of some thousands of digits.
+        number = int(word) if word.isascii() and word.isdecimal() and len(word) <= len(str(LARGEST)) else None
+        if number is None or not 1 <= number <= LARGEST:
+            raise typer.BadParameter(
+                f"{word[:40]!r} is no batch size; it must be a whole number from 1 to {LARGEST}, or several with "
+                "commas between",
+                param_hint="--batch-size",
+            )
+        sizes.append(number)
     return tuple(dict.fromkeys(sizes))
 
 

@@ -26,6 +26,7 @@ from blockskim.model.dense import Dropping, PaddedInputs, encode_dense
 from blockskim.model.flops import linears_in, model_cost, predictor_costs
 from blockskim.model.head_removal import remove_heads
 from blockskim.model.hub import hub_arguments
+from blockskim.model.load_errors import fitting
 from blockskim.model.outputs import BlockSkimOutput, SkimOutput
 from blockskim.model.packing import Ints, pack_padded
 from blockskim.model.prepared_model import PreparedModel
@@ -139,7 +140,8 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         encoder: Any = source.base_model
         adapter_for(encoder.config.model_type)
         pruned = source.pruned_heads if isinstance(source, BlockSkimForQuestionAnswering) else None
-        model = cls(BlockSkimConfig(encoder_config=encoder.config, skim=skim_config, pruned_heads=pruned))
+        with fitting(backbone, skim_config):
+            model = cls(BlockSkimConfig(encoder_config=encoder.config, skim=skim_config, pruned_heads=pruned))
         copy_encoder(source, model.encoder)
         copy_qa_head(source, model.adapter.qa_head, model.qa_outputs, model.qa_transform)
         nn.Module.to(model, dtype=source.dtype)

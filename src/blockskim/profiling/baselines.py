@@ -63,6 +63,9 @@ def make_baseline(
         dense = random_dense(config, seed)
         nn.Module.to(dense, model.device)
         return dense_contender(name, dense, pad_to, trained=False)
+    limit = model.position_limit
+    if pad_to is not None and limit is not None and pad_to > limit:
+        raise ConfigError(f"{name} pads its input to {pad_to} tokens, but the model reads at most {limit}")
     if kind.startswith("dense"):
         return dense_contender(name, transformers_model(model, kind.removeprefix("dense-")), pad_to, trained)
     if model.device.type != "cpu":
