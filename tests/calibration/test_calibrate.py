@@ -185,6 +185,13 @@ def test_data_that_tells_no_answers_is_refused(model, windows):
         calibrate(model, make_windows(asked, fixed_tokenizer("wordpiece"), windows.settings), 1.0)
 
 
+def test_contexts_in_which_nothing_can_be_dropped_are_told_of(windows):
+    example = replace(windows.examples[0], context="2024", references=("2024",))
+    short = make_windows([example], fixed_tokenizer("wordpiece"), windows.settings)
+    with pytest.raises(DataError, match="no block of the data could be dropped"):
+        calibrate(new_model(alignment="sequence"), short, 1.0)
+
+
 def test_targets_that_so_few_examples_can_not_vouch_for_are_told_of(model, windows, caplog):
     calibrate_points(model, windows, {"one": Target(max_f1_drop=10.0), "two": Target(target_speedup=1.1)}, points=2)
     assert "vouch" not in caplog.text

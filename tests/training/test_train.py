@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForQuestionAnswering, TrainerCallback
 
 from blockskim.calibration.calibrate import calibrate
-from blockskim.data.examples import Example
+from blockskim.data.examples import Answer, Example
 from blockskim.data.windows import make_windows
 from blockskim.errors import BlockSkimError, ConfigError, DataError, ModelError
 from blockskim.evaluation.evaluate import evaluate, evaluate_windows
@@ -180,6 +180,15 @@ def test_development_data_of_several_files_is_scored_by_file(base, tmp_path):
     values = lines[-1]
     assert values["f1"] == pytest.approx((values["f1/0.json"] + values["f1/1.json"]) / 2, abs=1e-4)
     assert {"exact_match/0.json", "exact_match/1.json"} <= set(values)
+
+
+def test_development_contexts_in_which_nothing_can_be_dropped(base, tmp_path):
+    recipe = RECIPE.replace(epochs=0.2, eval_steps=0, skim={"alignment": "sequence", "block_size": 32})
+    short = [Example(str(number), "when ?", "2024", (Answer("2024", 0),), ("2024",)) for number in range(3)]
+    lines = []
+    training.train(base, examples(20, 0), short, tmp_path / "run", recipe, device="cpu", report=lines.append)
+    assert lines[-1]["f1"] >= 0 and lines[-1]["selection"] == lines[-1]["f1"]
+    assert not any(name.startswith("auc_") for name in lines[-1])
 
 
 def test_rates_of_encoder_head_and_predictors(base):

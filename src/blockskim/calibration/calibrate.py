@@ -24,7 +24,6 @@ from blockskim.calibration.search import Limits, add_conservative_points, search
 from blockskim.calibration.settings import OVERHEAD, CalibrationSettings, TaskProgress
 from blockskim.calibration.simulator import Simulator
 from blockskim.calibration.targets import Target, choose
-from blockskim.data.examples import check_annotated
 from blockskim.data.windows import WindowSet
 from blockskim.errors import ConfigError, DataError
 from blockskim.evaluation.run_key import run_key
@@ -161,7 +160,6 @@ def run_calibration(
         check_point_name(name)
     if not windows.examples:
         raise DataError("there are no examples to calibrate on")
-    check_annotated(windows.examples)
     if settings.trials:
         load_optuna()
     _warn_of_few_examples(targets, len(windows.examples))
