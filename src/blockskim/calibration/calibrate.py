@@ -56,7 +56,7 @@ def calibrate(
     trials: int = 0,
     seed: int = 0,
     progress: TaskProgress | None = None,
-    cache: Path | None = None,
+    cache: str | Path | None = None,
 ) -> Calibration:
     """Choose thresholds for one target.
 
@@ -101,7 +101,7 @@ def calibrate_points(
     trials: int = 0,
     seed: int = 0,
     progress: TaskProgress | None = None,
-    cache: Path | None = None,
+    cache: str | Path | None = None,
 ) -> dict[str, Calibration]:
     """Choose an operating point for each target; the model runs once to record, and once for each confirmed point.
 
@@ -137,7 +137,7 @@ def run_calibration(
     targets: Mapping[str, Target],
     settings: CalibrationSettings,
     progress: TaskProgress | None = None,
-    cache: Path | None = None,
+    cache: str | Path | None = None,
 ) -> dict[str, Calibration]:
     """Choose an operating point for each target.
 
@@ -164,7 +164,7 @@ def run_calibration(
     _warn_of_few_examples(targets, len(windows.examples))
     files = None
     if cache is not None:
-        files = CalibrationCache(cache, run_key(model, windows, settings.batch_size, settings.max_answer_length))
+        files = CalibrationCache(Path(cache), run_key(model, windows, settings.batch_size, settings.max_answer_length))
     recording = _recorded(model, windows, settings, files, progress)
     simulator = Simulator(model, windows, recording, settings.overhead)
     confirmation = Confirmation(model, windows, recording.answer_blocks.f1, settings, files, progress)

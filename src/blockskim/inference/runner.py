@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from blockskim.checks import check_count
 from blockskim.data.windows import WindowSet
 from blockskim.errors import ModelError
 from blockskim.inference.survival import SurvivalRank, survival_ranks
@@ -105,7 +106,11 @@ def batches(windows: WindowSet, batch_size: int) -> Iterator[NDArray[np.int64]]:
     """Indices of windows that run together: longest examples first, the windows of an example side by side.
 
     Only an example of more than ``batch_size`` windows is spread over several batches.
+
+    Raises:
+        ConfigError: the batch size is no whole number of at least 1.
     """
+    batch_size = check_count("batch_size", batch_size)
     examples = windows.examples_of(np.arange(len(windows)))
     lengths = windows.lengths
     longest = np.zeros(len(windows.examples), dtype=np.int64)

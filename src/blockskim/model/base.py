@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from blockskim.checks import check_flag
 from blockskim.data.packed_inputs import PackedInputs
 from blockskim.encoders import EncoderAdapter
 from blockskim.encoders.backbone import Backbone
@@ -53,6 +54,8 @@ class BlockSkimPreTrainedModel(PreTrainedModel):
 
     @skim_config.setter
     def skim_config(self, value: SkimConfig) -> None:
+        if not isinstance(value, SkimConfig):
+            raise ConfigError(f"skim_config is {value!r:.80}; it must be a SkimConfig")
         changed = self.settings_needing_new_predictors(value)
         if changed:
             raise ModelError(
@@ -82,7 +85,7 @@ class BlockSkimPreTrainedModel(PreTrainedModel):
 
     @has_trained_predictors.setter
     def has_trained_predictors(self, value: bool) -> None:
-        self.config.trained_predictors = value
+        self.config.trained_predictors = check_flag("has_trained_predictors", value)
 
     @property
     def skim_layers(self) -> tuple[int, ...]:
