@@ -132,6 +132,12 @@ def test_a_killed_run_goes_on_to_the_same_points(model, windows, tmp_path, runs)
     assert not (tmp_path / "partial").exists()
 
 
+def test_the_folder_of_a_cache_may_be_named_by_text(model, windows, tmp_path, runs):
+    for _ in range(2):
+        calibrate_points(model, windows, {"fast": TARGETS["fast"]}, points=2, cache=str(tmp_path / "cache"))
+    assert runs["record"] == 1
+
+
 def test_a_cache_of_other_weights_or_data_is_not_read(model, windows, tmp_path, runs):
     folder = tmp_path / "partial"
     target = {"one": Target(max_f1_drop=1.0)}

@@ -104,6 +104,12 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(base, tmp_path):
         training.train(folder, examples(20, 0), [], tmp_path / "run", RECIPE, device="cpu")
 
 
+@pytest.mark.parametrize("recipe", ["default", {}, {"epochs": 1}, 0, Path("recipe.yaml")])
+def test_a_recipe_is_a_recipe(base, tmp_path, recipe):
+    with pytest.raises(ConfigError, match=r"^recipe is .*; it must be a Recipe, as Recipe\.load reads one"):
+        training.train(base, examples(20, 0), [], tmp_path / "run", recipe, device="cpu")
+
+
 @pytest.mark.parametrize("which", [0, 1])
 def test_data_that_tells_no_answers_is_refused(base, tmp_path, which):
     data = [examples(20, 0), examples(5, 1)]

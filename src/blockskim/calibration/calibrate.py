@@ -57,7 +57,7 @@ def calibrate(
     trials: int = 0,
     seed: int = 0,
     progress: TaskProgress | None = None,
-    cache: Path | None = None,
+    cache: str | Path | None = None,
 ) -> Calibration:
     """Choose thresholds for one target.
 
@@ -102,7 +102,7 @@ def calibrate_points(
     trials: int = 0,
     seed: int = 0,
     progress: TaskProgress | None = None,
-    cache: Path | None = None,
+    cache: str | Path | None = None,
 ) -> dict[str, Calibration]:
     """Choose an operating point for each target; the model runs once to record, and once for each confirmed point.
 
@@ -138,7 +138,7 @@ def run_calibration(
     targets: Mapping[str, Target],
     settings: CalibrationSettings,
     progress: TaskProgress | None = None,
-    cache: Path | None = None,
+    cache: str | Path | None = None,
 ) -> dict[str, Calibration]:
     """Choose an operating point for each target.
 
@@ -166,7 +166,8 @@ def run_calibration(
     files = None
     if cache is not None:
         network: Any = model
-        files = CalibrationCache(cache, run_key(network, windows, settings.batch_size, settings.max_answer_length))
+        key = run_key(network, windows, settings.batch_size, settings.max_answer_length)
+        files = CalibrationCache(Path(cache), key)
     recording = _recorded(model, windows, settings, files, progress)
     simulator = Simulator(model, windows, recording, settings.overhead)
     confirmation = Confirmation(model, windows, recording.answer_blocks.f1, settings, files, progress)
