@@ -21,7 +21,10 @@ def run(make, outputs, **inputs):
     graph = helper.make_graph(
         make.top.nodes,
         "test",
-        [helper.make_tensor_value_info(name, kinds[value.dtype], [None] * value.ndim) for name, value in inputs.items()],
+        [
+            helper.make_tensor_value_info(name, kinds[value.dtype], [None] * value.ndim)
+            for name, value in inputs.items()
+        ],
         [helper.make_tensor_value_info(name, kind, [None] * rank) for name, kind, rank in outputs],
         [*weights, *make.initializers.values()],
     )
@@ -92,9 +95,7 @@ def test_branches_may_give_other_lengths_and_nest(chosen):
     nested = make.condition(
         outer, "chosen", make.branch(inner, [Value(long, FLOAT, 1)]), make.branch(Scope("else"), short)
     )
-    names = make.condition(
-        make.top, "chosen", make.branch(outer, [Value(nested[0], FLOAT, 1)]), make.branch(no, short)
-    )
+    names = make.condition(make.top, "chosen", make.branch(outer, [Value(nested[0], FLOAT, 1)]), make.branch(no, short))
     (found,) = run(make, [Value(names[0], FLOAT, 1)], value=floats(7), chosen=np.array(chosen))
     assert found.tolist() == ([7, 7] if chosen else [7])
 

@@ -70,7 +70,11 @@ def refused(directory, *messages):
     [
         MANIFEST,
         dataclasses.replace(
-            MANIFEST, position_limit=None, template=PairTemplate((), (), (), None, 1), skim_layers=(), predictor_costs=()
+            MANIFEST,
+            position_limit=None,
+            template=PairTemplate((), (), (), None, 1),
+            skim_layers=(),
+            predictor_costs=(),
         ),
     ],
 )
@@ -147,7 +151,9 @@ def test_any_changed_byte_is_noticed_or_does_not_matter(tmp_path_factory, data):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"null", b"1", b"\xff\xfe", b"[" * 100_000, b'"text"'], ids=lambda value: str(value[:8])
+    "content",
+    [b"", b"{", b"[]", b"null", b"1", b"\xff\xfe", b"[" * 100_000, b'"text"'],
+    ids=lambda value: str(value[:8]),
 )
 def test_no_manifest_at_all(directory, content):
     (directory / FILE).write_bytes(content)

@@ -148,7 +148,10 @@ def test_the_graph_depends_on_no_weight_and_is_the_same_each_time(tmp_path):
     other = exported()
     model = copy.deepcopy(other.model)
     with torch.no_grad():
-        for name, value in [*model.encoder.encoder.layer[0].named_parameters(), *model.predictors["1"].named_parameters()]:
+        for name, value in [
+            *model.encoder.encoder.layer[0].named_parameters(),
+            *model.predictors["1"].named_parameters(),
+        ]:
             if name.endswith("bias"):
                 value.zero_()
             elif "norm" in name.lower():
