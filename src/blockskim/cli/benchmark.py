@@ -4,13 +4,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from blockskim.cli import options
+from blockskim.cli.benchmark_backend import measured_by
 from blockskim.cli.benchmark_options import (
     LIMIT,
+    BackendName,
+    BenchmarkBackend,
     Measuring,
     OnData,
     OnShape,
     Plot,
     SkimDtype,
+    check_backend,
     check_usage,
     measuring_settings,
     random_model_settings,
@@ -40,6 +44,7 @@ def benchmark(
     device: options.DeviceName = options.Device.AUTO,
     dtype: SkimDtype = options.Dtype.FLOAT32,
     threads: options.Threads = None,
+    backend: BackendName = BenchmarkBackend.TORCH,
     printing: Printing = Printing(),
 ) -> None:
     """Time skimming beside baselines, on real data or a random model.
@@ -50,6 +55,7 @@ def benchmark(
     options.check_one_way(False, on_data.threshold, on_data.point)
     options.check_writable(plot, "--plot")
     check_usage(on_data, on_shape, model)
+    check_backend(backend, on_shape, device, dtype)
     settings = measuring_settings(measuring, on_data)
     random_model = random_model_settings(on_shape)
 
@@ -69,8 +75,11 @@ def benchmark(
     else:
         subject = random_subject(random_model, settings.seed, chosen_device)
     rounds = len(settings.batch_sizes) * (settings.warmup + settings.repeats)
-    with status_line(printing.quiet, _start(subject, number_format), rounds, "round") as progress:
-        records = run_suite(subject, settings, number_format, progress)
+    with (
+        measured_by(subject, backend, model, threads) as measured,
+        status_line(printing.quiet, _start(measured, number_format), rounds, "round") as progress,
+    ):
+        records = run_suite(measured, settings, number_format, progress)
     if printing.as_json:
         print_json([record.to_dict() for record in records])
     else:
@@ -84,6 +93,8 @@ def _start(subject: "Subject", dtype: "torch.dtype") -> str:
     """What a benchmark is about, on a line."""
     work = subject.workload
     number_format = str(dtype).removeprefix("torch.")
+    if work.windows is not None and subject.exported is not None:
+        number_format = f"{subject.exported.number_format} on ONNX Runtime"
     windows = "" if work.windows is None else f", {len(work.windows):,} windows"
     return f"measuring on {work.name}{windows}, {subject.model.device}, {number_format}"
 

@@ -98,6 +98,20 @@ Plot = Annotated[
     Path | None,
     typer.Option("--plot", parser=options.output_path, metavar="FILE.png", help=PLOT_HELP),
 ]
+
+
+class BenchmarkBackend(StrEnum):
+    """What skims."""
+
+    TORCH = "torch"
+    ONNX = "onnx"
+    ONNX_INT8 = "onnx-int8"
+
+
+BackendName = Annotated[
+    BenchmarkBackend,
+    typer.Option("--backend", help="What skims; a model that was not exported is, into a temporary folder."),
+]
 SkimDtype = Annotated[
     options.Dtype, typer.Option("--dtype", help="Numbers that skimming computes in; baselines take float32.")
 ]
@@ -177,6 +191,24 @@ def check_usage(on_data: OnData, on_shape: OnShape, model: str | None) -> None:
             "--alignment": on_shape.alignment,
         },
     )
+
+
+def check_backend(backend: BenchmarkBackend, on_shape: OnShape, device: options.Device, dtype: options.Dtype) -> None:
+    """Refuse what ONNX Runtime can't be asked for.
+
+    Raises:
+        BadParameter: it is a random model, a GPU, or a number format of PyTorch's.
+    """
+    if backend is BenchmarkBackend.TORCH:
+        return
+    if on_shape.shape is not None:
+        raise typer.BadParameter("random models run in PyTorch; give --data", param_hint="--backend")
+    if device is options.Device.CUDA:
+        raise typer.BadParameter(f"{backend.value} computes on the CPU, not on {device.value}", param_hint="--backend")
+    if dtype not in (options.Dtype.FLOAT32, options.Dtype.AUTO):
+        raise typer.BadParameter(
+            f"{backend.value} has a number format of its own, not {dtype.value}", param_hint="--dtype"
+        )
 
 
 def measuring_settings(measuring: Measuring, on_data: OnData) -> BenchmarkSettings:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from blockskim.checks import check_count
 from blockskim.data.windows import WindowSet
 from blockskim.errors import ModelError
 from blockskim.inference.backend import Backend
@@ -96,7 +97,11 @@ def batches(windows: WindowSet, batch_size: int) -> Iterator[NDArray[np.int64]]:
     """Indices of windows that run together: longest examples first, the windows of an example side by side.
 
     Only an example of more than ``batch_size`` windows is spread over several batches.
+
+    Raises:
+        ConfigError: the batch size is no whole number of at least 1.
     """
+    batch_size = check_count("batch_size", batch_size)
     examples = windows.examples_of(np.arange(len(windows)))
     lengths = windows.lengths
     longest = np.zeros(len(windows.examples), dtype=np.int64)

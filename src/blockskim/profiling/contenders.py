@@ -11,9 +11,12 @@ from torch import Tensor
 
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation.cost import kept_shares
+from blockskim.exporting.exported_model import ExportedModel
 from blockskim.inference.runner import Thresholds, WindowBatch, run_windows
+from blockskim.method.skim_trace import WindowScores
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.outputs import SkimOutput
+from blockskim.model.packing import pack_padded
 from blockskim.profiling.batch_aligned import aligned_flops, skim_aligned
 
 Inputs = Mapping[str, Any]
@@ -134,6 +137,40 @@ def skim_contender(
         weight_bytes(model) + model.prepare(),
         layers=len(model.cost.layers),
         trained=trained,
+        over_windows=over_windows,
+    )
+
+
+def exported_contender(name: str, model: ExportedModel, thresholds: Thresholds = None) -> Contender:
+    """An exported model on ONNX Runtime; ``thresholds`` as inference takes them, 0 to drop nothing."""
+
+    def prepare(batch: Batch) -> Inputs:
+        return {"packed": pack_padded(batch.inputs, batch.documents)[0]}
+
+    def score(inputs: Inputs) -> WindowScores:
+        return model.score_windows(inputs["packed"], thresholds)
+
+    def run(inputs: Inputs) -> Logits:
+        scores = score(inputs)
+        return Logits(torch.from_numpy(scores.start_logits), torch.from_numpy(scores.end_logits))
+
+    def work(inputs: Inputs) -> Work:
+        trace = score(inputs).trace
+        kept = dict(zip(trace.layers, trace.kept.sum((1, 2)).tolist(), strict=True))
+        return Work(int(trace.flops.sum()), int(trace.tokens.sum()), int(trace.blocks.sum()), kept)
+
+    def over_windows(windows: WindowSet, batch_size: int) -> Iterable[WindowBatch]:
+        return run_windows(model, windows, batch_size, thresholds)
+
+    return Contender(
+        name,
+        model.number_format,
+        prepare,
+        run,
+        work,
+        sum(weights.num_bytes for weights in model.manifest.weights.values()),
+        layers=model.num_layers,
+        memory_seen=False,
         over_windows=over_windows,
     )
 
