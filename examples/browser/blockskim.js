@@ -200,7 +200,7 @@ function noAnswer(runs) {
   return found.reduce((one, other) => (other[0] + other[1] < one[0] + one[1] ? other : one), [Infinity, Infinity]);
 }
 
-/** What turns scores into logarithms of probabilities: all starts share a scale, all ends, and "no answer" with them. */
+/** What turns scores into logarithms of probabilities: all starts share a scale and all ends, "no answer" with them. */
 function logNormalizer(windows, runs, nothing) {
   return [0, 1].reduce((scale, side) => {
     const logits = windows.flatMap(({ context, size }, index) =>
