@@ -91,6 +91,9 @@ class BlockSkimPreTrainedModel(PreTrainedModel):
     def has_trained_predictors(self, value: bool) -> None:
         self.config.trained_predictors = check_flag("has_trained_predictors", value)
 
+    def _predictors(self) -> dict[int, Any]:
+        return {int(number): predictor for number, predictor in self.predictors.items()}
+
     @property
     def skim_layers(self) -> tuple[int, ...]:
         """Numbers of the layers that have a predictor, from 1."""

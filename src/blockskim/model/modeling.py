@@ -391,9 +391,6 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         """What the QA head's last layer gets. Shape: (..., hidden)."""
         return hidden if self.qa_transform is None else self.qa_transform(hidden)
 
-    def _predictors(self) -> dict[int, Any]:
-        return {int(number): predictor for number, predictor in self.predictors.items()}
-
     def _dropping(self, layout: BlockLayout, labels: Tensor | None, thresholds: float | Sequence[float]) -> Dropping:
         protected = torch.zeros_like(layout.droppable) if labels is None else labels == 1
         return Dropping(self.thresholds_by_layer(thresholds), protected[layout.droppable])
