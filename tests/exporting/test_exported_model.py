@@ -159,7 +159,7 @@ def test_impossible_arguments(given, message):
 
 
 def test_a_graph_in_int8_that_is_not_there():
-    with pytest.raises(ModelError, match="has no model-int8.onnx; make it with blockskim export --int8"):
+    with pytest.raises(ModelError, match=r"has no model-int8.onnx; make it with blockskim export --int8"):
         ExportedModel(exported().directory, "int8")
 
 
@@ -193,9 +193,9 @@ def test_a_model_whose_predictors_were_never_trained_drops_nothing(dense):
     inputs = packed("bert", [(4, 30), (2, 50)])
     assert dense.exported.skim_layers == (1, 2)
     assert not dense.exported.has_trained_predictors
-    for given in ({"thresholds": 0.5}, {"score_all_layers": True}, {"thresholds": 0.5, "allow_untrained": True}):
+    for asked in ({"thresholds": 0.5}, {"score_all_layers": True}, {"thresholds": 0.5, "allow_untrained": True}):
         with pytest.raises(ConfigError, match="whose predictors were never trained"):
-            dense.exported.score_windows(inputs, **given)
+            dense.exported.score_windows(inputs, **asked)
     check_equal(dense.exported.score_windows(inputs, 0.0), dense.model.score_windows(inputs, 0.0))
 
 
@@ -210,5 +210,5 @@ def test_its_tokenizer_comes_along():
 def test_a_tokenizer_with_more_tokens_is_another_models():
     model = exported_answerer().exported
     model.check_vocabulary(freeze_tokenizer(fixed_tokenizer("wordpiece")))
-    with pytest.raises(ModelError, match="has ids up to 126, but .* has embeddings for 126 alone"):
+    with pytest.raises(ModelError, match=r"has ids up to 126, but .* has embeddings for 126 alone"):
         model.check_vocabulary(freeze_tokenizer(word_piece(("extra",))))

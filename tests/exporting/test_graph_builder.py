@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 
-onnx = pytest.importorskip("onnx")
-onnxruntime = pytest.importorskip("onnxruntime")
-
-from onnx import helper, numpy_helper
-
 from blockskim.exporting.graph_builder import BOOL, FLOAT, INT64, GraphBuilder, Scope, Value
 from blockskim.exporting.pieces import Piece
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+helper, numpy_helper = onnx.helper, onnx.numpy_helper
 
 WEIGHT, OTHER = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], np.float32), np.array([[0.5], [0.25]], np.float32)
 
@@ -17,14 +16,12 @@ WEIGHT, OTHER = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], np.float32), np.arr
 def run(make, outputs, **inputs):
     """Run what was built; weights are put into the graph."""
     kinds = {np.dtype(np.float32): FLOAT, np.dtype(np.int64): INT64, np.dtype(np.bool_): BOOL}
+    given = [Value(name, kinds[value.dtype], value.ndim) for name, value in inputs.items()]
     weights = [numpy_helper.from_array(value, name) for name, value in make.weights.items()]
     graph = helper.make_graph(
         make.top.nodes,
         "test",
-        [
-            helper.make_tensor_value_info(name, kinds[value.dtype], [None] * value.ndim)
-            for name, value in inputs.items()
-        ],
+        [helper.make_tensor_value_info(name, kind, [None] * rank) for name, kind, rank in given],
         [helper.make_tensor_value_info(name, kind, [None] * rank) for name, kind, rank in outputs],
         [*weights, *make.initializers.values()],
     )

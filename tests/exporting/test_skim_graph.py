@@ -3,7 +3,6 @@
 import copy
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,6 +15,7 @@ from strategies import sample_sizes, seeds
 from tiny_exports import check_equal, check_same_scores, export_model, exported, exported_answerer, packed
 from tiny_tokenizers import fixed_tokenizer
 
+onnx = pytest.importorskip("onnx")
 TOKENIZER = fixed_tokenizer("wordpiece")
 FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "albert", "mpnet")
 KINDS = ("attended", "hidden", "question", "tiles")

@@ -15,9 +15,6 @@ import pytest
 import torch
 from hypothesis import reject
 
-for package in ("onnx", "onnxscript", "onnxruntime"):
-    pytest.importorskip(package)
-
 from blockskim.data.packed_inputs import PackedInputs
 from blockskim.exporting import pieces
 from blockskim.exporting.export import export
@@ -29,6 +26,9 @@ from blockskim.model.packing import pack_padded
 from tiny_answerers import new_model
 from tiny_models import FAMILIES, make_batch, new_dense_model, spread_opinions
 from tiny_tokenizers import fixed_tokenizer
+
+for package in ("onnx", "onnxscript", "onnxruntime"):
+    pytest.importorskip(package)
 
 _FOLDER = tempfile.TemporaryDirectory(prefix="blockskim-exports-")
 _TRACES: dict = {}
@@ -113,7 +113,7 @@ def _table_of_operators(opset_version: int):
 
 @contextlib.contextmanager
 def _one_table_of_operators():
-    """PyTorch's exporter makes the table anew for each trace, which is half of its work; where it can be kept, keep it."""
+    """Keep the table that PyTorch's exporter makes anew for each trace, which is half of its work."""
     try:
         from torch.onnx._internal.exporter._registration import ONNXRegistry
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from blockskim.errors import ConfigError, ModelError
+from blockskim.exporting.exported_model import ExportedModel
 from blockskim.exporting.from_hub import fetch_exported
 from blockskim.exporting.manifest import is_exported
 from blockskim.extras import has
@@ -34,8 +35,7 @@ def choose_exported(
         ConfigError: the backend is unknown, can't run what is asked for, or is not installed.
         ModelError: the model was not exported.
     """
-    if backend not in BACKENDS:
-        raise ConfigError(f"backend is {backend!r:.80}; it must be one of {', '.join(BACKENDS)}")
+    check_backend(backend)
     wanted = backend == "onnx"
     fits = device in ("auto", "cpu") and dtype in ONNX_DTYPES
     if backend == "torch":
@@ -52,6 +52,21 @@ def choose_exported(
     if directory is None or hub or not fits or not is_exported(directory) or not has("onnxruntime"):
         return None
     return None if device == "auto" and _has_gpu() else directory
+
+
+def check_backend(backend: str, given: object = None) -> None:
+    """Refuse an unknown backend, and one that a backend that is given is not.
+
+    Raises:
+        ConfigError: it is one of these.
+    """
+    if backend not in BACKENDS:
+        raise ConfigError(f"backend is {backend!r:.80}; it must be one of {', '.join(BACKENDS)}")
+    own = "onnx" if isinstance(given, ExportedModel) else "auto"
+    if given is not None and backend not in ("auto", own):
+        raise ConfigError(
+            f"backend is {backend!r}, but the model that is given computes by itself; auto is right for it"
+        )
 
 
 def _directory(model: object) -> Path | None:
