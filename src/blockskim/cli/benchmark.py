@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from blockskim.cli import options
-from blockskim.cli.benchmark_backend import measured_by
+from blockskim.cli.benchmark_backend import choose_backend, measured_by
 from blockskim.cli.benchmark_options import (
     LIMIT,
     BackendName,
@@ -55,8 +55,9 @@ def benchmark(
     options.check_one_way(False, on_data.threshold, on_data.point)
     options.check_writable(plot, "--plot")
     check_usage(on_data, on_shape, model)
-    check_backend(backend, on_shape, device, dtype)
     settings = measuring_settings(measuring, on_data)
+    backend = choose_backend(backend, on_shape, model, device, dtype)
+    check_backend(backend, on_shape, device, dtype, settings.baselines)
     random_model = random_model_settings(on_shape)
 
     from blockskim.extras import load_matplotlib
@@ -67,17 +68,19 @@ def benchmark(
     if plot is not None:
         load_matplotlib()
     set_threads(threads)
-    chosen_device = choose_device(device.value)
+    # Everything is where the exported model is.
+    place = device if backend is BenchmarkBackend.TORCH else options.Device.CPU
+    chosen_device = choose_device(place.value)
     number_format = choose_dtype(dtype.value, chosen_device)
     if random_model is None:
         # Baselines compute in float32.
-        subject = _on_data(on_data, Computing(model, device, options.Dtype.FLOAT32), settings.seed)
+        subject = _on_data(on_data, Computing(model, place, options.Dtype.FLOAT32), settings.seed)
     else:
         subject = random_subject(random_model, settings.seed, chosen_device)
     rounds = len(settings.batch_sizes) * (settings.warmup + settings.repeats)
     with (
-        measured_by(subject, backend, model, threads) as measured,
-        status_line(printing.quiet, _start(measured, number_format), rounds, "round") as progress,
+        status_line(printing.quiet, _start(subject, number_format, backend), rounds, "round") as progress,
+        measured_by(subject, backend, model, on_data, threads, progress) as measured,
     ):
         records = run_suite(measured, settings, number_format, progress)
     if printing.as_json:
@@ -89,12 +92,12 @@ def benchmark(
         save_plot(records, plot)
 
 
-def _start(subject: "Subject", dtype: "torch.dtype") -> str:
+def _start(subject: "Subject", dtype: "torch.dtype", backend: BenchmarkBackend) -> str:
     """What a benchmark is about, on a line."""
     work = subject.workload
     number_format = str(dtype).removeprefix("torch.")
-    if work.windows is not None and subject.exported is not None:
-        number_format = f"{subject.exported.number_format} on ONNX Runtime"
+    if backend is not BenchmarkBackend.TORCH:
+        number_format = f"{'int8' if backend is BenchmarkBackend.ONNX_INT8 else 'float32'} on ONNX Runtime"
     windows = "" if work.windows is None else f", {len(work.windows):,} windows"
     return f"measuring on {work.name}{windows}, {subject.model.device}, {number_format}"
 

@@ -1,5 +1,6 @@
 """Options of ``blockskim benchmark``, and the settings that they make."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -103,6 +104,7 @@ Plot = Annotated[
 class BenchmarkBackend(StrEnum):
     """What skims."""
 
+    AUTO = "auto"
     TORCH = "torch"
     ONNX = "onnx"
     ONNX_INT8 = "onnx-int8"
@@ -110,7 +112,10 @@ class BenchmarkBackend(StrEnum):
 
 BackendName = Annotated[
     BenchmarkBackend,
-    typer.Option("--backend", help="What skims; a model that was not exported is, into a temporary folder."),
+    typer.Option(
+        "--backend",
+        help="What skims. A model that was not exported is, into a temporary folder; auto takes onnx for one that was.",
+    ),
 ]
 SkimDtype = Annotated[
     options.Dtype, typer.Option("--dtype", help="Numbers that skimming computes in; baselines take float32.")
@@ -193,13 +198,25 @@ def check_usage(on_data: OnData, on_shape: OnShape, model: str | None) -> None:
     )
 
 
-def check_backend(backend: BenchmarkBackend, on_shape: OnShape, device: options.Device, dtype: options.Dtype) -> None:
-    """Refuse what ONNX Runtime can't be asked for.
+def check_backend(
+    backend: BenchmarkBackend,
+    on_shape: OnShape,
+    device: options.Device,
+    dtype: options.Dtype,
+    baselines: Sequence[str] = (),
+) -> None:
+    """Refuse what ONNX Runtime can't be asked for, and what it alone can.
 
     Raises:
-        BadParameter: it is a random model, a GPU, or a number format of PyTorch's.
+        BadParameter: it is a random model, a GPU, or a number format of PyTorch's; or a baseline is of an exported
+            model, and none is measured.
     """
     if backend is BenchmarkBackend.TORCH:
+        if "onnx-packed" in baselines:
+            raise typer.BadParameter(
+                "onnx-packed is the exported graph that is measured; it needs --backend onnx or onnx-int8",
+                param_hint="--against",
+            )
         return
     if on_shape.shape is not None:
         raise typer.BadParameter("random models run in PyTorch; give --data", param_hint="--backend")

@@ -98,8 +98,9 @@ def make_contenders(subject: Subject, settings: BenchmarkSettings, dtype: torch.
     if subject.exported is None:
         measured = skim_contender(OWN, own, thresholds, trained)
     else:
-        measured = exported_contender(OWN, subject.exported, thresholds)
-    return [
-        measured,
-        *(make_baseline(name, model, own, thresholds, trained, settings.seed) for name in settings.baselines),
-    ]
+        measured = exported_contender(OWN, subject.exported, thresholds, trained)
+    baselines = (
+        make_baseline(name, model, own, thresholds, trained, settings.seed, subject.exported)
+        for name in settings.baselines
+    )
+    return [measured, *baselines]
