@@ -259,7 +259,7 @@ def test_a_saved_model_that_lost_its_predictors_is_not_filled_in_silently(tmp_pa
     weights = load_file(tmp_path / "model.safetensors")
     kept = {name: value for name, value in weights.items() if not name.startswith("predictors.2")}
     save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError, match="predictors in layers 1, 2, but the weights hold those of layers 1$"):
+    with pytest.raises(ModelError, match=r"predictors in layers 1, 2, but the weights hold those of layers 1$"):
         BlockSkimForQuestionAnswering.from_pretrained(tmp_path)
 
 
