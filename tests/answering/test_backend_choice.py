@@ -201,8 +201,9 @@ def test_a_directory_that_was_not_exported_is_refused(plain_directory, given, mo
     name = {"plain": plain_directory, "none": plain_directory / "none", "hub": "some/hub-id"}[model]
     with pytest.raises(ModelError) as caught:
         QuestionAnswerer(name, **given)
+    lacks = " (it has no export.json)" if model == "plain" else ""
     assert str(caught.value) == (
-        f"{name} was not exported, which the backend onnx needs: blockskim export --model MODEL --output DIR"
+        f"{name} was not exported{lacks}, which the backend onnx needs: blockskim export --model MODEL --output DIR"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from blockskim.errors import ConfigError, ModelError
 from blockskim.exporting.exported_model import ExportedModel
 from blockskim.exporting.from_hub import fetch_exported
-from blockskim.exporting.manifest import is_exported
+from blockskim.exporting.manifest import FILE, is_exported
 from blockskim.extras import has
 from blockskim.inference.shipped import shipped_model
 from blockskim.model.hub import may_be_hub_id
@@ -83,8 +83,9 @@ def _check_wanted(
     if model is not None and not isinstance(model, str | Path):
         raise ConfigError("the backend onnx runs directories that blockskim export made, and no model that is given")
     if directory is None or not is_exported(directory):
+        lacks = "" if directory is None else f" (it has no {FILE})"
         raise ModelError(
-            f"{'the shipped model' if model is None else model} was not exported, which the backend onnx needs: "
+            f"{'the shipped model' if model is None else model} was not exported{lacks}, which the backend onnx needs: "
             "blockskim export --model MODEL --output DIR"
         )
     if hub:
