@@ -154,18 +154,19 @@ def test_the_shipped_model_may_be_an_exported_one(directory, plain_directory, mo
         choose_exported(None, "cpu", "auto", "onnx")
 
 
+ONNX = {"backend": "onnx"}
 CONTRADICTIONS = {
-    "a-gpu": ({"backend": "onnx", "device": "cuda"}, "device is 'cuda', but the backend onnx computes on the CPU"),
+    "a-gpu": ({**ONNX, "device": "cuda"}, "device is 'cuda', but the backend onnx computes on the CPU"),
     "half-precision": (
-        {"backend": "onnx", "dtype": "bfloat16"},
+        {**ONNX, "dtype": "bfloat16"},
         "dtype is 'bfloat16', but the backend onnx has auto, float32, int8",
     ),
     "unknown-number-format": (
-        {"backend": "onnx", "dtype": "float12"},
+        {**ONNX, "dtype": "float12"},
         "dtype is 'float12', but the backend onnx has auto, float32, int8",
     ),
     "the-hub": (
-        {"backend": "onnx", "revision": "main"},
+        {**ONNX, "revision": "main"},
         "revision is for reading from the hub; the backend onnx reads a directory",
     ),
     "int8-of-pytorch": (
@@ -178,7 +179,7 @@ CONTRADICTIONS = {
     ),
     "unknown": ({"backend": "tensorflow"}, "backend is 'tensorflow'; it must be one of auto, torch, onnx"),
     "none": ({"backend": None}, "backend is None; it must be one of auto, torch, onnx"),
-    "no-threads": ({"backend": "onnx", "threads": 0}, "threads is 0; it must be a whole number of at least 1"),
+    "no-threads": ({**ONNX, "threads": 0}, "threads is 0; it must be a whole number of at least 1"),
 }
 
 

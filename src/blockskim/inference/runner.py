@@ -11,7 +11,7 @@ from blockskim.data.windows import WindowSet
 from blockskim.errors import ModelError
 from blockskim.inference.backend import Backend
 from blockskim.inference.survival import SurvivalRank, survival_ranks
-from blockskim.method.skim_trace import SkimTrace, WindowScores
+from blockskim.method.skim_trace import Asking, SkimTrace, WindowScores
 
 Thresholds = float | Sequence[float] | None
 Progress = Callable[[int], None]
@@ -65,7 +65,7 @@ def run_windows(
     """
     for indices in batches(windows, batch_size) if selected is None else selected:
         inputs = windows.pack(indices)
-        scores = backend.score_windows(inputs, thresholds, score_all_layers, allow_untrained)
+        scores = backend.score_windows(inputs, thresholds, Asking(score_all_layers, allow_untrained))
         _check_numbers(backend, scores)
         ranks = survival_ranks(scores.trace, indices, inputs.documents)
         yield WindowBatch(indices, inputs.context_mask, scores, ranks)
