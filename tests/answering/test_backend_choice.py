@@ -197,9 +197,9 @@ def test_a_model_that_is_given_is_not_for_onnx_runtime(given):
 
 
 @pytest.mark.parametrize("given", [{"backend": "onnx"}, {"dtype": "int8"}])
-@pytest.mark.parametrize("model", ["plain", "none", "hub"])
+@pytest.mark.parametrize("model", ["plain", "none"])
 def test_a_directory_that_was_not_exported_is_refused(plain_directory, given, model):
-    name = {"plain": plain_directory, "none": plain_directory / "none", "hub": "some/hub-id"}[model]
+    name = {"plain": plain_directory, "none": plain_directory / "none"}[model]
     with pytest.raises(ModelError) as caught:
         QuestionAnswerer(name, **given)
     lacks = " (it has no export.json)" if model == "plain" else ""

@@ -36,7 +36,8 @@ def choose_exported(
         ModelError: the model was not exported.
     """
     check_backend(backend)
-    wanted = backend == "onnx"
+    # Only the graph has int8.
+    wanted = backend == "onnx" or dtype == "int8"
     fits = device in ("auto", "cpu") and dtype in ONNX_DTYPES
     if backend == "torch":
         if dtype == "int8":
@@ -46,7 +47,7 @@ def choose_exported(
     # Where PyTorch can't read it, a model of the hub has to be an exported one.
     if directory is None and isinstance(model, str) and may_be_hub_id(model) and fits and (wanted or not has("torch")):
         return fetch_exported(model, hub or {})
-    if wanted or dtype == "int8":
+    if wanted:
         _check_wanted(model, directory, device, dtype, hub)
         return directory
     if directory is None or hub or not fits or not is_exported(directory) or not has("onnxruntime"):
