@@ -147,6 +147,10 @@ def test_what_can_not_go_through_onnx_runtime_is_left_to_pytorch(plain_directory
 
 def test_the_shipped_model_may_be_an_exported_one(directory, plain_directory, monkeypatch):
     monkeypatch.setattr(backend_choice, "shipped_model", lambda: directory)
+    assert choose_exported(None, "cpu", "auto", "onnx") == directory
+    # Where PyTorch is installed, an answerer of it has the model of PyTorch, unless it is asked for otherwise.
+    assert choose_exported(None, "cpu", "auto", "auto") is None
+    monkeypatch.setattr(backend_choice, "has", lambda package: package != "torch")
     assert choose_exported(None, "cpu", "auto", "auto") == directory
     monkeypatch.setattr(backend_choice, "shipped_model", lambda: plain_directory)
     assert choose_exported(None, "cpu", "auto", "auto") is None

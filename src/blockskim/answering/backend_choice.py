@@ -28,7 +28,7 @@ def choose_exported(
         device: where to compute.
         dtype: in which number format.
         backend: "torch", "onnx", or "auto", which takes ONNX Runtime for a directory that was exported unless there is
-            a GPU or a number format is asked for that only PyTorch has.
+            a GPU or a number format is asked for that only PyTorch has. For None it takes PyTorch if that is installed.
         hub: arguments for reading from the hub; with any of them a directory is left to PyTorch.
 
     Raises:
@@ -42,6 +42,9 @@ def choose_exported(
     if backend == "torch":
         if dtype == "int8":
             raise ConfigError("dtype is 'int8', which an exported model has; it takes the backend onnx")
+        return None
+    # Where PyTorch is installed, whoever makes an answerer of the shipped model can also work on the model.
+    if model is None and not wanted and has("torch"):
         return None
     directory = _directory(model)
     # Where PyTorch can't read it, a model of the hub has to be an exported one.
