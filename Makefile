@@ -9,7 +9,11 @@ PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constr
 # Stamps: an environment is set up again only when one of these two files is newer.
 REQUIREMENTS := pyproject.toml constraints.txt
 BASE := $(VENV)/.ready-base
+TORCH := $(VENV)/.ready-torch
 DEV := $(VENV)/.ready-dev
+# An environment of its own without PyTorch, in which answering must work as well.
+LIGHT_VENV := .venv-light
+LIGHT := $(LIGHT_VENV)/.ready
 
 # Test processes side by side; `make test PYTEST_WORKERS=0` runs in one.
 PYTEST_WORKERS ?= 2
@@ -17,16 +21,16 @@ PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo setup test lint format bench clean distclean
+.PHONY: help demo setup test test-light lint format bench clean distclean
 
 help:
 	@echo 'make demo    answer three questions over examples/demo.txt with the shipped model'
-	@echo 'make test    lint, types and tests'
+	@echo 'make test    lint, types and tests, with PyTorch and without'
 	@echo 'make lint    lint and types only'
 	@echo 'make format  let ruff rewrite what it can'
 	@echo 'make bench   time skimming against dense baselines'
 	@echo 'make setup   the environment for development, in $(VENV)'
-	@echo 'make clean   remove caches and build products; make distclean removes $(VENV), too'
+	@echo 'make clean   remove caches and build products; make distclean removes $(VENV) and $(LIGHT_VENV), too'
 
 demo: $(BASE)
 	@$(BLOCKSKIM) answer \
@@ -37,8 +41,12 @@ demo: $(BASE)
 
 setup: $(DEV)
 
-test: lint
+test: lint test-light
 	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+# Tests that import PyTorch or transformers are left out by tests/conftest.py.
+test-light: $(LIGHT)
+	HYPOTHESIS_PROFILE=few $(LIGHT_VENV)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 lint: $(DEV)
 	$(PY) -m ruff check .
@@ -49,7 +57,7 @@ format: $(DEV)
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-bench: $(BASE)
+bench: $(TORCH)
 	$(BLOCKSKIM) benchmark --shape bert-base --length 512 --keep 3:0.5,6:0.25,9:0.125 \
 	  --batch-size 1,16 --against dense-sdpa,aligned
 
@@ -58,23 +66,36 @@ clean:
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(LIGHT_VENV)
 
 $(BASE): $(REQUIREMENTS)
-	@$(make-venv)
-	@echo 'Installing blockskim into $(VENV) (a few minutes the first time) ...'
+	@$(call make-venv,$(VENV))
+	@echo 'Installing blockskim into $(VENV) ...'
 	@$(PIP_INSTALL) --editable .
 	@touch $@
 
-$(DEV): $(REQUIREMENTS)
-	@$(make-venv)
-	@echo 'Installing blockskim and its development tools into $(VENV) (a few minutes the first time) ...'
-	@$(PIP_INSTALL) --editable '.[train,onnx,dev]'
+$(TORCH): $(REQUIREMENTS)
+	@$(call make-venv,$(VENV))
+	@echo 'Installing blockskim with PyTorch into $(VENV) (a few minutes the first time) ...'
+	@$(PIP_INSTALL) --editable '.[torch]'
 	@touch $(BASE) $@
 
-# Makes .venv unless a working one is there, and says what is missing when it can't.
+$(DEV): $(REQUIREMENTS)
+	@$(call make-venv,$(VENV))
+	@echo 'Installing blockskim and its development tools into $(VENV) (a few minutes the first time) ...'
+	@$(PIP_INSTALL) --editable '.[train,export,dev]'
+	@touch $(BASE) $(TORCH) $@
+
+$(LIGHT): $(REQUIREMENTS)
+	@$(call make-venv,$(LIGHT_VENV))
+	@echo 'Installing blockskim without PyTorch into $(LIGHT_VENV) ...'
+	@$(LIGHT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  --editable . hypothesis pytest pytest-xdist
+	@touch $@
+
+# Makes a virtual environment unless a working one is there, and says what is missing when it can't.
 define make-venv
-if ! $(PY) -m pip --version >/dev/null 2>&1; then \
+if ! $(1)/bin/python -m pip --version >/dev/null 2>&1; then \
   command -v '$(PYTHON)' >/dev/null 2>&1 || { \
     echo "No '$(PYTHON)' found: install Python 3.11 or newer, or name one with 'make PYTHON=/path/to/python3'." >&2; \
     exit 1; }; \
@@ -86,7 +107,7 @@ if ! $(PY) -m pip --version >/dev/null 2>&1; then \
     echo "$$('$(PYTHON)' --version 2>&1) lacks its venv module: install it" \
       "(on Debian and Ubuntu: apt install python3-venv)." >&2; \
     exit 1; }; \
-  echo "Making $(VENV) with $$('$(PYTHON)' --version 2>&1) ..."; \
-  '$(PYTHON)' -m venv --clear $(VENV); \
+  echo "Making $(1) with $$('$(PYTHON)' --version 2>&1) ..."; \
+  '$(PYTHON)' -m venv --clear $(1); \
 fi
 endef

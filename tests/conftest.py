@@ -10,6 +10,7 @@ _WORKER = "PYTEST_XDIST_WORKER" in os.environ
 if _WORKER:
     os.environ["OMP_NUM_THREADS"] = "1"
 
+import importlib.util
 import logging
 import sys
 from collections.abc import Iterator
@@ -22,13 +23,29 @@ from hypothesis import HealthCheck, settings
 settings.register_profile(
     "ci", max_examples=50, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
+# Where another environment runs the same tests in full.
+settings.register_profile("few", parent=settings.get_profile("ci"), max_examples=5)
 settings.register_profile("search", max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
+_HAS_TORCH = importlib.util.find_spec("torch") is not None
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leaves out what imports PyTorch or transformers where they are not installed: the rest must work without."""
+    if _HAS_TORCH:
+        return None
+    from torch_free import needs_torch
+
+    # A folder's conftest is for all of its tests.
+    file = collection_path / "conftest.py" if collection_path.is_dir() else collection_path
+    return True if file.suffix == ".py" and file.is_file() and needs_torch(file) else None
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Keeps test processes that run side by side from taking each other's cores."""
-    if _WORKER:
+    if _WORKER and _HAS_TORCH:
         import torch
 
         torch.set_num_threads(1)

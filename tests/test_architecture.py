@@ -66,7 +66,10 @@ FLOOR_PLAN = ROOT / "docs" / "architecture.md"
 DOCS = tuple(sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]))
 
 # Installed with an extra only: never imported when a module is, but inside of the function that needs it.
-OPTIONAL = {"accelerate", "tensorboard", "matplotlib", "onnx", "onnxruntime", "onnxscript", "optuna"}
+OPTIONAL = {"accelerate", "tensorboard", "matplotlib", "onnx", "onnxscript", "optuna"}
+
+# Come with an extra, too, but modules that are about them import them; tests/test_light_import.py checks the others.
+ENGINE = {"torch", "transformers"}
 
 
 @dataclass(frozen=True)
@@ -166,6 +169,10 @@ def commands(modules: Iterable[Module]) -> Iterator[tuple[Module, ast.FunctionDe
         for node in ast.walk(module.tree):
             if isinstance(node, ast.Call) and is_command(node.func):
                 registered |= {part.id for part in node.args if isinstance(part, ast.Name)}
+            elif isinstance(node, ast.For) and any(
+                is_command(part) for part in ast.walk(node) if isinstance(part, ast.expr)
+            ):
+                registered |= {part.id for part in ast.walk(node.iter) if isinstance(part, ast.Name)}
     for module in modules:
         for node in ast.walk(module.tree):
             if isinstance(node, ast.FunctionDef) and (
@@ -307,9 +314,11 @@ def test_optional_packages_are_those_of_the_extras() -> None:
         for name, requirements in project["optional-dependencies"].items()
         if name != "dev"
         for requirement in requirements
+        if not requirement.startswith("blockskim[")
     }
     # What a plain installation has, too, may be imported anywhere.
-    assert extras - {requirement.split(">")[0] for requirement in project["dependencies"]} == OPTIONAL
+    base = {requirement.split(">")[0] for requirement in project["dependencies"]}
+    assert extras - base == OPTIONAL | ENGINE
 
 
 @every_module
@@ -393,6 +402,7 @@ def test_commands_are_short() -> None:
         ("app.command('a')(f)\ndef f(): ...\ndef g(): ...", ["f"]),
         ("@app.command()\ndef f(): ...\n@other\ndef g(): ...", ["f"]),
         ("@app.callback()\ndef f(): ...", ["f"]),
+        ("for c in (f, g):\n    app.command('a')(c)\ndef f(): ...\ndef g(): ...\ndef h(): ...", ["f", "g"]),
         ("run(f)\ndef f(): ...", []),
     ],
 )

@@ -204,13 +204,26 @@ def data_file(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("name", ["answer", "average", "evaluate", "info", "train"])
+def test_the_shipped_model_answers_and_is_evaluated_without(data_file, tmp_path):
+    code, out, err = command("answer", "-q", QUESTION, "-c", TEXT, "--json", "--quiet")
+    assert (code, err) == (0, "")
+    (answer,) = json.loads(out)[0]["answers"]
+    assert TEXT[answer["start"] : answer["end"]] == answer["answer"]
+    code, out, err = command("evaluate", "--data", data_file, "--json", "--quiet")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["examples"] == 1
+    written = tmp_path / "answers.json"
+    code, _, err = command("predict", "--data", data_file, "--predictions", written, "--quiet")
+    assert (code, err) == (0, "")
+    assert json.loads(written.read_text()).keys() == {"q"}
+
+
+@pytest.mark.parametrize("name", ["answer", "average", "info", "train"])
 def test_commands_that_need_it_say_so_on_one_line(name, data_file, tmp_path):
     output = tmp_path / "out"
     arguments = {
-        "answer": ["-q", QUESTION, "-c", TEXT],
+        "answer": ["-q", QUESTION, "-c", TEXT, "--backend", "torch"],
         "average": ["--model", tmp_path, "--model", tmp_path, "--output", output],
-        "evaluate": ["--data", data_file],
         "info": [],
         "train": ["--base", tmp_path, "--train", data_file, "--dev", data_file, "--output", output],
     }[name]

@@ -13,6 +13,9 @@ from blockskim.errors import ConfigError
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
+MOST_THREADS = 4096
+"""More than any machine has; so many can be started without an end of the process."""
+
 
 def unwrapped(value: Any) -> Any:
     """What an array, a tensor or one of its numbers holds, as Python's number or list; anything else as it is."""
@@ -92,6 +95,18 @@ def check_count(name: str, value: object, least: int = 1) -> int:
     if not is_whole(value) or value < least:
         raise ConfigError(f"{name} is {value!r}; it must be a whole number of at least {least}")
     return int(value)
+
+
+def check_threads(threads: object) -> int:
+    """A number of threads as Python's own.
+
+    Raises:
+        ConfigError: it is no whole number from 1 to ``MOST_THREADS``.
+    """
+    count = check_count("threads", threads)
+    if count > MOST_THREADS:
+        raise ConfigError(f"threads is {count}; it must be at most {MOST_THREADS}")
+    return count
 
 
 def check_items(name: str, value: object) -> Sequence[Any]:

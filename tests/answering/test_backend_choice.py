@@ -147,6 +147,10 @@ def test_what_can_not_go_through_onnx_runtime_is_left_to_pytorch(plain_directory
 
 def test_the_shipped_model_may_be_an_exported_one(directory, plain_directory, monkeypatch):
     monkeypatch.setattr(backend_choice, "shipped_model", lambda: directory)
+    assert choose_exported(None, "cpu", "auto", "onnx") == directory
+    # Where PyTorch is installed, an answerer of it has the model of PyTorch, unless it is asked for otherwise.
+    assert choose_exported(None, "cpu", "auto", "auto") is None
+    monkeypatch.setattr(backend_choice, "has", lambda package: package != "torch")
     assert choose_exported(None, "cpu", "auto", "auto") == directory
     monkeypatch.setattr(backend_choice, "shipped_model", lambda: plain_directory)
     assert choose_exported(None, "cpu", "auto", "auto") is None
@@ -154,18 +158,19 @@ def test_the_shipped_model_may_be_an_exported_one(directory, plain_directory, mo
         choose_exported(None, "cpu", "auto", "onnx")
 
 
+ONNX = {"backend": "onnx"}
 CONTRADICTIONS = {
-    "a-gpu": ({"backend": "onnx", "device": "cuda"}, "device is 'cuda', but the backend onnx computes on the CPU"),
+    "a-gpu": ({**ONNX, "device": "cuda"}, "device is 'cuda', but the backend onnx computes on the CPU"),
     "half-precision": (
-        {"backend": "onnx", "dtype": "bfloat16"},
+        {**ONNX, "dtype": "bfloat16"},
         "dtype is 'bfloat16', but the backend onnx has auto, float32, int8",
     ),
     "unknown-number-format": (
-        {"backend": "onnx", "dtype": "float12"},
+        {**ONNX, "dtype": "float12"},
         "dtype is 'float12', but the backend onnx has auto, float32, int8",
     ),
     "the-hub": (
-        {"backend": "onnx", "revision": "main"},
+        {**ONNX, "revision": "main"},
         "revision is for reading from the hub; the backend onnx reads a directory",
     ),
     "int8-of-pytorch": (
@@ -178,7 +183,7 @@ CONTRADICTIONS = {
     ),
     "unknown": ({"backend": "tensorflow"}, "backend is 'tensorflow'; it must be one of auto, torch, onnx"),
     "none": ({"backend": None}, "backend is None; it must be one of auto, torch, onnx"),
-    "no-threads": ({"backend": "onnx", "threads": 0}, "threads is 0; it must be a whole number of at least 1"),
+    "no-threads": ({**ONNX, "threads": 0}, "threads is 0; it must be a whole number of at least 1"),
 }
 
 
@@ -196,9 +201,9 @@ def test_a_model_that_is_given_is_not_for_onnx_runtime(given):
 
 
 @pytest.mark.parametrize("given", [{"backend": "onnx"}, {"dtype": "int8"}])
-@pytest.mark.parametrize("model", ["plain", "none", "hub"])
+@pytest.mark.parametrize("model", ["plain", "none"])
 def test_a_directory_that_was_not_exported_is_refused(plain_directory, given, model):
-    name = {"plain": plain_directory, "none": plain_directory / "none", "hub": "some/hub-id"}[model]
+    name = {"plain": plain_directory, "none": plain_directory / "none"}[model]
     with pytest.raises(ModelError) as caught:
         QuestionAnswerer(name, **given)
     lacks = " (it has no export.json)" if model == "plain" else ""

@@ -25,6 +25,11 @@ def test_damaged_files_are_made_anew(recording, tmp_path, caplog):
     dense = recording.dense
     cache.keep_points({dense.thresholds: dense})
     assert cache.points() == {dense.thresholds: dense}
+    for text in ("[5]", "[{}]", "5", "{}x", '[{"thresholds": 5}]', "[" * 100_000):
+        (tmp_path / "points-key.json").write_text(text)
+        assert cache.points() == {}
+    np.savez(tmp_path / "recording-key.npz", dense=np.array("[5]"), layers=np.array([1]))
+    assert cache.recording() is None
     (tmp_path / "note.txt").write_text("of somebody else")
     remove_cache(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]

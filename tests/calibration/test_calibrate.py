@@ -1,6 +1,7 @@
 """Points for several targets, and runs that were killed; on a random model whose answers are taken for right."""
 
 import inspect
+import math
 from dataclasses import fields, replace
 
 import pytest
@@ -12,7 +13,7 @@ from blockskim.calibration.calibrate import calibrate, calibrate_points
 from blockskim.calibration.settings import CalibrationSettings
 from blockskim.calibration.targets import Target
 from blockskim.data.windows import make_windows
-from blockskim.errors import ConfigError
+from blockskim.errors import ConfigError, DataError
 from blockskim.evaluation.evaluate import evaluate_windows
 from tiny_answerers import new_model
 from tiny_tokenizers import fixed_tokenizer
@@ -131,6 +132,12 @@ def test_a_killed_run_goes_on_to_the_same_points(model, windows, tmp_path, runs)
     assert not (tmp_path / "partial").exists()
 
 
+def test_the_folder_of_a_cache_may_be_named_by_text(model, windows, tmp_path, runs):
+    for _ in range(2):
+        calibrate_points(model, windows, {"fast": TARGETS["fast"]}, points=2, cache=str(tmp_path / "cache"))
+    assert runs["record"] == 1
+
+
 def test_a_cache_of_other_weights_or_data_is_not_read(model, windows, tmp_path, runs):
     folder = tmp_path / "partial"
     target = {"one": Target(max_f1_drop=1.0)}
@@ -153,6 +160,42 @@ def test_a_cache_of_other_weights_or_data_is_not_read(model, windows, tmp_path, 
 def test_no_target_and_no_name_are_refused(model, windows, targets):
     with pytest.raises(ConfigError):
         calibrate_points(model, windows, targets)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, value) for name in ("batch_size", "max_answer_length", "points") for value in (0, -1, 1.5, "3", True)),
+        *((name, value) for name in ("trials", "seed") for value in (-1, 0.5, None)),
+        ("seed", 2**32),
+        *((name, value) for name in ("max_f1_at_risk", "overhead") for value in (-0.1, math.nan, "x", None)),
+    ],
+)
+def test_impossible_settings_are_named(model, windows, name, value):
+    with pytest.raises(ConfigError, match=f"^{name} is "):
+        calibrate(model, windows, 1.0, **{name: value})
+
+
+@pytest.mark.parametrize("value", ["1", True, [1.0], math.nan])
+@pytest.mark.parametrize("name", ["max_f1_drop", "target_speedup", "max_answers_lost"])
+def test_targets_are_numbers(model, windows, name, value):
+    with pytest.raises(ConfigError):
+        calibrate(model, windows, **{name: value})
+
+
+def test_data_that_tells_no_answers_is_refused(model, windows):
+    with pytest.raises(DataError, match="no examples"):
+        calibrate(model, make_windows([], fixed_tokenizer("wordpiece"), windows.settings), 1.0)
+    asked = [replace(example, annotated=False, source="test.json") for example in windows.examples]
+    with pytest.raises(DataError, match=r"^test\.json: its questions have no answers"):
+        calibrate(model, make_windows(asked, fixed_tokenizer("wordpiece"), windows.settings), 1.0)
+
+
+def test_contexts_in_which_nothing_can_be_dropped_are_told_of(windows):
+    example = replace(windows.examples[0], context="2024", references=("2024",))
+    short = make_windows([example], fixed_tokenizer("wordpiece"), windows.settings)
+    with pytest.raises(DataError, match="no block of the data could be dropped"):
+        calibrate(new_model(alignment="sequence"), short, 1.0)
 
 
 def test_targets_that_so_few_examples_can_not_vouch_for_are_told_of(model, windows, caplog):

@@ -140,7 +140,9 @@ def test_plot(call, tmp_path):
     ("arguments", "why"),
     [
         (("--shape", "bert-base", "--keep", "all", "--against", "dense"), "no baseline 'dense'; known are dense-eager"),
+        (("--shape", "bert-base", "--keep", "all", "--against", ""), "no baseline ''"),
         (("--shape", "bert-huge", "--keep", "all"), "no shape 'bert-huge'; known are bert-tiny"),
+        (("--shape", "bert-mini", "--keep", ""), "LAYER:SHARE"),
         (("--shape", "bert-mini", "--keep", "3"), "LAYER:SHARE"),
         (("--shape", "bert-mini", "--keep", "2:0.5,3:0.6"), "can't rise"),
         (("--shape", "bert-mini", "--keep", "4:0.5"), "from 1 to 3"),
@@ -172,15 +174,22 @@ def test_wrong_settings_are_told_in_one_line(call, arguments, why):
         (("--shape", "bert-mini", "--keep", "all", "--predictors", "some"), "some"),
         (("--data", "x.json", "--keep", "all"), "--keep means nothing with --data"),
         (("--data", "x.json", "--keep-full", 0), "--keep-full means nothing"),
-        (("--data", "x.json", "--batch-size", "0"), "'0' is no batch size"),
-        (("--data", "x.json", "--batch-size", "1,"), "'1,' is no batch size"),
+        (("--data", "x.json", "--batch-size", "0"), "'0' is no batch size; it must be a whole number from 1 to 42949"),
+        (("--data", "x.json", "--batch-size", "1,"), "'' is no batch size"),
+        (("--data", "x.json", "--batch-size", "1,,2"), "'' is no batch size"),
+        (("--data", "x.json", "--batch-size", "x"), "'x' is no batch size"),
+        (("--data", "x.json", "--batch-size", "1,-1"), "'-1' is no batch size"),
+        (("--data", "x.json", "--batch-size", "1.5"), "'1.5' is no batch size"),
+        (("--data", "x.json", "--batch-size", "4294967296"), "'4294967296' is no batch size"),
+        (("--data", "x.json", "--batch-size", f"1,{10**22}"), f"'{10**22}' is no batch size"),
+        (("--data", "x.json", "--batch-size", "9" * 5000), "'9999999999999999999999999999999999999999' is no"),
         (("--data", "x.json", "--plot", "no/such/folder.png"), "no directory"),
     ],
 )
 def test_wrong_usage(call, arguments, why):
     code, out, err = call("benchmark", *arguments)
     assert (code, out) == (2, "")
-    assert why in " ".join(err.split())
+    assert why in " ".join(err.replace("│", " ").split())
 
 
 def test_missing_data_and_models(call, data, tmp_path):
@@ -196,6 +205,16 @@ def test_a_padded_baseline_that_is_too_short(call):
     code, _, err = call(*SHAPE, "--keep", "all", "--against", "dense-sdpa-64")
     assert code == 2
     assert err == "error: dense-sdpa-64 pads its input to 64 tokens, but there is input of 88\n"
+
+
+def test_a_padded_baseline_that_is_longer_than_the_model_reads(call, model, data):
+    limit = json.loads(call("info", "--model", model, "--json")[1])["encoder"]["max_tokens"]
+    common = ("benchmark", "--data", data, "--model", model, "--max-length", 150, "--repeats", 1)
+    for more, name in (((), "dense-sdpa-384"), (("--against", "dense-eager-999999"), "dense-eager-999999")):
+        code, out, err = call(*common, *more)
+        pads = name.rsplit("-", 1)[1]
+        assert (code, out) == (2, "")
+        assert err == f"error: {name} pads its input to {pads} tokens, but the model reads at most {limit}\n"
 
 
 def test_missing_extras_are_named_at_once(call, monkeypatch):

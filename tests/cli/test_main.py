@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -79,6 +80,47 @@ def test_unexpected_errors_keep_their_traceback(monkeypatch, error):
     monkeypatch.setattr(main, "app", raising(error))
     with pytest.raises(type(error)):
         main.run([])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you"),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 4398046510080 bytes."),
+        type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory."),
+    ],
+)
+def test_a_lack_of_memory_is_a_line(monkeypatch, capsys, error):
+    monkeypatch.setattr(main, "app", raising(error))
+    assert main.run([]) == 1
+    assert capsys.readouterr().err.startswith("error: there is not enough memory; smaller batches")
+
+
+def test_memory_that_the_machine_lacks_is_told_of(call):
+    shape = ("benchmark", "--shape", "bert-mini", "--keep", "1:0.5", "--quiet")
+    for more in (("--length", 4 * 10**9), ("--length", 64, "--batch-size", 4 * 10**9)):
+        code, out, err = call(*shape, *more)
+        assert (code, out) == (1, "")
+        assert err.startswith("error: there is not enough memory") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(OSError(errno.ENOSPC, "No space left"), False), (OSError(errno.EACCES, "No"), True), (KeyError(1), True)],
+)
+def test_a_full_disk_is_no_traceback_of_a_thread(monkeypatch, capsys, error, told):
+    monkeypatch.setattr(threading, "excepthook", main.tell_of_thread)
+    thread = threading.Thread(target=raising(error))
+    thread.start()
+    thread.join()
+    assert ("Traceback" in capsys.readouterr().err) == told
+
+
+def test_messages_are_cut_to_a_readable_length(monkeypatch, capsys):
+    monkeypatch.setattr(main, "app", raising(DataError("x" * 100_000)))
+    assert main.run([]) == 1
+    assert capsys.readouterr().err == f"error: {'x' * main.LONGEST_LINE}…\n"
 
 
 def test_an_interrupt_inside_of_a_command(monkeypatch, call):

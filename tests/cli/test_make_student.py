@@ -1,9 +1,12 @@
 import json
+import shutil
+import time
 
 import pytest
 import typer
 
 from blockskim.cli.make_student import parse_layers
+from impossible_sizes import IMPOSSIBLE_SIZES, SLOWEST, claim_impossible_size
 
 
 @pytest.mark.parametrize(("choice", "layers"), [(("--layers", "1,3"), [1, 3]), (("--every", 2), [1, 3])])
@@ -37,6 +40,11 @@ def test_lists_of_layers():
         (("--base", "PLAIN", "--output", "OUT"), 2, "either --layers or --every"),
         (("--base", "PLAIN", "--output", "OUT", "--layers", "1,2", "--every", 2), 2, "either --layers or --every"),
         (("--base", "PLAIN", "--output", "OUT", "--layers", "one"), 2, "no list of layers"),
+        (
+            ("--base", "PLAIN", "--output", "OUT", "--layers", "1," + "9" * 5000),
+            2,
+            f"'1,{'9' * 77} is no list of layers",
+        ),
         (("--base", "PLAIN", "--output", "OUT", "--layers", "1,9"), 2, "no layer 9; the model has layers 1 to 3"),
         (("--base", "PLAIN", "--output", "OUT", "--every", 3), 2, "too small"),
         (("--base", "PLAIN", "--output", "PLAIN", "--every", 2), 2, "exists already"),
@@ -49,3 +57,18 @@ def test_bad_input(call, plain, tmp_path, arguments, code, message):
     assert (found, out) == (code, "")
     assert message in " ".join(err.replace("│", " ").split())
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("skims", [True, False])
+@pytest.mark.parametrize(
+    "spoil", [*IMPOSSIBLE_SIZES.values(), claim_impossible_size], ids=[*IMPOSSIBLE_SIZES, "the file of weights"]
+)
+def test_weights_of_impossible_size_are_refused(call, model, plain, tmp_path, spoil, skims):
+    spoiled = shutil.copytree(model if skims else plain, tmp_path / "spoiled")
+    spoil(spoiled)
+    began = time.monotonic()
+    code, out, err = call("make-student", "--base", spoiled, "--output", tmp_path / "out", "--every", 2)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"error: {spoiled}: ") and err.count("\n") == 1 and len(err) < 400
+    assert time.monotonic() - began < SLOWEST
+    assert [path.name for path in tmp_path.iterdir()] == ["spoiled"]

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSettings, make_windows
-from blockskim.errors import ConfigError
+from blockskim.errors import ConfigError, DataError
 from blockskim.evaluation import sweep as sweeping
 from blockskim.evaluation.evaluate import evaluate_windows
 from blockskim.evaluation.published import PEERS, relative_loss
@@ -41,6 +41,13 @@ def windows(model):
     tokenizer, settings = fixed_tokenizer("wordpiece"), WindowSettings(80, 10, 10)
     found = evaluate_windows(model, make_windows(examples, tokenizer, settings), 8, 0.0).predictions
     return make_windows([replace(one, references=(found[one.id],)) for one in examples], tokenizer, settings)
+
+
+def test_data_that_tells_no_answers_is_refused(model, windows):
+    asked = [replace(example, annotated=False, source="test.json") for example in windows.examples]
+    unknown = make_windows(asked, fixed_tokenizer("wordpiece"), windows.settings)
+    with pytest.raises(DataError, match=r"^test\.json: its questions have no answers"):
+        run_sweep(model, unknown, global_settings([0.5], model.skim_layers))
 
 
 def test_thresholds_are_read():

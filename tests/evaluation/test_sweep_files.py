@@ -21,7 +21,7 @@ def test_what_was_kept_is_known_to_the_same_sweep_alone(tmp_path):
 
 def test_damaged_files_are_told_of(tmp_path, caplog):
     files = SweepFiles(tmp_path, "key", False)
-    for text in ('{"key": ', "[]", '{"key": "key", "seconds": false, "records": [{"kind": "dense"}]}'):
+    for text in ('{"key": ', "[]", '{"key": "key", "seconds": false, "records": [{"kind": "dense"}]}', "[" * 100_000):
         caplog.clear()
         (tmp_path / PARTIAL).write_text(text)
         assert files.known() == []

@@ -16,6 +16,7 @@ from blockskim.data.tokens import freeze_tokenizer
 from blockskim.errors import ConfigError, ModelError
 from blockskim.exporting.exported_model import ExportedModel, load_exported
 from blockskim.inference.backend import Backend
+from blockskim.method.skim_trace import Asking
 from strategies import sample_sizes, seeds
 from tiny_exports import check_equal, check_same_scores, exported, exported_answerer, packed
 from tiny_tokenizers import fixed_tokenizer, word_piece
@@ -193,7 +194,11 @@ def test_a_model_whose_predictors_were_never_trained_drops_nothing(dense):
     inputs = packed("bert", [(4, 30), (2, 50)])
     assert dense.exported.skim_layers == (1, 2)
     assert not dense.exported.has_trained_predictors
-    for asked in ({"thresholds": 0.5}, {"score_all_layers": True}, {"thresholds": 0.5, "allow_untrained": True}):
+    for asked in (
+        {"thresholds": 0.5},
+        {"asking": Asking(all_layers=True)},
+        {"thresholds": 0.5, "asking": Asking(untrained=True)},
+    ):
         with pytest.raises(ConfigError, match="whose predictors were never trained"):
             dense.exported.score_windows(inputs, **asked)
     check_equal(dense.exported.score_windows(inputs, 0.0), dense.model.score_windows(inputs, 0.0))

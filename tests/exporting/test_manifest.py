@@ -121,6 +121,7 @@ OTHERS = {
     "inputs": ["match"],
     "predictor_width": 65,
     "encoder": {"model_type": "bert", "hidden_size": 33, "bos_token_id": -1},
+    "int8_settings": {"thresholds": 0.5, "points": {"fast": [0.5, 0.6]}},
     "checksum": "0" * 64,
 }
 

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from blockskim.checks import MOST_THREADS
 from blockskim.errors import ConfigError
 from blockskim.inference import devices
-from blockskim.inference.devices import MOST_THREADS, choose_device, choose_dtype, set_threads
+from blockskim.inference.devices import choose_device, choose_dtype, set_threads
 
 
 @pytest.mark.parametrize("name", [None, 0, -1, True, b"cpu", ["cpu"], "", "gpu", "cpu:x", "mps", "meta", "CPU"])

@@ -174,6 +174,13 @@ def broken_tokenizer(directory):
     (directory / "tokenizer.json").write_text("{}")
 
 
+def empty_vocabulary(directory):
+    path = directory / "tokenizer.json"
+    values = json.loads(path.read_text())
+    values["model"]["vocab"] = {}
+    path.write_text(json.dumps(values))
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -188,6 +195,7 @@ def broken_tokenizer(directory):
         (broken_config, "config"),
         (rewritten(num_labels=10**9), "config.json: num_labels is 1000000000"),
         (broken_tokenizer, "the tokenizer of .* can't be loaded"),
+        (empty_vocabulary, "the tokenizer of .* can't be loaded: .*vocabulary"),
         (another_size, r"the weight '.*' has the shape \(\d+.*\), but config.json calls for \("),
         (more_tokens, "the tokenizer has ids up to .* embeddings for"),
         (pickled_shards, "index.json names 'pytorch_model.bin'; weights are read from files that end in .safetensors"),

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 import torch
 
@@ -33,6 +35,24 @@ def test_the_profiler_says_nothing(capfd):
     peak_bytes(lambda: torch.ones(3), CPU)
     captured = capfd.readouterr()
     assert captured.out == captured.err == ""
+
+
+@pytest.mark.parametrize("before", [None, "3"])
+def test_the_environment_is_left_as_it_was(monkeypatch, before):
+    monkeypatch.delenv("KINETO_LOG_LEVEL", raising=False)
+    if before is not None:
+        monkeypatch.setenv("KINETO_LOG_LEVEL", before)
+    seen = []
+    peak_bytes(lambda: seen.append(os.environ["KINETO_LOG_LEVEL"]), CPU)
+    assert seen == [before or "6"]
+    assert os.environ.get("KINETO_LOG_LEVEL") == before
+
+    def fail():
+        raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"):
+        peak_bytes(fail, CPU)
+    assert os.environ.get("KINETO_LOG_LEVEL") == before
 
 
 @pytest.mark.cuda

@@ -5,7 +5,7 @@ import numpy as np
 from blockskim.method.block_spans import blocks_of_spans, surviving_blocks
 from blockskim.method.config import SkimConfig
 from blockskim.method.cost import LayerCost, ModelCost, PredictorCost
-from blockskim.method.skim_trace import LayerRecord, WindowScores, trace_of
+from blockskim.method.skim_trace import AS_NEEDED, LayerRecord, WindowScores, trace_of
 from blockskim.method.thresholds import layer_thresholds
 
 COST = ModelCost((LayerCost(20, 4, 30),) * 3, 5, 2)
@@ -24,7 +24,10 @@ class HashingBackend:
     def __init__(self, **settings):
         self.skim_config = SkimConfig(**{"block_size": 8, "thresholds": 0.4, **settings})
 
-    def score_windows(self, inputs, thresholds=None, score_all_layers=False, allow_untrained=False):
+    def predictor_cost(self, layer, question_tokens):
+        return PredictorCost(7, 3)
+
+    def score_windows(self, inputs, thresholds=None, asking=AS_NEEDED):
         given = self.skim_config.thresholds if thresholds is None else thresholds
         by_layer = dict(zip(self.skim_layers, layer_thresholds(given, self.skim_layers), strict=True))
         zeros = np.zeros_like(inputs.lengths)
@@ -39,7 +42,7 @@ class HashingBackend:
         there, records = layout.droppable, {}
         for number, threshold in by_layer.items():
             rows, blocks = there.nonzero()
-            if not len(rows) or not (threshold or score_all_layers):
+            if not len(rows) or not (threshold or asking.all_layers):
                 continue
             firsts = layout.starts[rows, blocks]
             likely = np.full(there.shape, np.nan, dtype=np.float32)
@@ -52,7 +55,7 @@ class HashingBackend:
             alive[there.any(-1) & ~kept.any(-1)] = False
             records[number] = LayerRecord(kept, likely, there.sum(-1), alive.sum(-1))
             there = kept
-        costs = {number: [PredictorCost(7, 3)] * len(ids) for number in records}
+        costs = {number: [self.predictor_cost(number, 1)] * len(ids) for number in records}
         trace = trace_of(records, layout, inputs.lengths, by_layer, costs, COST)
         start, end = (np.where(alive, 8 * hashed(ids, places, seed), -np.inf).astype(np.float32) for seed in (3, 5))
         return WindowScores(start, end, trace)

@@ -22,6 +22,7 @@ from blockskim.exporting.export import export
 from blockskim.exporting.exported_model import ExportedModel
 from blockskim.exporting.tracing import OPSET
 from blockskim.method.config import SkimConfig
+from blockskim.method.skim_trace import Asking
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.packing import pack_padded
 from tiny_answerers import new_model
@@ -137,11 +138,11 @@ def packed(family: str, sizes, seed: int = 0, documents=None) -> PackedInputs:
 
 def check_same_scores(export: Export, inputs: PackedInputs, thresholds=None, score_all_layers: bool = False):
     """Compare what both engines make of windows; gives it, as PyTorch has it."""
-    expected = export.model.score_windows(inputs, thresholds, score_all_layers)
+    expected = export.model.score_windows(inputs, thresholds, Asking(score_all_layers))
     for threshold, probabilities in zip(expected.trace.thresholds, expected.trace.probabilities, strict=True):
         if (np.abs(probabilities - threshold) < NEAR).any():
             reject()
-    check_equal(export.exported.score_windows(inputs, thresholds, score_all_layers), expected)
+    check_equal(export.exported.score_windows(inputs, thresholds, Asking(score_all_layers)), expected)
     return expected
 
 

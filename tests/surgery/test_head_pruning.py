@@ -1,6 +1,7 @@
 """Heads are ranked by what the loss loses with them, removed, and the model goes on learning."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -192,6 +193,14 @@ def test_a_pruned_model_is_saved_trained_on_and_pruned_again(trained, tmp_path):
     first, second = (evaluate(one, word_piece(), fresh, SETTINGS, thresholds=0.5) for one in (again, twice))
     assert first["f1"] == second["f1"]
     assert first["flops_per_example"] == second["flops_per_example"]
+
+
+def test_a_card_in_another_encoding_is_kept(trained, tmp_path):
+    source = shutil.copytree(trained, tmp_path / "source")
+    (source / "README.md").write_bytes(b"caf\xe9\n")
+    save_pruned(loaded(source), word_piece(), source, {}, {1: (2,)}, tmp_path / "pruned")
+    card = (tmp_path / "pruned" / "README.md").read_bytes()
+    assert card.startswith(b"caf\xe9\n\n## Heads removed after that") and b"| 1 | 2 |" in card
 
 
 def test_a_failed_save_leaves_nothing(trained, tmp_path, monkeypatch):

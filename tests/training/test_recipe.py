@@ -1,5 +1,7 @@
 """Recipes: what ships is valid, what is wrong is named."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -52,6 +54,38 @@ def test_recipes_that_extend_nothing_or_each_other_are_refused(tmp_path):
     (tmp_path / "b.yaml").write_text(f"extends: {tmp_path / 'a.yaml'}\n")
     with pytest.raises(ConfigError, match=r"extends .*, which extends it in turn"):
         Recipe.load(tmp_path / "a.yaml")
+
+
+def test_circles_of_recipes_are_found_however_their_paths_are_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.yaml").write_text("extends: ./a.yaml\n")
+    Path("b.yaml").write_text("extends: ../" + tmp_path.name + "/c.yaml\n")
+    Path("c.yaml").symlink_to("b.yaml")
+    for name in ("a.yaml", "./b.yaml", "c.yaml"):
+        with pytest.raises(ConfigError, match=r"extends .*, which extends it in turn"):
+            Recipe.load(name)
+
+
+@pytest.mark.parametrize("value", ["[a.yaml]", "5", "null", "{a: b}"])
+def test_what_is_extended_is_named_by_text(tmp_path, value):
+    (tmp_path / "a.yaml").write_text(f"extends: {value}\n")
+    with pytest.raises(ConfigError, match=r"a\.yaml: extends is .*; it must be the name or file of a recipe"):
+        Recipe.load(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize("value", [None, "x", {}, 5, [1]])
+@pytest.mark.parametrize("name", ["skim", "windows", "distillation"])
+def test_groups_of_settings_are_of_their_kind(name, value):
+    with pytest.raises(ConfigError, match=rf"^{name} is .*; it must be a "):
+        Recipe(**{name: value})
+
+
+@pytest.mark.parametrize("value", [None, "default", [1], 5])
+def test_settings_are_a_mapping(value):
+    with pytest.raises(ConfigError, match=r"^a recipe is .*; it must be a mapping"):
+        Recipe.from_dict(value)
+    with pytest.raises(ConfigError, match=r"^skim is .*; it must be a mapping"):
+        SkimConfig.from_dict(value)
 
 
 def test_only_the_predictors_recipe_trains_predictors_alone():

@@ -50,6 +50,28 @@ def resume(base, output, train=TRAIN, dev=DEV, recipe=RECIPE):
     return training.train(base, train, dev, output, recipe, device="cpu", resume=True)
 
 
+def spoil_middle(path):
+    content = bytearray(path.read_bytes())
+    middle = content.index(b"data/0") + 200
+    content[middle : middle + 8] = bytes(value ^ 0xFF for value in content[middle : middle + 8])
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "rng_state.pth"])
+def test_what_changed_inside_of_a_file_is_noticed(run, name):
+    newest = run / "checkpoints" / "checkpoint-4"
+    spoil_middle(newest / name)
+    assert f"{newest / name} is damaged" in damage(newest)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "", "5", "{"])
+@pytest.mark.parametrize("name", ["recipe.json", "inputs.json"])
+def test_damaged_records_of_a_run_are_told_of(base, run, name, text):
+    (run / name).write_text(text)
+    with pytest.raises(BlockSkimError, match=rf"{name} is damaged"):
+        resume(base, run)
+
+
 CHECKPOINT_FILES = [*NEEDED, "training_args.bin", "tokenizer.json", "tokenizer_config.json"]
 HARM = {
     "cut": lambda path: path.write_bytes(path.read_bytes()[:-7]),

@@ -7,9 +7,11 @@ from typing import Any
 
 from blockskim.errors import ConfigError, ModelError
 from blockskim.exporting.exported_model import ExportedModel
+from blockskim.exporting.from_hub import fetch_exported
 from blockskim.exporting.manifest import FILE, is_exported
 from blockskim.extras import has
 from blockskim.inference.shipped import shipped_model
+from blockskim.model.hub import may_be_hub_id
 
 BACKENDS = ("auto", "torch", "onnx")
 ONNX_DTYPES = ("auto", "float32", "int8")
@@ -26,7 +28,7 @@ def choose_exported(
         device: where to compute.
         dtype: in which number format.
         backend: "torch", "onnx", or "auto", which takes ONNX Runtime for a directory that was exported unless there is
-            a GPU or a number format is asked for that only PyTorch has.
+            a GPU or a number format is asked for that only PyTorch has. For None it takes PyTorch if that is installed.
         hub: arguments for reading from the hub; with any of them a directory is left to PyTorch.
 
     Raises:
@@ -34,14 +36,21 @@ def choose_exported(
         ModelError: the model was not exported.
     """
     check_backend(backend)
-    wanted = backend == "onnx"
+    # Only the graph has int8.
+    wanted = backend == "onnx" or dtype == "int8"
     fits = device in ("auto", "cpu") and dtype in ONNX_DTYPES
     if backend == "torch":
         if dtype == "int8":
             raise ConfigError("dtype is 'int8', which an exported model has; it takes the backend onnx")
         return None
+    # Where PyTorch is installed, whoever makes an answerer of the shipped model can also work on the model.
+    if model is None and not wanted and has("torch"):
+        return None
     directory = _directory(model)
-    if wanted or dtype == "int8":
+    # Where PyTorch can't read it, a model of the hub has to be an exported one.
+    if directory is None and isinstance(model, str) and may_be_hub_id(model) and fits and (wanted or not has("torch")):
+        return fetch_exported(model, hub or {})
+    if wanted:
         _check_wanted(model, directory, device, dtype, hub)
         return directory
     if directory is None or hub or not fits or not is_exported(directory) or not has("onnxruntime"):

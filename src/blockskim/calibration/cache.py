@@ -2,7 +2,6 @@
 
 import json
 import logging
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -44,7 +43,8 @@ class CalibrationCache:
                 )
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        # A damaged file makes its reader raise nearly anything.
+        except Exception as error:
             logger.warning("%s can't be read (%s); recording again", self._recording, error)
             return None
 
@@ -68,7 +68,7 @@ class CalibrationCache:
             points = [_point(values) for values in json.loads(self._points.read_text(encoding="utf-8"))]
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, TypeError) as error:
+        except Exception as error:
             logger.warning("%s can't be read (%s); confirming again", self._points, error)
             return {}
         return {point.thresholds: point for point in points}

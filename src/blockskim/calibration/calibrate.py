@@ -12,24 +12,25 @@ cheapest one that satisfies the target, both by what is at risk and by what was 
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from blockskim.calibration.cache import CalibrationCache, remove_cache
 from blockskim.calibration.confirm import Confirmation, confirm_path
 from blockskim.calibration.points import Point
 from blockskim.calibration.record import Recording, record
 from blockskim.calibration.refine import refine
-from blockskim.calibration.result import Calibration, save_calibrated
+from blockskim.calibration.result import Calibration, read_calibration, save_calibrated
 from blockskim.calibration.search import Limits, add_conservative_points, search
 from blockskim.calibration.settings import OVERHEAD, CalibrationSettings, TaskProgress
 from blockskim.calibration.simulator import Simulator
 from blockskim.calibration.targets import Target, choose
 from blockskim.data.windows import WindowSet
-from blockskim.errors import ConfigError
+from blockskim.errors import ConfigError, DataError
 from blockskim.evaluation.run_key import run_key
 from blockskim.extras import load_optuna
+from blockskim.inference.backend import Backend
 from blockskim.inference.loading import LoadedModel
 from blockskim.method.thresholds import check_point_name
-from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ FEWEST = 6
 
 
 def calibrate(
-    model: BlockSkimForQuestionAnswering,
+    model: Backend,
     windows: WindowSet,
     max_f1_drop: float | None = None,
     target_speedup: float | None = None,
@@ -56,7 +57,7 @@ def calibrate(
     trials: int = 0,
     seed: int = 0,
     progress: TaskProgress | None = None,
-    cache: Path | None = None,
+    cache: str | Path | None = None,
 ) -> Calibration:
     """Choose thresholds for one target.
 
@@ -89,7 +90,7 @@ def calibrate(
 
 
 def calibrate_points(
-    model: BlockSkimForQuestionAnswering,
+    model: Backend,
     windows: WindowSet,
     targets: Mapping[str, Target],
     *,
@@ -101,7 +102,7 @@ def calibrate_points(
     trials: int = 0,
     seed: int = 0,
     progress: TaskProgress | None = None,
-    cache: Path | None = None,
+    cache: str | Path | None = None,
 ) -> dict[str, Calibration]:
     """Choose an operating point for each target; the model runs once to record, and once for each confirmed point.
 
@@ -132,12 +133,12 @@ def calibrate_points(
 
 
 def run_calibration(
-    model: BlockSkimForQuestionAnswering,
+    model: Backend,
     windows: WindowSet,
     targets: Mapping[str, Target],
     settings: CalibrationSettings,
     progress: TaskProgress | None = None,
-    cache: Path | None = None,
+    cache: str | Path | None = None,
 ) -> dict[str, Calibration]:
     """Choose an operating point for each target.
 
@@ -147,21 +148,26 @@ def run_calibration(
         targets: by name of the operating point.
         settings: how to search and confirm.
         progress: called with the name of a task and the number of windows, or trials, of it that were just done.
-        cache: folder that keeps what was recorded and confirmed between runs.
+        cache: folder that keeps what was recorded and confirmed between runs, of a model of PyTorch.
 
     Raises:
         ConfigError: there is no target, a name is impossible, or trials are asked for without Optuna.
+        DataError: there are no examples, or their answers are not known.
     """
     if not targets:
         raise ConfigError("there is no target; give at least one")
     for name in targets:
         check_point_name(name)
+    if not windows.examples:
+        raise DataError("there are no examples to calibrate on")
     if settings.trials:
         load_optuna()
     _warn_of_few_examples(targets, len(windows.examples))
     files = None
     if cache is not None:
-        files = CalibrationCache(cache, run_key(model, windows, settings.batch_size, settings.max_answer_length))
+        network: Any = model
+        key = run_key(network, windows, settings.batch_size, settings.max_answer_length)
+        files = CalibrationCache(Path(cache), key)
     recording = _recorded(model, windows, settings, files, progress)
     simulator = Simulator(model, windows, recording, settings.overhead)
     confirmation = Confirmation(model, windows, recording.answer_blocks.f1, settings, files, progress)
@@ -205,7 +211,11 @@ def calibrate_copy(
 
     Raises:
         ConfigError: there is no target, a name is impossible, or trials are asked for without Optuna.
+        DataError: there are no examples, or their answers are not known.
+        ModelError: the record of an earlier calibration in the model's directory is damaged.
     """
+    # It goes into the copy; a damaged one is told of before the long part.
+    read_calibration(loaded.name)
     partial = output.parent / f"{output.name}.partial"
     outcomes = run_calibration(loaded.model, windows, targets, settings, progress, partial)
     result = outcomes[default or next(iter(outcomes))]
@@ -215,7 +225,7 @@ def calibrate_copy(
 
 
 def _recorded(
-    model: BlockSkimForQuestionAnswering,
+    model: Backend,
     windows: WindowSet,
     settings: CalibrationSettings,
     files: CalibrationCache | None,

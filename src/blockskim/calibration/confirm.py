@@ -14,7 +14,7 @@ from blockskim.calibration.targets import Target, choose
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation.compare import compare_with_dense
 from blockskim.evaluation.evaluate import Evaluation, evaluate_windows
-from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.inference.backend import Backend
 
 CLOSING = 3
 """More points, one after the other, between the fastest that loses little enough and the next one that doesn't."""
@@ -33,7 +33,7 @@ class Confirmation:
 
     def __init__(
         self,
-        model: BlockSkimForQuestionAnswering,
+        model: Backend,
         windows: WindowSet,
         dense_f1: NDArray[np.float64],
         settings: CalibrationSettings,

@@ -99,8 +99,13 @@ def read_calibration(source: str | Path) -> dict[str, Any]:
         return {}
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{path} is damaged: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path} is damaged: {error!s:.200}") from error
     if not isinstance(values, dict):
         raise ModelError(f"{path} is damaged: it holds no calibration")
+    if not isinstance(values.get("points", {}), dict):
+        raise ModelError(f"{path} is damaged: points is no object with a calibration by name")
+    front = values.get("front", [])
+    if not isinstance(front, list) or not all(isinstance(point, dict) and "thresholds" in point for point in front):
+        raise ModelError(f"{path} is damaged: front is no list of points with their thresholds")
     return values

@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from blockskim.errors import ConfigError
+from blockskim.checks import check_count, check_range
 
 OVERHEAD = 0.04
 """What asking the predictor of one layer, and taking out what it drops, costs beyond its FLOPs, as a share of a dense
 run. It is the difference that was measured between FLOPs and wall clock, for a model with ``match`` in four of six
 layers, on two cores at batch size 32 (docs/performance.md). It is more at batch size 1 and less in larger models."""
+
+LARGEST_SEED = 2**32 - 1
+"""Of NumPy, which Optuna draws from."""
 
 TaskProgress = Callable[[str, int], None]
 """Called with the name of a task, and how many more windows of it are done; for ``refine.REFINING``, more trials."""
@@ -29,7 +32,7 @@ class CalibrationSettings:
         seed: of these trials.
 
     Raises:
-        ConfigError: the number of trials is negative.
+        ConfigError: one is impossible.
     """
 
     batch_size: int = 32
@@ -41,6 +44,10 @@ class CalibrationSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what is impossible."""
-        if self.trials < 0:
-            raise ConfigError(f"trials is {self.trials}; it must be at least 0")
+        """Bring numbers to Python's own and refuse what is impossible."""
+        least = {"batch_size": 1, "max_answer_length": 1, "points": 1, "trials": 0, "seed": 0}
+        for name in least:
+            object.__setattr__(self, name, check_count(name, getattr(self, name), least[name]))
+        check_range("seed", self.seed, 0, LARGEST_SEED)
+        for name in ("max_f1_at_risk", "overhead"):
+            object.__setattr__(self, name, check_range(name, getattr(self, name), 0.0))

@@ -14,10 +14,9 @@ from blockskim.calibration.record import AnswerBlocks, Recording
 from blockskim.calibration.settings import OVERHEAD
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation.block_scores import BlockScores
+from blockskim.inference.backend import Backend
 from blockskim.method.block_spans import surviving_blocks
 from blockskim.method.cost import LayerUse, PredictorCost, dense_flops, skim_flops
-from blockskim.method.predictors.predictor import predictor_cost
-from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 LOSSES = (0.0, *np.geomspace(5e-4, 0.3, 60).tolist())
 """Shares of the blocks at risk that a layer's threshold may drop: the steps of the search."""
@@ -56,7 +55,7 @@ class Simulator:
 
     def __init__(
         self,
-        model: BlockSkimForQuestionAnswering,
+        model: Backend,
         windows: WindowSet,
         recording: Recording,
         overhead: float = OVERHEAD,
@@ -149,7 +148,7 @@ def threshold_grid(block_scores: BlockScores, answer_blocks: AnswerBlocks) -> ND
 
 
 def window_predictor_costs(
-    model: BlockSkimForQuestionAnswering, layers: Sequence[int], question_lengths: NDArray[np.int64]
+    model: Backend, layers: Sequence[int], question_lengths: NDArray[np.int64]
 ) -> list[PredictorCost]:
     """What the predictor of each layer costs in every window.
 
@@ -164,7 +163,6 @@ def window_predictor_costs(
     distinct, which = np.unique(question_lengths, return_inverse=True)
     costs = []
     for layer in layers:
-        dims = model.backbone.dims(layer)
-        block, sample = np.array([predictor_cost(model.skim_config, dims, length) for length in distinct.tolist()]).T
+        block, sample = np.array([model.predictor_cost(layer, length) for length in distinct.tolist()]).T
         costs.append(PredictorCost(block[which], sample[which]))
     return costs

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from blockskim.calibration.points import Point
+from blockskim.checks import is_number
 from blockskim.errors import ConfigError
 
 MEASURES = ("flops", "seconds")
@@ -38,6 +39,9 @@ class Target:
             raise ConfigError("give either the most F1 to lose or the speed-up to reach")
         if drop is None and target is None and lost is None:
             raise ConfigError("give the most F1 to lose, the speed-up to reach or the share of answers to lose")
+        for value in (drop, target, lost):
+            if value is not None and not is_number(value):
+                raise ConfigError(f"a target has {value!r:.80}; it must be a number")
         if drop is not None and not 0 <= drop <= 100:
             raise ConfigError(f"the most F1 to lose is {drop}; it must be from 0 to 100 points")
         if target is not None and not (target >= 1 and math.isfinite(target)):

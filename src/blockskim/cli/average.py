@@ -52,4 +52,6 @@ def parse_weights(text: str) -> list[float]:
     try:
         return [float(word) for word in text.split(",")]
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is no list of weights such as 0.5,0.5", param_hint="--weights") from None
+        raise typer.BadParameter(
+            f"{text!r:.80} is no list of weights such as 0.5,0.5", param_hint="--weights"
+        ) from None

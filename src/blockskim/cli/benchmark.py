@@ -4,13 +4,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from blockskim.cli import options
+from blockskim.cli.benchmark_backend import choose_backend, measured_by
 from blockskim.cli.benchmark_options import (
     LIMIT,
+    BackendName,
+    BenchmarkBackend,
     Measuring,
     OnData,
     OnShape,
     Plot,
     SkimDtype,
+    check_backend,
     check_usage,
     measuring_settings,
     random_model_settings,
@@ -40,6 +44,7 @@ def benchmark(
     device: options.DeviceName = options.Device.AUTO,
     dtype: SkimDtype = options.Dtype.FLOAT32,
     threads: options.Threads = None,
+    backend: BackendName = BenchmarkBackend.TORCH,
     printing: Printing = Printing(),
 ) -> None:
     """Time skimming beside baselines, on real data or a random model.
@@ -51,6 +56,8 @@ def benchmark(
     options.check_writable(plot, "--plot")
     check_usage(on_data, on_shape, model)
     settings = measuring_settings(measuring, on_data)
+    backend = choose_backend(backend, on_shape, model, device, dtype)
+    check_backend(backend, on_shape, device, dtype, settings.baselines)
     random_model = random_model_settings(on_shape)
 
     from blockskim.extras import load_matplotlib
@@ -61,16 +68,21 @@ def benchmark(
     if plot is not None:
         load_matplotlib()
     set_threads(threads)
-    chosen_device = choose_device(device.value)
+    # Everything is where the exported model is.
+    place = device if backend is BenchmarkBackend.TORCH else options.Device.CPU
+    chosen_device = choose_device(place.value)
     number_format = choose_dtype(dtype.value, chosen_device)
     if random_model is None:
         # Baselines compute in float32.
-        subject = _on_data(on_data, Computing(model, device, options.Dtype.FLOAT32), settings.seed)
+        subject = _on_data(on_data, Computing(model, place, options.Dtype.FLOAT32), settings.seed)
     else:
         subject = random_subject(random_model, settings.seed, chosen_device)
     rounds = len(settings.batch_sizes) * (settings.warmup + settings.repeats)
-    with status_line(printing.quiet, _start(subject, number_format), rounds, "round") as progress:
-        records = run_suite(subject, settings, number_format, progress)
+    with (
+        status_line(printing.quiet, _start(subject, number_format, backend), rounds, "round") as progress,
+        measured_by(subject, backend, model, on_data, threads, progress) as measured,
+    ):
+        records = run_suite(measured, settings, number_format, progress)
     if printing.as_json:
         print_json([record.to_dict() for record in records])
     else:
@@ -80,10 +92,12 @@ def benchmark(
         save_plot(records, plot)
 
 
-def _start(subject: "Subject", dtype: "torch.dtype") -> str:
+def _start(subject: "Subject", dtype: "torch.dtype", backend: BenchmarkBackend) -> str:
     """What a benchmark is about, on a line."""
     work = subject.workload
     number_format = str(dtype).removeprefix("torch.")
+    if backend is not BenchmarkBackend.TORCH:
+        number_format = f"{'int8' if backend is BenchmarkBackend.ONNX_INT8 else 'float32'} on ONNX Runtime"
     windows = "" if work.windows is None else f", {len(work.windows):,} windows"
     return f"measuring on {work.name}{windows}, {subject.model.device}, {number_format}"
 

@@ -1,5 +1,6 @@
 """Options of ``blockskim benchmark``, and the settings that they make."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Annotated
 import typer
 
 from blockskim.cli import options
+from blockskim.cli.option_groups import LARGEST
 from blockskim.method.config import ALIGNMENTS, INPUTS
 from blockskim.profiling.catalog import BASELINES, SHAPES
 from blockskim.profiling.schedule_notation import parse_keep
@@ -97,6 +99,24 @@ Plot = Annotated[
     Path | None,
     typer.Option("--plot", parser=options.output_path, metavar="FILE.png", help=PLOT_HELP),
 ]
+
+
+class BenchmarkBackend(StrEnum):
+    """What skims."""
+
+    AUTO = "auto"
+    TORCH = "torch"
+    ONNX = "onnx"
+    ONNX_INT8 = "onnx-int8"
+
+
+BackendName = Annotated[
+    BenchmarkBackend,
+    typer.Option(
+        "--backend",
+        help="What skims. A model that was not exported is, into a temporary folder; auto takes onnx for one that was.",
+    ),
+]
 SkimDtype = Annotated[
     options.Dtype, typer.Option("--dtype", help="Numbers that skimming computes in; baselines take float32.")
 ]
@@ -178,6 +198,36 @@ def check_usage(on_data: OnData, on_shape: OnShape, model: str | None) -> None:
     )
 
 
+def check_backend(
+    backend: BenchmarkBackend,
+    on_shape: OnShape,
+    device: options.Device,
+    dtype: options.Dtype,
+    baselines: Sequence[str] = (),
+) -> None:
+    """Refuse what ONNX Runtime can't be asked for, and what it alone can.
+
+    Raises:
+        BadParameter: it is a random model, a GPU, or a number format of PyTorch's; or a baseline is of an exported
+            model, and none is measured.
+    """
+    if backend is BenchmarkBackend.TORCH:
+        if "onnx-packed" in baselines:
+            raise typer.BadParameter(
+                "onnx-packed is the exported graph that is measured; it needs --backend onnx or onnx-int8",
+                param_hint="--against",
+            )
+        return
+    if on_shape.shape is not None:
+        raise typer.BadParameter("random models run in PyTorch; give --data", param_hint="--backend")
+    if device is options.Device.CUDA:
+        raise typer.BadParameter(f"{backend.value} computes on the CPU, not on {device.value}", param_hint="--backend")
+    if dtype not in (options.Dtype.FLOAT32, options.Dtype.AUTO):
+        raise typer.BadParameter(
+            f"{backend.value} has a number format of its own, not {dtype.value}", param_hint="--dtype"
+        )
+
+
 def measuring_settings(measuring: Measuring, on_data: OnData) -> BenchmarkSettings:
     """How contenders are measured.
 
@@ -186,7 +236,8 @@ def measuring_settings(measuring: Measuring, on_data: OnData) -> BenchmarkSettin
         ConfigError: there is no such baseline, or a package that it needs is not installed.
     """
     sizes = _sizes(measuring.batch_size)
-    against = measuring.against or (SHAPE_BASELINES if on_data.data is None else DATA_BASELINES)
+    usual = SHAPE_BASELINES if on_data.data is None else DATA_BASELINES
+    against = usual if measuring.against is None else measuring.against
     settings = BenchmarkSettings(
         tuple(dict.fromkeys(against.split(","))),
         sizes,
@@ -207,7 +258,7 @@ def random_model_settings(on_shape: OnShape) -> RandomModelSettings | None:
     """
     if on_shape.shape is None:
         return None
-    keep = parse_keep(on_shape.keep or "all")
+    keep = parse_keep("all" if on_shape.keep is None else on_shape.keep)
     skim: dict[str, object] = {}
     if on_shape.block_size is not None:
         skim["block_size"] = on_shape.block_size
@@ -223,15 +274,22 @@ def random_model_settings(on_shape: OnShape) -> RandomModelSettings | None:
 
 
 def _sizes(text: str) -> tuple[int, ...]:
-    """Distinct batch sizes, in their order."""
-    try:
-        sizes = [int(part) for part in text.split(",")]
-    except ValueError:
-        sizes = [0]
-    if min(sizes) < 1:
-        raise typer.BadParameter(
-            f"{text!r} is no batch size, nor several with commas between", param_hint="--batch-size"
-        )
+    """Distinct batch sizes, in their order.
+
+    Raises:
+        BadParameter: one is no whole number, or is below 1 or too large.
+    """
+    sizes = []
+    for word in (part.strip() for part in text.split(",")):
+        # Python itself refuses to read numbers of some thousands of digits.
+        number = int(word) if word.isascii() and word.isdecimal() and len(word) <= len(str(LARGEST)) else None
+        if number is None or not 1 <= number <= LARGEST:
+            raise typer.BadParameter(
+                f"{word[:40]!r} is no batch size; it must be a whole number from 1 to {LARGEST}, or several with "
+                "commas between",
+                param_hint="--batch-size",
+            )
+        sizes.append(number)
     return tuple(dict.fromkeys(sizes))
 
 

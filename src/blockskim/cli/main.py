@@ -5,6 +5,7 @@ Little is imported here, and the commands only in ``run``, so that an interrupt 
 
 import errno
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -14,9 +15,13 @@ from blockskim.extras import torch_needed
 
 INTERRUPTED = 130
 
+LONGEST_LINE = 1000
+"""Characters of a message; what was given on the command line, or stands in a file, may be of any length."""
+
 
 def main() -> None:
     """Run the command line and leave the process with its exit code."""
+    threading.excepthook = tell_of_thread
     try:
         occupy_standard_files()
         code = run(sys.argv[1:])
@@ -24,6 +29,16 @@ def main() -> None:
         # While the code was worked out: there is nothing more to say.
         code = INTERRUPTED
     sys.exit(code)
+
+
+def tell_of_thread(failed: threading.ExceptHookArgs) -> None:
+    """Show the traceback of a thread that died, unless a disk is to blame, of which the command tells on a line.
+
+    TensorBoard writes in a thread.
+    """
+    error = failed.exc_value
+    if not (isinstance(error, OSError) and error.errno in DISK_FAULTS):
+        threading.__excepthook__(failed)
 
 
 def app(arguments: Sequence[str]) -> None:
@@ -67,6 +82,11 @@ def run(arguments: Sequence[str]) -> int:
         elif _flush(0) == 0:
             # Every writer names its file, so this is of something that is read, or of a stream of another kind.
             _complain(f"{error.strerror}")
+    except (MemoryError, RuntimeError) as error:
+        if not _lacks_memory(error):
+            raise
+        code = 1
+        _complain("there is not enough memory; smaller batches (--batch-size), shorter windows or a smaller model help")
     if code == INTERRUPTED:
         _complain("interrupted")
     if closed is not None and closed.lost and code == 0:
@@ -95,15 +115,28 @@ _USERS_FAULT = {
 }
 
 
+# What PyTorch says on a CPU.
+_NO_MEMORY = ("can't allocate memory", "not enough memory")
+
+
 def _is_users_fault(error: OSError) -> bool:
     """Whether a path or the disk can be blamed for an error."""
     return error.errno in DISK_FAULTS or (error.filename is not None and error.errno in _USERS_FAULT)
 
 
+def _lacks_memory(error: BaseException) -> bool:
+    """Whether memory ran out; PyTorch, which need not be imported by now, has errors of its own for that."""
+    said = isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
+    return said or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
 def _complain(message: str) -> None:
+    line = " ".join(message.split())
+    if len(line) > LONGEST_LINE:
+        line = f"{line[:LONGEST_LINE]}…"
     # There may be no room for it either.
     with suppress(OSError):
-        print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+        print(f"error: {line}", file=sys.stderr, flush=True)
 
 
 def _flush(code: int) -> int:

@@ -60,5 +60,5 @@ def parse_layers(text: str) -> list[int]:
     words = [word.strip() for word in text.split(",")]
     for word in words:
         if not (word.isascii() and word.isdecimal() and len(word) <= LONGEST_NUMBER):
-            raise typer.BadParameter(f"{text!r} is no list of layers such as 2,4,6", param_hint="--layers")
+            raise typer.BadParameter(f"{text!r:.80} is no list of layers such as 2,4,6", param_hint="--layers")
     return [int(word) for word in words]

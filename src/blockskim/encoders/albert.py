@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
-from blockskim.encoders.post_norm import PostNormPaths, post_norm_adapter
+from blockskim.encoders.post_norm import PostNormPaths, check_positions, post_norm_adapter
 
 
 def layers(encoder: PreTrainedModel) -> Sequence[nn.Module]:
@@ -41,4 +41,5 @@ ADAPTER = post_norm_adapter(
         attention_dropout="attention.attention_dropout",
         output_dropout="attention.output_dropout",
     ),
+    check=check_positions,
 )

@@ -1,6 +1,6 @@
 """BERT and the families that share its layers: RoBERTa, XLM-RoBERTa, CamemBERT and ELECTRA."""
 
-from blockskim.encoders.post_norm import PostNormPaths, post_norm_adapter
+from blockskim.encoders.post_norm import PostNormPaths, check_positions, post_norm_adapter
 
 PATHS = PostNormPaths(
     query="attention.self.query",
@@ -23,4 +23,5 @@ ADAPTER = post_norm_adapter(
     paths=PATHS,
     # ELECTRA's alone, where embeddings are narrower than the layers.
     embedding_projection="embeddings_project",
+    check=check_positions,
 )

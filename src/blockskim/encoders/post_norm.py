@@ -11,7 +11,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from blockskim.encoders.adapter import EncoderAdapter, PostNormParts, Projection, RelativeAttention, split_heads
+from blockskim.errors import ModelError
 from blockskim.kernels.dims import LayerDims
+
+COUNT_FROM_PADDING = ("roberta", "xlm-roberta", "camembert")
+"""Families whose positions begin behind the number of the padding token."""
 
 _PARTS = tuple(part.name for part in fields(PostNormParts))
 
@@ -98,6 +102,26 @@ def post_norm_adapter(
         parts=partial(_parts, paths),
         check=check,
     )
+
+
+def check_positions(config: PreTrainedConfig) -> None:
+    """Refuse what would give other answers in silence.
+
+    That is attention to the left alone, embeddings of relative positions, which transformers itself passes over, and
+    positions of a RoBERTa-like model without the padding token that they are counted from.
+
+    Raises:
+        ModelError: the config calls for one of them.
+    """
+    settings: Any = config
+    for name in ("is_decoder", "add_cross_attention"):
+        if getattr(settings, name, False):
+            raise ModelError(f"{name} is true: decoders, which see their input to the left alone, are not supported")
+    positions = getattr(settings, "position_embedding_type", None)
+    if positions not in (None, "absolute"):
+        raise ModelError(f"position_embedding_type is {positions!r:.80}: only 'absolute' is supported")
+    if settings.model_type in COUNT_FROM_PADDING and settings.pad_token_id is None:
+        raise ModelError("pad_token_id is null, but the model counts positions from its padding token")
 
 
 def _at(module: nn.Module, path: str) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from blockskim.data.examples import check_annotated
 from blockskim.data.windows import WindowSet
 from blockskim.errors import ConfigError
 from blockskim.evaluation.compare import compare_with_dense, windows_to_run
@@ -92,7 +93,11 @@ def run_sweep(
 
     Returns:
         The dense run and then a record for each setting, in their order.
+
+    Raises:
+        DataError: the answers of the examples are not known.
     """
+    check_annotated(windows.examples)
     padded = padded_flops(model, windows)
     measured = {record.thresholds: record for record in known}
     records: list[SweepRecord] = []

@@ -41,7 +41,7 @@ class SweepFiles:
             return [SweepRecord.from_dict(record) for record in values["records"]]
         except FileNotFoundError:
             return []
-        except (ValueError, KeyError, TypeError, ConfigError):
+        except (ValueError, KeyError, TypeError, RecursionError, ConfigError):
             logger.warning("%s can't be read; everything is measured anew", path)
             return []
 

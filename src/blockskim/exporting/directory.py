@@ -1,11 +1,12 @@
 """Reading the directory of an exported model: its settings, and whether its files are those of the export."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from blockskim.errors import BlockSkimError, ModelError
-from blockskim.exporting.manifest import CONFIG, INT8_GRAPH, TOKENIZER, Manifest, digest, encoder_settings
+from blockskim.exporting.manifest import CONFIG, FILE, INT8_GRAPH, TOKENIZER, Manifest, digest, encoder_settings
 from blockskim.exporting.weight_files import fingerprint
 from blockskim.method.config import SkimConfig
 
@@ -13,8 +14,10 @@ FIXED_SETTINGS = ("block_size", "alignment", "inputs", "predictor_width")
 """Settings of skimming that the graph was made for."""
 
 
-def read_settings(directory: Path, manifest: Manifest) -> SkimConfig:
+def read_settings(directory: Path, manifest: Manifest, number_format: str = "float32") -> SkimConfig:
     """The skim settings of a directory, which may have been changed since the export as far as the graph allows it.
+
+    An int8 graph that was calibrated has thresholds and points of its own.
 
     Raises:
         ModelError: there are none, they are damaged, or they are not those of the graph.
@@ -39,11 +42,27 @@ def read_settings(directory: Path, manifest: Manifest) -> SkimConfig:
         _check_same(path, name, getattr(config, name), getattr(manifest, name))
     if config.layers is not None:
         _check_same(path, "layers", config.layers, manifest.skim_layers)
-    _check_same(path, "trained_predictors", values.get("trained_predictors"), manifest.trained_predictors)
+    _check_same(path, "trained_predictors", values.get("trained_predictors", True), manifest.trained_predictors)
     for name, value in encoder_settings(values["encoder_config"]).items():
         # What is at its default need not be named.
         _check_same(path, name, value, manifest.encoder.get(name, value))
+    if number_format == "int8" and manifest.int8_settings is not None:
+        return _calibrated(config, manifest.int8_settings, manifest, directory / FILE)
     return config
+
+
+def _calibrated(config: SkimConfig, changes: Mapping[str, Any], manifest: Manifest, path: Path) -> SkimConfig:
+    """The settings with the thresholds and points of the int8 graph.
+
+    Raises:
+        ModelError: they don't fit the model.
+    """
+    try:
+        changed = config.replace(**changes)
+        changed.check_counts(manifest.skim_layers)
+    except BlockSkimError as error:
+        raise ModelError(f"{path}: int8_settings: {error}") from error
+    return changed
 
 
 def _check_same(path: Path, name: str, value: object, exported: object) -> None:

@@ -1,20 +1,30 @@
 """From a model to a directory that answers without PyTorch and transformers, and with them as before."""
 
 import copy
-from dataclasses import dataclass
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from blockskim.atomic import check_new, new_directory, new_files
+from blockskim.atomic import check_new, new_directory, new_files, write_whole
+from blockskim.data.examples import Example
 from blockskim.data.tokens import FrozenTokenizer, freeze_tokenizer, read_frozen_tokenizer
+from blockskim.data.windows import make_windows
 from blockskim.errors import ConfigError, ModelError
-from blockskim.exporting.manifest import GRAPH, TOKENIZER, write_manifest
+from blockskim.exporting.exported_model import ExportedModel
+from blockskim.exporting.int8 import Product, default_products, product_flops
+from blockskim.exporting.int8_search import Report, search_products
+from blockskim.exporting.manifest import GRAPH, INT8_GRAPH, TOKENIZER, write_manifest
 from blockskim.exporting.onnx_export import check_exportable, manifest_of, write_graph
+from blockskim.exporting.pieces import PieceExporter
 from blockskim.exporting.weight_files import stored_tensors
 from blockskim.inference.loading import load, unwrapped
+from blockskim.inference.window_settings import window_settings
 from blockskim.model.checkpoints import check_vocabulary, is_block_skim
 from blockskim.model.hub import check_hub_arguments
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
@@ -23,7 +33,32 @@ from blockskim.model.stored_weights import WEIGHTS
 ONE_FILE = "1000GB"
 """All weights go into one file, which the graph reads."""
 
+NEEDED = (WEIGHTS, TOKENIZER, "config.json")
+"""What a graph has beside it."""
+
+COPIED_FILES = ("README.md", "recipe.json", "calibration.json", "average.json")
+"""What tells where a model came from and how its points were chosen."""
+
+SEARCH_FILE = "int8-search.json"
+"""What a search for int8 layers measured."""
+
 _DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16}
+
+
+@dataclass(frozen=True, slots=True)
+class Int8Settings:
+    """How the int8 graph is made.
+
+    Attributes:
+        examples: on which it is searched what to quantise; they were neither trained on nor will be reported on.
+            Without any, all is quantised but the second feed-forward products.
+        most_lost: F1, in points, that the dense run may lose on them.
+        report: told of each step of the search.
+    """
+
+    examples: Sequence[Example] = ()
+    most_lost: float = 0.3
+    report: Report | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +69,22 @@ class ExportResult:
         directory: of the exported model.
         graph_bytes: size of the graph.
         weight_bytes: size of the weights, which both engines read.
+        int8_bytes: size of the int8 graph with its weights; 0 where there is none.
+        int8_products: what is quantised in it.
     """
 
     directory: Path
     graph_bytes: int
     weight_bytes: int
+    int8_bytes: int = 0
+    int8_products: tuple[Product, ...] = ()
 
 
 def export(
     model: str | Path | BlockSkimForQuestionAnswering | None,
     output: str | Path,
     tokenizer: PreTrainedTokenizerBase | None = None,
+    int8: bool | Int8Settings = False,
     **hub: Any,
 ) -> ExportResult:
     """Write a model as one ONNX graph that drops tokens inside, with all that is needed to answer with it.
@@ -58,13 +98,16 @@ def export(
         output: directory to make, which appears whole or not at all. The model's own directory gets the graph beside
             what is there.
         tokenizer: of a model that is given as such.
+        int8: whether to write a second graph with linear layers in int8, and how.
         **hub: for reading from the hub, as transformers has them.
 
     Raises:
-        ConfigError: the family can't be exported, a package is missing, or there is something at ``output``.
+        ConfigError: the family can't be exported, a package is missing, there is something at ``output``, or no choice
+            of int8 layers loses as little as asked.
         ModelError: the model can't be loaded, or the tokenizer is another model's.
     """
     target = Path(output)
+    settings = None if int8 is False else Int8Settings() if int8 is True else int8
     network = unwrapped(model)
     if isinstance(network, BlockSkimForQuestionAnswering):
         if tokenizer is None:
@@ -76,7 +119,7 @@ def export(
         dtype = network.dtype
         # What is handed in stays its owner's.
         prepared = copy.deepcopy(network).cpu().float().eval()
-        return _write_directory(prepared, tokenizer, target, dtype)
+        return _write_directory(prepared, tokenizer, target, dtype, settings)
     named = network is not None and "subfolder" not in hub
     own = named and Path(network).is_dir() and target.is_dir() and Path(network).samefile(target)
     if not own:
@@ -84,45 +127,81 @@ def export(
     loaded = load(network, "cpu", "float32", **hub)
     check_exportable(loaded.model)
     if own:
-        return _add_graph(loaded.model, loaded.tokenizer, target)
-    return _write_directory(loaded.model, loaded.tokenizer, target, _stored_dtype(Path(loaded.name)))
+        return _add_graph(loaded.model, loaded.tokenizer, target, settings)
+    source = Path(loaded.name)
+    return _write_directory(loaded.model, loaded.tokenizer, target, _stored_dtype(source), settings, source)
 
 
 def _write_directory(
-    model: BlockSkimForQuestionAnswering, tokenizer: PreTrainedTokenizerBase, target: Path, dtype: torch.dtype
+    model: BlockSkimForQuestionAnswering,
+    tokenizer: PreTrainedTokenizerBase,
+    target: Path,
+    dtype: torch.dtype,
+    int8: Int8Settings | None,
+    source: Path | None = None,
 ) -> ExportResult:
     with new_directory(target) as part:
+        for name in COPIED_FILES:
+            if source is not None and (source / name).is_file():
+                shutil.copyfile(source / name, part / name)
         tokenizer.save_pretrained(part)
         model.to(dtype).save_pretrained(part, max_shard_size=ONE_FILE)  # type: ignore[arg-type]
         # Numbers of half precision are numbers of single precision, so the model is what it was.
-        result = _write_graph(model.float(), tokenizer, part, part)
-    return ExportResult(target, result.graph_bytes, result.weight_bytes)
+        result = _write_graphs(model.float(), tokenizer, part, int8)
+    return replace(result, directory=target)
 
 
 def _add_graph(
-    model: BlockSkimForQuestionAnswering, tokenizer: PreTrainedTokenizerBase, directory: Path
+    model: BlockSkimForQuestionAnswering, tokenizer: PreTrainedTokenizerBase, directory: Path, int8: Int8Settings | None
 ) -> ExportResult:
     """Put the graph beside a model that lies in a directory with one file of weights."""
-    for name in (WEIGHTS, TOKENIZER):
+    for name in NEEDED:
         if not (directory / name).is_file():
             raise ModelError(f"{directory} has no {name}, which the graph needs beside it; name a new directory")
     if not is_block_skim(directory):
         raise ModelError(f"{directory} holds no Block-Skim model, so no graph fits beside it; name a new directory")
     with new_files(directory) as part:
-        return _write_graph(model, tokenizer, directory, part)
+        for name in NEEDED:
+            shutil.copyfile(directory / name, part / name)
+        result = _write_graphs(model, tokenizer, part, int8)
+        for name in NEEDED:
+            (part / name).unlink()
+    return replace(result, directory=directory)
 
 
-def _write_graph(
-    model: BlockSkimForQuestionAnswering, tokenizer: PreTrainedTokenizerBase, source: Path, part: Path
+def _write_graphs(
+    model: BlockSkimForQuestionAnswering, tokenizer: PreTrainedTokenizerBase, part: Path, int8: Int8Settings | None
 ) -> ExportResult:
-    """Write graph and manifest of the model in ``source`` into ``part``."""
+    """Write graphs and manifest beside the model's files."""
     frozen = freeze_tokenizer(tokenizer)
-    _check_same_tokenizer(frozen, source / TOKENIZER)
-    weights, graph = source / WEIGHTS, part / GRAPH
-    write_graph(model, weights, graph, frozen.template.types is not None)
-    files = {GRAPH: graph, TOKENIZER: source / TOKENIZER, WEIGHTS: weights}
-    write_manifest(part, manifest_of(model, frozen, files))
-    return ExportResult(source, graph.stat().st_size, weights.stat().st_size)
+    _check_same_tokenizer(frozen, part / TOKENIZER)
+    exporter = PieceExporter(model)
+
+    def write(name: str, products: Sequence[Product] = ()) -> Path:
+        write_graph(exporter, part / WEIGHTS, part / name, frozen.template.types is not None, products)
+        files = {TOKENIZER: part / TOKENIZER, WEIGHTS: part / WEIGHTS}
+        files |= {graph: part / graph for graph in (GRAPH, INT8_GRAPH) if (part / graph).is_file()}
+        write_manifest(part, manifest_of(model, frozen, files))
+        return part / name
+
+    def build(products: Sequence[Product]) -> ExportedModel:
+        write(INT8_GRAPH, products)
+        return ExportedModel(part, "int8")
+
+    graph = write(GRAPH)
+    sizes = graph.stat().st_size, (part / WEIGHTS).stat().st_size
+    if int8 is None:
+        return ExportResult(part, *sizes)
+    if int8.examples:
+        windows = make_windows(int8.examples, frozen, window_settings(model, frozen))
+        products = product_flops(model)
+        search = search_products(build, products, windows, int8.most_lost, report=int8.report)
+        chosen = search.products
+        write_whole(part / SEARCH_FILE, json.dumps(asdict(search), indent=1, default=str) + "\n")
+    else:
+        chosen = tuple(default_products(model))
+    size = write(INT8_GRAPH, chosen).stat().st_size
+    return ExportResult(part, *sizes, size, chosen)
 
 
 def _check_same_tokenizer(tokenizer: FrozenTokenizer, path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blockskim.checks import check_count
+from blockskim.checks import check_threads
 from blockskim.data.packed_inputs import PackedInputs
 from blockskim.data.tokens import FrozenTokenizer, read_frozen_tokenizer
 from blockskim.errors import ConfigError, ModelError
@@ -23,8 +23,8 @@ from blockskim.exporting.manifest import GRAPH, INT8_GRAPH, TOKENIZER, read_mani
 from blockskim.inference.backend import LoadedBackend
 from blockskim.method.block_spans import BlockSpans, blocks_of_spans
 from blockskim.method.config import SkimConfig
-from blockskim.method.cost import ModelCost
-from blockskim.method.skim_trace import LayerRecord, WindowScores, trace_of
+from blockskim.method.cost import ModelCost, PredictorCost
+from blockskim.method.skim_trace import AS_NEEDED, Asking, LayerRecord, WindowScores, trace_of
 from blockskim.method.thresholds import layer_thresholds
 
 ASKED = -1.0
@@ -68,8 +68,8 @@ class ExportedModel:
             raise ConfigError(f"number_format is {number_format!r:.80}; it must be float32 or int8")
         self._number_format = number_format
         self.manifest = read_manifest(self.directory)
-        self._config = read_settings(self.directory, self.manifest)
-        self.threads = _cores() if threads is None else check_count("threads", threads)
+        self._config = read_settings(self.directory, self.manifest, number_format)
+        self.threads = _cores() if threads is None else check_threads(threads)
         path = self.directory / (GRAPH if number_format == "float32" else INT8_GRAPH)
         check_files(self.directory, self.manifest, path)
         self._session = _session(path)
@@ -79,8 +79,8 @@ class ExportedModel:
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled it is the directory, which is loaded anew."""
-        return ExportedModel, (self.directory, self._number_format, self.threads)
+        """Pickled and copied as the name of its directory: a session can't be."""
+        return type(self), (self.directory, self._number_format, self.threads)
 
     @property
     def skim_config(self) -> SkimConfig:
@@ -117,6 +117,10 @@ class ExportedModel:
         """Arithmetic of each part per token."""
         return self.manifest.cost
 
+    def predictor_cost(self, layer: int, question_tokens: int) -> PredictorCost:
+        """What the predictor of a layer costs on a window whose question has so many tokens; layers count from 1."""
+        return self.manifest.predictor_costs[self.skim_layers.index(layer)].of(question_tokens)
+
     def check_vocabulary(self, tokenizer: FrozenTokenizer) -> None:
         """Refuse a tokenizer with ids for which there are no embeddings.
 
@@ -131,25 +135,15 @@ class ExportedModel:
             )
 
     def score_windows(
-        self,
-        inputs: PackedInputs,
-        thresholds: float | Sequence[float] | None = None,
-        score_all_layers: bool = False,
-        allow_untrained: bool = False,
+        self, inputs: PackedInputs, thresholds: float | Sequence[float] | None = None, asking: Asking = AS_NEEDED
     ) -> WindowScores:
-        """Read windows, dropping blocks that predictors find irrelevant.
-
-        Args:
-            inputs: the windows; of those of one document at least one block survives.
-            thresholds: None for the settings' own; a number for all layers; a sequence with one per layer that has a
-                predictor. 0 keeps all.
-            score_all_layers: ask also the predictors of layers whose threshold is 0, for the record in the trace.
-            allow_untrained: of no effect, as predictors that were never trained are not exported.
+        """Read windows as a backend does; predictors that were never trained are not in the graph.
 
         Raises:
             ConfigError: a threshold is impossible, or there are no predictors to be asked.
+            ModelError: ONNX Runtime can't run the graph on these windows.
         """
-        active = self._active_thresholds(thresholds, score_all_layers)
+        active = self._active_thresholds(thresholds, asking.all_layers)
         layout = self._layout(inputs)
         windows = self._run(inputs, layout, active)
         width = int(inputs.lengths.max(initial=0))
@@ -158,10 +152,7 @@ class ExportedModel:
             logits[:, row, window.places] = window.logits.T
         records = self._records(windows, layout, inputs, active)
         questions = inputs.question_exists.sum(1).tolist()
-        costs = {
-            number: [cost.of(tokens) for tokens in questions]
-            for number, cost in zip(self.skim_layers, self.manifest.predictor_costs, strict=True)
-        }
+        costs = {number: [self.predictor_cost(number, tokens) for tokens in questions] for number in self.skim_layers}
         trace = trace_of(records, layout, inputs.lengths, active, costs, self.manifest.cost)
         return WindowScores(logits[0], logits[1], trace)
 
@@ -202,9 +193,9 @@ class ExportedModel:
         if self.threads == 1 or len(rows) == 1:
             return [call(row) for row in rows]
         with self._lock:
-            # In a process that was forked there are no threads of its parent.
+            # A process that was forked has a copy of the pool, but not of its threads.
             if self._pool is None or self._pool[0] != os.getpid():
-                self._pool = (os.getpid(), ThreadPoolExecutor(self.threads, thread_name_prefix="blockskim"))
+                self._pool = os.getpid(), ThreadPoolExecutor(self.threads, thread_name_prefix="blockskim")
             pool = self._pool[1]
         return list(pool.map(call, rows))
 

@@ -60,6 +60,16 @@ def all_products(model: BlockSkimForQuestionAnswering) -> list[Product]:
     return found
 
 
+def product_flops(model: BlockSkimForQuestionAnswering) -> list[tuple[Product, int]]:
+    """Every group that can be quantised, with its operations per token."""
+    found = []
+    for product in all_products(model):
+        parts = _parts(model, product)
+        linears = [getattr(parts, name) for name in PRODUCTS[product.name]]
+        found.append((product, sum(2 * linear.in_features * linear.out_features for linear in linears)))
+    return found
+
+
 def default_products(model: BlockSkimForQuestionAnswering) -> list[Product]:
     """What is quantised where nobody has searched."""
     return [product for product in all_products(model) if product.name in ALWAYS_SAFE]
@@ -71,14 +81,13 @@ def weights_of(model: BlockSkimForQuestionAnswering, products: Sequence[Product]
     Raises:
         ConfigError: the family's layers have no such parts.
     """
-    adapter = model.adapter
-    if adapter.parts is None:
-        raise ConfigError(f"layers of {adapter.model_types[0]} can't be quantised")
-    found = set()
-    for product in products:
-        parts: PostNormParts = adapter.parts(model.backbone.layers[product.layer - 1])
-        found |= {id(getattr(parts, name).weight) for name in PRODUCTS[product.name]}
-    return found
+    return {id(getattr(_parts(model, product), name).weight) for product in products for name in PRODUCTS[product.name]}
+
+
+def _parts(model: BlockSkimForQuestionAnswering, product: Product) -> PostNormParts:
+    if model.adapter.parts is None:
+        raise ConfigError(f"layers of {model.adapter.model_types[0]} can't be quantised")
+    return model.adapter.parts(model.backbone.layers[product.layer - 1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from blockskim.atomic import write_whole
 from blockskim.data.tokens import PairTemplate
 from blockskim.errors import BlockSkimError, ModelError
 from blockskim.method.cost import LayerCost, ModelCost, PredictorCost
+from blockskim.method.thresholds import PerLayer
 
 FILE = "export.json"
 TOKENIZER = "tokenizer.json"
@@ -74,6 +75,7 @@ class Manifest:
         inputs: what predictors see.
         predictor_width: of the networks of the predictors.
         encoder: what the config says of the encoder that is a whole number, and its type; see ``encoder_settings``.
+        int8_settings: ``thresholds`` and ``points`` of the int8 graph, where it was calibrated; None for the model's.
     """
 
     digests: Mapping[str, str]
@@ -93,6 +95,7 @@ class Manifest:
     inputs: tuple[str, ...]
     predictor_width: int
     encoder: Mapping[str, int | str]
+    int8_settings: Mapping[str, Any] | None = None
 
 
 def encoder_settings(config: Mapping[str, Any]) -> dict[str, int | str]:
@@ -116,6 +119,12 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
     values = {"format": FORMAT, **asdict(manifest), "template": manifest.template.to_json()}
     values["checksum"] = _checksum(values)
     write_whole(directory / FILE, json.dumps(values, indent=1) + "\n")
+
+
+def keep_int8_settings(directory: Path, thresholds: PerLayer, points: Mapping[str, PerLayer]) -> None:
+    """Note the thresholds and points that the int8 graph of a directory is to have."""
+    settings = {"thresholds": thresholds, "points": dict(points)}
+    write_manifest(directory, replace(read_manifest(directory), int8_settings=settings))
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -217,6 +226,15 @@ def _cost(value: object) -> ModelCost:
     return ModelCost(tuple(layers), _whole(cost["embedding"]), _whole(cost["head"]))
 
 
+def _int8_settings(value: object) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    settings = _mapping(value)
+    if set(settings) != {"thresholds", "points"}:
+        raise ValueError("it must have thresholds and points, and nothing else")
+    return settings
+
+
 def _weight_file(value: object) -> WeightFile:
     entry = _mapping(value)
     return WeightFile(_whole(entry["num_bytes"]), _text(entry["fingerprint"]))
@@ -246,4 +264,5 @@ _CHECKS: dict[str, Any] = {
     "inputs": lambda value: tuple(_text(name) for name in _items(value)),
     "predictor_width": lambda value: _whole(value, 1),
     "encoder": lambda value: {name: _whole_or_text(entry) for name, entry in _mapping(value).items()},
+    "int8_settings": _int8_settings,
 }

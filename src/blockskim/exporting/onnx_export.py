@@ -54,13 +54,13 @@ def check_exportable(model: BlockSkimForQuestionAnswering) -> None:
 
 
 def write_graph(
-    model: BlockSkimForQuestionAnswering, weights: Path, path: Path, token_types: bool, int8: Sequence[Product] = ()
+    exporter: PieceExporter, weights: Path, path: Path, token_types: bool, int8: Sequence[Product] = ()
 ) -> None:
     """Write the graph of a model.
 
     Args:
-        model: in evaluation mode, in float32, on a CPU.
-        weights: safetensors file with its weights, which the graph is to read from the folder that it is in.
+        exporter: of the model, which is in evaluation mode, in float32, on a CPU. It keeps what it traced.
+        weights: safetensors file with the model's weights, which the graph is to read from the folder that it is in.
         path: of the graph.
         token_types: whether the graph takes token types.
         int8: what of the model is quantised.
@@ -70,9 +70,10 @@ def write_graph(
     """
     from onnx import helper
 
+    model = exporter.model
     names = {id(value): name for name, value in reversed(model.state_dict(keep_vars=True).items())}
     builder = GraphBuilder(names, weights_of(model, int8))
-    writer = SkimGraph(builder, PieceExporter(model), token_types)
+    writer = SkimGraph(builder, exporter, token_types)
     outputs = writer.write()
     stored, casts = _weights(builder, weights)
     named = list(zip(outputs, _output_names(writer), strict=True))

@@ -18,7 +18,7 @@ from torch.func import functional_call
 OPSET = 20
 
 _ONE_AT_A_TIME = threading.Lock()
-"""Tracing changes what the process logs, and PyTorch's exporter has settings of its own for the whole process."""
+"""What the process logs is changed meanwhile, and PyTorch's exporter has settings of its own for the whole process."""
 
 
 def trace(
@@ -42,7 +42,7 @@ def trace(
     dynamic = {name: {axis: dims[dim] for axis, dim in shapes[name].items()} for name in inputs}
     # The exporter shows progress with names of its own as soon as one of these is trainable.
     values = {name: value.detach() for name, value in weights.items()}
-    with _ONE_AT_A_TIME, _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         program: Any = torch.onnx.export(
             _WithWeights(module).eval(),
             kwargs={"weights": values, "inputs": dict(inputs)},
@@ -69,13 +69,13 @@ class _WithWeights(nn.Module):
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide what the exporter reports of its work, as warnings and through the root logger."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+def quiet() -> Iterator[None]:
+    """Hide what the exporter reports of its work, as warnings and through the root logger; one thread at a time."""
+    with _ONE_AT_A_TIME, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        disabled = logging.root.manager.disable
+        logging.disable(logging.WARNING)
+        try:
             yield
-    finally:
-        logging.disable(disabled)
+        finally:
+            logging.disable(disabled)

@@ -2,13 +2,10 @@
 
 import torch
 
-from blockskim.checks import check_count
+from blockskim.checks import check_threads
 from blockskim.errors import ConfigError
 
 NAMES = ("auto", "float32", "bfloat16", "float16")
-
-MOST_THREADS = 4096
-"""More than any machine has; so many can be started without an end of the process."""
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
@@ -69,11 +66,8 @@ def set_threads(threads: int | None) -> None:
     """Set the number of processor threads of this process; None leaves it as it is.
 
     Raises:
-        ConfigError: it is no whole number from 1 to ``MOST_THREADS``.
+        ConfigError: it is no whole number from 1 to ``checks.MOST_THREADS``.
     """
     if threads is None:
         return
-    count = check_count("threads", threads)
-    if count > MOST_THREADS:
-        raise ConfigError(f"threads is {count}; it must be at most {MOST_THREADS}")
-    torch.set_num_threads(count)
+    torch.set_num_threads(check_threads(threads))

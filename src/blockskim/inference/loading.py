@@ -14,12 +14,11 @@ from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBas
 from transformers.utils import logging as transformers_logging
 
 from blockskim.data.tokens import pair_template
-from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.backend import LoadedBackend
 from blockskim.inference.devices import choose_device, choose_dtype, set_threads
 from blockskim.inference.shipped import shipped_model
-from blockskim.model.checkpoints import check_vocabulary, has_qa_head, read_config
+from blockskim.model.checkpoints import check_encoder, check_vocabulary, has_qa_head, read_config
 from blockskim.model.config import BlockSkimConfig
 from blockskim.model.hub import check_hub_arguments, local_folder, offline_aware
 from blockskim.model.load_errors import ONE_AT_A_TIME, one_line
@@ -107,16 +106,15 @@ def load_tokenizer(name: str | Path, **hub: Any) -> PreTrainedTokenizerBase:
     try:
         given = {**offline_aware(name, hub), "trust_remote_code": False}
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, **given)
+        pair_template(tokenizer)
+    except ConfigError as error:
+        raise ModelError(f"{name}: {error}") from error
     # A damaged tokenizer file raises what its parser raises: a bare Exception, too, and where it panics not even that.
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         spoiled = _spoiled_file(directory)
         raise ModelError(f"the tokenizer of {name} can't be loaded: {spoiled}{one_line(error)}") from error
-    try:
-        pair_template(tokenizer)
-    except ConfigError as error:
-        raise ModelError(f"{name}: {error}") from error
     return tokenizer
 
 
@@ -140,7 +138,7 @@ def _load_model(name: str | Path, dtype: torch.dtype, hub: dict[str, Any]) -> Bl
     if isinstance(config, BlockSkimConfig):
         model = BlockSkimForQuestionAnswering.from_pretrained(name, dtype=dtype, **hub)
         return model
-    adapter_for(config.model_type)
+    check_encoder(name, config)
     if not has_qa_head(config):
         raise ModelError(
             f"{name} is an encoder without a question-answering head; train one on it: blockskim train --base {name}"

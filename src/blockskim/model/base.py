@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from blockskim.atomic import give_usual_rights
+from blockskim.checks import check_flag
 from blockskim.data.packed_inputs import PackedInputs
 from blockskim.encoders import EncoderAdapter
 from blockskim.encoders.backbone import Backbone
@@ -16,6 +17,8 @@ from blockskim.errors import ConfigError, ModelError
 from blockskim.method.block_spans import BlockSpans, blocks_of_spans
 from blockskim.method.blocks import BlockLayout, block_layout
 from blockskim.method.config import PREDICTOR_SETTINGS, SkimConfig
+from blockskim.method.cost import PredictorCost
+from blockskim.method.predictors.predictor import predictor_cost
 from blockskim.method.thresholds import layer_thresholds
 from blockskim.model.backbones import predictor_layers
 from blockskim.model.config import BlockSkimConfig
@@ -55,6 +58,8 @@ class BlockSkimPreTrainedModel(PreTrainedModel):
 
     @skim_config.setter
     def skim_config(self, value: SkimConfig) -> None:
+        if not isinstance(value, SkimConfig):
+            raise ConfigError(f"skim_config is {value!r:.80}; it must be a SkimConfig")
         changed = self.settings_needing_new_predictors(value)
         if changed:
             raise ModelError(
@@ -84,7 +89,10 @@ class BlockSkimPreTrainedModel(PreTrainedModel):
 
     @has_trained_predictors.setter
     def has_trained_predictors(self, value: bool) -> None:
-        self.config.trained_predictors = value
+        self.config.trained_predictors = check_flag("has_trained_predictors", value)
+
+    def _predictors(self) -> dict[int, Any]:
+        return {int(number): predictor for number, predictor in self.predictors.items()}
 
     @property
     def skim_layers(self) -> tuple[int, ...]:
@@ -149,6 +157,10 @@ class BlockSkimPreTrainedModel(PreTrainedModel):
                 "model (blockskim train), read everything (thresholds of 0), or ask them anyway (allow_untrained=True)"
             )
         return active
+
+    def predictor_cost(self, layer: int, question_tokens: int) -> PredictorCost:
+        """What the predictor of a layer costs on a sample whose question has so many tokens; layers count from 1."""
+        return predictor_cost(self.skim_config, self.backbone.dims(layer), question_tokens)
 
     @property
     def pruned_heads(self) -> PrunedHeads:

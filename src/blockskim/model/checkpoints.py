@@ -4,8 +4,9 @@ transformers raises all kinds of errors for a damaged checkpoint, and fills in r
 Here each such case is a ModelError that names the directory and the cause.
 """
 
+import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,19 @@ from blockskim.model.config import BlockSkimConfig
 from blockskim.model.hub import find_file, hub_arguments, local_folder, may_be_hub_id, offline_aware
 from blockskim.model.load_errors import loading
 from blockskim.model.stored_config import guilty_field, read_stored_config
-from blockskim.model.stored_weights import INDEX, WEIGHTS, check_finite, check_fit, check_layers, stored_shapes
+from blockskim.model.stored_weights import (
+    INDEX,
+    WEIGHTS,
+    check_finite,
+    check_fit,
+    check_layers,
+    stored_weights,
+    weights_of_layers,
+)
+
+logger = logging.getLogger(__name__)
+
+ADAPTER_FILE = "adapter_config.json"
 
 LONGEST_PATH, LONGEST_NAME = 4000, 255
 """Characters of a path and bytes of a name in it; file systems refuse longer ones."""
@@ -120,6 +133,26 @@ def has_qa_head(config: PreTrainedConfig) -> bool:
     return isinstance(names, list | tuple) and any("QuestionAnswering" in str(name) for name in names)
 
 
+def check_encoder(name: str | Path, config: PreTrainedConfig) -> None:
+    """Raise ModelError, naming the model, when its encoder is of a family or a kind that is not supported.
+
+    Args:
+        name: directory or hub id, for the message.
+        config: of the model, or of the encoder alone.
+    """
+    encoder_config = _encoder_config(config)
+    try:
+        adapter = adapter_for(encoder_config.model_type)
+        if adapter.check is not None:
+            adapter.check(encoder_config)
+    except ModelError as error:
+        raise ModelError(f"{name}: {error}") from error
+
+
+def _encoder_config(config: PreTrainedConfig) -> PreTrainedConfig:
+    return config.encoder_config if isinstance(config, BlockSkimConfig) else config
+
+
 def load_source(backbone: str | Path, kwargs: Mapping[str, Any]) -> PreTrainedModel:
     """Load a checkpoint of transformers with its QA head where it has one; ``kwargs`` are for ``from_pretrained``.
 
@@ -128,7 +161,6 @@ def load_source(backbone: str | Path, kwargs: Mapping[str, Any]) -> PreTrainedMo
             supported.
     """
     config = read_config(backbone, **hub_arguments(kwargs))
-    adapter_for(config.model_type)
     loader: Any = transformers.AutoModelForQuestionAnswering if has_qa_head(config) else transformers.AutoModel
     source: PreTrainedModel
     source, _ = load_weights(loader.from_pretrained, backbone, config, lambda: loader.from_config(config), **kwargs)
@@ -159,17 +191,25 @@ def load_weights(
 
     Raises:
         ModelError: the model can't be loaded, or a weight is missing, not finite, or of another shape than config.json
-            calls for.
+            calls for; there are weights of more layers or other parts, or an adapter.
     """
+    check_encoder(name, config)
     lenient = kwargs.get("ignore_mismatched_sizes", False)
     hub = offline_aware(name, hub_arguments(kwargs))
-    shapes = stored_shapes(name, hub, kwargs.get("variant"))
-    if not shapes and local_folder(name, hub) is not None:
+    with loading(name):
+        adapter = find_file(name, ADAPTER_FILE, hub)
+    if adapter is not None:
+        raise ModelError(
+            f"{name} has an {ADAPTER_FILE}: adapters, such as those of LoRA, are not read, and without them the model "
+            "would answer as if it had never learned; merge them into the weights (merge_and_unload of PEFT)"
+        )
+    stored = stored_weights(name, hub, kwargs.get("variant"))
+    if not stored and local_folder(name, hub) is not None:
         raise ModelError(f"{name} has no {WEIGHTS} and no {INDEX} with weights in it")
-    if shapes:
-        check_layers(name, getattr(config, "encoder_config", config), shapes)
+    if stored:
+        check_layers(name, _encoder_config(config), stored)
         if not lenient:
-            check_fit(name, build, shapes)
+            check_fit(name, build, stored)
     # With these, transformers names the weights that don't fit instead of pointing to its log.
     asked = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
     # Without an answer transformers asks the person at the terminal whether to run code of the model's own.
@@ -186,14 +226,41 @@ def load_weights(
         raise ModelError(
             f"{name}: the weights lack {missing[0]!r} ({len(missing)} missing), which config.json calls for"
         )
+    _check_unused(name, model, info["unexpected_keys"])
     check_finite(name, model.state_dict().items())
     return model, info
+
+
+def _check_unused(name: str | Path, model: Any, unused: Iterable[str]) -> None:
+    """Refuse weights that a Block-Skim model has no place for, and warn of those of a plain encoder's layers.
+
+    A checkpoint of transformers may well have more than is used here: other heads, for other tasks.
+
+    Args:
+        name: directory or hub id, for messages.
+        model: that was loaded.
+        unused: names of the weights in the files that no part of it has.
+    """
+    keys = sorted(unused)
+    if isinstance(model.config, BlockSkimConfig) and keys:
+        raise ModelError(
+            f"{name}: the weights hold {keys[0]!r} ({len(keys)} such), for which a model of config.json has no place"
+        )
+    inside = weights_of_layers(keys, model)
+    if inside:
+        logger.warning(
+            "%s: the weights hold %r (%d such), which this kind of encoder does not use; its answers may be others "
+            "than those that it was trained to give",
+            name,
+            inside[0],
+            len(inside),
+        )
 
 
 def check_vocabulary(
     encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | FrozenTokenizer, name: str | Path
 ) -> None:
-    """Refuse a tokenizer some of whose ids an encoder has no embedding for.
+    """Refuse a tokenizer some of whose ids an encoder has no embedding for; warn of one with another padding token.
 
     Args:
         encoder: the encoder.
@@ -204,12 +271,33 @@ def check_vocabulary(
         ModelError: there are such ids.
     """
     table: Any = encoder.get_input_embeddings()
-    vocabulary = tokenizer.backend.get_vocab() if isinstance(tokenizer, FrozenTokenizer) else tokenizer.get_vocab()
-    last = max(vocabulary.values(), default=-1)
+    if isinstance(tokenizer, FrozenTokenizer):
+        vocabulary, padding = tokenizer.backend.get_vocab(), tokenizer.template.pad_id
+    else:
+        vocabulary, padding = tokenizer.get_vocab(), tokenizer.pad_token_id
+    ids = set(vocabulary.values())
+    last = max(ids, default=-1)
     if last >= table.num_embeddings:
         raise ModelError(
             f"{name}: the tokenizer has ids up to {last}, but the model has embeddings for {table.num_embeddings} "
             "tokens only; they don't belong together"
+        )
+    if len(ids) < table.num_embeddings // 2:
+        logger.warning(
+            "%s: the tokenizer has %d tokens, but the model has embeddings for %d; is its vocabulary whole?",
+            name,
+            len(ids),
+            table.num_embeddings,
+        )
+    # RoBERTa-like models count positions from their padding token, so a wrong number moves all of them.
+    origin = getattr(getattr(encoder, "embeddings", None), "padding_idx", None)
+    if origin is not None and padding not in (None, origin):
+        logger.warning(
+            "%s: pad_token_id is %d in config.json, from which the model counts positions, but the tokenizer pads with "
+            "%d; if the model was trained with that one, its answers are wrong",
+            name,
+            origin,
+            padding,
         )
 
 

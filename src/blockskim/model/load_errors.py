@@ -49,6 +49,27 @@ def loading(name: str | Path, file: str | None = None) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def fitting(source: object, settings: object) -> Iterator[None]:
+    """Have errors about skim settings that don't fit a checkpoint name the checkpoint.
+
+    Args:
+        source: directory or hub id of the checkpoint; errors about anything else, as a model, pass as they are.
+        settings: that were given; None where these are the defaults, so that the checkpoint is to blame.
+
+    Raises:
+        ModelError: no settings were given, and the defaults don't fit.
+        ConfigError: the settings don't fit.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        if not isinstance(source, str | Path):
+            raise
+        kind = ModelError if settings is None else ConfigError
+        raise kind(f"{source}: {error}") from error
+
+
 def one_line(error: BaseException) -> str:
     """The first line of what an error says, cut to a readable length; a line that ends with a colon and the next."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

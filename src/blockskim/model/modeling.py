@@ -16,7 +16,7 @@ from blockskim.errors import ModelError
 from blockskim.method.blocks import BlockLayout
 from blockskim.method.config import SkimConfig
 from blockskim.method.cost import ModelCost
-from blockskim.method.skim_trace import WindowScores, trace_of
+from blockskim.method.skim_trace import AS_NEEDED, Asking, WindowScores, trace_of
 from blockskim.model import objective
 from blockskim.model.backbones import copy_encoder, copy_qa_head, encoder_from_config, new_predictors
 from blockskim.model.base import BlockSkimPreTrainedModel
@@ -26,6 +26,7 @@ from blockskim.model.dense import Dropping, PaddedInputs, encode_dense
 from blockskim.model.flops import linears_in, model_cost, predictor_costs
 from blockskim.model.head_removal import remove_heads
 from blockskim.model.hub import hub_arguments
+from blockskim.model.load_errors import fitting
 from blockskim.model.outputs import BlockSkimOutput, SkimOutput
 from blockskim.model.packing import Ints, pack_padded
 from blockskim.model.prepared_model import PreparedModel
@@ -139,7 +140,8 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         encoder: Any = source.base_model
         adapter_for(encoder.config.model_type)
         pruned = source.pruned_heads if isinstance(source, BlockSkimForQuestionAnswering) else None
-        model = cls(BlockSkimConfig(encoder_config=encoder.config, skim=skim_config, pruned_heads=pruned))
+        with fitting(backbone, skim_config):
+            model = cls(BlockSkimConfig(encoder_config=encoder.config, skim=skim_config, pruned_heads=pruned))
         copy_encoder(source, model.encoder)
         copy_qa_head(source, model.adapter.qa_head, model.qa_outputs, model.qa_transform)
         nn.Module.to(model, dtype=source.dtype)
@@ -335,14 +337,10 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         return self._skim(inputs, np.zeros_like(inputs.lengths), int(inputs.lengths.max(initial=0)), skimmers)
 
     def score_windows(
-        self,
-        inputs: PackedInputs,
-        thresholds: float | Sequence[float] | None = None,
-        score_all_layers: bool = False,
-        allow_untrained: bool = False,
+        self, inputs: PackedInputs, thresholds: float | Sequence[float] | None = None, asking: Asking = AS_NEEDED
     ) -> WindowScores:
         """Do what ``skim_packed`` does, and give the result as arrays, as every backend of inference does."""
-        return self.skim_packed(inputs, thresholds, score_all_layers, allow_untrained).scores()
+        return self.skim_packed(inputs, thresholds, asking.all_layers, asking.untrained).scores()
 
     def skimmers(
         self,
@@ -388,9 +386,6 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
     def _transformed(self, hidden: Tensor) -> Tensor:
         """What the QA head's last layer gets. Shape: (..., hidden)."""
         return hidden if self.qa_transform is None else self.qa_transform(hidden)
-
-    def _predictors(self) -> dict[int, Any]:
-        return {int(number): predictor for number, predictor in self.predictors.items()}
 
     def _dropping(self, layout: BlockLayout, labels: Tensor | None, thresholds: float | Sequence[float]) -> Dropping:
         protected = torch.zeros_like(layout.droppable) if labels is None else labels == 1

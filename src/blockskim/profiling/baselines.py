@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError
+from blockskim.exporting.exported_model import ExportedModel
 from blockskim.inference.runner import Thresholds
 from blockskim.method.cost import dense_flops
 from blockskim.model.flops import linears_in, model_cost
@@ -25,6 +26,7 @@ from blockskim.profiling.contenders import (
     Work,
     aligned_contender,
     dtype_name,
+    exported_contender,
     skim_contender,
     weight_bytes,
 )
@@ -39,6 +41,7 @@ def make_baseline(
     thresholds: Thresholds = None,
     trained: bool = True,
     seed: int = 0,
+    exported: ExportedModel | None = None,
 ) -> Contender:
     """Make a baseline.
 
@@ -49,6 +52,7 @@ def make_baseline(
         thresholds: as ``skim`` takes them; what "aligned" skims with.
         trained: whether the model's answers mean anything.
         seed: of random weights.
+        exported: the exported model that is measured, if it is one; what "onnx-packed" runs.
 
     Raises:
         ConfigError: there is no such baseline, or it is not possible with this model or this installation.
@@ -56,6 +60,10 @@ def make_baseline(
     kind, pad_to = parse_baseline(name)
     if kind in ("packed", "packed-float32"):
         return skim_contender(name, own if kind == "packed" else model, 0.0, trained)
+    if kind == "onnx-packed":
+        if exported is None:
+            raise ConfigError(f"{name} is for a benchmark of an exported model: --backend onnx or onnx-int8")
+        return exported_contender(name, exported, 0.0, trained)
     if kind == "aligned":
         return aligned_contender(name, model, thresholds, trained)
     if kind == "bert-base":
@@ -63,6 +71,9 @@ def make_baseline(
         dense = random_dense(config, seed)
         nn.Module.to(dense, model.device)
         return dense_contender(name, dense, pad_to, trained=False)
+    limit = model.position_limit
+    if pad_to is not None and limit is not None and pad_to > limit:
+        raise ConfigError(f"{name} pads its input to {pad_to} tokens, but the model reads at most {limit}")
     if kind.startswith("dense"):
         return dense_contender(name, transformers_model(model, kind.removeprefix("dense-")), pad_to, trained)
     if model.device.type != "cpu":

@@ -16,6 +16,7 @@ BASELINES = {
     "aligned": "the batch-aligned scheme of the code that was released with the paper",
     "onnx-fp32": "the dense model in ONNX Runtime",
     "onnx-int8": "the same with weights quantised to int8",
+    "onnx-packed": "the exported graph that is measured, with nothing dropped",
     "bert-base": "a dense model of BERT-base's size with random weights, fused attention",
 }
 """All but the packed ones and "aligned" may be followed by ``-N``: input padded to N tokens."""
@@ -32,7 +33,7 @@ SHAPES: dict[str, tuple[int, int, int, int]] = {
     "bert-large": (24, 1024, 16, 4096),
 }
 
-_NEVER_PADDED = ("packed", "packed-float32", "aligned")
+_NEVER_PADDED = ("packed", "packed-float32", "onnx-packed", "aligned")
 _ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
 

@@ -11,9 +11,13 @@ from torch import Tensor
 
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation.cost import kept_shares
+from blockskim.exporting.exported_model import ExportedModel
+from blockskim.exporting.manifest import GRAPH, INT8_GRAPH
+from blockskim.extras import has
+from blockskim.inference.backend import Backend
 from blockskim.inference.runner import Thresholds, WindowBatch, run_windows
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.model.outputs import SkimOutput
+from blockskim.model.packing import pack_padded
 from blockskim.profiling.batch_aligned import aligned_flops, skim_aligned
 
 Inputs = Mapping[str, Any]
@@ -107,35 +111,78 @@ def skim_contender(
 ) -> Contender:
     """Our own forward pass on packed input; ``thresholds`` as ``skim`` takes them, 0 to drop nothing."""
 
-    def prepare(batch: Batch) -> Inputs:
-        return {**batch.inputs, "documents": batch.documents}
-
-    def skim(inputs: Inputs) -> SkimOutput:
-        return model.skim(**inputs, thresholds=thresholds)
-
     def run(inputs: Inputs) -> Logits:
-        return logits_of(skim(inputs))
-
-    def work(inputs: Inputs) -> Work:
-        trace = skim(inputs).trace
-        assert trace is not None
-        kept = dict(zip(trace.layers, trace.kept.sum((1, 2)).tolist(), strict=True))
-        return Work(int(trace.flops.sum()), int(trace.tokens.sum()), int(trace.blocks.sum()), kept)
-
-    def over_windows(windows: WindowSet, batch_size: int) -> Iterable[WindowBatch]:
-        return run_windows(model, windows, batch_size, thresholds)
+        output = model.skim_packed(inputs["packed"], thresholds)
+        assert output.start_logits is not None and output.end_logits is not None
+        return _in_padded_places(output.start_logits, output.end_logits, inputs)
 
     return Contender(
         name,
         dtype_name(model.dtype),
-        prepare,
+        packed_inputs,
         run,
-        work,
+        _skimming_work(model, thresholds),
         weight_bytes(model) + model.prepare(),
-        layers=len(model.cost.layers),
+        layers=model.num_layers,
         trained=trained,
-        over_windows=over_windows,
+        over_windows=lambda windows, batch_size: run_windows(model, windows, batch_size, thresholds),
     )
+
+
+def exported_contender(
+    name: str, model: ExportedModel, thresholds: Thresholds = None, trained: bool = True
+) -> Contender:
+    """An exported model on ONNX Runtime; ``thresholds`` as ``score_windows`` takes them, 0 to drop nothing."""
+
+    def run(inputs: Inputs) -> Logits:
+        scores = model.score_windows(inputs["packed"], thresholds)
+        return _in_padded_places(torch.from_numpy(scores.start_logits), torch.from_numpy(scores.end_logits), inputs)
+
+    return Contender(
+        name,
+        model.number_format,
+        packed_inputs,
+        run,
+        _skimming_work(model, thresholds),
+        exported_bytes(model),
+        layers=model.num_layers,
+        trained=trained,
+        memory_seen=False,
+        over_windows=lambda windows, batch_size: run_windows(model, windows, batch_size, thresholds),
+    )
+
+
+def packed_inputs(batch: Batch) -> Inputs:
+    """A batch without its padding: inference packs windows from the start, so this is not timed."""
+    packed, first = pack_padded(batch.inputs, batch.documents)
+    return {"packed": packed, "first": torch.from_numpy(first), "width": batch.inputs["input_ids"].shape[1]}
+
+
+def _in_padded_places(start: Tensor, end: Tensor, inputs: Inputs) -> Logits:
+    """Logits by the place of a token in its sample, put to its place in the batch.
+
+    Shapes: (batch, longest) each to (batch, width) each
+    """
+    first, width = inputs["first"], inputs["width"]
+    if start.shape[1] == width and not first.any():
+        return Logits(start, end)
+    rows, places = (start != -torch.inf).logical_or(end != -torch.inf).nonzero(as_tuple=True)
+    columns = places + first.to(places.device)[rows]
+    moved = [part.new_full((len(part), width), -torch.inf) for part in (start, end)]
+    for part, target in zip((start, end), moved, strict=True):
+        target[rows, columns] = part[rows, places]
+    return Logits(*moved)
+
+
+def _skimming_work(model: Backend, thresholds: Thresholds) -> Callable[[Inputs], Work]:
+    """What a model that skims computes on packed input, told by its trace."""
+
+    def work(inputs: Inputs) -> Work:
+        trace = model.score_windows(inputs["packed"], thresholds).trace
+        kept = dict(zip(trace.layers, trace.kept.sum((1, 2)).tolist(), strict=True))
+        return Work(int(trace.flops.sum()), int(trace.tokens.sum()), int(trace.blocks.sum()), kept)
+
+    return work
 
 
 def aligned_contender(
@@ -160,12 +207,6 @@ def aligned_contender(
     return Contender(name, dtype_name(model.dtype), prepare, run, work, weight_bytes(model), layers, trained)
 
 
-def logits_of(output: SkimOutput) -> Logits:
-    """The logits of a skimming run."""
-    assert output.start_logits is not None and output.end_logits is not None
-    return Logits(output.start_logits, output.end_logits)
-
-
 def dtype_name(dtype: torch.dtype) -> str:
     """``"float32"`` and so on."""
     return str(dtype).removeprefix("torch.")
@@ -174,3 +215,16 @@ def dtype_name(dtype: torch.dtype) -> str:
 def weight_bytes(module: torch.nn.Module) -> int:
     """Size of a module's parameters."""
     return sum(value.numel() * value.element_size() for value in module.parameters())
+
+
+def exported_bytes(model: ExportedModel) -> int:
+    """Size of an exported model's graph and of the weights that it reads, as they are stored."""
+    graph = model.directory / (GRAPH if model.number_format == "float32" else INT8_GRAPH)
+    size = graph.stat().st_size
+    if not has("onnx"):
+        return size + sum(file.num_bytes for file in model.manifest.weights.values())
+    import onnx
+
+    weights = onnx.load(graph, load_external_data=False).graph.initializer
+    entries = [{entry.key: entry.value for entry in weight.external_data} for weight in weights]
+    return size + sum(int(entry["length"]) for entry in entries if entry)

@@ -7,21 +7,23 @@ has kept from earlier runs, which in one process with several contenders is most
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
 MEMORY_EVENT = "[memory]"
 
+LOG_LEVEL_VARIABLE, SILENT = "KINETO_LOG_LEVEL", "6"
+"""How much the profiler says on standard error, and the level at which that is nothing."""
+
 
 def peak_bytes(run: Callable[[], object], device: torch.device) -> int:
     """Largest number of bytes that a run holds at once beyond what was there before it."""
     if device.type == "cuda":
         return _peak_on_cuda(run, device)
-    # Otherwise the profiler announces its beginning and end on standard error.
-    os.environ.setdefault("KINETO_LOG_LEVEL", "6")
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+    with _silent_profiler(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         run()
     assert recorded.profiler is not None and recorded.profiler.kineto_results is not None
     events = [event for event in recorded.profiler.kineto_results.events() if event.name() == MEMORY_EVENT]
@@ -30,6 +32,22 @@ def peak_bytes(run: Callable[[], object], device: torch.device) -> int:
         held += event.nbytes()
         peak = max(peak, held)
     return peak
+
+
+@contextmanager
+def _silent_profiler() -> Iterator[None]:
+    """Keep the profiler from announcing its beginning and end on standard error, unless the environment says how much.
+
+    The variable is taken back: it would hold for every other profile of the process, and for processes that it starts.
+    """
+    if LOG_LEVEL_VARIABLE in os.environ:
+        yield
+        return
+    os.environ[LOG_LEVEL_VARIABLE] = SILENT
+    try:
+        yield
+    finally:
+        os.environ.pop(LOG_LEVEL_VARIABLE, None)
 
 
 def _peak_on_cuda(run: Callable[[], object], device: torch.device) -> int:

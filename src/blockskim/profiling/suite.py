@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from blockskim.exporting.exported_model import ExportedModel
 from blockskim.inference.runner import Thresholds
 from blockskim.method.config import SkimConfig
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.profiling.baselines import make_baseline
 from blockskim.profiling.benchmark import Progress, Record, run_benchmark
-from blockskim.profiling.contenders import Contender, skim_contender
+from blockskim.profiling.contenders import Contender, exported_contender, skim_contender
 from blockskim.profiling.matmul_rate import matmul_rate
 from blockskim.profiling.random_models import random_skim
 from blockskim.profiling.schedule import THRESHOLD, install_schedule
@@ -31,12 +32,14 @@ class Subject:
         workload: what it runs on.
         thresholds: what it skims with, as ``skim`` takes them.
         trained: whether its answers mean anything.
+        exported: what is measured in place of the model, which baselines then have alone.
     """
 
     model: BlockSkimForQuestionAnswering
     workload: Workload
     thresholds: Thresholds = None
     trained: bool = True
+    exported: ExportedModel | None = None
 
 
 def random_subject(settings: RandomModelSettings, seed: int, device: torch.device) -> Subject:
@@ -92,7 +95,12 @@ def make_contenders(subject: Subject, settings: BenchmarkSettings, dtype: torch.
     if dtype != model.dtype:
         own = copy.deepcopy(model)
         nn.Module.to(own, dtype=dtype)
-    return [
-        skim_contender(OWN, own, thresholds, trained),
-        *(make_baseline(name, model, own, thresholds, trained, settings.seed) for name in settings.baselines),
-    ]
+    if subject.exported is None:
+        measured = skim_contender(OWN, own, thresholds, trained)
+    else:
+        measured = exported_contender(OWN, subject.exported, thresholds, trained)
+    baselines = (
+        make_baseline(name, model, own, thresholds, trained, settings.seed, subject.exported)
+        for name in settings.baselines
+    )
+    return [measured, *baselines]

@@ -159,8 +159,9 @@ def save_pruned(
         if (Path(source) / "recipe.json").is_file():
             shutil.copy(Path(source) / "recipe.json", folder / "recipe.json")
         if (Path(source) / "README.md").is_file():
-            card = (Path(source) / "README.md").read_text(encoding="utf-8").rstrip()
-            (folder / "README.md").write_text(f"{card}\n\n{_card_section(removed)}", encoding="utf-8")
+            # As bytes: a card in whatever encoding must not stop a copy after the long part.
+            card = (Path(source) / "README.md").read_bytes().rstrip()
+            (folder / "README.md").write_bytes(card + f"\n\n{_card_section(removed)}".encode())
 
 
 def _ranked(scores: Mapping[int, float]) -> list[int]:

@@ -99,6 +99,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Bring numbers to Python's own and refuse impossible values."""
+        for name, kind in (("skim", SkimConfig), ("windows", WindowSettings), ("distillation", DistillationSettings)):
+            if not isinstance(getattr(self, name), kind):
+                raise ConfigError(f"{name} is {getattr(self, name)!r:.80}; it must be a {kind.__name__}")
         for name in (*POSITIVE, *FROM_ZERO, *SHARES):
             value = getattr(self, name)
             if value is None and name == "predictor_learning_rate":
@@ -128,6 +131,8 @@ class Recipe:
         Raises:
             ConfigError: a name is unknown or a value impossible.
         """
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"a recipe is {values!r:.80}; it must be a mapping of settings")
         given = _named(values)
         check_known("setting", given, [item.name for item in fields(cls)])
         for name in GROUPS:
@@ -221,22 +226,35 @@ def shipped_recipes() -> list[str]:
 
 
 def _settings(source: str | Path, extended: tuple[str, ...]) -> dict[str, Any]:
-    """The settings of a recipe, those of the recipe that it extends included."""
+    """The settings of a recipe, those of the recipe that it extends included.
+
+    Raises:
+        ConfigError: there is no such recipe, it is none, or recipes extend each other in a circle.
+    """
     values = _read(source)
     if "extends" not in values:
         return values
-    parent = str(values.pop("extends"))
-    if parent in (*extended, str(source)):
-        raise ConfigError(f"{source}: extends {parent}, which extends it in turn")
+    parent = values.pop("extends")
+    if not isinstance(parent, str):
+        raise ConfigError(f"{source}: extends is {parent!r:.80}; it must be the name or file of a recipe")
     # A file is looked for beside the one that names it.
     beside = Path(source).parent / parent
-    below = _settings(beside if Path(source).is_file() and beside.is_file() else parent, (*extended, str(source)))
+    found = beside if Path(source).is_file() and beside.is_file() else parent
+    known = (*extended, _identity(source))
+    if _identity(found) in known:
+        raise ConfigError(f"{source}: extends {parent}, which extends it in turn")
+    below = _settings(found, known)
     merged = {**below, **values}
     for name in GROUPS:
         own, other = values.get(name, {}), below.get(name, {})
         if isinstance(own, Mapping) and isinstance(other, Mapping) and (own or other):
             merged[name] = {**other, **own}
     return merged
+
+
+def _identity(source: str | Path) -> str:
+    """The same for every way to write the path of a file; a name for a recipe that comes along."""
+    return str(Path(source).resolve()) if Path(source).is_file() else str(source)
 
 
 def _read(source: str | Path) -> dict[str, Any]:

@@ -182,7 +182,7 @@ def read_record(path: Path) -> dict[str, Any]:
         return _read_object(path)
     except FileNotFoundError:
         raise BlockSkimError(f"{path} is missing, so the run can't go on; start anew in another folder") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BlockSkimError(f"{path} is damaged ({error}), so the run can't go on") from error
 
 
@@ -203,9 +203,11 @@ def _look_into(path: Path) -> None:
         with safe_open(path, framework="pt") as weights:
             weights.keys()
     elif path.suffix in (".pt", ".pth", ".bin"):
-        # The directory of a zip file stands at its end.
+        # The directory of a zip file stands at its end, and has a checksum of each part.
         with zipfile.ZipFile(path) as archive:
-            archive.namelist()
+            spoiled = archive.testzip()
+        if spoiled is not None:
+            raise ValueError(f"{spoiled} in it is not what was written")
     elif path.suffix == ".json":
         _read_object(path)
     elif path.is_file() and path.stat().st_size == 0:

@@ -8,24 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from transformers import (
-    AutoTokenizer,
-    PreTrainedTokenizerBase,
-    PrinterCallback,
-    TrainerCallback,
-    TrainingArguments,
-    set_seed,
-)
+from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallback, TrainingArguments, set_seed
 
 from blockskim.atomic import new_files, write_errors_named, write_whole
 from blockskim.data.collate import training_collator
-from blockskim.data.examples import Example
+from blockskim.data.examples import Example, check_annotated
 from blockskim.data.splitting import sample_examples
 from blockskim.data.windows import WindowSet, make_windows
 from blockskim.errors import BlockSkimError, ConfigError, DataError
 from blockskim.extras import has, raise_missing
 from blockskim.inference.devices import choose_device, has_bfloat16
-from blockskim.model.checkpoints import base_name, check_vocabulary
+from blockskim.inference.loading import load_tokenizer
+from blockskim.model.checkpoints import base_name, check_loadable, check_vocabulary
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training.callbacks import BestCallback, LinesCallback, MetricsCallback, ProgressCallback, RunLines
 from blockskim.training.distillation import TEACHER_FILE, check_distillation, check_same_teacher, load_teacher
@@ -86,18 +80,24 @@ def train(
     Raises:
         BlockSkimError: the training extra is not installed, nothing is left to train on, or there is nothing to
             resume from or something to overwrite; the teacher doesn't fit the model.
+        DataError: there are examples whose answers are not known, by which nothing can be learned or measured.
+        ModelError: there is no such base, or something of it is missing or damaged.
         ConfigError: windows are longer than the model reads, or a run would go on with other settings, data or base.
         OSError: something can't be written; ``filename`` says what.
     """
     _need_training_extra()
-    recipe = recipe or Recipe()
+    recipe = Recipe() if recipe is None else recipe
+    if not isinstance(recipe, Recipe):
+        raise ConfigError(f"recipe is {recipe!r:.80}; it must be a Recipe, as Recipe.load reads one")
     check_distillation(recipe.distillation, teacher, recipe.predictors_only)
+    check_annotated([*train_examples, *dev_examples])
+    check_loadable(base)
     output = Path(output_dir)
     checkpoint = find_checkpoint(output, resume)
     if checkpoint is not None:
         check_same_recipe(output, recipe)
     set_seed(recipe.seed)
-    tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
+    tokenizer = load_tokenizer(base)
     model = initial_model(base, recipe, console or lines)
     check_vocabulary(model.encoder, tokenizer, base)
     _check_positions(model, recipe)

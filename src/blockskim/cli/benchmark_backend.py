@@ -1,0 +1,81 @@
+"""What a benchmark measures in place of PyTorch: the model as it was exported, or as it is exported now."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from blockskim.cli import options
+from blockskim.cli.benchmark_options import BenchmarkBackend, OnData, OnShape
+from blockskim.cli.session import hide_foreign_progress
+
+if TYPE_CHECKING:
+    from blockskim.profiling.benchmark import Progress
+    from blockskim.profiling.suite import Subject
+
+
+def choose_backend(
+    backend: BenchmarkBackend, on_shape: OnShape, model: str | None, device: options.Device, dtype: options.Dtype
+) -> BenchmarkBackend:
+    """What skims, where that is left open: an exported model on ONNX Runtime, as it answers by itself, or PyTorch.
+
+    Raises:
+        ConfigError: the number format is one that the model does not have.
+        ModelError: likewise.
+    """
+    if backend is not BenchmarkBackend.AUTO:
+        return backend
+    if on_shape.shape is not None:
+        return BenchmarkBackend.TORCH
+    from blockskim.answering.backend_choice import choose_exported
+
+    exported = choose_exported(model, device.value, dtype.value, "auto")
+    return BenchmarkBackend.TORCH if exported is None else BenchmarkBackend.ONNX
+
+
+@contextmanager
+def measured_by(
+    subject: "Subject",
+    backend: BenchmarkBackend,
+    model: str | None,
+    on_data: OnData,
+    threads: int | None,
+    progress: "Progress",
+) -> "Iterator[Subject]":
+    """The subject of a benchmark with what is to be measured; what is exported for it is gone afterwards.
+
+    Args:
+        subject: with the model of PyTorch.
+        backend: what skims.
+        model: directory or hub id of the model; None for the one that comes with the library.
+        on_data: with the threshold or operating point that is asked for; an int8 graph may have points of its own.
+        threads: windows that run side by side; as many as PyTorch has threads when None.
+        progress: called with what is going on.
+
+    Raises:
+        ConfigError: the model can't be exported.
+    """
+    if backend is BenchmarkBackend.TORCH:
+        yield subject
+        return
+    import torch
+
+    from blockskim.exporting.export import export
+    from blockskim.exporting.exported_model import ExportedModel
+    from blockskim.exporting.manifest import GRAPH, INT8_GRAPH
+    from blockskim.inference.operating_point import choose_thresholds
+    from blockskim.inference.shipped import shipped_model
+
+    int8 = backend is BenchmarkBackend.ONNX_INT8
+    number_format, graph = ("int8", INT8_GRAPH) if int8 else ("float32", GRAPH)
+    directory = shipped_model() if model is None else Path(model)
+    with tempfile.TemporaryDirectory(prefix="blockskim-") as folder:
+        if not (directory / graph).is_file():
+            progress(f"exporting {'the shipped model' if model is None else model} into a temporary folder")
+            hide_foreign_progress()
+            directory = export(model, Path(folder) / "exported", int8=int8).directory
+        exported = ExportedModel(directory, number_format, threads or torch.get_num_threads())
+        thresholds = choose_thresholds(exported, threshold=on_data.threshold, point=on_data.point, name=str(directory))
+        yield replace(subject, exported=exported, thresholds=thresholds)

@@ -1,0 +1,41 @@
+"""An exported model in other processes: sent to them, or there because they were forked."""
+
+import copy
+import os
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+from blockskim.answering.answerer import QuestionAnswerer
+
+QUESTION = "Who built the mill?"
+TEXT = "The mill was built by Ada Quist in 1911. " * 60
+
+FORKING = f"""
+import os
+from blockskim import QuestionAnswerer
+
+qa = QuestionAnswerer(backend="onnx", threads=2)
+before = qa({QUESTION!r}, {TEXT!r})
+child = os.fork()
+if child == 0:
+    os._exit(0 if qa({QUESTION!r}, {TEXT!r}) == before else 3)
+code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+raise SystemExit(code)
+"""
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda qa: pickle.loads(pickle.dumps(qa))], ids=["copy", "pickle"])
+def test_a_copy_answers_the_same(copied):
+    qa = QuestionAnswerer(backend="onnx", threads=2)
+    other = copied(qa)
+    assert other.model is not qa.model
+    assert other(QUESTION, TEXT) == qa(QUESTION, TEXT)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_has_threads_of_its_own():
+    done = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
