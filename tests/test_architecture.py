@@ -169,6 +169,10 @@ def commands(modules: Iterable[Module]) -> Iterator[tuple[Module, ast.FunctionDe
         for node in ast.walk(module.tree):
             if isinstance(node, ast.Call) and is_command(node.func):
                 registered |= {part.id for part in node.args if isinstance(part, ast.Name)}
+            elif isinstance(node, ast.For) and any(
+                is_command(part) for part in ast.walk(node) if isinstance(part, ast.expr)
+            ):
+                registered |= {part.id for part in ast.walk(node.iter) if isinstance(part, ast.Name)}
     for module in modules:
         for node in ast.walk(module.tree):
             if isinstance(node, ast.FunctionDef) and (
@@ -398,6 +402,7 @@ def test_commands_are_short() -> None:
         ("app.command('a')(f)\ndef f(): ...\ndef g(): ...", ["f"]),
         ("@app.command()\ndef f(): ...\n@other\ndef g(): ...", ["f"]),
         ("@app.callback()\ndef f(): ...", ["f"]),
+        ("for c in (f, g):\n    app.command('a')(c)\ndef f(): ...\ndef g(): ...\ndef h(): ...", ["f", "g"]),
         ("run(f)\ndef f(): ...", []),
     ],
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from blockskim.atomic import check_new, new_directory, open_whole, write_whole
+from blockskim.atomic import check_new, give_usual_rights, new_directory, open_whole, write_whole
 from blockskim.errors import ConfigError
 
 OLD = b"what was there before"
@@ -247,3 +247,19 @@ def test_what_is_there_already_is_refused(tmp_path):
         with pytest.raises(ConfigError, match="exists already"), new_directory(path):
             raise AssertionError
     assert (tmp_path / "file").read_bytes() == OLD
+
+
+def test_files_that_only_their_owner_may_read_get_the_usual_rights(tmp_path, umask):
+    paths = [tmp_path / "one", tmp_path / "two"]
+    for path in paths:
+        path.touch(mode=0o600)
+    give_usual_rights(paths)
+    assert [mode(path) for path in paths] == [0o666 & ~umask] * 2
+    assert sorted(tmp_path.iterdir()) == paths
+    give_usual_rights([])
+
+
+def test_rights_that_can_not_be_found_out_are_an_error_about_the_file(tmp_path):
+    with pytest.raises(OSError, match="No such file") as caught:
+        give_usual_rights([tmp_path / "none" / "file"])
+    assert caught.value.filename == str(tmp_path / "none" / "file")

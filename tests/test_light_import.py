@@ -27,6 +27,7 @@ TEXT = "The red kite nests in Wales. It eats worms, says the café in Cardiff! I
 
 ANSWERING = [
     "answering.answerer",
+    "answering.backend_choice",
     "answering.explain_page",
     "answering.loading",
     "answering.ranking",
@@ -43,6 +44,9 @@ ANSWERING = [
     "data.tokens",
     "data.windows",
     "evaluation.evaluate",
+    "exporting.directory",
+    "exporting.exported_model",
+    "exporting.manifest",
     "inference.answers",
     "inference.backend",
     "inference.operating_point",
@@ -141,6 +145,39 @@ print(json.dumps({
     assert flops < dense_flops == spent_dense
     assert "<mark>" in values["page"]
     assert "dropped in layer 1" in values["page"]
+
+
+@pytest.mark.parametrize("backend", ["auto", "onnx"])
+def test_an_exported_directory_answers(exported_directory, backend):
+    arguments = ["answer", "-q", QUESTION, "-c", TEXT, "--model", exported_directory, "--backend", backend, "--json"]
+    code, out, err = command(*arguments)
+    assert (code, err) == (0, "")
+    (result,) = json.loads(out)
+    (answer,) = result["answers"]
+    assert TEXT[answer["start"] : answer["end"]] == answer["answer"] != ""
+    assert result["skim"]["flops"] < result["skim"]["dense_flops"]
+
+
+def test_an_exported_directory_is_evaluated(exported_directory, data_file):
+    arguments = ["--data", data_file, "--max-length", 90, "--json", "--quiet"]
+    code, out, err = command("evaluate", "--model", exported_directory, *arguments)
+    assert (code, err) == (0, "")
+    assert json.loads(out)["examples"] == 1
+
+
+def test_exporting_itself_needs_it(exported_directory, tmp_path):
+    code, out, err = command("export", "--model", exported_directory, "--output", tmp_path / "out")
+    assert (code, out) == (2, "")
+    assert err in {f"error: {MISSING.format(package)}\n" for package in ("torch", "transformers")}
+
+
+@pytest.fixture(scope="module")
+def exported_directory():
+    """A model directory that was exported."""
+    pytest.importorskip("onnx")
+    from tiny_exports import exported_answerer
+
+    return exported_answerer().directory
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["answer", "--help"], ["train", "--help"]])

@@ -132,6 +132,12 @@ def test_a_killed_run_goes_on_to_the_same_points(model, windows, tmp_path, runs)
     assert not (tmp_path / "partial").exists()
 
 
+def test_the_folder_of_a_cache_may_be_named_by_text(model, windows, tmp_path, runs):
+    for _ in range(2):
+        calibrate_points(model, windows, {"fast": TARGETS["fast"]}, points=2, cache=str(tmp_path / "cache"))
+    assert runs["record"] == 1
+
+
 def test_a_cache_of_other_weights_or_data_is_not_read(model, windows, tmp_path, runs):
     folder = tmp_path / "partial"
     target = {"one": Target(max_f1_drop=1.0)}
@@ -183,6 +189,13 @@ def test_data_that_tells_no_answers_is_refused(model, windows):
     asked = [replace(example, annotated=False, source="test.json") for example in windows.examples]
     with pytest.raises(DataError, match=r"^test\.json: its questions have no answers"):
         calibrate(model, make_windows(asked, fixed_tokenizer("wordpiece"), windows.settings), 1.0)
+
+
+def test_contexts_in_which_nothing_can_be_dropped_are_told_of(windows):
+    example = replace(windows.examples[0], context="2024", references=("2024",))
+    short = make_windows([example], fixed_tokenizer("wordpiece"), windows.settings)
+    with pytest.raises(DataError, match="no block of the data could be dropped"):
+        calibrate(new_model(alignment="sequence"), short, 1.0)
 
 
 def test_targets_that_so_few_examples_can_not_vouch_for_are_told_of(model, windows, caplog):

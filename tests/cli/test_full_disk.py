@@ -7,29 +7,17 @@ C++ write, wherever they do it.
 import errno
 import json
 import os
-import resource
-from contextlib import contextmanager
 
 import pytest
 
 from blockskim.atomic import new_directory, new_files, write_errors_named
 from blockskim.data.windows import make_windows
 from cli_data import squad
+from full_disk import full_disk
 from synthetic_task import examples
 from tiny_answerers import TEXT
 from tiny_tokenizers import word_piece
 from training_runs import short_recipe
-
-
-@contextmanager
-def full_disk(limit):
-    """No file gets larger than ``limit`` bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture
@@ -62,12 +50,16 @@ WRITERS = {
     "make-student": ("--every", "1", "--output", "OUT"),
     "average": ("--model", "MODEL", "--output", "OUT"),
     "train": ("--train", "DATA", "--hold-out", 0.5, *SMALL, "--output", "OUT"),
+    "export": ("--output", "OUT"),
 }
 
 
 @pytest.mark.parametrize("limit", [0, 5000])
 @pytest.mark.parametrize("command", WRITERS)
 def test_a_full_disk_is_a_line_and_leaves_nothing(call, model, data, tmp_path, command, limit):
+    if command == "export":
+        for package in ("onnx", "onnxscript"):
+            pytest.importorskip(package)
     out_path = tmp_path / "out"
     names = {"DATA": data, "OUT": out_path, "MODEL": model}
     arguments = [names.get(word, word) for word in WRITERS[command]]

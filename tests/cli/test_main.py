@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -102,6 +103,18 @@ def test_memory_that_the_machine_lacks_is_told_of(call):
         code, out, err = call(*shape, *more)
         assert (code, out) == (1, "")
         assert err.startswith("error: there is not enough memory") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(OSError(errno.ENOSPC, "No space left"), False), (OSError(errno.EACCES, "No"), True), (KeyError(1), True)],
+)
+def test_a_full_disk_is_no_traceback_of_a_thread(monkeypatch, capsys, error, told):
+    monkeypatch.setattr(threading, "excepthook", main.tell_of_thread)
+    thread = threading.Thread(target=raising(error))
+    thread.start()
+    thread.join()
+    assert ("Traceback" in capsys.readouterr().err) == told
 
 
 def test_messages_are_cut_to_a_readable_length(monkeypatch, capsys):

@@ -11,6 +11,7 @@ DIRECTORIES = {
     "prune-heads": ("--data", "none", "--total", 1),
     "make-student": ("--base", "./none", "--every", 2),
     "average": ("--model", "./none", "--model", "./none"),
+    "export": ("--model", "./none"),
 }
 """Commands that write a directory, and what they need besides."""
 

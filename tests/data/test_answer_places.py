@@ -21,6 +21,12 @@ def place(context, text, start):
     return found
 
 
+@pytest.mark.parametrize("text", ["", " ", "\r\n", "\u3000"])
+def test_blanks_alone_are_no_answer(text):
+    context = "The mill\u3000is old.\r\n"
+    assert all(place(context, text, start) is None for start in range(-1, len(context) + 2))
+
+
 def occurrences(context, text):
     return [place for place in range(len(context)) if context.startswith(text, place)]
 
@@ -109,7 +115,8 @@ def test_two_ways_of_counting_that_disagree_mean_nothing():
 )
 def test_whatever_is_found_is_an_occurrence(context, text, start):
     found = place(context, text, start)
-    places = occurrences(context, text)
+    # Blanks alone are no answer.
+    places = occurrences(context, text) if text.strip() else []
     if start in places:
         assert found == start
     if len(places) == 1:

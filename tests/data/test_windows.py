@@ -348,7 +348,11 @@ def test_a_tokenizer_without_padding_is_refused():
     ("changes", "shown"),
     [
         ({"max_question_length": 0}, "max_question_length is 0"),
-        ({"doc_stride": -1}, "doc_stride -1"),
+        ({"doc_stride": -1}, "doc_stride is -1"),
+        ({"max_length": float("nan")}, "max_length is nan; it must be a whole number"),
+        ({"max_length": "384"}, "max_length is '384'"),
+        ({"doc_stride": 1.5}, "doc_stride is 1.5"),
+        ({"max_question_length": True}, "max_question_length is True"),
         ({"max_length": 64}, "max_length 64 leaves -3"),
         ({"max_length": 195}, "leaves 128.*more than doc_stride 128"),
         ({"doc_stride": 317}, "leaves 317.*317"),

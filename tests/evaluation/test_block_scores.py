@@ -29,8 +29,14 @@ def windows():
 def test_runs_in_which_blocks_were_dropped_are_refused(model, windows):
     with pytest.raises(ValueError, match="thresholds of 0"):
         collect_block_scores(run_windows(model, windows, 8, 1.0), windows)
-    with pytest.raises(ValueError, match="no droppable block"):
-        collect_block_scores([], windows)
+
+
+def test_there_may_be_no_block_that_could_be_dropped(model, windows):
+    aligned = new_model(alignment="sequence")
+    short = make_windows([Example("a", "when ?", "2024")], fixed_tokenizer("wordpiece"), WindowSettings(40, 8, 10))
+    for found in (run_dense(aligned, short, 8, 30)[1], collect_block_scores([], windows)):
+        assert found.layers == ()
+        assert found.probabilities.size == found.relevant.size == found.windows.size == 0
 
 
 def test_a_dense_run_gives_its_answers_and_every_block(model, windows):

@@ -6,8 +6,9 @@ import torch
 
 from blockskim.data.examples import Answer, Example
 from blockskim.data.windows import WindowSettings, make_windows
-from blockskim.errors import DataError
+from blockskim.errors import ConfigError, DataError
 from blockskim.evaluation.block_scores import run_dense
+from blockskim.evaluation.compare import compare_with_dense
 from blockskim.evaluation.evaluate import evaluate, evaluate_windows, report
 from blockskim.method.config import SkimConfig
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
@@ -72,6 +73,31 @@ def test_predictor_figures_equal_a_count_by_hand(model):
     assert count.relevant == int(block_scores.relevant.sum())
     # Several windows show the same answer; each of them has a relevant block.
     assert block_scores.relevant.sum() >= 2
+
+
+WRONG_COUNTS = (0, -1, 1.5, float("nan"), float("inf"), True, None, "3", [1])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, value) for name in ("batch_size", "max_answer_length", "n_best") for value in WRONG_COUNTS),
+        *(("fact_threshold", value) for value in (-0.1, 1.1, float("nan"), None, "x")),
+    ],
+)
+def test_impossible_numbers_are_named(model, name, value):
+    windows = make_windows(examples(), TOKENIZER, SETTINGS)
+    with pytest.raises(ConfigError, match=f"^{name} is "):
+        evaluate_windows(model, windows, thresholds=0.0, **{name: value})
+    if name in ("batch_size", "max_answer_length"):
+        with pytest.raises(ConfigError, match=f"^{name} is "):
+            compare_with_dense(model, windows, thresholds=0.0, **{name: value})
+
+
+def test_numbers_of_numpy_are_taken(model):
+    windows = make_windows(examples(), TOKENIZER, WindowSettings(np.int64(40), np.int32(8), np.int64(10)))
+    found = evaluate_windows(model, windows, np.int64(3), 0.0, np.int64(30), n_best=np.int64(2))
+    assert found.predictions == evaluate_windows(model, windows, 3, 0.0).predictions
 
 
 def test_no_examples_are_an_error(model):

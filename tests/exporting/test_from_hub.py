@@ -52,6 +52,7 @@ def test_what_was_not_exported_or_is_not_there_gives_a_line(hub):
 def test_only_the_backend_that_was_asked_for_or_is_there_fetches(hub, monkeypatch):
     folder, asked = hub
     (folder / FILE).write_text("{}")
+    monkeypatch.setattr(backend_choice, "has", lambda package: True)
     assert choose_exported("ann/reader", "auto", "auto", "auto") is None
     assert not asked
     assert choose_exported("ann/reader", "auto", "auto", "onnx") == folder

@@ -1,7 +1,9 @@
 """What can't be read is told of on one line that names the directory; nothing is filled in silently."""
 
 import json
+import os
 import shutil
+import stat
 
 import pytest
 import torch
@@ -478,3 +480,15 @@ def test_a_directory_is_called_by_its_own_name_and_a_hub_id_stays_whole(tmp_path
     monkeypatch.chdir(tmp_path / "deep" / "model")
     assert base_name(".") == "model"
     assert base_name("someone/model") == "someone/model"
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+@pytest.mark.parametrize("shards", [{}, {"max_shard_size": "60KB"}])
+def test_whoever_may_read_new_files_may_read_weights(tmp_path, umask, shards):
+    before = os.umask(umask)
+    try:
+        skim_model("bert").save_pretrained(tmp_path, **shards)
+    finally:
+        os.umask(before)
+    assert len(list(tmp_path.glob("*.safetensors"))) == (3 if shards else 1)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o666 & ~umask}

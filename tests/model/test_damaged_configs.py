@@ -78,6 +78,8 @@ def test_sizes_of_another_model_are_refused_before_one_is_built(stored, value):
     encoder = config.get("encoder_config", config)
     scope = ("encoder_config",) if "encoder_config" in config else ()
     names = ("vocab_size", "num_hidden_layers", "n_layers", "hidden_dim", "intermediate_size", "type_vocab_size")
+    # ModernBERT has neither weights nor buffers of positions.
+    names += ("max_position_embeddings",) * (encoder["model_type"] != "modernbert")
     for name in ("num_labels", *(name for name in names if name in encoder)):
         began = time.monotonic()
         said = refusal(folder, with_value(config, (*scope, name), value), load)
@@ -86,6 +88,19 @@ def test_sizes_of_another_model_are_refused_before_one_is_built(stored, value):
     if scope:
         assert "config.json" in refusal(folder, with_value(config, ("skim", "inputs"), ["match"]), load)
         assert refusal(folder, with_value(config, ("skim", "block_size"), value), load) is not None
+
+
+@pytest.mark.parametrize("skims", [True, False])
+@pytest.mark.parametrize("value", [10**7, 10**9])
+def test_numbers_of_positions_that_nothing_stored_tells_are_refused(skims, value, tmp_path):
+    """DeBERTa has no weights of positions, but transformers makes a list of all their numbers."""
+    (new_skim_model if skims else new_dense_model)("deberta-v2").save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    path = (*(("encoder_config",) if skims else ()), "max_position_embeddings")
+    load = BlockSkimForQuestionAnswering.from_pretrained if skims else BlockSkimForQuestionAnswering.from_backbone
+    began = time.monotonic()
+    assert "config.json calls for a model of" in refusal(tmp_path, with_value(config, path, value), load)
+    assert time.monotonic() - began < SLOWEST
 
 
 @pytest.mark.parametrize(

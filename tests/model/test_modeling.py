@@ -259,7 +259,7 @@ def test_a_saved_model_that_lost_its_predictors_is_not_filled_in_silently(tmp_pa
     weights = load_file(tmp_path / "model.safetensors")
     kept = {name: value for name, value in weights.items() if not name.startswith("predictors.2")}
     save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=r"predictors\.2"):
+    with pytest.raises(ModelError, match=r"predictors in layers 1, 2, but the weights hold those of layers 1$"):
         BlockSkimForQuestionAnswering.from_pretrained(tmp_path)
 
 
@@ -568,3 +568,17 @@ def test_training_lowers_both_losses(inputs):
         losses.append((output.qa_loss.item(), output.skim_loss.item()))
     assert losses[-1][0] < 0.5 * losses[0][0]
     assert losses[-1][1] < 0.7 * losses[0][1]
+
+
+@pytest.mark.parametrize("value", [None, 1, "yes", [True]])
+def test_whether_predictors_are_trained_is_true_or_false(value):
+    model = new_skim_model("bert")
+    with pytest.raises(ConfigError, match=r"^has_trained_predictors is .*; it must be True or False"):
+        model.has_trained_predictors = value
+
+
+@pytest.mark.parametrize("value", [None, {}, 0.5, "fast"])
+def test_skim_settings_are_of_their_kind(value):
+    model = new_skim_model("bert")
+    with pytest.raises(ConfigError, match=r"^skim_config is .*; it must be a SkimConfig"):
+        model.skim_config = value

@@ -5,7 +5,7 @@ import numpy as np
 from blockskim.method.block_spans import blocks_of_spans, surviving_blocks
 from blockskim.method.config import SkimConfig
 from blockskim.method.cost import LayerCost, ModelCost, PredictorCost
-from blockskim.method.skim_trace import LayerRecord, WindowScores, trace_of
+from blockskim.method.skim_trace import AS_NEEDED, LayerRecord, WindowScores, trace_of
 from blockskim.method.thresholds import layer_thresholds
 
 COST = ModelCost((LayerCost(20, 4, 30),) * 3, 5, 2)
@@ -27,7 +27,7 @@ class HashingBackend:
     def predictor_cost(self, layer, question_tokens):
         return PredictorCost(7, 3)
 
-    def score_windows(self, inputs, thresholds=None, score_all_layers=False, allow_untrained=False):
+    def score_windows(self, inputs, thresholds=None, asking=AS_NEEDED):
         given = self.skim_config.thresholds if thresholds is None else thresholds
         by_layer = dict(zip(self.skim_layers, layer_thresholds(given, self.skim_layers), strict=True))
         zeros = np.zeros_like(inputs.lengths)
@@ -42,7 +42,7 @@ class HashingBackend:
         there, records = layout.droppable, {}
         for number, threshold in by_layer.items():
             rows, blocks = there.nonzero()
-            if not len(rows) or not (threshold or score_all_layers):
+            if not len(rows) or not (threshold or asking.all_layers):
                 continue
             firsts = layout.starts[rows, blocks]
             likely = np.full(there.shape, np.nan, dtype=np.float32)

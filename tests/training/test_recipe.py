@@ -73,6 +73,21 @@ def test_what_is_extended_is_named_by_text(tmp_path, value):
         Recipe.load(tmp_path / "a.yaml")
 
 
+@pytest.mark.parametrize("value", [None, "x", {}, 5, [1]])
+@pytest.mark.parametrize("name", ["skim", "windows", "distillation"])
+def test_groups_of_settings_are_of_their_kind(name, value):
+    with pytest.raises(ConfigError, match=rf"^{name} is .*; it must be a "):
+        Recipe(**{name: value})
+
+
+@pytest.mark.parametrize("value", [None, "default", [1], 5])
+def test_settings_are_a_mapping(value):
+    with pytest.raises(ConfigError, match=r"^a recipe is .*; it must be a mapping"):
+        Recipe.from_dict(value)
+    with pytest.raises(ConfigError, match=r"^skim is .*; it must be a mapping"):
+        SkimConfig.from_dict(value)
+
+
 def test_only_the_predictors_recipe_trains_predictors_alone():
     assert [name for name in shipped_recipes() if Recipe.load(name).predictors_only] == ["predictors"]
     recipe = Recipe.load("predictors")

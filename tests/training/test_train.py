@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForQuestionAnswering, TrainerCallback
 
 from blockskim.calibration.calibrate import calibrate
-from blockskim.data.examples import Example
+from blockskim.data.examples import Answer, Example
 from blockskim.data.windows import make_windows
 from blockskim.errors import BlockSkimError, ConfigError, DataError, ModelError
 from blockskim.evaluation.evaluate import evaluate, evaluate_windows
@@ -104,6 +104,12 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(base, tmp_path):
         training.train(folder, examples(20, 0), [], tmp_path / "run", RECIPE, device="cpu")
 
 
+@pytest.mark.parametrize("recipe", ["default", {}, {"epochs": 1}, 0, Path("recipe.yaml")])
+def test_a_recipe_is_a_recipe(base, tmp_path, recipe):
+    with pytest.raises(ConfigError, match=r"^recipe is .*; it must be a Recipe, as Recipe\.load reads one"):
+        training.train(base, examples(20, 0), [], tmp_path / "run", recipe, device="cpu")
+
+
 @pytest.mark.parametrize("which", [0, 1])
 def test_data_that_tells_no_answers_is_refused(base, tmp_path, which):
     data = [examples(20, 0), examples(5, 1)]
@@ -180,6 +186,15 @@ def test_development_data_of_several_files_is_scored_by_file(base, tmp_path):
     values = lines[-1]
     assert values["f1"] == pytest.approx((values["f1/0.json"] + values["f1/1.json"]) / 2, abs=1e-4)
     assert {"exact_match/0.json", "exact_match/1.json"} <= set(values)
+
+
+def test_development_contexts_in_which_nothing_can_be_dropped(base, tmp_path):
+    recipe = RECIPE.replace(epochs=0.2, eval_steps=0, skim={"alignment": "sequence", "block_size": 32})
+    short = [Example(str(number), "when ?", "2024", (Answer("2024", 0),), ("2024",)) for number in range(3)]
+    lines = []
+    training.train(base, examples(20, 0), short, tmp_path / "run", recipe, device="cpu", report=lines.append)
+    assert lines[-1]["f1"] >= 0 and lines[-1]["selection"] == lines[-1]["f1"]
+    assert not any(name.startswith("auc_") for name in lines[-1])
 
 
 def test_rates_of_encoder_head_and_predictors(base):

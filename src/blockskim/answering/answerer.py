@@ -103,7 +103,8 @@ class QuestionAnswerer:
                 may choose otherwise.
             backend: what computes: "torch", "onnx" (ONNX Runtime, on a directory that ``blockskim export`` made), or
                 "auto", which takes ONNX Runtime for such a directory unless there is a GPU or a number format is asked
-                for that only PyTorch has.
+                for that only PyTorch has. The model that comes with the library then runs in PyTorch if that is
+                installed.
             **hub: for reading from the hub, as transformers has them: ``revision``, ``subfolder``, ``token``,
                 ``cache_dir``, ``local_files_only`` and ``force_download``.
 

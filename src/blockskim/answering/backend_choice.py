@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from blockskim.errors import ConfigError, ModelError
+from blockskim.exporting.exported_model import ExportedModel
 from blockskim.exporting.from_hub import fetch_exported
-from blockskim.exporting.manifest import is_exported
+from blockskim.exporting.manifest import FILE, is_exported
 from blockskim.extras import has
 from blockskim.inference.shipped import shipped_model
 from blockskim.model.hub import may_be_hub_id
@@ -27,31 +28,49 @@ def choose_exported(
         device: where to compute.
         dtype: in which number format.
         backend: "torch", "onnx", or "auto", which takes ONNX Runtime for a directory that was exported unless there is
-            a GPU or a number format is asked for that only PyTorch has.
+            a GPU or a number format is asked for that only PyTorch has. For None it takes PyTorch if that is installed.
         hub: arguments for reading from the hub; with any of them a directory is left to PyTorch.
 
     Raises:
         ConfigError: the backend is unknown, can't run what is asked for, or is not installed.
         ModelError: the model was not exported.
     """
-    if backend not in BACKENDS:
-        raise ConfigError(f"backend is {backend!r:.80}; it must be one of {', '.join(BACKENDS)}")
-    wanted = backend == "onnx"
+    check_backend(backend)
+    # Only the graph has int8.
+    wanted = backend == "onnx" or dtype == "int8"
     fits = device in ("auto", "cpu") and dtype in ONNX_DTYPES
     if backend == "torch":
         if dtype == "int8":
             raise ConfigError("dtype is 'int8', which an exported model has; it takes the backend onnx")
         return None
+    # Where PyTorch is installed, whoever makes an answerer of the shipped model can also work on the model.
+    if model is None and not wanted and has("torch"):
+        return None
     directory = _directory(model)
     # Where PyTorch can't read it, a model of the hub has to be an exported one.
     if directory is None and isinstance(model, str) and may_be_hub_id(model) and fits and (wanted or not has("torch")):
         return fetch_exported(model, hub or {})
-    if wanted or dtype == "int8":
+    if wanted:
         _check_wanted(model, directory, device, dtype, hub)
         return directory
     if directory is None or hub or not fits or not is_exported(directory) or not has("onnxruntime"):
         return None
     return None if device == "auto" and _has_gpu() else directory
+
+
+def check_backend(backend: str, given: object = None) -> None:
+    """Refuse an unknown backend, and one that a backend that is given is not.
+
+    Raises:
+        ConfigError: it is one of these.
+    """
+    if backend not in BACKENDS:
+        raise ConfigError(f"backend is {backend!r:.80}; it must be one of {', '.join(BACKENDS)}")
+    own = "onnx" if isinstance(given, ExportedModel) else "auto"
+    if given is not None and backend not in ("auto", own):
+        raise ConfigError(
+            f"backend is {backend!r}, but the model that is given computes by itself; auto is right for it"
+        )
 
 
 def _directory(model: object) -> Path | None:
@@ -68,8 +87,9 @@ def _check_wanted(
     if model is not None and not isinstance(model, str | Path):
         raise ConfigError("the backend onnx runs directories that blockskim export made, and no model that is given")
     if directory is None or not is_exported(directory):
+        lacks = "" if directory is None else f" (it has no {FILE})"
         raise ModelError(
-            f"{'the shipped model' if model is None else model} was not exported, which the backend onnx needs: "
+            f"{'the shipped model' if model is None else model} was not exported{lacks}, which the backend onnx needs: "
             "blockskim export --model MODEL --output DIR"
         )
     if hub:

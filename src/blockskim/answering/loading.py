@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from blockskim.answering.backend_choice import choose_exported
+from blockskim.answering.backend_choice import check_backend, choose_exported
 from blockskim.data.tokens import FrozenTokenizer, freeze_tokenizer
 from blockskim.errors import ConfigError
 from blockskim.exporting.exported_model import ExportedModel, load_exported
@@ -53,6 +53,7 @@ def load_backend(
         ConfigError: an argument is impossible or does not fit the model, or PyTorch is needed and not installed.
     """
     if isinstance(model, Backend) and not _is_module(model):
+        check_backend(backend, model)
         return _given_backend(model, tokenizer, device, dtype, threads, hub)
     exported = choose_exported(model, device, dtype, backend, hub)
     if exported is not None:

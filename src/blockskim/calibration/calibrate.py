@@ -24,7 +24,6 @@ from blockskim.calibration.search import Limits, add_conservative_points, search
 from blockskim.calibration.settings import OVERHEAD, CalibrationSettings, TaskProgress
 from blockskim.calibration.simulator import Simulator
 from blockskim.calibration.targets import Target, choose
-from blockskim.data.examples import check_annotated
 from blockskim.data.windows import WindowSet
 from blockskim.errors import ConfigError, DataError
 from blockskim.evaluation.run_key import run_key
@@ -58,7 +57,7 @@ def calibrate(
     trials: int = 0,
     seed: int = 0,
     progress: TaskProgress | None = None,
-    cache: Path | None = None,
+    cache: str | Path | None = None,
 ) -> Calibration:
     """Choose thresholds for one target.
 
@@ -103,7 +102,7 @@ def calibrate_points(
     trials: int = 0,
     seed: int = 0,
     progress: TaskProgress | None = None,
-    cache: Path | None = None,
+    cache: str | Path | None = None,
 ) -> dict[str, Calibration]:
     """Choose an operating point for each target; the model runs once to record, and once for each confirmed point.
 
@@ -139,7 +138,7 @@ def run_calibration(
     targets: Mapping[str, Target],
     settings: CalibrationSettings,
     progress: TaskProgress | None = None,
-    cache: Path | None = None,
+    cache: str | Path | None = None,
 ) -> dict[str, Calibration]:
     """Choose an operating point for each target.
 
@@ -161,14 +160,14 @@ def run_calibration(
         check_point_name(name)
     if not windows.examples:
         raise DataError("there are no examples to calibrate on")
-    check_annotated(windows.examples)
     if settings.trials:
         load_optuna()
     _warn_of_few_examples(targets, len(windows.examples))
     files = None
     if cache is not None:
         network: Any = model
-        files = CalibrationCache(cache, run_key(network, windows, settings.batch_size, settings.max_answer_length))
+        key = run_key(network, windows, settings.batch_size, settings.max_answer_length)
+        files = CalibrationCache(Path(cache), key)
     recording = _recorded(model, windows, settings, files, progress)
     simulator = Simulator(model, windows, recording, settings.overhead)
     confirmation = Confirmation(model, windows, recording.answer_blocks.f1, settings, files, progress)

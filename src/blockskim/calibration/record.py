@@ -10,6 +10,7 @@ from blockskim.calibration.points import Point
 from blockskim.calibration.settings import TaskProgress
 from blockskim.data.examples import check_annotated
 from blockskim.data.windows import WindowSet, covering_tokens
+from blockskim.errors import DataError
 from blockskim.evaluation.block_scores import BlockScores, run_dense
 from blockskim.evaluation.scoring import mean_scores, scores_by_source
 from blockskim.inference.answers import ExampleAnswers, answer_texts
@@ -67,11 +68,16 @@ def record(
         progress: called with ``RECORDING`` and the number of windows after each batch.
 
     Raises:
-        DataError: the data of an example tells no answers.
+        DataError: the data of an example tells no answers, or there is no block that could be dropped.
     """
     check_annotated(windows.examples)
     report = None if progress is None else lambda windows_done: progress(RECORDING, windows_done)
     answers, block_scores = run_dense(model, windows, batch_size, max_answer_length, report)
+    if not block_scores.layers:
+        raise DataError(
+            "no block of the data could be dropped: its contexts are so short that they lie in blocks with their "
+            "questions; calibrate on longer ones"
+        )
     scores = mean_scores(scores_by_source(windows.examples, answers))
     nothing_dropped = (0.0,) * len(block_scores.layers)
     dense = Point(nothing_dropped, 1.0, 0.0, scores["f1"], scores["exact_match"])

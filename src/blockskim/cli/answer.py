@@ -13,6 +13,7 @@ from blockskim.cli.option_groups import Computing, Printing, takes_groups
 from blockskim.cli.output import console, print_json, printable
 from blockskim.cli.progress import window_progress
 from blockskim.cli.sentences import sentence_around
+from blockskim.cli.session import model_name
 
 if TYPE_CHECKING:
     from blockskim.answering.answerer import SearchResult
@@ -74,7 +75,7 @@ def answer(
     from blockskim.answering.trace import skim_summary
 
     answerer = QuestionAnswerer(
-        computing.model,
+        model_name(computing),
         device=computing.device.value,
         dtype=computing.dtype.value,
         threads=computing.threads,

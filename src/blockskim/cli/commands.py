@@ -24,18 +24,21 @@ from blockskim.cli.train import train
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 # A command is one line here and one file.
-app.command("answer")(answer)
-app.command("train")(train)
-app.command("evaluate")(evaluate)
-app.command("predict")(predict)
-app.command("benchmark")(benchmark)
-app.command("calibrate")(calibrate)
-app.command("sweep")(sweep)
-app.command("make-student")(make_student)
-app.command("prune-heads")(prune_heads)
-app.command("average")(average)
-app.command("export")(export)
-app.command("info")(info)
+for _command in (
+    answer,
+    train,
+    evaluate,
+    predict,
+    benchmark,
+    calibrate,
+    sweep,
+    make_student,
+    prune_heads,
+    average,
+    export,
+    info,
+):
+    app.command(_command.__name__.replace("_", "-"))(_command)
 
 
 def _version(wanted: bool) -> None:

@@ -59,6 +59,10 @@ def export(
     options.set_up(printing.quiet)
     if to not in FORMATS:
         raise typer.BadParameter(f"{to!r} is unknown; there is {', '.join(FORMATS)}", param_hint="--to")
+    if model is not None and output.is_dir() and Path(model).is_dir() and output.samefile(model):
+        options.check_output_folder(output)
+    else:
+        options.check_new_output(output)
     if tune and not int8:
         raise typer.BadParameter("what to quantise is chosen for --int8 alone", param_hint="--tune")
     tuning = read_selected(tune, None, selection) if tune else []

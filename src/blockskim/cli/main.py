@@ -5,6 +5,7 @@ Little is imported here, and the commands only in ``run``, so that an interrupt 
 
 import errno
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -20,6 +21,7 @@ LONGEST_LINE = 1000
 
 def main() -> None:
     """Run the command line and leave the process with its exit code."""
+    threading.excepthook = tell_of_thread
     try:
         occupy_standard_files()
         code = run(sys.argv[1:])
@@ -27,6 +29,16 @@ def main() -> None:
         # While the code was worked out: there is nothing more to say.
         code = INTERRUPTED
     sys.exit(code)
+
+
+def tell_of_thread(failed: threading.ExceptHookArgs) -> None:
+    """Show the traceback of a thread that died, unless a disk is to blame, of which the command tells on a line.
+
+    TensorBoard writes in a thread.
+    """
+    error = failed.exc_value
+    if not (isinstance(error, OSError) and error.errno in DISK_FAULTS):
+        threading.__excepthook__(failed)
 
 
 def app(arguments: Sequence[str]) -> None:

@@ -30,14 +30,6 @@ class Dtype(StrEnum):
     INT8 = "int8"
 
 
-class Backend(StrEnum):
-    """What computes."""
-
-    AUTO = "auto"
-    TORCH = "torch"
-    ONNX = "onnx"
-
-
 class Format(StrEnum):
     """How a data file is laid out."""
 
@@ -45,6 +37,14 @@ class Format(StrEnum):
     MRQA = "mrqa"
     HOTPOTQA = "hotpotqa"
     HOTPOTQA_PSEUDO = "hotpotqa-pseudo"
+
+
+class Backend(StrEnum):
+    """What computes."""
+
+    AUTO = "auto"
+    TORCH = "torch"
+    ONNX = "onnx"
 
 
 MOST_THREADS = 1024

@@ -53,7 +53,18 @@ def load_backend(computing: Computing, backend: options.Backend) -> "LoadedBacke
     from blockskim.answering.loading import load_backend as load_named
 
     places = (computing.device.value, computing.dtype.value, computing.threads)
-    return load_named(computing.model, None, *places, hub={}, backend=backend.value)
+    return load_named(model_name(computing), None, *places, hub={}, backend=backend.value)
+
+
+def model_name(computing: Computing) -> str:
+    """The model that was named, or the directory of the one that comes along, which was exported.
+
+    Raises:
+        ModelError: this installation comes without a model.
+    """
+    from blockskim.inference.shipped import shipped_model
+
+    return computing.model or str(shipped_model())
 
 
 def fit_windows(loaded: "LoadedBackend", windowing: Windowing) -> "WindowSettings":

@@ -26,11 +26,15 @@ def place_answer(context: str, text: str, start: int, read: ReadReport) -> Answe
         start: offset that the file gives.
         read: counts the repaired and the skipped ones.
     """
-    if text and start >= 0 and context.startswith(text, start):
+    # Blanks alone are no answer, wherever they stand.
+    if not text.strip():
+        read.skipped += 1
+        return None
+    if start >= 0 and context.startswith(text, start):
         return Answer(text, start)
     if "\n" in text and text not in context:
         text = text.replace("\r\n", "\n").replace("\n", "\r\n" if "\r\n" in context else "\n")
-    place = _meant_place(context, text, start) if text else None
+    place = _meant_place(context, text, start)
     if place is None:
         read.skipped += 1
         return None

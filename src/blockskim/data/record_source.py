@@ -181,6 +181,6 @@ def _of_one_kind(examples: Iterator[Example], read: ReadReport) -> Iterator[Exam
 
 def _says_nothing(where: str) -> str:
     return (
-        f"{where}: says nothing of answers, which other questions of the file have; an empty list of answers is needed "
-        "if it has none"
+        f"{where}: says nothing of answers, which other questions of the file have (where it has none, SQuAD's form "
+        "has an empty list)"
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from blockskim.checks import check_count
 from blockskim.data.examples import Example
 from blockskim.data.packed_inputs import PackedInputs, question_matrix
 from blockskim.data.tokens import (
@@ -47,12 +48,13 @@ class WindowSettings:
     max_question_length: int = 64
 
     def check(self, special_tokens: int) -> None:
-        """Raise ConfigError when no context, or no step forward, is left beside the longest question."""
-        if self.max_question_length < 1 or self.doc_stride < 0:
-            raise ConfigError(
-                f"max_question_length is {self.max_question_length} and doc_stride {self.doc_stride}; "
-                "they must be at least 1 and 0"
-            )
+        """Raise ConfigError for what is no whole number, and when nothing is left beside the longest question.
+
+        There must be room for some of the context, and for a step forward in it.
+        """
+        check_count("max_length", self.max_length)
+        check_count("doc_stride", self.doc_stride, least=0)
+        check_count("max_question_length", self.max_question_length)
         room = self.max_length - self.max_question_length - special_tokens
         if room <= self.doc_stride:
             raise ConfigError(
@@ -247,7 +249,7 @@ def make_windows(
         ConfigError: the settings leave no room, or the tokenizer is slow.
         DataError: a question has no token, and there is no stand-in.
     """
-    settings = settings or WindowSettings()
+    settings = WindowSettings() if settings is None else settings
     frozen = freeze_tokenizer(tokenizer)
     settings.check(frozen.template.special_tokens)
     distinct: dict[str, int] = {}

@@ -49,17 +49,19 @@ def answer_labels(batch: WindowBatch, windows: WindowSet) -> NDArray[np.bool_]:
 def collect_block_scores(batches: Iterable[WindowBatch], windows: WindowSet) -> BlockScores:
     """Gather the block scores of batches that ran with thresholds of 0 and ``score_all_layers``.
 
+    There may be none, and then no layers either: short contexts may lie whole in blocks with their questions.
+
     Raises:
-        ValueError: there is no batch, or one was not run that way.
+        ValueError: a batch was not run that way.
     """
-    layers: tuple[int, ...] | None = None
+    layers: tuple[int, ...] = ()
     parts: list[tuple[NDArray[Any], ...]] = []
     for batch in batches:
         trace = batch.scores.trace
         droppable = trace.layout.droppable
         if not droppable.any():
             continue
-        if layers not in (None, trace.layers) or (~trace.kept & droppable).any():
+        if (parts and layers != trace.layers) or (~trace.kept & droppable).any():
             raise ValueError("block scores are collected from runs with thresholds of 0 and score_all_layers alone")
         layers = trace.layers
         parts.append(
@@ -71,8 +73,9 @@ def collect_block_scores(batches: Iterable[WindowBatch], windows: WindowSet) -> 
                 trace.layout.lengths[droppable],
             )
         )
-    if layers is None:
-        raise ValueError("there is no droppable block")
+    if not parts:
+        nothing = np.zeros(0, dtype=np.int64)
+        return BlockScores((), np.zeros((0, 0)), nothing.astype(bool), nothing, nothing, nothing)
     columns = list(zip(*parts, strict=True))
     return BlockScores(layers, np.concatenate(columns[0], axis=1), *(np.concatenate(column) for column in columns[1:]))
 

@@ -7,6 +7,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
+from blockskim.checks import check_count
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation.cost import CostReport
 from blockskim.evaluation.evaluate import Evaluation, collect_timed, evaluation_of
@@ -98,7 +99,11 @@ def compare_with_dense(
         max_answer_length: most tokens in an answer.
         rounds: how often both are timed.
         progress: called with the number of windows after each batch of either run; ``windows_to_run`` is the total.
+
+    Raises:
+        ConfigError: one of the numbers is impossible.
     """
+    max_answer_length, rounds = check_count("max_answer_length", max_answer_length), check_count("rounds", rounds)
     all_batches = list(batches(windows, batch_size))
     deals = _deal(all_batches, rounds)
     repeats = rounds if len(all_batches) < rounds else 1

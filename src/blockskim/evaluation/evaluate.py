@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from blockskim.checks import check_count, check_range
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet, WindowSettings, make_windows
 from blockskim.errors import DataError
@@ -68,7 +69,12 @@ def evaluate_windows(
         n_best: candidates to keep per example.
         progress: called with the number of windows after each batch.
         fact_threshold: keep probability from which a sentence is taken for a supporting fact (HotpotQA).
+
+    Raises:
+        ConfigError: one of the numbers is impossible.
     """
+    max_answer_length, n_best = check_count("max_answer_length", max_answer_length), check_count("n_best", n_best)
+    check_range("fact_threshold", fact_threshold, 0.0, 1.0)
     collector = AnswerCollector(windows, max_answer_length, n_best)
     facts = FactCollector(windows, fact_threshold)
     cost = CostReport()

@@ -1,7 +1,7 @@
 """Reading the directory of an exported model: its settings, and whether its files are those of the export."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,7 @@ def check_files(directory: Path, manifest: Manifest, graph: Path) -> None:
     for path in (graph, directory / TOKENIZER):
         if not path.is_file():
             raise ModelError(f"{directory} has no {path.name}; export the model again")
-        if digest(path) != manifest.digests.get(path.name):
+        if _read(path, digest) != manifest.digests.get(path.name):
             raise ModelError(f"{path} is damaged or not the file of the export; export the model again")
     for name, weights in manifest.weights.items():
         path = directory / name
@@ -97,8 +97,20 @@ def check_files(directory: Path, manifest: Manifest, graph: Path) -> None:
                 f"{path} has {path.stat().st_size} bytes, but the graph was made for one of {weights.num_bytes}: the "
                 "weights are damaged or others; export the model again"
             )
-        if fingerprint(path) != weights.fingerprint:
+        if _read(path, fingerprint) != weights.fingerprint:
             raise ModelError(
                 f"{path} does not hold the weights that the graph was made for: they are damaged or others; export "
                 "the model again"
             )
+
+
+def _read(path: Path, reader: Callable[[Path], str]) -> str:
+    """What a reader makes of a file.
+
+    Raises:
+        ModelError: it can't be read.
+    """
+    try:
+        return reader(path)
+    except OSError as error:
+        raise ModelError(f"{path} can't be read: {error.strerror}") from error

@@ -26,6 +26,7 @@ from blockskim.exporting.weight_files import stored_tensors
 from blockskim.inference.loading import load, unwrapped
 from blockskim.inference.window_settings import window_settings
 from blockskim.model.checkpoints import check_vocabulary, is_block_skim
+from blockskim.model.hub import check_hub_arguments
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.stored_weights import WEIGHTS
 
@@ -111,6 +112,7 @@ def export(
     if isinstance(network, BlockSkimForQuestionAnswering):
         if tokenizer is None:
             raise ConfigError("a model that is given as such needs its tokenizer, too")
+        check_hub_arguments(hub)
         check_new(target)
         check_exportable(network)
         check_vocabulary(network.encoder, tokenizer, "the model")

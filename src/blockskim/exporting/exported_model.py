@@ -24,7 +24,7 @@ from blockskim.inference.backend import LoadedBackend
 from blockskim.method.block_spans import BlockSpans, blocks_of_spans
 from blockskim.method.config import SkimConfig
 from blockskim.method.cost import ModelCost, PredictorCost
-from blockskim.method.skim_trace import LayerRecord, WindowScores, trace_of
+from blockskim.method.skim_trace import AS_NEEDED, Asking, LayerRecord, WindowScores, trace_of
 from blockskim.method.thresholds import layer_thresholds
 
 ASKED = -1.0
@@ -135,25 +135,15 @@ class ExportedModel:
             )
 
     def score_windows(
-        self,
-        inputs: PackedInputs,
-        thresholds: float | Sequence[float] | None = None,
-        score_all_layers: bool = False,
-        allow_untrained: bool = False,
+        self, inputs: PackedInputs, thresholds: float | Sequence[float] | None = None, asking: Asking = AS_NEEDED
     ) -> WindowScores:
-        """Read windows, dropping blocks that predictors find irrelevant.
-
-        Args:
-            inputs: the windows; of those of one document at least one block survives.
-            thresholds: None for the settings' own; a number for all layers; a sequence with one per layer that has a
-                predictor. 0 keeps all.
-            score_all_layers: ask also the predictors of layers whose threshold is 0, for the record in the trace.
-            allow_untrained: of no effect, as predictors that were never trained are not exported.
+        """Read windows as a backend does; predictors that were never trained are not in the graph.
 
         Raises:
             ConfigError: a threshold is impossible, or there are no predictors to be asked.
+            ModelError: ONNX Runtime can't run the graph on these windows.
         """
-        active = self._active_thresholds(thresholds, score_all_layers)
+        active = self._active_thresholds(thresholds, asking.all_layers)
         layout = self._layout(inputs)
         windows = self._run(inputs, layout, active)
         width = int(inputs.lengths.max(initial=0))

@@ -4,6 +4,7 @@ Each product is quantised alone first, and what that does to the logits of a den
 quantised but the worst, by error per arithmetic, and as few are left out as the F1 that may be lost allows.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -116,13 +117,8 @@ def search_products(
         low, high = high + 1, max(1, 2 * high)
         if high >= len(errors):
             raise ConfigError(f"no choice of int8 products loses at most {most_lost} F1 on these examples")
-    while low < high:
-        middle = (low + high) // 2
-        if fits(middle):
-            high = middle
-        else:
-            low = middle + 1
-    chosen = tuple(sorted(each.product for each in errors[high:]))
+    fewest = low + bisect_left(range(low, high), True, key=fits)
+    chosen = tuple(sorted(each.product for each in errors[fewest:]))
     return Int8Search(chosen, tuple(errors), best, tuple(trials))
 
 

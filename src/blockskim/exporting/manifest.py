@@ -207,7 +207,7 @@ def _mapping(value: object) -> dict[str, Any]:
 def _files(value: object) -> dict[str, Any]:
     found = _mapping(value)
     for name in found:
-        if Path(name).name != name:
+        if name in ("", "..") or Path(name).name != name:
             raise ValueError(f"{name!r} is no name of a file in the directory")
     return found
 

@@ -154,17 +154,9 @@ class Score(nn.Module):
             own = bias if bias is None or self.heads is None else bias[self.heads]
             between = None if own is None else lambda rows, columns: _entries(own, rows, columns)
             rows = AttentionRows(query, key, log_sum_exp, self.scale, between)
-        view = LayerView(
-            attention=rows,
-            hidden=hidden,
-            attn_output=attended,
-            tokens=tokens,
-            exists=exists,
-            samples=torch.zeros_like(numbers),
-            question=question[None],
-            question_exists=torch.ones_like(question, dtype=torch.bool)[None],
-            block_numbers=numbers,
-        )
+        every = torch.ones_like(question, dtype=torch.bool)
+        alone = torch.zeros_like(numbers)
+        view = LayerView(rows, hidden, attended, tokens, exists, alone, question[None], every[None], numbers)
         return keep_probabilities(self.predictor(view))
 
 

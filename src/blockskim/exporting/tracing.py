@@ -38,7 +38,7 @@ def trace(
     dynamic = {name: {axis: dims[dim] for axis, dim in shapes[name].items()} for name in inputs}
     # The exporter shows progress with names of its own as soon as one of these is trainable.
     values = {name: value.detach() for name, value in weights.items()}
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         program: Any = torch.onnx.export(
             _WithWeights(module).eval(),
             kwargs={"weights": values, "inputs": dict(inputs)},
@@ -65,7 +65,7 @@ class _WithWeights(nn.Module):
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Hide what the exporter reports of its work, as warnings and through the root logger."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -11,7 +11,7 @@ from blockskim.data.packed_inputs import PackedInputs
 from blockskim.data.tokens import FrozenTokenizer
 from blockskim.method.config import SkimConfig
 from blockskim.method.cost import ModelCost, PredictorCost
-from blockskim.method.skim_trace import WindowScores
+from blockskim.method.skim_trace import AS_NEEDED, Asking, WindowScores
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -53,11 +53,7 @@ class Backend(Protocol):
         """What the predictor of a layer costs on a window whose question has so many tokens."""
 
     def score_windows(
-        self,
-        inputs: PackedInputs,
-        thresholds: float | Sequence[float] | None = None,
-        score_all_layers: bool = False,
-        allow_untrained: bool = False,
+        self, inputs: PackedInputs, thresholds: float | Sequence[float] | None = None, asking: Asking = AS_NEEDED
     ) -> WindowScores:
         """Read windows, dropping blocks that predictors find irrelevant.
 
@@ -65,8 +61,7 @@ class Backend(Protocol):
             inputs: the windows; of those of one document at least one block survives.
             thresholds: None for the settings' own; a number for all layers; a sequence with one per layer that has a
                 predictor. 0 keeps all.
-            score_all_layers: ask also the predictors of layers whose threshold is 0, for the record in the trace.
-            allow_untrained: ask predictors that never learned anything, which is refused otherwise.
+            asking: which predictors are asked.
 
         Raises:
             ConfigError: a threshold is impossible, or the predictors to be asked were never trained.

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from blockskim.checks import check_count
 from blockskim.data.windows import WindowSet
 from blockskim.errors import ModelError
 from blockskim.inference.backend import Backend
 from blockskim.inference.survival import SurvivalRank, survival_ranks
-from blockskim.method.skim_trace import SkimTrace, WindowScores
+from blockskim.method.skim_trace import Asking, SkimTrace, WindowScores
 
 Thresholds = float | Sequence[float] | None
 Progress = Callable[[int], None]
@@ -64,7 +65,7 @@ def run_windows(
     """
     for indices in batches(windows, batch_size) if selected is None else selected:
         inputs = windows.pack(indices)
-        scores = backend.score_windows(inputs, thresholds, score_all_layers, allow_untrained)
+        scores = backend.score_windows(inputs, thresholds, Asking(score_all_layers, allow_untrained))
         _check_numbers(backend, scores)
         ranks = survival_ranks(scores.trace, indices, inputs.documents)
         yield WindowBatch(indices, inputs.context_mask, scores, ranks)
@@ -96,7 +97,11 @@ def batches(windows: WindowSet, batch_size: int) -> Iterator[NDArray[np.int64]]:
     """Indices of windows that run together: longest examples first, the windows of an example side by side.
 
     Only an example of more than ``batch_size`` windows is spread over several batches.
+
+    Raises:
+        ConfigError: the batch size is no whole number of at least 1.
     """
+    batch_size = check_count("batch_size", batch_size)
     examples = windows.examples_of(np.arange(len(windows)))
     lengths = windows.lengths
     longest = np.zeros(len(windows.examples), dtype=np.int64)

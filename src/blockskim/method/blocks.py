@@ -17,14 +17,7 @@ IGNORED = -100
 
 @dataclass(frozen=True, slots=True)
 class BlockLayout:
-    """Where the blocks of a batch lie, in input coordinates.
-
-    Attributes:
-        starts: first token of each block. Shape: (batch, blocks)
-        lengths: tokens in each block, 0 where a sample has no such block. Shape: (batch, blocks)
-        droppable: whether the block holds context tokens alone. Shape: (batch, blocks)
-        block_size: tokens in a full block.
-    """
+    """``BlockSpans`` as tensors, in input coordinates. Shape: (batch, blocks) each."""
 
     starts: Tensor
     lengths: Tensor

@@ -166,6 +166,8 @@ class SkimConfig:
             ConfigError: a name is unknown or a value impossible.
         """
         known = setting_names()
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"skim is {values!r:.80}; it must be a mapping of settings")
         check_known("skim setting", sorted(set(values) - set(known)), known)
         return cls(**dict(values))
 

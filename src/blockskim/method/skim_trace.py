@@ -14,6 +14,23 @@ from blockskim.method.cost import LayerUse, ModelCost, PredictorCost, dense_flop
 
 
 @dataclass(frozen=True, slots=True)
+class Asking:
+    """Which predictors are asked beside those of layers that have a threshold.
+
+    Attributes:
+        all_layers: those of layers whose threshold is 0, too, for the record in the trace.
+        untrained: predictors that never learned anything, which is refused otherwise.
+    """
+
+    all_layers: bool = False
+    untrained: bool = False
+
+
+AS_NEEDED = Asking()
+"""The predictors of layers that have a threshold, and no others."""
+
+
+@dataclass(frozen=True, slots=True)
 class LayerRecord:
     """What a predictor did in one layer.
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from blockskim.atomic import give_usual_rights
+from blockskim.checks import check_flag
 from blockskim.data.packed_inputs import PackedInputs
 from blockskim.encoders import EncoderAdapter
 from blockskim.encoders.backbone import Backbone
@@ -57,6 +58,8 @@ class BlockSkimPreTrainedModel(PreTrainedModel):
 
     @skim_config.setter
     def skim_config(self, value: SkimConfig) -> None:
+        if not isinstance(value, SkimConfig):
+            raise ConfigError(f"skim_config is {value!r:.80}; it must be a SkimConfig")
         changed = self.settings_needing_new_predictors(value)
         if changed:
             raise ModelError(
@@ -86,7 +89,10 @@ class BlockSkimPreTrainedModel(PreTrainedModel):
 
     @has_trained_predictors.setter
     def has_trained_predictors(self, value: bool) -> None:
-        self.config.trained_predictors = value
+        self.config.trained_predictors = check_flag("has_trained_predictors", value)
+
+    def _predictors(self) -> dict[int, Any]:
+        return {int(number): predictor for number, predictor in self.predictors.items()}
 
     @property
     def skim_layers(self) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from blockskim.errors import ModelError
 from blockskim.method.blocks import BlockLayout
 from blockskim.method.config import SkimConfig
 from blockskim.method.cost import ModelCost
-from blockskim.method.skim_trace import WindowScores, trace_of
+from blockskim.method.skim_trace import AS_NEEDED, Asking, WindowScores, trace_of
 from blockskim.model import objective
 from blockskim.model.backbones import copy_encoder, copy_qa_head, encoder_from_config, new_predictors
 from blockskim.model.base import BlockSkimPreTrainedModel
@@ -337,14 +337,10 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         return self._skim(inputs, np.zeros_like(inputs.lengths), int(inputs.lengths.max(initial=0)), skimmers)
 
     def score_windows(
-        self,
-        inputs: PackedInputs,
-        thresholds: float | Sequence[float] | None = None,
-        score_all_layers: bool = False,
-        allow_untrained: bool = False,
+        self, inputs: PackedInputs, thresholds: float | Sequence[float] | None = None, asking: Asking = AS_NEEDED
     ) -> WindowScores:
         """Do what ``skim_packed`` does, and give the result as arrays, as every backend of inference does."""
-        return self.skim_packed(inputs, thresholds, score_all_layers, allow_untrained).scores()
+        return self.skim_packed(inputs, thresholds, asking.all_layers, asking.untrained).scores()
 
     def skimmers(
         self,
@@ -390,9 +386,6 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
     def _transformed(self, hidden: Tensor) -> Tensor:
         """What the QA head's last layer gets. Shape: (..., hidden)."""
         return hidden if self.qa_transform is None else self.qa_transform(hidden)
-
-    def _predictors(self) -> dict[int, Any]:
-        return {int(number): predictor for number, predictor in self.predictors.items()}
 
     def _dropping(self, layout: BlockLayout, labels: Tensor | None, thresholds: float | Sequence[float]) -> Dropping:
         protected = torch.zeros_like(layout.droppable) if labels is None else labels == 1

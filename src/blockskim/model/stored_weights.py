@@ -158,7 +158,8 @@ def check_fit(name: str | Path, build: Callable[[], nn.Module], stored: StoredWe
                 f"{name}: the weight {key!r} is stored as {found.dtype}, which is no plain number; quantised "
                 "checkpoints can't be read"
             )
-    size = sum(_numbers(tuple(value.shape)) for value in wanted.values())
+    # Also of buffers that are not stored, such as the numbers of all positions.
+    size = sum(value.numel() for value in (*model.parameters(), *model.buffers()))
     held = sum(_numbers(weight.shape) for weight in stored.values())
     if size > ROOM * held:
         raise ModelError(

@@ -1,10 +1,7 @@
 """The dense model in ONNX Runtime, in float32 or with weights quantised to int8. Needs the extra ``onnx``."""
 
-import logging
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from blockskim.exporting.tracing import quiet
 from blockskim.profiling.contenders import Batch, Contender, Inputs, Logits, Work
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -77,7 +75,7 @@ def export(dense: PreTrainedModel, names: tuple[str, ...], path: Path) -> None:
     # Distinct tensors: the exporter would make a single input of one that is given several times.
     examples = tuple(torch.ones((2, 16), dtype=torch.long, device=dense.device) for _ in names)
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens")}
-    with _quiet():
+    with quiet():
         torch.onnx.export(
             _Positional(dense, names).eval(),
             examples,
@@ -95,7 +93,7 @@ def quantized(path: Path) -> Path:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     target = path.with_name("quantized.onnx")
-    with _quiet():
+    with quiet():
         quantize_dynamic(path, target, weight_type=QuantType.QInt8)
     return target
 
@@ -110,16 +108,3 @@ def make_session(path: Path) -> Any:
     # Waiting threads spin, which is quick; but not beyond the end of a run, where others are measured.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide what exporter and quantiser report of their work, as warnings and through the root logger."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)

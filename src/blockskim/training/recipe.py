@@ -99,6 +99,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Bring numbers to Python's own and refuse impossible values."""
+        for name, kind in (("skim", SkimConfig), ("windows", WindowSettings), ("distillation", DistillationSettings)):
+            if not isinstance(getattr(self, name), kind):
+                raise ConfigError(f"{name} is {getattr(self, name)!r:.80}; it must be a {kind.__name__}")
         for name in (*POSITIVE, *FROM_ZERO, *SHARES):
             value = getattr(self, name)
             if value is None and name == "predictor_learning_rate":
@@ -128,6 +131,8 @@ class Recipe:
         Raises:
             ConfigError: a name is unknown or a value impossible.
         """
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"a recipe is {values!r:.80}; it must be a mapping of settings")
         given = _named(values)
         check_known("setting", given, [item.name for item in fields(cls)])
         for name in GROUPS:

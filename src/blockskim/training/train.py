@@ -86,7 +86,9 @@ def train(
         OSError: something can't be written; ``filename`` says what.
     """
     _need_training_extra()
-    recipe = recipe or Recipe()
+    recipe = Recipe() if recipe is None else recipe
+    if not isinstance(recipe, Recipe):
+        raise ConfigError(f"recipe is {recipe!r:.80}; it must be a Recipe, as Recipe.load reads one")
     check_distillation(recipe.distillation, teacher, recipe.predictors_only)
     check_annotated([*train_examples, *dev_examples])
     check_loadable(base)

@@ -1,0 +1,215 @@
+"""``blockskim export``, and the commands that answer with what it made."""
+
+import json
+import shutil
+
+import pytest
+
+from blockskim.exporting import onnx_export
+from blockskim.exporting.manifest import FILE, GRAPH
+from blockskim.model.stored_weights import WEIGHTS
+from cli_data import squad
+from tiny_answerers import TEXT, save_model
+from tiny_exports import exported_answerer, shared_traces
+
+QUESTION = "Where is the nest?"
+SHORT = ("--max-length", 60, "--doc-stride", 20)
+
+
+@pytest.fixture(scope="module")
+def exported():
+    """A directory that was exported. Don't change it."""
+    return exported_answerer().directory
+
+
+@pytest.fixture
+def spoiled(exported, tmp_path):
+    """A copy of it."""
+    return shutil.copytree(exported, tmp_path / "spoiled")
+
+
+@pytest.fixture
+def data(tmp_path):
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps(squad(3, 3)))
+    return path
+
+
+def test_a_model_is_exported(call, model, tmp_path):
+    with shared_traces():
+        code, out, err = call("export", "--model", model, "--output", tmp_path / "out")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"exported to {tmp_path / 'out'}: graph 0.")
+    code, out, err = call("answer", "-q", QUESTION, "-c", TEXT, "--model", tmp_path / "out", "--backend", "onnx")
+    assert (code, err) == (0, "")
+
+
+def test_json_tells_the_sizes(call, model, tmp_path):
+    with shared_traces():
+        code, out, err = call("export", "--model", model, "--output", tmp_path / "out", "--to", "onnx", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == {
+        "output": str(tmp_path / "out"),
+        "graph_bytes": (tmp_path / "out" / GRAPH).stat().st_size,
+        "weight_bytes": (tmp_path / "out" / WEIGHTS).stat().st_size,
+    }
+
+
+def test_quiet_says_nothing(call, model, tmp_path):
+    with shared_traces():
+        assert call("export", "--model", model, "--output", tmp_path / "out", "--quiet") == (0, "", "")
+
+
+def test_the_graph_may_go_beside_the_model(call, tmp_path):
+    own = save_model(tmp_path / "own", "bytes")
+    with shared_traces():
+        assert call("export", "--model", own, "--output", own, "--quiet") == (0, "", "")
+    assert {GRAPH, FILE} <= {path.name for path in own.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--to", "openvino"), "'openvino' is unknown; there is onnx"),
+        (("--output", ""), "the path is empty"),
+        (("--unknown",), "--unknown"),
+    ],
+)
+def test_impossible_options(call, model, tmp_path, arguments, message):
+    code, out, err = call("export", "--model", model, "--output", tmp_path / "out", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_there_stays(call, model, tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    code, out, err = call("export", "--model", model, "--output", tmp_path)
+    assert (code, out) == (2, "")
+    assert "exists already" in err
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_a_package_that_is_missing_is_named(call, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_export, "has", lambda name: name != "onnxscript")
+    code, out, err = call("export", "--model", model, "--output", tmp_path / "out")
+    assert (code, out) == (2, "")
+    assert err == "error: export needs onnxscript, which is not installed: pip install 'blockskim[export]'\n"
+
+
+def test_a_model_that_is_not_there(call, tmp_path):
+    code, out, err = call("export", "--model", tmp_path / "none", "--output", tmp_path / "out")
+    assert (code, out) == (1, "")
+    assert err.count("\n") == 1
+
+
+def results(call, model, backend, *arguments):
+    code, out, err = call(*arguments, "--model", model, "--backend", backend, "--json", "--quiet", "--device", "cpu")
+    assert (code, err) == (0, "")
+    return json.loads(out)
+
+
+def close(found, expected):
+    """Whether two values of JSON agree, but for seconds and the last digits of numbers."""
+    assert type(found) is type(expected)
+    if isinstance(found, dict):
+        assert set(found) == set(expected)
+        for name in set(found) - {"seconds"}:
+            close(found[name], expected[name])
+    elif isinstance(found, list):
+        assert len(found) == len(expected)
+        for one, two in zip(found, expected, strict=True):
+            close(one, two)
+    else:
+        assert found == (pytest.approx(expected, abs=1e-4) if isinstance(found, float) else expected)
+
+
+@pytest.mark.parametrize("way", [(), ("--dense",), ("--threshold", 0.9), ("--point", "fast")], ids=str)
+def test_answer_is_the_same_with_both(call, exported, document, way):
+    arguments = ("answer", "-q", QUESTION, "-q", "Who?", "-f", document, "-k", 3, *SHORT, *way, "--dtype", "float32")
+    found, expected = (results(call, exported, backend, *arguments) for backend in ("onnx", "torch"))
+    close(found, expected)
+    close(results(call, exported, "auto", *arguments, "--threads", 2), found)
+
+
+def test_the_page_is_written_by_both(call, exported, tmp_path):
+    pages = []
+    for backend in ("onnx", "torch"):
+        path = tmp_path / f"{backend}.html"
+        results(call, exported, backend, "answer", "-q", QUESTION, "-c", TEXT, *SHORT, "--explain", path)
+        pages.append(path.read_text())
+    assert all("<mark>" in page for page in pages)
+    assert [page.count("<mark>") for page in pages] == [1, 1]
+    assert pages[0].count("class=") == pages[1].count("class=")
+
+
+@pytest.mark.parametrize("way", [(), ("--dense",), ("--point", "fast"), ("--compare-dense",)], ids=str)
+def test_evaluate_is_the_same_with_both(call, exported, data, way):
+    arguments = ("evaluate", "--data", data, *SHORT, *way, "--dtype", "float32")
+    found, expected = (results(call, exported, backend, *arguments) for backend in ("onnx", "torch"))
+    for values in (found, expected):
+        values.pop("wall_speedup", None)
+    close(found, expected)
+
+
+def test_predict_is_the_same_with_both(call, exported, data, tmp_path):
+    answers = []
+    for backend in ("onnx", "torch"):
+        path = tmp_path / f"{backend}.json"
+        values = results(call, exported, backend, "predict", "--data", data, *SHORT, "--predictions", path)
+        assert values["examples"] == 9
+        answers.append(json.loads(path.read_text()))
+    assert answers[0] == answers[1]
+    assert len(answers[0]) == 9
+
+
+def test_a_long_run_tells_what_computes(call, exported, data, lines):
+    assert call("evaluate", "--data", data, "--model", exported, *SHORT, "--device", "cpu", "--json")[0] == 0
+    assert any("ONNX Runtime, float32" in line for line in lines)
+
+
+@pytest.mark.parametrize("command", ["answer", "evaluate", "predict"])
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--backend", "onnx", "--device", "cuda"), 2, "the backend onnx computes on the CPU"),
+        (("--backend", "onnx", "--dtype", "bfloat16"), 2, "the backend onnx has auto, float32, int8"),
+        (("--backend", "torch", "--dtype", "int8"), 2, "it takes the backend onnx"),
+        (("--backend", "onnx", "--dtype", "int8"), 1, "has no model-int8.onnx"),
+        (("--backend", "other"), 2, "'other' is not one of 'auto', 'torch', 'onnx'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_contradictions_are_refused(call, exported, data, tmp_path, command, arguments, code, message):
+    own = {
+        "answer": ("-q", QUESTION, "-c", TEXT),
+        "evaluate": ("--data", data),
+        "predict": ("--data", data, "--predictions", tmp_path / "out.json"),
+    }
+    found, out, err = call(command, *own[command], "--model", exported, *arguments)
+    assert (found, out) == (code, "")
+    assert message in " ".join(err.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("command", ["answer", "evaluate"])
+def test_a_directory_that_was_not_exported(call, model, data, command):
+    own = {"answer": ("-q", QUESTION, "-c", TEXT), "evaluate": ("--data", data)}
+    code, out, err = call(command, *own[command], "--model", model, "--backend", "onnx")
+    assert (code, out) == (1, "")
+    assert err.startswith(f"error: {model} was not exported (it has no export.json), which the backend onnx needs")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", [GRAPH, WEIGHTS, FILE, "config.json", "tokenizer.json"])
+@pytest.mark.parametrize("damage", ["cut-off", "missing"])
+def test_a_damaged_directory_is_a_line(call, spoiled, name, damage):
+    path = spoiled / name
+    data = path.read_bytes()
+    path.unlink()
+    if damage == "cut-off":
+        path.write_bytes(data[: len(data) // 2])
+    code, out, err = call("answer", "-q", QUESTION, "-c", TEXT, "--model", spoiled, "--backend", "onnx")
+    assert (code, out) == (1, "")
+    assert err.startswith(f"error: {spoiled}")
+    assert name in err
+    assert err.count("\n") == 1
