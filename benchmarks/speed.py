@@ -13,6 +13,7 @@ import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ import torch
 import transformers
 
 from blockskim.atomic import write_whole
+from blockskim.extras import has
 
 SCHEDULE = "3:0.5,6:0.25,9:0.125"
+ENGINES = "onnx-packed,onnx-fp32,onnx-int8,packed"
 RUNS = {
     "schedule": f"--shape bert-base --length 512 --keep {SCHEDULE} --batch-size 1,16"
     " --against dense-sdpa,packed,aligned",
@@ -35,7 +38,14 @@ RUNS = {
     " --against bert-base-384,dense-sdpa-384,dense-sdpa,packed-float32,packed",
     "alternatives": "--data {data} --limit 64 --batch-size 1,32 --dtype auto --repeats 3"
     " --against dense-eager,dense-sdpa,dense-eager-384,aligned{onnx}",
+    "graph-latency": "--data {data} --limit 100 --batch-size 1 --threads 1 --backend onnx --against " + ENGINES,
+    "graph-throughput": "--data {data} --limit 100 --batch-size 32 --backend onnx --repeats 5"
+    f" --against {ENGINES},dense-sdpa-384",
+    "int8-latency": "--data {data} --limit 100 --batch-size 1 --threads 1 --backend onnx-int8 --against " + ENGINES,
+    "int8-throughput": "--data {data} --limit 100 --batch-size 32 --backend onnx-int8 --repeats 5"
+    f" --against {ENGINES},dense-sdpa-384",
 }
+ON_ONNX_RUNTIME = tuple(name for name, arguments in RUNS.items() if "--backend onnx" in arguments)
 
 
 def main() -> None:
@@ -43,18 +53,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="a SQuAD file to answer")
     parser.add_argument("--output", type=Path, required=True, help="JSON file that gets the figures")
-    parser.add_argument("--only", nargs="*", choices=RUNS, default=list(RUNS))
+    parser.add_argument("--only", nargs="*", choices=RUNS, help="these runs alone")
     parser.add_argument("--again", action="store_true", help="repeat runs that the output file holds")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--onnx", action="store_true", help="with ONNX Runtime among the alternatives")
+    parser.add_argument(
+        "--onnx", action="store_true", help="with ONNX Runtime, as a backend and among the alternatives"
+    )
     chosen = parser.parse_args()
     results = json.loads(chosen.output.read_text()) if chosen.output.exists() else {}
-    for name in chosen.only:
+    for name in chosen.only or (name for name in RUNS if chosen.onnx or name not in ON_ONNX_RUNTIME):
         if name in results and not chosen.again:
             continue
         onnx = ",onnx-fp32,onnx-int8" if chosen.onnx else ""
         arguments = RUNS[name].format(data=chosen.data, onnx=onnx).split()
-        command = ["benchmark", *arguments, "--threads", str(chosen.threads)]
+        threads = [] if "--threads" in arguments else ["--threads", str(chosen.threads)]
+        command = ["benchmark", *arguments, *threads]
         sys.stderr.write(f"{name}: blockskim {' '.join(command)}\n")
         done = subprocess.run(
             [sys.executable, "-m", "blockskim", *command, "--json"], stdout=subprocess.PIPE, check=True, text=True
@@ -71,6 +84,8 @@ def summary(records: list[dict[str, Any]]) -> list[str]:
     """A line for each batch size and baseline: how many times as fast, and what share of saved arithmetic is time."""
     lines = []
     own = [record for record in records if record["name"] == "blockskim"]
+    # What it is measured against in the same engine.
+    unskimmed = "onnx-packed" if any(record["name"] == "onnx-packed" for record in records) else "packed"
     for record in own:
         for name, speedup in record["speedup_over"].items():
             low, high = record["speedup_spread"][name]
@@ -79,7 +94,7 @@ def summary(records: list[dict[str, Any]]) -> list[str]:
                 other for other in records if (other["name"], other["batch_size"]) == (name, record["batch_size"])
             )
             promised = 1 - record["flops"] / baseline["flops"]
-            if name == "packed" and promised > 0:
+            if name == unskimmed and promised > 0:
                 line += f"; {(1 - 1 / speedup) / promised:.0%} of the arithmetic saved ({promised:.1%}) is time saved"
             lines.append(line)
     return lines
@@ -96,8 +111,10 @@ def _machine() -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "processor": processor,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
+        "onnxruntime": version("onnxruntime") if has("onnxruntime") else None,
     }
 
 

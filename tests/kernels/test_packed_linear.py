@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from blockskim.kernels.packed_linear import (
     apply_linear,
     apply_linear_and_add,
     can_pack,
+    fused_where_fast,
     pack_linear,
 )
 
@@ -199,3 +201,29 @@ def test_activations_of_torch(activation, fused):
     found = activation_of(activation)
     assert found.apply is activation
     assert found.fused == fused
+
+
+@pytest.mark.parametrize(
+    ("capability", "activation", "fused"),
+    [
+        ("AVX2", nn.GELU(), None),
+        ("AVX2", nn.GELU(approximate="tanh"), None),
+        ("AVX2", nn.ReLU(), ("relu", "")),
+        ("AVX2", nn.SiLU(), None),
+        ("AVX512", nn.GELU(), ("gelu", "none")),
+        ("DEFAULT", nn.GELU(), ("gelu", "none")),
+    ],
+)
+def test_an_activation_is_fused_where_that_is_fast(monkeypatch, capability, activation, fused):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    found = fused_where_fast(activation_of(activation))
+    assert found.apply is activation
+    assert found.fused == fused
+
+
+@every_dtype
+def test_an_activation_that_is_not_fused_gives_the_same(way, dtype):
+    layer, entering = make(24, 40, dtype=dtype), states(9, 24, dtype=dtype, spread=2.0)
+    apart = dataclasses.replace(activation_of(ACT2FN["gelu"]), fused=None)
+    expected, size = exact(layer, entering)
+    close(apply_linear(pack_linear([layer]), entering, apart), F.gelu(expected), dtype, size)

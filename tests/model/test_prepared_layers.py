@@ -139,6 +139,17 @@ def test_every_activation_gives_the_dense_logits(monkeypatch, activation, packs)
     close(skimmed(model), dense(model))
 
 
+@pytest.mark.parametrize(("capability", "fused"), [("AVX2", None), ("AVX512", ("gelu", "none"))])
+def test_gelu_is_fused_where_that_is_fast(monkeypatch, capability, fused):
+    given = []
+    apply = prepared_layers.apply_linear
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(prepared_layers, "apply_linear", lambda *args: given.extend(args[2:]) or apply(*args))
+    model = new_skim_model("bert")
+    close(skimmed(model), dense(model))
+    assert [activation.fused for activation in given] == [fused] * LAYERS
+
+
 class Doubling(nn.Linear):
     """As adapters and quantised layers are: a linear layer that does something else."""
 

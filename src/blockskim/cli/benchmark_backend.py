@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from blockskim.cli import options
 from blockskim.cli.benchmark_options import BenchmarkBackend, OnData, OnShape
-from blockskim.cli.session import hide_foreign_progress
+from blockskim.cli.option_groups import Computing
+from blockskim.cli.session import hide_foreign_progress, model_name
 
 if TYPE_CHECKING:
     from blockskim.profiling.benchmark import Progress
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def choose_backend(
     backend: BenchmarkBackend, on_shape: OnShape, model: str | None, device: options.Device, dtype: options.Dtype
 ) -> BenchmarkBackend:
-    """What skims, where that is left open: an exported model on ONNX Runtime, as it answers by itself, or PyTorch.
+    """What skims, where that is left open: what the other commands would take, ONNX Runtime or PyTorch.
 
     Raises:
         ConfigError: the number format is one that the model does not have.
@@ -31,7 +32,8 @@ def choose_backend(
         return BenchmarkBackend.TORCH
     from blockskim.answering.backend_choice import choose_exported
 
-    exported = choose_exported(model, device.value, dtype.value, "auto")
+    name = model_name(Computing(model))
+    exported = choose_exported(name, device.value, dtype.value, "auto")
     return BenchmarkBackend.TORCH if exported is None else BenchmarkBackend.ONNX
 
 
@@ -66,16 +68,16 @@ def measured_by(
     from blockskim.exporting.exported_model import ExportedModel
     from blockskim.exporting.manifest import GRAPH, INT8_GRAPH
     from blockskim.inference.operating_point import choose_thresholds
-    from blockskim.inference.shipped import shipped_model
 
     int8 = backend is BenchmarkBackend.ONNX_INT8
     number_format, graph = ("int8", INT8_GRAPH) if int8 else ("float32", GRAPH)
-    directory = shipped_model() if model is None else Path(model)
+    name = model_name(Computing(model))
+    directory = Path(name)
     with tempfile.TemporaryDirectory(prefix="blockskim-") as folder:
         if not (directory / graph).is_file():
-            progress(f"exporting {'the shipped model' if model is None else model} into a temporary folder")
+            progress(f"exporting {name} into a temporary folder")
             hide_foreign_progress()
-            directory = export(model, Path(folder) / "exported", int8=int8).directory
+            directory = export(name, Path(folder) / "exported", int8=int8).directory
         exported = ExportedModel(directory, number_format, threads or torch.get_num_threads())
-        thresholds = choose_thresholds(exported, threshold=on_data.threshold, point=on_data.point, name=str(directory))
+        thresholds = choose_thresholds(exported, threshold=on_data.threshold, point=on_data.point, name=name)
         yield replace(subject, exported=exported, thresholds=thresholds)

@@ -2,12 +2,12 @@
 
 On x86 CPUs oneDNN multiplies with weights that were laid out for it once. For float32 it takes AVX-512 on any maker's
 processor, which the default library doesn't, and for bfloat16 it is spared laying them out anew in every call. It also
-applies an activation or adds a residual while the results are in registers. The operators are those that
-``torch.compile`` emits; they are not documented, so everything works without them, too.
+adds a residual while the results are in registers, or applies an activation, where it does that fast. The operators are
+those that ``torch.compile`` emits; they are not documented, so everything works without them, too.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,6 +17,10 @@ from torch import Tensor, nn
 ROWS = 512
 """Rows that the packed layout is made for; it serves any number."""
 
+SLOW_FUSED = {"AVX2": ("gelu",)}
+"""Activations that take the kernel longer than PyTorch takes afterwards, by the instructions that a processor has. With
+AVX2 a fused GELU costs up to five times as much, a third of the whole product (``benchmarks/batch_one.py``)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Activation:
@@ -24,7 +28,7 @@ class Activation:
 
     Attributes:
         apply: the function.
-        fused: name and algorithm under which the fused kernel knows it; None when it doesn't.
+        fused: name and algorithm under which the fused kernel knows it; None when it doesn't, or is not to apply it.
     """
 
     apply: Callable[[Tensor], Tensor]
@@ -94,6 +98,14 @@ def activation_of(module: Callable[[Tensor], Tensor]) -> Activation:
     if kind is nn.ReLU:
         return Activation(module, ("relu", ""))
     return Activation(module)
+
+
+def fused_where_fast(activation: Activation) -> Activation:
+    """The same activation, which a kernel does not fuse if it is faster apart on this processor."""
+    slow = SLOW_FUSED.get(torch.backends.cpu.get_cpu_capability(), ())
+    return (
+        replace(activation, fused=None) if activation.fused is not None and activation.fused[0] in slow else activation
+    )
 
 
 def apply_linear(linear: PackedLinear, rows: Tensor, activation: Activation | None = None) -> Tensor:

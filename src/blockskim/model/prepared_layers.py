@@ -14,7 +14,13 @@ from torch import Tensor, nn
 
 from blockskim.encoders import EncoderAdapter
 from blockskim.encoders.adapter import PostNormParts
-from blockskim.kernels.packed_linear import activation_of, apply_linear, apply_linear_and_add, pack_linear
+from blockskim.kernels.packed_linear import (
+    activation_of,
+    apply_linear,
+    apply_linear_and_add,
+    fused_where_fast,
+    pack_linear,
+)
 
 CHUNK = 1024
 """Tokens that go through the feed-forward part at a time on a CPU."""
@@ -87,7 +93,7 @@ def _packed_layer(parts: PostNormParts, adapter: EncoderAdapter, layer: nn.Modul
     # The scale costs nothing inside of the query's weights.
     projection = pack_linear([parts.query, parts.key, parts.value], [adapter.scale(layer), 1.0, 1.0])
     output, up, down = (pack_linear([linear]) for linear in (parts.output, parts.up, parts.down))
-    activation = activation_of(parts.activation)
+    activation = fused_where_fast(activation_of(parts.activation))
 
     def project(hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         joined = apply_linear(projection, hidden).view(len(hidden), 3, dims.heads, dims.head_dim)
