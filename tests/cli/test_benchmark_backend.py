@@ -67,7 +67,6 @@ def test_it_is_exported_where_it_was_not(call, model, data, lines):
     assert lines[1] == f"exporting {model} into a temporary folder"
 
 
-@pytest.mark.skip(reason="which engine auto takes for the shipped model is being settled")
 def test_auto_takes_what_answers_by_itself(call, model, data):
     usual = (
         "--data",
