@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +31,7 @@ from blockskim.kernels.packed_linear import (
     pack_linear,
 )
 from blockskim.method.config import SkimConfig
+from blockskim.method.skim_trace import Asking
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.packing import pack_padded
 from blockskim.profiling.catalog import SHAPES
@@ -39,6 +41,7 @@ from blockskim.profiling.workloads import random_batch
 Run = Callable[[], object]
 SKIM = SkimConfig(block_size=16, alignment="context", inputs=("match",))
 VOCABULARY = 1000
+ASK_ALL = Asking(all_layers=True)
 NEW_SIZES = range(11, 400, 24)
 """Numbers of tokens that nothing else here has."""
 
@@ -231,9 +234,9 @@ def window_rows(shape: str, length: int, batch: int, timer: Timer) -> Iterator[t
         found = timer.least(
             {
                 "alone": partial(model.score_windows, alone, 0.0),
-                "alone, judged": partial(model.score_windows, alone, 0.0, True),
+                "alone, judged": partial(model.score_windows, alone, 0.0, ASK_ALL),
                 "in a batch": partial(model.score_windows, together, 0.0),
-                "in a batch, judged": partial(model.score_windows, together, 0.0, True),
+                "in a batch, judged": partial(model.score_windows, together, 0.0, ASK_ALL),
             }
         )
         yield name, {way: value / (batch if "batch" in way else 1) for way, value in found.items()}
@@ -241,7 +244,7 @@ def window_rows(shape: str, length: int, batch: int, timer: Timer) -> Iterator[t
 
 def narrow_model(shape: str, length: int) -> BlockSkimForQuestionAnswering:
     """A model of as many layers with one narrow head each: it makes the same calls, and next to nothing is computed."""
-    sizes = {"hidden_size": 8, "num_attention_heads": 1, "intermediate_size": 16, "max_position_embeddings": length}
+    sizes: dict[str, Any] = {"hidden_size": 8, "num_attention_heads": 1, "intermediate_size": 16, "max_position_embeddings": length}
     config = BertConfig(vocab_size=VOCABULARY, num_hidden_layers=SHAPES[shape][0], **sizes)
     skim = replace(SKIM, predictor_width=8)
     model = BlockSkimForQuestionAnswering.from_backbone(random_dense(config, 0), skim).eval()

@@ -52,7 +52,7 @@ def measure(answerer: QuestionAnswerer, text: str, words: int) -> dict[str, Any]
     seconds = {}
     for name, dense in (("skimming", False), ("dense", True)):
         started = time.perf_counter()
-        result = answerer.search(QUESTION, {"document": document}, dense=dense)[0]
+        result = answerer.search(QUESTION, {"document": document}, dense=dense)
         seconds[name] = time.perf_counter() - started
         if not dense:
             best, trace = result.answers[0], result.traces[0]

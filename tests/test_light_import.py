@@ -117,7 +117,7 @@ qa = QuestionAnswerer(HashingBackend(), read_frozen_tokenizer(path, template))
 answers = qa(question, text, top_k=3, return_trace=True)
 trace = answers[0].pop("trace")
 dense = qa(question, text, dense=True, return_trace=True)["trace"]
-[found] = qa.search(question, {"a": text, "blank": " "}, top_k=2)
+found = qa.search(question, {"a": text, "blank": " "}, top_k=2)
 print(json.dumps({
     "answers": [{name: answer[name] for name in ("answer", "score", "start", "end")} for answer in answers],
     "found": found.answers,

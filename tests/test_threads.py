@@ -80,7 +80,7 @@ def windows_of(examples):
 def answered(qa, number):
     """One of several questions, in calls and in searches."""
     question = QUESTIONS[number % len(QUESTIONS)]
-    return qa(question, TEXT * 2, top_k=2, threshold=0.5), qa.search(question, {"a": TEXT, "b": "A man."})[0].answers
+    return qa(question, TEXT * 2, top_k=2, threshold=0.5), qa.search(question, {"a": TEXT, "b": "A man."}).answers
 
 
 def of_output(output):

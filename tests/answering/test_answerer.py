@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from blockskim.answering.answerer import QuestionAnswerer
 from blockskim.answering.trace import skim_summary
 from blockskim.errors import ConfigError, DataError, ModelError
+from blockskim.method.confidence import ConfidenceModel
 from tiny_answerers import FAMILY, TEXT, answerer, dense_for, new_model
 from tiny_tokenizers import KINDS, fixed_tokenizer, tokenizer
 
@@ -296,7 +297,7 @@ def test_seconds_are_shared_out():
 
 def test_search_names_the_document():
     documents = {"one": TEXT, "two": "The kite eats a worm in Wales.", "three": "Who? Where?"}
-    [result] = answerer().search("Where is it?", documents, top_k=8)
+    result = answerer().search("Where is it?", documents, top_k=8)
     assert result.question == "Where is it?"
     assert len(result.answers) == 8
     for answer in result.answers:
@@ -316,7 +317,7 @@ def test_search_of_one_document_scores_as_a_call():
 
 def test_scores_over_documents_sum_to_at_most_one():
     documents = dict.fromkeys("abc", "a kite")
-    [result] = answerer().search("Who?", documents, top_k=1000, dense=True)
+    result = answerer().search("Who?", documents, top_k=1000, dense=True)
     total = sum(answer["score"] for answer in result.answers)
     assert 0.0 < total <= 1.0
     assert len({answer["score"] for answer in result.answers if answer["answer"] == "kite"}) == 1
@@ -332,9 +333,9 @@ def test_search_refuses_what_holds_no_document():
 
 
 def test_documents_without_text_have_no_answer_and_change_nothing(caplog):
-    [alone] = answerer().search("Who?", {"a": TEXT, "b": "A man."}, top_k=5)
+    alone = answerer().search("Who?", {"a": TEXT, "b": "A man."}, top_k=5)
     with caplog.at_level(logging.WARNING, "blockskim"):
-        [result] = answerer().search("Who?", {"none": "", "a": TEXT, "blank": " \n\u00a0", "b": "A man."}, top_k=5)
+        result = answerer().search("Who?", {"none": "", "a": TEXT, "blank": " \n\u00a0", "b": "A man."}, top_k=5)
     assert result.answers == alone.answers
     assert caplog.messages == [
         "the document 'none' is empty, so there is no answer in it",
@@ -365,15 +366,15 @@ def test_documents_all_without_text_give_no_answers():
 
 def test_documents_are_searched_in_any_form():
     texts = [TEXT, "A man."]
-    [wanted] = answerer().search("Who?", {"0": TEXT, "1": "A man."})
+    wanted = answerer().search("Who?", {"0": TEXT, "1": "A man."})
     for documents in (texts, tuple(texts), np.array(texts), iter(texts), zip("01", texts, strict=True)):
-        [found] = answerer().search("Who?", documents)
+        found = answerer().search("Who?", documents)
         assert found.answers == wanted.answers
         assert [trace.document for trace in found.traces] == ["0", "1"]
 
 
 def test_names_that_are_no_strings_come_back_as_they_are():
-    [result] = answerer().search("Who?", {7: TEXT})
+    result = answerer().search("Who?", {7: TEXT})
     assert result.answers[0]["document"] == 7
     assert result.traces[0].document == "7"
     assert "7" in result.traces[0].to_html()
@@ -382,6 +383,71 @@ def test_names_that_are_no_strings_come_back_as_they_are():
 def test_several_questions_at_once():
     results = answerer().search(["Who?", "Where?"], {"": TEXT})
     assert [result.question for result in results] == ["Who?", "Where?"]
+
+
+def confident(threshold=0.5, right=(0.0, 0.5, 0.0, 0.5), none=(0.0, -0.5, 0.0, 0.0)):
+    """An answerer whose model has calibrated confidence."""
+    model = new_model()
+    model.confidence = ConfidenceModel(right, none, threshold)
+    return QuestionAnswerer(model, fixed_tokenizer("wordpiece"))
+
+
+def test_answers_have_a_confidence_and_keep_their_score():
+    plain, sure = answerer(), confident()
+    for found, wanted in zip(sure("Who?", TEXT, top_k=5), plain("Who?", TEXT, top_k=5), strict=True):
+        assert 0 < found.pop("confidence") < 1
+        assert found == wanted
+
+
+def test_no_answer_comes_first_above_the_threshold_alone():
+    never, always = (confident(none=(value, 0.0, 0.0, 0.0)) for value in (-9.0, 9.0))
+    chosen = {"handle_impossible_answer": True}
+    assert never("Who?", TEXT, **chosen)["answer"] != ""
+    found = always("Who?", TEXT, **chosen)
+    assert (found["answer"], found["start"], found["end"]) == ("", 0, 0)
+    assert found["confidence"] > 0.99
+    assert always("Who?", TEXT)["answer"] == always("Who?", TEXT, **chosen, no_answer_threshold=1)["answer"] != ""
+    assert never("Who?", TEXT, **chosen, no_answer_threshold=0)["answer"] == ""
+    # Where it is not the answer, it stands behind the best one at least.
+    several = always("Who?", TEXT, **chosen, no_answer_threshold=1, top_k=3)
+    assert [answer["answer"] for answer in several].index("") == 1
+
+
+def test_search_ranks_by_confidence_and_may_find_nothing():
+    documents = {"one": TEXT, "two": "The kite eats a worm in Wales.", "three": "Who? Where?"}
+    qa = confident()
+    result = qa.search("Where is it?", documents, top_k=6)
+    values = [answer["confidence"] for answer in result.answers]
+    assert values == sorted(values, reverse=True)
+    for answer in result.answers:
+        alone = qa("Where is it?", documents[answer["document"]], top_k=6)
+        assert answer["confidence"] in [pytest.approx(other["confidence"]) for other in alone]
+    nothing = qa.search("Where is it?", documents, handle_impossible_answer=True, no_answer_threshold=0, top_k=3)
+    assert nothing.answers[0]["answer"] == ""
+    assert "document" not in nothing.answers[0]
+    least = min(
+        qa("Where is it?", text, handle_impossible_answer=True, no_answer_threshold=0)["confidence"]
+        for text in documents.values()
+    )
+    assert nothing.answers[0]["confidence"] == pytest.approx(least)
+    assert qa.search("Who?", {"a": ""}, handle_impossible_answer=True).answers == []
+
+
+def test_search_without_calibration_may_find_nothing_by_score():
+    documents = {"one": TEXT, "two": "A man."}
+    alone = [answerer()("Who?", text, top_k=1000, handle_impossible_answer=True) for text in documents.values()]
+    declined = all(found[0]["answer"] == "" for found in alone)
+    result = answerer().search("Who?", documents, handle_impossible_answer=True)
+    assert (result.answers[0]["answer"] == "") == declined
+    assert "confidence" not in result.answers[0]
+
+
+def test_a_threshold_for_no_answer_needs_leave_to_give_none():
+    with pytest.raises(ConfigError, match="no_answer_threshold is for handle_impossible_answer=True"):
+        answerer()("Who?", TEXT, no_answer_threshold=0.5)
+    for value in (-1, 2, "much", float("nan")):
+        with pytest.raises(ConfigError, match="no_answer_threshold"):
+            answerer()("Who?", TEXT, handle_impossible_answer=True, no_answer_threshold=value)
 
 
 @pytest.mark.parametrize(
@@ -461,7 +527,7 @@ def test_what_a_caller_hands_in_stays_as_it_is():
     array, settings = np.array([0.2, 0.3]), model.skim_config.to_dict()
     qa(questions, contexts, threshold=thresholds)
     qa(questions, contexts, threshold=array)
-    [result] = qa.search("Who?", documents, threshold=array)
+    result = qa.search("Who?", documents, threshold=array)
     assert (questions, contexts, thresholds) == (["Who?", "Where?"], [TEXT, "A man."], [0.2, 0.3])
     assert documents == {"a": TEXT, "b": " "}
     assert array.tolist() == [0.2, 0.3]
@@ -494,8 +560,7 @@ def test_an_answerer_for_an_operating_point_skims_by_its_thresholds():
     flops = [sum(window.flops for window in answer["trace"].windows) for answer in (found, expected, plain(**asked))]
     assert flops[0] == flops[1] < flops[2]
     assert (
-        fast.search(QUESTION, {"a": TEXT})[0].answers
-        == plain.search(QUESTION, {"a": TEXT}, threshold=[0.6, 0.7])[0].answers
+        fast.search(QUESTION, {"a": TEXT}).answers == plain.search(QUESTION, {"a": TEXT}, threshold=[0.6, 0.7]).answers
     )
 
 
@@ -506,7 +571,7 @@ def test_a_call_chooses_otherwise_than_the_answerer_was_made_for():
 
     def flops(qa, **choice):
         called = qa(QUESTION, TEXT, return_trace=True, **choice)["trace"].flops
-        [found] = qa.search(QUESTION, {"": TEXT}, **choice)
+        found = qa.search(QUESTION, {"": TEXT}, **choice)
         assert found.traces[0].flops == called
         return called
 

@@ -71,7 +71,7 @@ def test_thresholds_of_numpy_and_torch_are_thresholds(given, same):
     qa = answerer()
     for ask in (
         lambda value: qa(QUESTION, TEXT, threshold=value, return_trace=True)["trace"],
-        lambda value: qa.search(QUESTION, {"": TEXT}, threshold=value)[0].traces[0],
+        lambda value: qa.search(QUESTION, {"": TEXT}, threshold=value).traces[0],
     ):
         found, wanted = ask(given), ask(same)
         assert (found.windows, found.spans) == (wanted.windows, wanted.spans)

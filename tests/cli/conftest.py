@@ -1,5 +1,6 @@
 """Models and texts for the command line, and a way to run it without a process."""
 
+import json
 import logging
 import os
 
@@ -21,6 +22,16 @@ def pointed(tmp_path_factory):
     """Directory of a Block-Skim model with operating points."""
     points = {"exact": 0.0, "fast": [0.6, 0.7]}
     return str(save_model(tmp_path_factory.mktemp("pointed"), points=points))
+
+
+@pytest.fixture(scope="session")
+def confident(tmp_path_factory):
+    """Directory of a Block-Skim model whose confidence was calibrated; it says "no answer" to all."""
+    directory = save_model(tmp_path_factory.mktemp("confident"))
+    path = directory / "config.json"
+    weights = {"right": [0.0, 0.5, 0.0, 0.5], "none": [9.0, -0.1, 0.0, 0.0], "no_answer_threshold": 0.5}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"confidence": weights}))
+    return str(directory)
 
 
 @pytest.fixture(scope="session")

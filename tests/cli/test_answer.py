@@ -222,3 +222,31 @@ def test_answers_at_an_operating_point(call, pointed, document):
     assert flops[1] < flops[0]
     for wrong in (("--point", "slow"), ("--point", "fast", "--dense"), ("--point", "fast", "--threshold", 0.1)):
         assert call(*common, *wrong)[0] == 2
+
+
+def test_no_answer_is_said_where_it_is_likely_and_allowed(call, confident, document):
+    usual = ("answer", "-q", QUESTION, "-f", document, "--model", confident)
+    [found] = json.loads(call(*usual, "--json")[1])[0]["answers"]
+    assert found["answer"] != ""
+    assert 0 <= found["confidence"] <= 1
+    [none] = json.loads(call(*usual, "--no-answer", "--json")[1])[0]["answers"]
+    assert (none["answer"], none["start"], none["end"], none["document"]) == ("", 0, 0, None)
+    assert none["confidence"] > 0.9
+    [again] = json.loads(call(*usual, "--no-answer-threshold", 1, "--json")[1])[0]["answers"]
+    assert again == found
+    code, out, err = call(*usual, "--no-answer", "--explain", f"{document}.html")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[1] == f"  no answer  {none['confidence']:.2f}"
+
+
+def test_people_see_the_confidence_of_an_answer(call, confident, document):
+    usual = ("answer", "-q", QUESTION, "-f", document, "--model", confident)
+    [found] = json.loads(call(*usual, "--json")[1])[0]["answers"]
+    assert f"  {found['confidence']:.2f}  " in call(*usual)[1].splitlines()[1]
+
+
+@pytest.mark.parametrize("value", ["-0.1", "1.1", "much"])
+def test_impossible_thresholds_for_no_answer(call, model, document, value):
+    code, out, err = call("answer", "-q", "Who?", "-f", document, "--model", model, "--no-answer-threshold", value)
+    assert (code, out) == (2, "")
+    assert "--no-answer-threshold" in err

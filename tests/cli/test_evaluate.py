@@ -267,3 +267,28 @@ def test_predictions_of_squad_2_score_as_the_command_says(call, model, tmp_path)
     }
     exact = [found[name] == text for name, text in texts.items()]
     assert values["exact_match"] == pytest.approx(100 * sum(exact) / len(exact))
+
+
+def test_the_reliability_of_confidence_is_told(call, confident, model, data):
+    usual = ("evaluate", "--data", data, "--max-length", 150)
+    values = json.loads(call(*usual, "--model", confident, "--json")[1])["confidence"]
+    assert 0 <= values["expected_calibration_error"] <= 1
+    assert sum(part["count"] for part in values["bins"]) == 12
+    assert "confidence" not in json.loads(call(*usual, "--model", model, "--json")[1])
+    _, out, _ = call(*usual, "--model", confident, "--compare-dense")
+    assert f"expected calibration error of the confidence: {values['expected_calibration_error']:.3f}" in out
+
+
+def test_questions_of_squad_2_have_no_answer_above_a_threshold(call, confident, tmp_path):
+    content = squad(3, 4) | {"version": "v2.0"}
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps(content))
+    usual = ("--data", path, "--max-length", 150, "--model", confident)
+    declined, given = ((), ("--no-answer-threshold", 1))
+    for way, none in ((declined, True), (given, False)):
+        out_path = tmp_path / f"{none}.json"
+        assert call("evaluate", *usual, *way, "--predictions", out_path)[0] == 0
+        assert all((text == "") == none for text in json.loads(out_path.read_text()).values())
+        other = tmp_path / f"{none}-predicted.json"
+        assert call("predict", *usual, *way, "--predictions", other)[0] == 0
+        assert other.read_text() == out_path.read_text()

@@ -24,7 +24,17 @@ def process(*arguments, **options):
 def test_help_names_every_command(call):
     code, out, _ = call("--help")
     assert code == 0
-    for command in ("answer", "train", "evaluate", "make-student", "prune-heads", "average", "export", "info"):
+    for command in (
+        "answer",
+        "train",
+        "evaluate",
+        "make-student",
+        "prune-heads",
+        "average",
+        "export",
+        "calibrate-confidence",
+        "info",
+    ):
         assert command in out
     assert call("answer", "--help")[0] == 0
 

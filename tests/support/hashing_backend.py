@@ -19,6 +19,7 @@ class HashingBackend:
     has_trained_predictors = True
     position_limit = 60
     number_format = "float32"
+    confidence = None
     cost = COST
 
     def __init__(self, **settings):

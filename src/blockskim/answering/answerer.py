@@ -139,6 +139,7 @@ class QuestionAnswerer:
         max_seq_len: int = DEFAULT_LENGTH,
         max_question_len: int = 64,
         handle_impossible_answer: bool = False,
+        no_answer_threshold: float | None = None,
         align_to_words: bool = True,
         batch_size: int | None = None,
         threshold: ThresholdsGiven = None,
@@ -160,7 +161,10 @@ class QuestionAnswerer:
             max_answer_len: most tokens in an answer.
             max_seq_len: tokens in a window, question included.
             max_question_len: tokens of a question that are read; a warning tells when a question is longer.
-            handle_impossible_answer: whether "no answer", the empty string, may be among the answers.
+            handle_impossible_answer: whether "no answer", the empty string, may be among the answers. It comes first
+                where its confidence is above the threshold, or its score above the best answer's if the model has no
+                calibrated confidence.
+            no_answer_threshold: another threshold than the one that was calibrated, from 0 to 1.
             align_to_words: whether answers are extended to whole words (see ``blockskim.answering.word_boundaries``).
             batch_size: windows that run together; the answers do not depend on it.
             threshold: keep probability under which a block is dropped, one for all layers or one per layer that has a
@@ -170,9 +174,10 @@ class QuestionAnswerer:
             return_trace: give each answer a ``trace`` of what was read of its context.
 
         Returns:
-            For two strings an answer with ``score`` (a probability), ``start``, ``end`` and ``answer``, or with
-            ``top_k`` above 1 a list of them, best first; for a list, a list with that for each pair. There are fewer
-            than ``top_k`` answers only when the context has no more.
+            For two strings an answer with ``score`` (its share of the probability of all spans), ``start``, ``end``
+            and ``answer``, and ``confidence`` (the probability that it is right) if the model was calibrated for that;
+            or with ``top_k`` above 1 a list of them, best first; for a list, a list with that for each pair. There are
+            fewer than ``top_k`` answers only when the context has no more.
 
         Raises:
             ConfigError: an argument is impossible, two exclude each other, or the model can't do it.
@@ -189,6 +194,7 @@ class QuestionAnswerer:
             max_seq_len=max_seq_len,
             max_question_len=max_question_len,
             handle_impossible_answer=handle_impossible_answer,
+            no_answer_threshold=no_answer_threshold,
             align_to_words=align_to_words,
             batch_size=batch_size,
             threshold=threshold,
@@ -198,7 +204,7 @@ class QuestionAnswerer:
         answers, traces = self._read(pairs, options, return_trace)
         results: list[FoundAnswer | list[FoundAnswer]] = []
         for index, pair in enumerate(pairs):
-            found = answers_in_text(answers[index], pair.context, options)
+            found = answers_in_text(answers[index], pair.context, options, self.model.confidence)
             if return_trace:
                 for answer in found:
                     answer["trace"] = traces[index]
@@ -215,18 +221,21 @@ class QuestionAnswerer:
         max_answer_len: int = 15,
         max_seq_len: int = DEFAULT_LENGTH,
         max_question_len: int = 64,
+        handle_impossible_answer: bool = False,
+        no_answer_threshold: float | None = None,
         align_to_words: bool = True,
         batch_size: int | None = None,
         threshold: ThresholdsGiven = None,
         dense: bool = False,
         point: str | None = None,
         progress: WindowCount | None = None,
-    ) -> list[SearchResult]:
+    ) -> Any:
         """Find the best answers over several documents.
 
-        Scores are probabilities over all documents: each document has a share by how sure the model is that it holds
-        an answer, so that the best answer of a text that has none does not come first. At most one of ``threshold``,
-        ``dense`` and ``point`` may be given; it holds in place of what the answerer was made with.
+        They are ranked by confidence, the probability that an answer is right; where a model was not calibrated for
+        that, by score. Scores are probabilities over all documents: each document has a share by how sure the model is
+        that it holds an answer, so that the best answer of a text that has none does not come first. At most one of
+        ``threshold``, ``dense`` and ``point`` may be given; it holds in place of what the answerer was made with.
 
         Args:
             questions: a question or several, in the forms that a call takes.
@@ -238,6 +247,9 @@ class QuestionAnswerer:
             max_answer_len: most tokens in an answer.
             max_seq_len: tokens in a window, question included.
             max_question_len: tokens of a question that are read; a warning tells when a question is longer.
+            handle_impossible_answer: whether "no answer", the empty string without a document, may be among the
+                answers. It comes first where its confidence is above the threshold.
+            no_answer_threshold: another threshold for its confidence than the one that was calibrated, from 0 to 1.
             align_to_words: whether answers are extended to whole words (see ``blockskim.answering.word_boundaries``).
             batch_size: windows that run together; the answers do not depend on it.
             threshold: keep probability under which a block is dropped, one for all layers or one per layer that has a
@@ -247,8 +259,8 @@ class QuestionAnswerer:
             progress: called after each batch with how many windows are done, and of how many.
 
         Returns:
-            For each question its answers, each with its ``document``, and what was read. There are no answers where
-            no document holds any.
+            For one question a ``SearchResult``: its answers, each with its ``document``, and what was read; for a list
+            of questions a list of them. There are no answers where no document holds any.
 
         Raises:
             ConfigError: an argument is impossible, two exclude each other, the model can't do it, or a document is no
@@ -263,6 +275,8 @@ class QuestionAnswerer:
             max_answer_len=max_answer_len,
             max_seq_len=max_seq_len,
             max_question_len=max_question_len,
+            handle_impossible_answer=handle_impossible_answer,
+            no_answer_threshold=no_answer_threshold,
             align_to_words=align_to_words,
             batch_size=batch_size,
             threshold=threshold,
@@ -277,14 +291,14 @@ class QuestionAnswerer:
         results = []
         for number, question in enumerate(asked):
             part = slice(number * len(readable), (number + 1) * len(readable))
-            found = answers_over_documents(answers[part], readable, options.top_k)
+            found = answers_over_documents(answers[part], readable, options, self.model.confidence)
             read = iter(traces[part])
             every = tuple(
                 next(read) if name in readable else nothing_read(question, text, str(name), self.model.num_layers)
                 for name, text in texts.items()
             )
             results.append(SearchResult(question, found, every))
-        return results
+        return results[0] if is_one_text(questions) else results
 
     def _thresholds(self, options: AnswerOptions) -> Thresholds:
         """What a call skims with: its own choice, or else that of the answerer."""

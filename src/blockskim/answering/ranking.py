@@ -12,13 +12,19 @@ from blockskim.answering.trace import AnswerTrace
 from blockskim.answering.word_boundaries import align_to_words, trim_blanks
 from blockskim.data.windows import WindowSet
 from blockskim.inference.answers import AnswerCollector, Candidate, ExampleAnswers
+from blockskim.inference.no_answer import NoAnswerRule
 from blockskim.inference.runner import WindowBatch
+from blockskim.method.confidence import ConfidenceModel
 
 
 class FoundAnswer(TypedDict):
-    """An answer; ``start`` and ``end`` are character offsets into the context."""
+    """An answer; ``start`` and ``end`` are character offsets into the context, both 0 for "no answer".
+
+    ``confidence`` is the probability that it is right, if the model was calibrated for that.
+    """
 
     score: float
+    confidence: NotRequired[float]
     start: int
     end: int
     answer: str
@@ -58,35 +64,89 @@ def scored_spans(answers: ExampleAnswers) -> list[tuple[int, int, float]]:
     return [(candidate.start, candidate.end, answers.probability(candidate.score)) for candidate in answers.candidates]
 
 
-def answers_in_text(answers: ExampleAnswers, context: str, options: AnswerOptions) -> list[FoundAnswer]:
-    """The best ``top_k`` answers from one text, "no answer" among them if that is allowed or there is no other."""
-    found = [
-        FoundAnswer(score=score, start=start, end=end, answer=context[start:end])
-        for start, end, score in scored_spans(answers)
-    ]
+def answers_in_text(
+    answers: ExampleAnswers, context: str, options: AnswerOptions, confidence: ConfidenceModel | None = None
+) -> list[FoundAnswer]:
+    """The best ``top_k`` answers from one text, "no answer" among them if that is allowed or there is no other.
+
+    Args:
+        answers: of the text.
+        context: the text.
+        options: how to answer.
+        confidence: that of the model; None where it was not calibrated.
+    """
+    rule = NoAnswerRule(confidence, options.no_answer_threshold)
+    found = _found(answers, answers.log_normalizer, context, confidence)
     if options.handle_impossible_answer or not found:
-        found.append(FoundAnswer(score=answers.probability(answers.null_score), start=0, end=0, answer=""))
-        found.sort(key=lambda answer: -answer["score"])
+        none = _none(answers.probability(answers.null_score), rule, rule.chance(answers))
+        found = _with_none(found, none, rule.declines(answers))
     return found[: options.top_k]
 
 
 def answers_over_documents(
-    answers: Sequence[ExampleAnswers], documents: Mapping[str, str], top_k: int
+    answers: Sequence[ExampleAnswers],
+    documents: Mapping[str, str],
+    options: AnswerOptions,
+    confidence: ConfidenceModel | None = None,
 ) -> list[FoundAnswer]:
-    """The best ``top_k`` answers of all documents on one scale: both ends of an answer are in the same document.
+    """The best ``top_k`` answers of all documents: both ends of an answer are in the same document.
+
+    Scores are probabilities over all documents. Confidence is that of an answer from its document alone, so it does
+    not depend on what else was read; where a model has it, answers are ranked by it. "No answer" over all documents is
+    as likely as in that one which is likeliest to hold an answer.
 
     Args:
         answers: those of each document, in the order of the documents.
         documents: text by name.
-        top_k: how many answers to give, over all documents.
+        options: how to answer.
+        confidence: that of the model; None where it was not calibrated.
     """
+    if not answers:
+        return []
     log_normalizer = float(np.logaddexp.reduce([each.log_normalizer for each in answers]))
-    found = [
-        FoundAnswer(score=score, start=start, end=end, answer=text[start:end], document=name)
-        for each, (name, text) in zip(answers, documents.items(), strict=True)
-        for start, end, score in scored_spans(replace(each, log_normalizer=log_normalizer))
-    ]
-    return sorted(found, key=lambda answer: -answer["score"])[:top_k]
+    found = []
+    for each, (name, text) in zip(answers, documents.items(), strict=True):
+        for answer in _found(each, log_normalizer, text, confidence):
+            answer["document"] = name
+            found.append(answer)
+    found.sort(key=lambda answer: -answer.get("confidence", answer["score"]))
+    if options.handle_impossible_answer:
+        rule = NoAnswerRule(confidence, options.no_answer_threshold)
+        surest = min(answers, key=rule.chance)
+        null_score = min(each.null_score for each in answers)
+        score = replace(surest, log_normalizer=log_normalizer).probability(null_score)
+        found = _with_none(found, _none(score, rule, rule.chance(surest)), rule.declines(surest))
+    return found[: options.top_k]
+
+
+def _found(
+    answers: ExampleAnswers, log_normalizer: float, context: str, confidence: ConfidenceModel | None
+) -> list[FoundAnswer]:
+    """The answers of a text, best first; their scores are on the scale of a normaliser."""
+    found = []
+    for start, end, score in scored_spans(replace(answers, log_normalizer=log_normalizer)):
+        found.append(FoundAnswer(score=score, start=start, end=end, answer=context[start:end]))
+    if confidence is not None:
+        for answer, candidate in zip(found, answers.candidates, strict=True):
+            answer["confidence"] = confidence.of_answer(candidate.score, answers.null_score, answers.log_normalizer)
+    return found
+
+
+def _none(score: float, rule: NoAnswerRule, chance: float) -> FoundAnswer:
+    """An answer which says that there is none."""
+    none = FoundAnswer(score=score, start=0, end=0, answer="")
+    if rule.confidence is not None:
+        none["confidence"] = chance
+    return none
+
+
+def _with_none(found: list[FoundAnswer], none: FoundAnswer, declines: bool) -> list[FoundAnswer]:
+    """Answers with "no answer" among them: first if it is to be given, else behind the best of them at least."""
+    if declines or not found:
+        return [none, *found]
+    own = none.get("confidence", none["score"])
+    better = [answer for answer in found[1:] if answer.get("confidence", answer["score"]) >= own]
+    return [found[0], *better, none, *found[1 + len(better) :]]
 
 
 def _distinct(answers: ExampleAnswers, context: str, options: AnswerOptions) -> ExampleAnswers:

@@ -12,6 +12,7 @@ from blockskim.checks import check_count, check_flag
 from blockskim.data.windows import WindowSet
 from blockskim.errors import ConfigError, DataError
 from blockskim.inference.operating_point import ThresholdsGiven
+from blockskim.method.confidence import check_no_answer_threshold
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class AnswerOptions:
         max_seq_len: tokens in a window, question included.
         max_question_len: tokens of a question that are read.
         handle_impossible_answer: whether "no answer", the empty string, may be among the answers.
+        no_answer_threshold: the confidence of "no answer" above which it comes first; None for the model's own.
         align_to_words: whether answers are extended to whole words.
         batch_size: windows that run together; None for the answerer's.
         threshold: keep probability under which a block is dropped, one for all layers or one per layer that has a
@@ -47,6 +49,7 @@ class AnswerOptions:
     max_seq_len: int = DEFAULT_LENGTH
     max_question_len: int = 64
     handle_impossible_answer: bool = False
+    no_answer_threshold: float | None = None
     align_to_words: bool = True
     batch_size: int | None = None
     threshold: ThresholdsGiven = None
@@ -60,6 +63,10 @@ class AnswerOptions:
         self._put("doc_stride", check_count("doc_stride", self.doc_stride, least=0))
         if self.batch_size is not None:
             self._put("batch_size", check_count("batch_size", self.batch_size))
+        if self.no_answer_threshold is not None:
+            self._put("no_answer_threshold", check_no_answer_threshold(self.no_answer_threshold))
+            if not self.handle_impossible_answer:
+                raise ConfigError("no_answer_threshold is for handle_impossible_answer=True, which may give no answer")
         for name in ("handle_impossible_answer", "align_to_words", "dense"):
             self._put(name, check_flag(name, getattr(self, name)))
 

@@ -15,6 +15,7 @@ from blockskim.evaluation.block_scores import BlockScores, run_dense
 from blockskim.evaluation.scoring import mean_scores, scores_by_source
 from blockskim.inference.answers import ExampleAnswers, answer_texts
 from blockskim.inference.backend import Backend
+from blockskim.inference.no_answer import NoAnswerRule
 from blockskim.metrics.squad import token_f1
 
 RECORDING = "recording"
@@ -78,7 +79,7 @@ def record(
             "no block of the data could be dropped: its contexts are so short that they lie in blocks with their "
             "questions; calibrate on longer ones"
         )
-    scores = mean_scores(scores_by_source(windows.examples, answers))
+    scores = mean_scores(scores_by_source(windows.examples, answers, rule=NoAnswerRule(model.confidence)))
     nothing_dropped = (0.0,) * len(block_scores.layers)
     dense = Point(nothing_dropped, 1.0, 0.0, scores["f1"], scores["exact_match"])
     return Recording(dense, block_scores, find_answer_blocks(block_scores, windows, answers))

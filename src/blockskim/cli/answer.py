@@ -16,6 +16,8 @@ from blockskim.cli.sentences import sentence_around
 from blockskim.cli.session import model_name
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from blockskim.answering.answerer import SearchResult
 
 
@@ -30,6 +32,7 @@ File = Annotated[
     list[str] | None,
     typer.Option("--file", "-f", metavar="FILE", help="A UTF-8 text file to read; may be repeated."),
 ]
+NoAnswer = Annotated[bool, typer.Option("--no-answer", help='"No answer" may be the answer, if that is likely.')]
 TopK = Annotated[int, typer.Option("--top-k", "-k", min=1, metavar="N", help="Answers to each question.")]
 Explain = Annotated[
     Path | None,
@@ -46,6 +49,8 @@ def answer(
     context: Context = None,
     file: File = None,
     top_k: TopK = 1,
+    no_answer: NoAnswer = False,
+    no_answer_threshold: options.NoAnswerThreshold = None,
     threshold: options.Threshold = None,
     point: options.Point = None,
     dense: options.Dense = False,
@@ -88,6 +93,8 @@ def answer(
             question,
             documents,
             top_k=top_k,
+            handle_impossible_answer=no_answer or no_answer_threshold is not None,
+            no_answer_threshold=no_answer_threshold,
             doc_stride=doc_stride,
             max_answer_len=max_answer_len,
             max_seq_len=max_length,
@@ -133,12 +140,14 @@ def _documents(context: str | None, files: list[str], named: bool) -> dict[str, 
 
 
 def _record(found: Any) -> dict[str, Any]:
-    return {
+    # A model that was not calibrated for it has no confidence.
+    known = {"confidence": found["confidence"]} if "confidence" in found else {}
+    return known | {
         "answer": found["answer"],
         "score": found["score"],
         "start": found["start"],
         "end": found["end"],
-        "document": found["document"] or None,
+        "document": found.get("document") or None,
     }
 
 
@@ -157,19 +166,13 @@ def _show(results: "Sequence[SearchResult]", documents: dict[str, str], numbered
         out.print(Text(printable(result.question), style="bold"))
         for number, found in enumerate(result.answers, start=1):
             line = Text(f"  {number}. " if numbered else "  ")
-            line.append(printable(found["answer"]), style="bold green")
-            line.append(f"  {found['score']:.2f}", style="cyan")
-            if found["document"]:
+            line.append(printable(found["answer"]) or "no answer", style="bold green" if found["answer"] else "bold")
+            line.append(f"  {found.get('confidence', found['score']):.2f}", style="cyan")
+            if found.get("document"):
                 line.append(f"  {printable(found['document'])}", style="dim")
             out.print(line)
-            text = documents[found["document"]]
-            left, right = sentence_around(text, found["start"], found["end"])
-            # The blanks around the answer are part of the sentence; printable would take them away.
-            sentence = Text("     " if numbered else "  ", style="")
-            sentence.append(_inline(left))
-            sentence.append(f"{mark}{printable(found['answer'])}{mark}", style="bold underline")
-            sentence.append(_inline(right).rstrip())
-            out.print(sentence)
+            if "document" in found:
+                out.print(_sentence(documents[found["document"]], found, mark, "     " if numbered else "  "))
         if not result.answers:
             out.print(Text("  no answer found"))
         summary = skim_summary(result.traces)
@@ -181,6 +184,19 @@ def _show(results: "Sequence[SearchResult]", documents: dict[str, str], numbered
             summary["seconds"],
         )
         out.print(Text(f"  {cost}", style="dim"))
+
+
+def _sentence(text: str, found: Any, mark: str, indent: str) -> "Text":
+    """The sentence of an answer, with the answer marked in it."""
+    from rich.text import Text
+
+    left, right = sentence_around(text, found["start"], found["end"])
+    # The blanks around the answer are part of the sentence; printable would take them away.
+    sentence = Text(indent, style="")
+    sentence.append(_inline(left))
+    sentence.append(f"{mark}{printable(found['answer'])}{mark}", style="bold underline")
+    sentence.append(_inline(right).rstrip())
+    return sentence
 
 
 def _inline(text: str) -> str:

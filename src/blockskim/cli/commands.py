@@ -13,6 +13,7 @@ from blockskim.cli.answer import answer
 from blockskim.cli.average import average
 from blockskim.cli.benchmark import benchmark
 from blockskim.cli.calibrate import calibrate
+from blockskim.cli.calibrate_confidence import calibrate_confidence
 from blockskim.cli.evaluate import evaluate
 from blockskim.cli.export import export
 from blockskim.cli.info import info
@@ -31,6 +32,7 @@ for _command in (
     predict,
     benchmark,
     calibrate,
+    calibrate_confidence,
     sweep,
     make_student,
     prune_heads,

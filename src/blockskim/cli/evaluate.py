@@ -40,6 +40,7 @@ def evaluate(
     no_score: NoScore = False,
     windowing: Windowing = Windowing(),
     max_answer_len: options.MaxAnswerLength = 30,
+    no_answer_threshold: options.NoAnswerThreshold = None,
     computing: Computing = Computing(),
     backend: options.BackendName = options.Backend.AUTO,
     printing: Printing = Printing(),
@@ -68,7 +69,13 @@ def evaluate(
     if compare_dense:
         with window_progress(printing.quiet, windows_to_run(windows, batch_size), start) as bar:
             comparison = compare_with_dense(
-                network, windows, batch_size, thresholds, max_answer_len, progress=bar.advance
+                network,
+                windows,
+                batch_size,
+                thresholds,
+                max_answer_len,
+                progress=bar.advance,
+                no_answer_threshold=no_answer_threshold,
             )
         result = comparison.skim
         other = comparison.dense
@@ -89,6 +96,7 @@ def evaluate(
                 thresholds,
                 max_answer_len,
                 progress=bar.advance,
+                no_answer_threshold=no_answer_threshold,
             )
         values = report(network, windows, result)
     if printing.as_json:
@@ -135,6 +143,8 @@ def _show(values: dict[str, Any], max_length: int) -> None:
             table.add_row(str(row["layer"]), *("–" if share is None else f"{share:.3f}" for share in shares))
         out.print()
         out.print(table)
+    if "confidence" in values:
+        _show_reliability(values["confidence"])
     if "dense" in values:
         other = values["dense"]
         out.print()
@@ -142,6 +152,23 @@ def _show(values: dict[str, Any], max_length: int) -> None:
             f"dense: {_scores(other, ', ')}, {other['seconds']:.1f} s; "
             f"skimming is {values['wall_speedup']:.2f}× as fast by the clock"
         )
+
+
+def _show_reliability(values: dict[str, Any]) -> None:
+    """The reliability diagram in characters: of the answers of a confidence, how many were right."""
+    from rich.table import Table
+
+    out = console()
+    table = Table(box=None, pad_edge=False)
+    for name in ("confidence", "answers", "mean", "right", ""):
+        table.add_column(name, justify="right" if name else "left")
+    for part in values["bins"]:
+        bar = "#" * round(20 * part["right"])
+        shares = f"{part['confidence']:.3f}", f"{part['right']:.3f}"
+        table.add_row(f"{part['low']:.2f} to {part['high']:.2f}", f"{part['count']:,}", *shares, bar)
+    out.print()
+    out.print(table)
+    out.print(f"expected calibration error of the confidence: {values['expected_calibration_error']:.3f}")
 
 
 def _scores(values: dict[str, Any], between: str = "   ") -> str:

@@ -91,6 +91,16 @@ MaxQuestionLength = Annotated[
     int, typer.Option("--max-question-len", min=1, metavar="N", help="Tokens of a question that are read.")
 ]
 MaxAnswerLength = Annotated[int, typer.Option("--max-answer-len", min=1, metavar="N", help="Most tokens in an answer.")]
+NoAnswerThreshold = Annotated[
+    float | None,
+    typer.Option(
+        "--no-answer-threshold",
+        min=0.0,
+        max=1.0,
+        metavar="P",
+        help='Confidence of "no answer" above which it is given.  [default: as calibrated; 1 never gives it]',
+    ),
+]
 Threshold = Annotated[
     float | None,
     typer.Option(

@@ -44,6 +44,7 @@ def predict(
     threshold: options.Threshold = None,
     point: options.Point = None,
     max_answer_len: options.MaxAnswerLength = 30,
+    no_answer_threshold: options.NoAnswerThreshold = None,
     windowing: Windowing = Windowing(),
     computing: Computing = Computing(),
     backend: options.BackendName = options.Backend.AUTO,
@@ -68,7 +69,13 @@ def predict(
     start = describe("answering", loaded.model, windows, windowing.batch_size)
     with window_progress(printing.quiet, len(windows), start) as bar:
         result = evaluate_windows(
-            loaded.model, windows, windowing.batch_size, thresholds, max_answer_len, progress=bar.advance
+            loaded.model,
+            windows,
+            windowing.batch_size,
+            thresholds,
+            max_answer_len,
+            progress=bar.advance,
+            no_answer_threshold=no_answer_threshold,
         )
     write_predictions(predictions, examples, result)
     if printing.as_json:
@@ -101,7 +108,7 @@ def write_predictions(path: Path, examples: "Sequence[Example]", result: "Evalua
     """
     from blockskim.evaluation.scoring import official_predictions
 
-    found: Mapping[str, Any] = official_predictions(examples, result.answers)
+    found: Mapping[str, Any] = official_predictions(examples, result.answers, result.rule)
     if result.facts is not None:
         found = {"answer": found, "sp": result.facts}
     write_whole(path, json.dumps(found, ensure_ascii=False, indent=1) + "\n")

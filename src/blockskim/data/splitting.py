@@ -42,7 +42,7 @@ def split_by_article(
         # A title over a large share of all contexts names a data set, not an article.
         named = example.title and sizes[example.title] <= max(100, 0.02 * sizes.total())
         article = example.title if named else example.context
-        (held_out if _place(article, seed) < fraction else train).append(example)
+        (held_out if place(article, seed) < fraction else train).append(example)
     return train, held_out
 
 
@@ -54,7 +54,7 @@ def sample_examples(examples: Sequence[Example], count: int | None, seed: int) -
     return [examples[index] for index in sorted(chosen.tolist())]
 
 
-def _place(article: str, seed: int) -> float:
-    """A number from 0 to 1 that depends on the article and the seed alone."""
-    digest = hashlib.sha256(f"{seed}\n{article}".encode()).digest()
+def place(name: str, seed: int) -> float:
+    """A number from 0 to 1 that depends on the name and the seed alone, to choose a share of many names by."""
+    digest = hashlib.sha256(f"{seed}\n{name}".encode()).digest()
     return int.from_bytes(digest[:8]) / 2.0**64

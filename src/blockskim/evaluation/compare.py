@@ -14,6 +14,7 @@ from blockskim.evaluation.evaluate import Evaluation, collect_timed, evaluation_
 from blockskim.evaluation.supporting_facts import FactCollector
 from blockskim.inference.answers import AnswerCollector
 from blockskim.inference.backend import Backend
+from blockskim.inference.no_answer import NoAnswerRule
 from blockskim.inference.runner import Progress, Thresholds, WindowBatch, batches, run_windows
 
 ROUNDS = 5
@@ -42,8 +43,9 @@ class Comparison:
 class _Run:
     """One of the two runs: its answers, cost and time as they come in."""
 
-    def __init__(self, windows: WindowSet, thresholds: Thresholds, max_answer_length: int) -> None:
+    def __init__(self, windows: WindowSet, thresholds: Thresholds, max_answer_length: int, rule: NoAnswerRule) -> None:
         self.windows = windows
+        self.rule = rule
         self.thresholds = thresholds
         self.max_answer_length = max_answer_length
         self.collector = AnswerCollector(windows, max_answer_length)
@@ -73,7 +75,8 @@ class _Run:
 
     def evaluation(self) -> Evaluation:
         """Scores and cost of all that was kept."""
-        return evaluation_of(self.windows, self.collector.results(), self.cost, self.seconds, self.facts.results())
+        answers, facts = self.collector.results(), self.facts.results()
+        return evaluation_of(self.windows, answers, self.cost, self.seconds, facts, self.rule)
 
 
 def compare_with_dense(
@@ -84,6 +87,7 @@ def compare_with_dense(
     max_answer_length: int = 30,
     rounds: int = ROUNDS,
     progress: Progress | None = None,
+    no_answer_threshold: float | None = None,
 ) -> Comparison:
     """Evaluate skimming and the dense model, interleaved.
 
@@ -99,6 +103,7 @@ def compare_with_dense(
         max_answer_length: most tokens in an answer.
         rounds: how often both are timed.
         progress: called with the number of windows after each batch of either run; ``windows_to_run`` is the total.
+        no_answer_threshold: as ``evaluate_windows`` has it.
 
     Raises:
         ConfigError: one of the numbers is impossible.
@@ -107,7 +112,8 @@ def compare_with_dense(
     all_batches = list(batches(windows, batch_size))
     deals = _deal(all_batches, rounds)
     repeats = rounds if len(all_batches) < rounds else 1
-    skim, dense = (_Run(windows, values, max_answer_length) for values in (thresholds, 0.0))
+    rule = NoAnswerRule(model.confidence, no_answer_threshold)
+    skim, dense = (_Run(windows, values, max_answer_length, rule) for values in (thresholds, 0.0))
     for run in (skim, dense):
         # The first run of all allocates and chooses kernels.
         run.time(model, all_batches[:1], False, None)

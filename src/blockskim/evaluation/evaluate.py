@@ -10,10 +10,12 @@ from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet, WindowSettings, make_windows
 from blockskim.errors import DataError
 from blockskim.evaluation.cost import CostReport, padded_flops
-from blockskim.evaluation.scoring import mean_scores, scores_by_source
+from blockskim.evaluation.reliability import Reliability, measured_reliability
+from blockskim.evaluation.scoring import BY_SCORE, mean_scores, scores_by_source
 from blockskim.evaluation.supporting_facts import FACT_THRESHOLD, Fact, FactCollector
 from blockskim.inference.answers import AnswerCollector, ExampleAnswers, answer_texts
 from blockskim.inference.backend import Backend
+from blockskim.inference.no_answer import NoAnswerRule
 from blockskim.inference.runner import Progress, Thresholds, WindowBatch, run_windows
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ class Evaluation:
         answers: candidates of each example.
         facts: supporting facts by example id (HotpotQA); None where no predictor was asked.
         files: scores of each data file, where there are several.
+        reliability: of the answers' confidence; None where the model has none, or the data tells no answers.
+        rule: when a question of SQuAD 2.0 counts as "no answer".
     """
 
     scores: dict[str, float]
@@ -44,6 +48,8 @@ class Evaluation:
     answers: list[ExampleAnswers]
     facts: dict[str, tuple[Fact, ...]] | None = None
     files: dict[str, dict[str, float]] = field(default_factory=dict)
+    reliability: Reliability | None = None
+    rule: NoAnswerRule = BY_SCORE
 
 
 def evaluate_windows(
@@ -56,6 +62,7 @@ def evaluate_windows(
     n_best: int = 1,
     progress: Progress | None = None,
     fact_threshold: float = FACT_THRESHOLD,
+    no_answer_threshold: float | None = None,
 ) -> Evaluation:
     """Answer every example of a window set and score the answers.
 
@@ -69,12 +76,15 @@ def evaluate_windows(
         n_best: candidates to keep per example.
         progress: called with the number of windows after each batch.
         fact_threshold: keep probability from which a sentence is taken for a supporting fact (HotpotQA).
+        no_answer_threshold: chance of "no answer" above which a question of SQuAD 2.0 counts as having none; None for
+            the one that was calibrated, or where its score is above the best answer's. 1 always answers.
 
     Raises:
         ConfigError: one of the numbers is impossible.
     """
     max_answer_length, n_best = check_count("max_answer_length", max_answer_length), check_count("n_best", n_best)
     check_range("fact_threshold", fact_threshold, 0.0, 1.0)
+    rule = NoAnswerRule(model.confidence, no_answer_threshold)
     collector = AnswerCollector(windows, max_answer_length, n_best)
     facts = FactCollector(windows, fact_threshold)
     cost = CostReport()
@@ -88,7 +98,7 @@ def evaluate_windows(
     started = time.perf_counter()
     answers = collector.results()
     seconds += time.perf_counter() - started
-    return evaluation_of(windows, answers, cost, seconds, facts.results())
+    return evaluation_of(windows, answers, cost, seconds, facts.results(), rule)
 
 
 def collect_timed(
@@ -116,6 +126,7 @@ def evaluation_of(
     cost: CostReport,
     seconds: float,
     facts: dict[str, tuple[Fact, ...]] | None = None,
+    rule: NoAnswerRule = BY_SCORE,
 ) -> Evaluation:
     """Score the answers of a run.
 
@@ -125,11 +136,14 @@ def evaluation_of(
         cost: of the run.
         seconds: that it took.
         facts: supporting facts by example id (HotpotQA); None where no predictor was asked.
+        rule: when a question of SQuAD 2.0 counts as "no answer".
     """
-    files = scores_by_source(windows.examples, answers, facts)
+    files = scores_by_source(windows.examples, answers, facts, rule)
     scores = next(iter(files.values())) if len(files) == 1 else mean_scores(files)
     predictions = answer_texts(windows, answers)
-    return Evaluation(scores, cost, seconds, predictions, answers, facts, files if len(files) > 1 else {})
+    reliability = measured_reliability(windows.examples, answers, rule)
+    several = files if len(files) > 1 else {}
+    return Evaluation(scores, cost, seconds, predictions, answers, facts, several, reliability, rule)
 
 
 def report(model: Backend, windows: WindowSet, result: Evaluation) -> dict[str, Any]:
@@ -142,6 +156,7 @@ def report(model: Backend, windows: WindowSet, result: Evaluation) -> dict[str, 
     return {
         **result.scores,
         **({"files": result.files} if result.files else {}),
+        **({} if result.reliability is None else {"confidence": result.reliability.summary()}),
         "examples": examples,
         "windows": cost.windows,
         "flops_per_example": cost.flops / examples,

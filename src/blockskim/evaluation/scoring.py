@@ -3,23 +3,22 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
-
 from blockskim.data.examples import Example
 from blockskim.evaluation.supporting_facts import Fact
 from blockskim.inference.answers import ExampleAnswers, best_text
+from blockskim.inference.no_answer import NoAnswerRule
 from blockskim.metrics.hotpotqa import score_hotpotqa
 from blockskim.metrics.mrqa import score_mrqa
 from blockskim.metrics.squad import score_squad, score_squad2
 
-# A question of SQuAD 2.0 counts as "no answer" above this chance of it: where its score is above the best answer's.
-NULL_THRESHOLD = 0.5
+BY_SCORE = NoAnswerRule()
 
 
 def scores_by_source(
     examples: Sequence[Example],
     answers: Sequence[ExampleAnswers],
     facts: Mapping[str, Sequence[Fact]] | None = None,
+    rule: NoAnswerRule = BY_SCORE,
 ) -> dict[str, dict[str, float]]:
     """Scores of the examples of each data file, by the official rules of its format; ``total`` is their number.
 
@@ -29,26 +28,30 @@ def scores_by_source(
         examples: of one or several files.
         answers: to each example.
         facts: supporting facts by example id (HotpotQA).
+        rule: when a question of SQuAD 2.0 counts as "no answer".
     """
     scores = {}
     for source, pairs in _by_source(examples, answers).items():
         texts = {example.id: best_text(example, answer) for example, answer in pairs}
-        scores[source] = score([example for example, _ in pairs], texts, [answer for _, answer in pairs], facts)
+        scores[source] = score([example for example, _ in pairs], texts, [answer for _, answer in pairs], facts, rule)
     return scores
 
 
-def official_predictions(examples: Sequence[Example], answers: Sequence[ExampleAnswers]) -> dict[str, str]:
+def official_predictions(
+    examples: Sequence[Example], answers: Sequence[ExampleAnswers], rule: NoAnswerRule = BY_SCORE
+) -> dict[str, str]:
     """The answer text by example id as official scripts take it: "" where SQuAD 2.0 counts "no answer".
 
     Args:
         examples: of one or several files.
         answers: to each example.
+        rule: when a question of SQuAD 2.0 counts as "no answer".
     """
     texts: dict[str, str] = {}
     for pairs in _by_source(examples, answers).values():
-        chances = _null_chances(*zip(*pairs, strict=True)) if _has_version_2(example for example, _ in pairs) else {}
+        version_2 = has_version_2(example for example, _ in pairs)
         for example, answer in pairs:
-            none = chances.get(example.id, 0.0) > NULL_THRESHOLD
+            none = version_2 and rule.declines(answer)
             texts[example.id] = "" if none else best_text(example, answer)
     return {example.id: texts[example.id] for example in examples}
 
@@ -76,6 +79,7 @@ def score(
     predictions: dict[str, str],
     answers: Sequence[ExampleAnswers],
     facts: Mapping[str, Sequence[Fact]] | None = None,
+    rule: NoAnswerRule = BY_SCORE,
 ) -> dict[str, float]:
     """Scores by the official rules of the format that the examples came in; NaN where the file tells no answers.
 
@@ -84,12 +88,14 @@ def score(
         predictions: answer text by example id.
         answers: candidates of each example.
         facts: supporting facts by example id (HotpotQA). They are scored where the file tells the right ones.
+        rule: when a question of SQuAD 2.0 counts as "no answer".
     """
     if not any(example.annotated for example in examples):
         return {"exact_match": math.nan, "f1": math.nan, "total": len(examples), "missing": 0}
     metadata = dict(examples[0].metadata)
-    if _has_version_2(examples):
-        return score_squad2(predictions, examples, _null_chances(examples, answers), NULL_THRESHOLD)
+    if has_version_2(examples):
+        chances = {example.id: rule.chance(answer) for example, answer in zip(examples, answers, strict=True)}
+        return score_squad2(predictions, examples, chances, rule.limit)
     if metadata.get("format") == "mrqa":
         return score_mrqa(predictions, examples)
     if metadata.get("format") == "hotpotqa":
@@ -100,15 +106,6 @@ def score(
     return score_squad(predictions, examples)
 
 
-def _has_version_2(examples: Iterable[Example]) -> bool:
+def has_version_2(examples: Iterable[Example]) -> bool:
     """Whether the rules of SQuAD 2.0 apply, by which a question may have no answer."""
     return any(("version", "2.0") in example.metadata for example in examples)
-
-
-def _null_chances(examples: Sequence[Example], answers: Sequence[ExampleAnswers]) -> dict[str, float]:
-    """The chance of "no answer" by example id: a number that rises with it; its scale makes no difference to scores."""
-    margins = {
-        example.id: answer.null_score - (answer.candidates[0].score if answer.candidates else -np.inf)
-        for example, answer in zip(examples, answers, strict=True)
-    }
-    return {name: float(1 / (1 + np.exp(-np.clip(margin, -50, 50)))) for name, margin in margins.items()}

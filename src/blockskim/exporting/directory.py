@@ -2,20 +2,36 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from blockskim.errors import BlockSkimError, ModelError
 from blockskim.exporting.manifest import CONFIG, FILE, INT8_GRAPH, TOKENIZER, Manifest, digest, encoder_settings
 from blockskim.exporting.weight_files import fingerprint
+from blockskim.method.confidence import ConfidenceModel
 from blockskim.method.config import SkimConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the config of a directory says.
+
+    Attributes:
+        skim: the skim settings.
+        confidence: what turns scores into the probability that an answer is right; None where it was not calibrated.
+    """
+
+    skim: SkimConfig
+    confidence: ConfidenceModel | None
+
 
 FIXED_SETTINGS = ("block_size", "alignment", "inputs", "predictor_width")
 """Settings of skimming that the graph was made for."""
 
 
-def read_settings(directory: Path, manifest: Manifest, number_format: str = "float32") -> SkimConfig:
-    """The skim settings of a directory, which may have been changed since the export as far as the graph allows it.
+def read_settings(directory: Path, manifest: Manifest, number_format: str = "float32") -> Settings:
+    """The settings of a directory, which may have been changed since the export as far as the graph allows it.
 
     An int8 graph that was calibrated has thresholds and points of its own.
 
@@ -36,6 +52,8 @@ def read_settings(directory: Path, manifest: Manifest, number_format: str = "flo
     try:
         config = SkimConfig.from_dict(values["skim"])
         config.check_counts(manifest.skim_layers)
+        given = values.get("confidence")
+        confidence = None if given is None else ConfidenceModel.from_dict(given)
     except BlockSkimError as error:
         raise ModelError(f"{path}: {error}") from error
     for name in FIXED_SETTINGS:
@@ -47,8 +65,8 @@ def read_settings(directory: Path, manifest: Manifest, number_format: str = "flo
         # What is at its default need not be named.
         _check_same(path, name, value, manifest.encoder.get(name, value))
     if number_format == "int8" and manifest.int8_settings is not None:
-        return _calibrated(config, manifest.int8_settings, manifest, directory / FILE)
-    return config
+        config = _calibrated(config, manifest.int8_settings, manifest, directory / FILE)
+    return Settings(config, confidence)
 
 
 def _calibrated(config: SkimConfig, changes: Mapping[str, Any], manifest: Manifest, path: Path) -> SkimConfig:

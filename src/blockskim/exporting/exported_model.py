@@ -22,6 +22,7 @@ from blockskim.exporting.directory import check_files, read_settings
 from blockskim.exporting.manifest import GRAPH, INT8_GRAPH, TOKENIZER, read_manifest
 from blockskim.inference.backend import LoadedBackend
 from blockskim.method.block_spans import BlockSpans, blocks_of_spans
+from blockskim.method.confidence import ConfidenceModel
 from blockskim.method.config import SkimConfig
 from blockskim.method.cost import ModelCost, PredictorCost
 from blockskim.method.skim_trace import AS_NEEDED, Asking, LayerRecord, WindowScores, trace_of
@@ -68,7 +69,7 @@ class ExportedModel:
             raise ConfigError(f"number_format is {number_format!r:.80}; it must be float32 or int8")
         self._number_format = number_format
         self.manifest = read_manifest(self.directory)
-        self._config = read_settings(self.directory, self.manifest, number_format)
+        self._settings = read_settings(self.directory, self.manifest, number_format)
         self.threads = _cores() if threads is None else check_threads(threads)
         path = self.directory / (GRAPH if number_format == "float32" else INT8_GRAPH)
         check_files(self.directory, self.manifest, path)
@@ -85,7 +86,7 @@ class ExportedModel:
     @property
     def skim_config(self) -> SkimConfig:
         """The skim settings."""
-        return self._config
+        return self._settings.skim
 
     @property
     def skim_layers(self) -> tuple[int, ...]:
@@ -96,6 +97,11 @@ class ExportedModel:
     def has_trained_predictors(self) -> bool:
         """Whether the graph holds predictors; those that were never trained are not exported."""
         return self.manifest.trained_predictors
+
+    @property
+    def confidence(self) -> ConfidenceModel | None:
+        """What turns scores into the probability that an answer is right; None where it was not calibrated."""
+        return self._settings.confidence
 
     @property
     def num_layers(self) -> int:
@@ -159,7 +165,7 @@ class ExportedModel:
     def _active_thresholds(
         self, thresholds: float | Sequence[float] | None, score_all_layers: bool
     ) -> dict[int, float]:
-        given = self._config.thresholds if thresholds is None else thresholds
+        given = self._settings.skim.thresholds if thresholds is None else thresholds
         by_layer = dict(zip(self.skim_layers, layer_thresholds(given, self.skim_layers), strict=True))
         active = {number: value for number, value in by_layer.items() if value > 0 or score_all_layers}
         if active and not self.has_trained_predictors:

@@ -54,6 +54,11 @@ class ExampleAnswers:
         """Probability of a candidate's or the null score."""
         return float(np.exp(min(0.0, score - self.log_normalizer)))
 
+    def best_scores(self) -> tuple[float, float, float]:
+        """What a ``ConfidenceModel`` sees of the best answer: its score, that of "no answer", and the normaliser."""
+        score = self.candidates[0].score if self.candidates else -np.inf
+        return float(score), self.null_score, self.log_normalizer
+
 
 class AnswerCollector:
     """Gathers the answers of batches by example; order and grouping of the batches make no difference.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from blockskim.data.packed_inputs import PackedInputs
 from blockskim.data.tokens import FrozenTokenizer
+from blockskim.method.confidence import ConfidenceModel
 from blockskim.method.config import SkimConfig
 from blockskim.method.cost import ModelCost, PredictorCost
 from blockskim.method.skim_trace import AS_NEEDED, Asking, WindowScores
@@ -32,6 +33,10 @@ class Backend(Protocol):
     @property
     def has_trained_predictors(self) -> bool:
         """Whether the predictors have learned something, so that blocks may be dropped by what they say."""
+
+    @property
+    def confidence(self) -> ConfidenceModel | None:
+        """What turns scores into the probability that an answer is right; None where it was not calibrated."""
 
     @property
     def num_layers(self) -> int:

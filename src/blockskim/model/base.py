@@ -16,6 +16,7 @@ from blockskim.encoders.backbone import Backbone
 from blockskim.errors import ConfigError, ModelError
 from blockskim.method.block_spans import BlockSpans, blocks_of_spans
 from blockskim.method.blocks import BlockLayout, block_layout
+from blockskim.method.confidence import ConfidenceModel
 from blockskim.method.config import PREDICTOR_SETTINGS, SkimConfig
 from blockskim.method.cost import PredictorCost
 from blockskim.method.predictors.predictor import predictor_cost
@@ -90,6 +91,17 @@ class BlockSkimPreTrainedModel(PreTrainedModel):
     @has_trained_predictors.setter
     def has_trained_predictors(self, value: bool) -> None:
         self.config.trained_predictors = check_flag("has_trained_predictors", value)
+
+    @property
+    def confidence(self) -> ConfidenceModel | None:
+        """What turns scores into the probability that an answer is right; None where it was not calibrated."""
+        return self.config.confidence
+
+    @confidence.setter
+    def confidence(self, value: ConfidenceModel | None) -> None:
+        if value is not None and not isinstance(value, ConfidenceModel):
+            raise ConfigError(f"confidence is {value!r:.80}; it must be a ConfidenceModel or None")
+        self.config.confidence = value
 
     def _predictors(self) -> dict[int, Any]:
         return {int(number): predictor for number, predictor in self.predictors.items()}

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 from transformers import AutoConfig, PreTrainedConfig
 
 from blockskim.errors import ConfigError
+from blockskim.method.confidence import ConfidenceModel
 from blockskim.method.config import PREDICTOR_SETTINGS, SkimConfig
 from blockskim.model.pruned_heads import read_pruned_heads
 
@@ -21,6 +22,8 @@ class BlockSkimConfig(PreTrainedConfig):
             there.
         trained_predictors: whether the predictors have learned something. False for new ones; in a file without this
             key, which an earlier version wrote after training, it is true.
+        confidence: what turns scores into the probability that an answer is right; None where it was not calibrated.
+            A dictionary of its settings is taken, too.
     """
 
     model_type = "blockskim"
@@ -32,12 +35,13 @@ class BlockSkimConfig(PreTrainedConfig):
         skim: SkimConfig | Mapping[str, Any] | None = None,
         pruned_heads: Mapping[Any, Sequence[int]] | None = None,
         trained_predictors: bool = False,
+        confidence: ConfidenceModel | Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         """Take an encoder's config (BERT's defaults when None), skim settings, and which heads were removed.
 
         Raises:
-            ConfigError: a skim setting is unknown or impossible, pruned_heads is no mapping of layers to heads, or
+            ConfigError: a setting is unknown or impossible, pruned_heads is no mapping of layers to heads, or
                 trained_predictors is neither true nor false.
         """
         # A config of one's own: transformers writes the attention implementation into the object it is given.
@@ -52,6 +56,9 @@ class BlockSkimConfig(PreTrainedConfig):
         if not isinstance(trained_predictors, bool):
             raise ConfigError(f"trained_predictors is {trained_predictors!r}; it must be true or false")
         self.trained_predictors = trained_predictors
+        if confidence is not None and not isinstance(confidence, ConfidenceModel):
+            confidence = ConfidenceModel.from_dict(confidence)
+        self.confidence = confidence
         super().__init__(**kwargs)
 
     @property
@@ -85,6 +92,7 @@ class BlockSkimConfig(PreTrainedConfig):
         """Values as JSON knows them, without the path that the encoder was read from."""
         values: dict[str, Any] = super().to_dict()
         values["skim"] = values.pop("_skim").to_dict()
+        values["confidence"] = None if self.confidence is None else self.confidence.to_dict()
         # transformers writes this key, and where a model is published the path would be, too.
         values["encoder_config"]["_name_or_path"] = ""
         return values

@@ -89,7 +89,7 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
             self.skim_config,
         )
         self.config.pruned_heads = {layer: list(numbers) for layer, numbers in self._pruned_heads.items()}
-        self._cost = self._count_cost()
+        self._cost, self.confidence = self._count_cost(), None
         self.prepared.clear()
 
     def train(self, mode: bool = True) -> Self:

@@ -37,6 +37,8 @@ def initial_model(base: str | Path, recipe: Recipe, console: Announces | None = 
     if recipe.predictors_only:
         model.requires_grad_(False)
         model.predictors.requires_grad_(True)
+    # It was that of other weights.
+    model.confidence = None
     set_dropout(model, recipe.hidden_dropout, recipe.attention_dropout)
     return model
 

@@ -28,7 +28,7 @@ POSITIVE = (
     "max_answer_length",
 )
 FROM_ZERO = ("weight_decay", "eval_steps", "eval_examples", "seed")
-SHARES = ("warmup", "hidden_dropout", "attention_dropout", "drop_share")
+SHARES = ("warmup", "hidden_dropout", "attention_dropout", "drop_share", "elsewhere_share")
 WHOLE = ("batch_size", "eval_steps", "eval_examples", "max_answer_length", "seed")
 """What the numbers among the settings may be: above 0, at least 0, from 0 to 1; and which of them are whole."""
 
@@ -52,6 +52,8 @@ class Recipe:
             answers without skimming does not change: those that it has, or new ones where the recipe calls for others.
         label_evidence: whether blocks of sentences that support the answer (HotpotQA) count as relevant, as in the
             paper, or only those of the answer itself.
+        elsewhere_share: share of the answerable questions that are asked once more of another context of their article,
+            in which no answer of theirs stands, so that the model learns to say that there is none.
         drop_share: share of the steps in which blocks are really dropped, as at inference, but none with an answer.
         drop_thresholds: lowest and highest threshold of such a step, which is drawn in between on a logarithmic scale
             and holds for all layers.
@@ -78,6 +80,7 @@ class Recipe:
     distillation: DistillationSettings = field(default_factory=DistillationSettings)
     predictors_only: bool = False
     label_evidence: bool = True
+    elsewhere_share: float = 0.0
     drop_share: float = 0.0
     drop_thresholds: tuple[float, float] = (0.05, 0.5)
     epochs: float = 2.0

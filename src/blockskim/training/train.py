@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallba
 from blockskim.atomic import new_files, write_errors_named, write_whole
 from blockskim.data.collate import training_collator
 from blockskim.data.examples import Example, check_annotated
+from blockskim.data.other_contexts import asked_elsewhere
 from blockskim.data.splitting import sample_examples
 from blockskim.data.windows import WindowSet, make_windows
 from blockskim.errors import BlockSkimError, ConfigError, DataError
@@ -166,7 +167,7 @@ def train(
 
 
 def training_windows(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> WindowSet:
-    """Windows of the examples that can be learned from.
+    """Windows of the examples that can be learned from, and of those that the recipe makes of them.
 
     Raises:
         DataError: none can.
@@ -174,7 +175,8 @@ def training_windows(examples: Sequence[Example], tokenizer: PreTrainedTokenizer
     usable = [example for example in examples if example.answers or not example.answerable]
     if not usable:
         raise DataError(f"none of {len(examples)} training examples has an answer in its context")
-    return make_windows(usable, tokenizer, recipe.windows)
+    elsewhere = asked_elsewhere(usable, recipe.elsewhere_share, recipe.seed)
+    return make_windows([*usable, *elsewhere], tokenizer, recipe.windows)
 
 
 def training_arguments(output: Path, recipe: Recipe, device: str, evaluates: bool) -> TrainingArguments:

@@ -1,0 +1,221 @@
+"""Fitting what turns the scores of answers into confidence, on questions that nothing was trained on."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blockskim.atomic import new_directory
+from blockskim.data.examples import Example, check_annotated
+from blockskim.data.windows import WindowSet
+from blockskim.errors import DataError, ModelError
+from blockskim.evaluation.reliability import is_right, reliability
+from blockskim.inference.answers import AnswerCollector, ExampleAnswers, best_text
+from blockskim.inference.backend import Backend, LoadedBackend
+from blockskim.inference.runner import Progress, Thresholds, run_windows
+from blockskim.method.confidence import FEATURES, ConfidenceModel, features, softmax
+from blockskim.metrics.squad import best_over, token_f1
+
+CONFIG = "config.json"
+
+RIGHT, WRONG, NONE = range(3)
+"""Outcomes: the answer is right, it is wrong, there is none."""
+
+FEWEST = 20
+"""Questions of each outcome that a fit needs."""
+
+RIDGE = 1e-3
+"""Weight of the squared weights beside the mean log-likelihood, so that a fit exists for any data."""
+
+STEPS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ConfidenceFit:
+    """A fitted model of confidence, and what it was fitted on.
+
+    Attributes:
+        model: the fit.
+        right: number of questions that were answered rightly.
+        wrong: number of those that have an answer, and were answered wrongly.
+        none: number of those that have none.
+        error: expected calibration error of the best answers on the same data.
+    """
+
+    model: ConfidenceModel
+    right: int
+    wrong: int
+    none: int
+    error: float
+
+    def summary(self) -> dict[str, Any]:
+        """Values as JSON knows them."""
+        counts = {"right_answers": self.right, "wrong_answers": self.wrong, "without_answer": self.none}
+        return {**self.model.to_dict(), **counts, "expected_calibration_error": self.error}
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Questions whose outcome is known.
+
+    Attributes:
+        known: what the confidence model sees of each. Shape: (questions, features)
+        outcomes: ``RIGHT``, ``WRONG`` or ``NONE``. Shape: (questions,)
+        f1: of the best answer, from 0 to 1; 0 where there is none to find. Shape: (questions,)
+    """
+
+    known: NDArray[np.float64]
+    outcomes: NDArray[np.int64]
+    f1: NDArray[np.float64]
+
+
+def calibrate_confidence(
+    model: Backend,
+    windows: WindowSet,
+    batch_size: int = 32,
+    thresholds: Thresholds = None,
+    max_answer_length: int = 30,
+    progress: Progress | None = None,
+) -> ConfidenceFit:
+    """Fit a model of confidence, and choose above which confidence of "no answer" none should be given.
+
+    Args:
+        model: in evaluation mode.
+        windows: of examples that were neither trained on nor will be reported on; with and without answers.
+        batch_size: windows per batch.
+        thresholds: that it will answer at, as ``skim`` takes them.
+        max_answer_length: most tokens in an answer.
+        progress: called with the number of windows after each batch.
+
+    Raises:
+        DataError: there are too few questions of an outcome, or the answers to one are not known.
+    """
+    check_annotated(windows.examples)
+    collector = AnswerCollector(windows, max_answer_length)
+    for batch in run_windows(model, windows, batch_size, thresholds, progress=progress):
+        collector.add(batch)
+    judged = judge(windows.examples, collector.results())
+    fitted = fit_confidence(judged)
+    right, wrong, none = np.bincount(judged.outcomes, minlength=3).tolist()
+    measured = reliability(fitted.outcomes(judged.known)[:, RIGHT].tolist(), (judged.outcomes == RIGHT).tolist())
+    return ConfidenceFit(fitted, right, wrong, none, measured.error)
+
+
+def save_with_confidence(loaded: LoadedBackend, confidence: ConfidenceModel, output: Path) -> None:
+    """Write a copy of a Block-Skim model that has this confidence; all else in it stays as it is, graphs too.
+
+    Args:
+        loaded: the model, from a directory or the hub.
+        confidence: what the copy gets.
+        output: directory to make; it appears whole or not at all.
+
+    Raises:
+        ModelError: it is no Block-Skim model, whose config has no place for it.
+        ConfigError: something is at ``output`` already.
+    """
+    source = Path(loaded.name)
+    with new_directory(output) as part:
+        if source.is_dir():
+            for path in source.iterdir():
+                if path.is_file():
+                    shutil.copy(path, part / path.name)
+        else:
+            # It is one of PyTorch: a graph comes from a directory.
+            network: Any = loaded.model
+            tokenizer: Any = loaded.tokenizer
+            network.save_pretrained(part)
+            tokenizer.save_pretrained(part)
+        values = json.loads((part / CONFIG).read_text(encoding="utf-8"))
+        if values.get("model_type") != "blockskim":
+            raise ModelError(f"{loaded.name} is no Block-Skim model; convert it first, and calibrate what that writes")
+        values["confidence"] = confidence.to_dict()
+        (part / CONFIG).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def judge(examples: Sequence[Example], answers: Sequence[ExampleAnswers]) -> Judged:
+    """What is known of the best answers, and how they turned out; questions that found none at all are left out."""
+    rows = [(example, answer) for example, answer in zip(examples, answers, strict=True) if answer.candidates]
+    known, outcomes, f1 = [], [], []
+    for example, answer in rows:
+        known.append(features(answer.candidates[0].score, answer.null_score, answer.log_normalizer))
+        text = best_text(example, answer)
+        outcomes.append((RIGHT if is_right(example, text) else WRONG) if example.answerable else NONE)
+        f1.append(best_over(token_f1, text, example.references) if example.answerable else 0.0)
+    return Judged(
+        np.array(known, dtype=np.float64).reshape(-1, len(FEATURES)),
+        np.array(outcomes, dtype=np.int64),
+        np.array(f1, dtype=np.float64),
+    )
+
+
+def fit_confidence(judged: Judged) -> ConfidenceModel:
+    """The most likely model, and the threshold for "no answer" with the best F1 by the rules of SQuAD 2.0.
+
+    Raises:
+        DataError: there are too few questions of an outcome.
+    """
+    counts = np.bincount(judged.outcomes, minlength=3)
+    if counts.min() < FEWEST:
+        raise DataError(
+            f"confidence is learned from right answers, wrong ones and questions that have none, at least {FEWEST} of "
+            f"each; of these data the model has {counts[RIGHT]} right and {counts[WRONG]} wrong, and {counts[NONE]} "
+            "have no answer"
+        )
+    weights = _fit(judged.known, judged.outcomes)
+    fitted = ConfidenceModel(tuple(weights[RIGHT]), tuple(weights[NONE]))
+    chances = fitted.outcomes(judged.known)[:, NONE]
+    return ConfidenceModel(fitted.right, fitted.none, best_threshold(chances, judged))
+
+
+def best_threshold(chances: NDArray[np.float64], judged: Judged) -> float:
+    """The threshold for the confidence of "no answer" with the best F1; in the middle between two questions' chances.
+
+    Args:
+        chances: confidence of "no answer" of each question. Shape: (questions,)
+        judged: how they turned out.
+    """
+    order = np.argsort(chances, kind="stable")
+    # Giving the answers of the first so many, and "no answer" to all others.
+    gained = np.concatenate([[0.0], np.cumsum(judged.f1[order])])
+    denied = judged.outcomes[order] == NONE
+    kept = np.concatenate([[0.0], np.cumsum(denied)])
+    best = int(np.argmax(gained + kept[-1] - kept))
+    bounds = np.concatenate([[0.0], chances[order], [1.0]])
+    return float((bounds[best] + bounds[best + 1]) / 2)
+
+
+def _fit(known: NDArray[np.float64], outcomes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Weights of multinomial logistic regression by Newton's method; those of ``WRONG`` are 0.
+
+    Shape: (questions, features) and (questions,) to (3, features)
+    """
+    # The problem is convex with a ridge, and small: a solver of another library would be a dependency for 30 lines.
+    spread = np.abs(known).mean(0) + 1e-6
+    scaled = known / spread
+    wanted = np.eye(3)[outcomes]
+    free = (RIGHT, NONE)
+    weights = np.zeros((3, known.shape[1]))
+    for _ in range(STEPS):
+        chances = softmax(scaled @ weights.T)
+        gradient = (chances - wanted).T @ scaled / len(scaled) + RIDGE * weights
+        curvature = np.block(
+            [
+                [
+                    (scaled * (chances[:, one] * ((one == two) - chances[:, two]))[:, None]).T @ scaled / len(scaled)
+                    for two in free
+                ]
+                for one in free
+            ]
+        ) + RIDGE * np.eye(2 * known.shape[1])
+        step = np.linalg.solve(curvature, gradient[list(free)].ravel()).reshape(2, -1)
+        # Newton's steps are too long where nearly all outcomes are certain.
+        weights[list(free)] -= step * min(1.0, 2.0 / (np.abs(step).max() + 1e-12))
+        if np.abs(step).max() < 1e-8:
+            break
+    fitted: NDArray[np.float64] = weights / spread
+    return fitted

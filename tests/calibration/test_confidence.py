@@ -1,0 +1,153 @@
+"""Fitting confidence: what was put in comes out."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from blockskim.calibration.confidence import (
+    NONE,
+    RIGHT,
+    WRONG,
+    Judged,
+    best_threshold,
+    calibrate_confidence,
+    fit_confidence,
+    judge,
+    save_with_confidence,
+)
+from blockskim.data.examples import Example
+from blockskim.data.windows import WindowSettings, make_windows
+from blockskim.errors import ConfigError, DataError, ModelError
+from blockskim.evaluation.evaluate import evaluate_windows
+from blockskim.inference.answers import Candidate, ExampleAnswers
+from blockskim.inference.backend import LoadedBackend
+from blockskim.inference.loading import load
+from blockskim.method.confidence import ConfidenceModel, features, softmax
+from tiny_answerers import TEXT, new_model, save_model, save_plain
+from tiny_tokenizers import fixed_tokenizer
+
+TRUE = ConfidenceModel((0.3, 0.5, -0.3, 1.2), (-0.8, -0.7, 0.4, 0.2))
+
+
+def drawn(count, seed=0):
+    """Questions whose outcomes are drawn from a known model."""
+    generator = np.random.default_rng(seed)
+    margins, logs = generator.normal(1, 4, count), -generator.exponential(1.0, count)
+    known = np.array([features(margin, 0.0, margin - log) for margin, log in zip(margins, logs, strict=True)])
+    chances = TRUE.outcomes(known)
+    outcomes = (generator.random(count)[:, None] > chances.cumsum(1)).sum(1)
+    # Outcomes of the model come as right, wrong, none, which is the order of the numbers, too.
+    f1 = np.where(outcomes == RIGHT, 1.0, np.where(outcomes == WRONG, 0.3, 0.0))
+    return Judged(known, outcomes, f1)
+
+
+def test_the_fit_is_the_model_that_outcomes_were_drawn_from():
+    judged = drawn(40_000)
+    fitted = fit_confidence(judged)
+    wanted, found = TRUE.outcomes(judged.known), fitted.outcomes(judged.known)
+    assert np.abs(wanted - found).mean() < 0.01
+
+
+def test_the_fit_is_the_likeliest():
+    judged = drawn(400)
+    fitted = fit_confidence(judged)
+
+    def loss(right, none):
+        chances = softmax(judged.known @ np.array([right, np.zeros(4), none]).T)
+        return -np.log(chances[np.arange(400), judged.outcomes]).mean()
+
+    least = loss(np.array(fitted.right), np.array(fitted.none))
+    for change in np.random.default_rng(1).normal(0, 0.3, (50, 2, 4)):
+        # A ridge holds the weights, so what is near the minimum may be a little likelier.
+        assert loss(fitted.right + change[0], fitted.none + change[1]) > least - 2e-3
+
+
+def test_outcomes_that_are_all_but_certain_have_a_fit():
+    margins = np.concatenate([np.full(50, 9.0), np.full(50, 2.0), np.full(50, -9.0)])
+    known = np.array([features(margin, 0.0, margin) for margin in margins])
+    fitted = fit_confidence(Judged(known, np.repeat([RIGHT, WRONG, NONE], 50), np.repeat([1.0, 0.0, 0.0], 50)))
+    chances = fitted.outcomes(known)
+    assert chances[0, RIGHT] > 0.9
+    assert chances[75, WRONG] > 0.9
+    assert chances[-1, NONE] > 0.9
+
+
+def test_the_threshold_is_the_best_of_all():
+    judged = drawn(500)
+    chances = TRUE.outcomes(judged.known)[:, NONE]
+    threshold = best_threshold(chances, judged)
+
+    def f1(limit):
+        declined = chances > limit
+        return (judged.f1 * ~declined).sum() + (declined & (judged.outcomes == NONE)).sum()
+
+    assert f1(threshold) == pytest.approx(max(f1(limit) for limit in [0.0, *chances, 1.0]))
+
+
+@pytest.mark.parametrize("outcome", [RIGHT, WRONG, NONE])
+def test_each_outcome_is_needed(outcome):
+    judged = drawn(400)
+    rest = judged.outcomes != outcome
+    with pytest.raises(DataError, match="at least 20 of each; of these data the model has"):
+        fit_confidence(Judged(judged.known[rest], judged.outcomes[rest], judged.f1[rest]))
+
+
+def test_answers_are_judged_by_the_official_normalisation():
+    start = TEXT.index("red kite")
+    found = ExampleAnswers((Candidate(5.0, start, start + 8, 0),), 1.0, 6.0)
+    examples = [
+        Example("a", "?", TEXT, (), ("The Red Kite",)),
+        Example("b", "?", TEXT, (), ("a kite",)),
+        Example("c", "?", TEXT),
+        Example("d", "?", TEXT, (), ("kite",)),
+    ]
+    judged = judge(examples, [found, found, found, ExampleAnswers((), np.inf, -np.inf)])
+    assert judged.outcomes.tolist() == [RIGHT, WRONG, NONE]
+    assert judged.f1.tolist() == [1.0, pytest.approx(2 / 3), 0.0]
+    assert judged.known.tolist() == [features(5.0, 1.0, 6.0).tolist()] * 3
+
+
+def windows(count=90):
+    """Questions of which a model of random weights answers every third rightly, and every third has no answer."""
+    model, tokenizer, settings = new_model(), fixed_tokenizer("wordpiece"), WindowSettings(60, 10, 20)
+    examples = [Example(str(n), f"Where is nest {n}?", TEXT[5 * (n % 10) :], (), ("x",)) for n in range(count)]
+    found = evaluate_windows(model, make_windows(examples, tokenizer, settings)).predictions
+    references = [(found[example.id],) if n % 3 == 0 else ("else",) * (n % 3 - 1) for n, example in enumerate(examples)]
+    examples = [replace(one, references=texts) for one, texts in zip(examples, references, strict=True)]
+    return model, make_windows(examples, tokenizer, settings)
+
+
+def test_a_model_is_calibrated_on_what_it_answers():
+    model, asked = windows()
+    fitted = calibrate_confidence(model, asked, 16)
+    assert (fitted.right, fitted.wrong, fitted.none) == (30, 30, 30)
+    assert 0 <= fitted.error < 0.3
+    assert json.loads(json.dumps(fitted.summary()))["without_answer"] == 30
+
+
+def test_a_copy_has_it_and_all_else_as_it_was(tmp_path):
+    source = save_model(tmp_path / "source")
+    (source / "notes.txt").write_text("kept")
+    save_with_confidence(load(source), TRUE, tmp_path / "copy")
+    copy = load(tmp_path / "copy")
+    assert copy.model.confidence == TRUE
+    for name in ("notes.txt", "model.safetensors", "tokenizer.json"):
+        assert (tmp_path / "copy" / name).read_bytes() == (source / name).read_bytes()
+    assert load(source).model.confidence is None
+    with pytest.raises(ConfigError, match="exists"):
+        save_with_confidence(load(source), TRUE, tmp_path / "copy")
+
+
+def test_a_model_of_the_hub_is_saved(tmp_path):
+    source = load(save_model(tmp_path / "source"))
+    save_with_confidence(LoadedBackend(source.model, source.tokenizer, "someone/model"), TRUE, tmp_path / "copy")
+    assert load(tmp_path / "copy").model.confidence == TRUE
+
+
+def test_a_plain_model_has_no_place_for_it(tmp_path):
+    plain = load(save_plain(tmp_path / "plain"))
+    with pytest.raises(ModelError, match="no Block-Skim model"):
+        save_with_confidence(plain, TRUE, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()

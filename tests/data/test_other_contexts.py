@@ -1,0 +1,66 @@
+"""Questions that are asked of a text without their answer."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blockskim.data.examples import Answer, Example
+from blockskim.data.other_contexts import asked_elsewhere
+from blockskim.errors import ConfigError
+
+HARBOUR = "The harbour of Lindow opened in 1820 and closed again after two storms."
+PIER = "The pier of Lindow was built of larch; the harbour master lived beside it."
+MARKET = "A market is held on Fridays."
+REPEATED = "Everybody remembers the harbour that opened in 1820."
+
+
+def asked(name, question, context, answer, title="Lindow"):
+    place = context.index(answer)
+    return Example(name, question, context, (Answer(answer, place),), (answer,), title, source="a.json")
+
+
+EXAMPLES = [
+    asked("1", "When was the harbour opened?", HARBOUR, "1820"),
+    asked("2", "What was the pier built of?", PIER, "larch"),
+    asked("3", "When is the market held?", MARKET, "Fridays"),
+    asked("4", "What is remembered?", REPEATED, "the harbour"),
+]
+
+
+def test_the_context_that_shares_most_words_is_taken_if_no_answer_stands_in_it():
+    made = {example.id: example for example in asked_elsewhere(EXAMPLES, 1.0)}
+    # It stands in the repeated context, too, which shares more words.
+    assert made["1-elsewhere"].context == PIER
+    assert made["2-elsewhere"].context == HARBOUR
+    assert all(example.context != made[f"{example.id}-elsewhere"].context for example in EXAMPLES)
+    for example in made.values():
+        assert (example.answers, example.references, example.answerable) == ((), (), False)
+        assert example.title == "Lindow"
+
+
+def test_what_has_no_other_context_is_left_out():
+    alone = asked("1", "When?", HARBOUR, "1820", "Another")
+    untitled = [asked(str(number), "When?", text, "L", "") for number, text in enumerate((HARBOUR, PIER))]
+    unanswerable = Example("u", "Why?", HARBOUR, title="Lindow")
+    assert asked_elsewhere([alone, *untitled, unanswerable], 1.0) == []
+    assert [example.id for example in asked_elsewhere([unanswerable, *EXAMPLES[1:3]], 1.0)] == [
+        "2-elsewhere",
+        "3-elsewhere",
+    ]
+
+
+@given(share=st.floats(0, 1), seed=st.integers(0, 3))
+def test_a_share_is_chosen_by_names_alone(share, seed):
+    many = [
+        asked(str(number), "When?", f"{number} in {name}", str(number)) for number in range(200) for name in ("a", "b")
+    ]
+    made = asked_elsewhere(many, share, seed)
+    part = asked_elsewhere(many[:200], share, seed)
+    assert [example.id for example in made][: len(part)] == [example.id for example in part]
+    assert abs(len(made) / len(many) - share) < 0.15
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan"), "much"])
+def test_impossible_shares_are_refused(share):
+    with pytest.raises(ConfigError, match="share"):
+        asked_elsewhere(EXAMPLES, share)
