@@ -41,8 +41,9 @@ RUNS = {
     "graph-latency": "--data {data} --limit 100 --batch-size 1 --threads 1 --backend onnx --against " + ENGINES,
     "graph-throughput": "--data {data} --limit 100 --batch-size 32 --backend onnx --repeats 5"
     f" --against {ENGINES},dense-sdpa-384",
-    "int8-latency": "--data {data} --limit 100 --batch-size 1 --threads 1 --backend onnx-int8 --against " + ENGINES,
-    "int8-throughput": "--data {data} --limit 100 --batch-size 32 --backend onnx-int8 --repeats 5"
+    "torch-throughput": "--data {data} --limit 100 --batch-size 32 --against dense-sdpa,packed",
+    "int8-latency": "--data {data} --limit 100 --batch-size 1 --threads 1 --backend onnx-int8{int8} --against " + ENGINES,
+    "int8-throughput": "--data {data} --limit 100 --batch-size 32 --backend onnx-int8{int8} --repeats 5"
     f" --against {ENGINES},dense-sdpa-384",
 }
 ON_ONNX_RUNTIME = tuple(name for name, arguments in RUNS.items() if "--backend onnx" in arguments)
@@ -59,13 +60,15 @@ def main() -> None:
     parser.add_argument(
         "--onnx", action="store_true", help="with ONNX Runtime, as a backend and among the alternatives"
     )
+    parser.add_argument("--int8-model", type=Path, help="directory that was exported with --int8 --tune, for those runs")
     chosen = parser.parse_args()
     results = json.loads(chosen.output.read_text()) if chosen.output.exists() else {}
     for name in chosen.only or (name for name in RUNS if chosen.onnx or name not in ON_ONNX_RUNTIME):
         if name in results and not chosen.again:
             continue
         onnx = ",onnx-fp32,onnx-int8" if chosen.onnx else ""
-        arguments = RUNS[name].format(data=chosen.data, onnx=onnx).split()
+        int8 = f" --model {chosen.int8_model}" if chosen.int8_model else ""
+        arguments = RUNS[name].format(data=chosen.data, onnx=onnx, int8=int8).split()
         threads = [] if "--threads" in arguments else ["--threads", str(chosen.threads)]
         command = ["benchmark", *arguments, *threads]
         sys.stderr.write(f"{name}: blockskim {' '.join(command)}\n")
@@ -73,6 +76,7 @@ def main() -> None:
             [sys.executable, "-m", "blockskim", *command, "--json"], stdout=subprocess.PIPE, check=True, text=True
         )
         shown = " ".join(command).replace(str(chosen.data), chosen.data.name)
+        shown = shown.replace(str(chosen.int8_model), "int8-export")
         results[name] = {"command": f"blockskim {shown}", **_machine(), "records": json.loads(done.stdout)}
         for line in summary(results[name]["records"]):
             sys.stderr.write(f"  {line}\n")

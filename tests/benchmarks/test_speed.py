@@ -23,7 +23,7 @@ def speed():
 def test_every_run_names_baselines_that_there_are(speed, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     for name, arguments in speed.RUNS.items():
-        words = shlex.split(arguments.format(data="dev.json", onnx=",onnx-fp32"))
+        words = shlex.split(arguments.format(data="dev.json", onnx=",onnx-fp32", int8=" --model exported"))
         for baseline in words[words.index("--against") + 1].split(","):
             parse_baseline(baseline)
         assert ("--backend" in words) == (name in speed.ON_ONNX_RUNTIME) == ("onnx-packed" in arguments)

@@ -114,6 +114,7 @@ def _calibrate_int8(directory: Path, examples: "Sequence[Example]", report: Call
         report("no targets are known of the model's operating points, so int8 keeps their thresholds")
         return
     windows = make_windows(examples, loaded.tokenizer, window_settings(loaded.model, loaded.tokenizer))
+    report(f"choosing thresholds of the int8 graph for {', '.join(targets)} on {len(examples):,} questions")
     outcomes = calibrate_points(loaded.model, windows, targets)
     points = {name: outcome.chosen.thresholds for name, outcome in outcomes.items()}
     for name, outcome in outcomes.items():
