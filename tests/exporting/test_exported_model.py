@@ -33,7 +33,17 @@ def test_it_is_a_backend():
         assert getattr(export.exported, name) == getattr(export.model, name), name
     assert export.exported.skim_config == export.model.skim_config
     assert export.exported.number_format == "float32"
+    assert export.exported.embedding_width == export.model.embedding_width
     assert exported("roberta").exported.position_limit == exported("roberta").model.position_limit == 198
+
+
+@pytest.mark.parametrize("family", ["bert", "albert", "electra", "roberta"])
+def test_word_embeddings_are_those_of_the_model(family):
+    export = exported(family)
+    ids = np.array([3, 1, 1, 7])
+    found = export.exported.word_embeddings(ids)
+    assert found.dtype == np.float32
+    assert found == pytest.approx(export.model.word_embeddings(ids), abs=1e-6)
 
 
 @every_alignment

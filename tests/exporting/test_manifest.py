@@ -40,6 +40,7 @@ MANIFEST = Manifest(
     inputs=("match", "tiles"),
     predictor_width=64,
     encoder={"model_type": "bert", "hidden_size": 32, "bos_token_id": -1},
+    embeddings="encoder.embeddings.weight",
 )
 FIELDS = [field.name for field in dataclasses.fields(Manifest)]
 
@@ -121,6 +122,7 @@ OTHERS = {
     "inputs": ["match"],
     "predictor_width": 65,
     "encoder": {"model_type": "bert", "hidden_size": 33, "bos_token_id": -1},
+    "embeddings": "encoder.word_embeddings.weight",
     "int8_settings": {"thresholds": 0.5, "points": {"fast": [0.5, 0.6]}},
     "checksum": "0" * 64,
 }

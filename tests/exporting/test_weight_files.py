@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from blockskim.errors import ModelError
-from blockskim.exporting.weight_files import SAMPLE, external_weight, fingerprint, stored_tensors
+from blockskim.exporting.weight_files import SAMPLE, external_weight, fingerprint, float_rows, open_rows, stored_tensors
 
 FORMATS = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}
 TENSORS = {"a": torch.arange(6.0).view(2, 3), "b.c": torch.full((300,), 0.5), "d": torch.tensor(2.0)}
@@ -163,3 +163,16 @@ def test_of_a_large_tensor_only_the_beginning_is_read(path):
     data[entry.offset + SAMPLE - 1] ^= 1
     path.write_bytes(data)
     assert fingerprint(path) != before
+
+
+@pytest.mark.parametrize("number_format", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_rows_of_a_matrix_are_read_alone(tmp_path, number_format):
+    weight = torch.randn(9, 4).to(number_format)
+    path = tmp_path / "model.safetensors"
+    save_file({"other": torch.randn(3).to(number_format), "table": weight}, path)
+    rows = float_rows(open_rows(path, "table"), np.array([8, 0, 8]))
+    assert rows.dtype == np.float32
+    assert rows.tolist() == weight[[8, 0, 8]].float().tolist()
+    for name in ("other", "nothing"):
+        with pytest.raises(ModelError, match="has no matrix"):
+            open_rows(path, name)

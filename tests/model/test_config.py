@@ -38,6 +38,7 @@ def test_the_file_has_the_settings_as_plain_values(tmp_path):
         "alignment": "context",
         "balance_factor": 20.0,
         "block_size": 8,
+        "document_threshold": 0.0,
         "inputs": ["match"],
         "layers": [1, 2],
         "neighbor_relevance": 0.0,

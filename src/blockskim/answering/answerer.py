@@ -30,12 +30,13 @@ from blockskim.answering.request import (
     warn_of_unread,
 )
 from blockskim.answering.texts import DocumentsGiven, TextsGiven, as_documents, as_texts, is_one_text
-from blockskim.answering.trace import AnswerTrace, WindowTrace, nothing_read, trace_answers, trace_windows
+from blockskim.answering.trace import AnswerTrace, WindowTrace, nothing_read, trace_answers, trace_unread, trace_windows
 from blockskim.checks import check_count, check_flag
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.inference.answers import ExampleAnswers
 from blockskim.inference.backend import Backend
+from blockskim.inference.first_stage import choose_passages
 from blockskim.inference.operating_point import ThresholdsGiven, choose_thresholds
 from blockskim.inference.runner import Thresholds, WindowBatch, run_windows, whole_examples
 from blockskim.inference.window_settings import window_settings
@@ -330,19 +331,23 @@ class QuestionAnswerer:
         examples = [Example(str(number), pair.question, pair.context) for number, pair in enumerate(pairs)]
         windows = make_windows(examples, self._reader, settings, stand_in="?")
         warn_of_unread(windows, pairs)
+        choice = choose_passages(self.model, windows, thresholds)
+        read = choice.windows
         answers: dict[int, ExampleAnswers] = {}
         traces: dict[int, tuple[WindowTrace, ...]] = {}
-        batches = run_windows(self.model, windows, options.batch_size or self.batch_size, thresholds)
+        batches = run_windows(self.model, read, options.batch_size or self.batch_size, thresholds)
         # What a batch computed is let go with its group, so that memory does not grow with the length of the texts.
-        for group in whole_examples(_reporting(batches, len(windows), progress), windows):
-            answers |= collect_answers(group, windows, options)
+        for group in whole_examples(_reporting(batches, len(read), progress), read):
+            answers |= collect_answers(group, read, options)
             if trace:
-                traces |= trace_windows(group, windows)
+                traces |= trace_windows(group, read)
         ordered = [answers[number] for number in range(len(pairs))]
         if not trace:
             return ordered, []
         spans = [scored_spans(each) for each in ordered]
-        return ordered, trace_answers(pairs, traces, spans, self.model.num_layers, time.perf_counter() - started)
+        unread = trace_unread(choice, self.model.skim_config.block_size)
+        seconds = time.perf_counter() - started
+        return ordered, trace_answers(pairs, traces, spans, self.model.num_layers, seconds, unread)
 
 
 def _reporting(batches: Iterable[WindowBatch], total: int, progress: WindowCount | None) -> Iterator[WindowBatch]:

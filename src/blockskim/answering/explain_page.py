@@ -22,7 +22,7 @@ class TextBlock:
         start: first character.
         end: one past the last character.
         probabilities: (layer, keep probability) of each layer that scored it, in their order.
-        dropped_in: the layer that dropped it; None when it was read to the end.
+        dropped_in: the layer that dropped it, 0 when it was not read at all; None when it was read to the end.
     """
 
     start: int
@@ -56,7 +56,9 @@ class Passage:
 
 def to_html(passages: Sequence[Passage], title: str = "What was read") -> str:
     """The page as one self-contained HTML document."""
-    layers = sorted({block.dropped_in for passage in passages for block in passage.blocks if block.dropped_in})
+    layers = sorted(
+        {block.dropped_in for passage in passages for block in passage.blocks if block.dropped_in is not None}
+    )
     depth = max((passage.layers for passage in passages), default=1)
     shades = "\n".join(f".d{layer} {{ background: {_shade(layer, depth)}; }}" for layer in layers)
     sections = "\n".join(_section(passage) for passage in passages)
@@ -112,7 +114,7 @@ def _text(passage: Passage) -> str:
 def _owners(passage: Passage) -> NDArray[np.int64]:
     """The block that each character is shown in: of several, the one that was read longest. -1 for none."""
     owner = np.full(len(passage.text), -1, dtype=np.int64)
-    survival = [block.dropped_in or passage.layers + 1 for block in passage.blocks]
+    survival = [passage.layers + 1 if block.dropped_in is None else block.dropped_in for block in passage.blocks]
     for index in np.argsort(survival, kind="stable"):
         owner[passage.blocks[index].start : passage.blocks[index].end] = index
     return owner
@@ -134,12 +136,14 @@ def _span(block: TextBlock, inner: str) -> str:
     if block.dropped_in is None:
         return f'<span class="kept" title="kept. {scores}">{inner}</span>'
     layer = block.dropped_in
-    return f'<span class="gone d{layer}" title="dropped in layer {layer}. {scores}">{inner}<sup>{layer}</sup></span>'
+    fate = f"dropped in layer {layer}. {scores}" if layer else "not read"
+    return f'<span class="gone d{layer}" title="{fate}">{inner}<sup>{layer}</sup></span>'
 
 
 def _legend(layers: Sequence[int]) -> str:
     gone = " ".join(
-        f'<span class="gone d{layer}">dropped in layer {layer}<sup>{layer}</sup></span>' for layer in layers
+        f'<span class="gone d{layer}">{f"dropped in layer {layer}" if layer else "not read"}<sup>{layer}</sup></span>'
+        for layer in layers
     )
     return f'<span class="kept">read to the end</span> {gone} <mark>answer</mark>'
 

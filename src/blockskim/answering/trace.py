@@ -10,6 +10,7 @@ import numpy as np
 from blockskim.answering.explain_page import Passage, TextBlock, cost_line, to_html
 from blockskim.answering.request import TextPair
 from blockskim.data.windows import WindowSet
+from blockskim.inference.first_stage import Choice
 from blockskim.inference.runner import WindowBatch
 from blockskim.inference.survival import SurvivalRank
 
@@ -36,6 +37,21 @@ class WindowTrace:
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """What was not read of a long document.
+
+    Attributes:
+        blocks: of the text, which no layer scored.
+        flops: operations spent on choosing them.
+        dense_flops: operations of the plain model on all windows of the document.
+    """
+
+    blocks: tuple[TextBlock, ...]
+    flops: int
+    dense_flops: int
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerTrace:
     """What was read of one context.
 
@@ -47,6 +63,7 @@ class AnswerTrace:
         layers: number of layers of the model.
         spans: (first character, one past the last, score) of the answers, best first.
         seconds: its share, by arithmetic, of the whole call: tokenisation, model, search of answers.
+        unread: what of a long document was left out before any window was read; the windows are then those of the rest.
     """
 
     question: str
@@ -56,20 +73,29 @@ class AnswerTrace:
     layers: int
     spans: tuple[tuple[int, int, float], ...]
     seconds: float
+    unread: Unread | None = None
+
+    @property
+    def text_blocks(self) -> list[TextBlock]:
+        """The droppable blocks of all windows, and those that were not read."""
+        left_out = () if self.unread is None else self.unread.blocks
+        return [*(block for window in self.windows for block in window.blocks), *left_out]
 
     @property
     def blocks(self) -> int:
         """Number of droppable blocks, over all windows."""
-        return sum(len(window.blocks) for window in self.windows)
+        return len(self.text_blocks)
 
     @property
     def flops(self) -> int:
         """Operations spent."""
-        return sum(window.flops for window in self.windows)
+        return sum(window.flops for window in self.windows) + (0 if self.unread is None else self.unread.flops)
 
     @property
     def dense_flops(self) -> int:
-        """Operations of the plain model on the same windows, without padding."""
+        """Operations of the plain model on all of the text, in windows without padding."""
+        if self.unread is not None:
+            return self.unread.dense_flops
         return sum(window.dense_flops for window in self.windows)
 
     @property
@@ -84,8 +110,7 @@ class AnswerTrace:
     def passage(self) -> Passage:
         """What the page shows of this trace."""
         cost = cost_line(self.blocks, self.kept_by_layer[-1], self.flops, self.dense_flops, self.seconds)
-        blocks = [block for window in self.windows for block in window.blocks]
-        return Passage(self.question, self.context, blocks, self.spans, self.layers, cost, self.document)
+        return Passage(self.question, self.context, self.text_blocks, self.spans, self.layers, cost, self.document)
 
 
 def kept_shares(traces: Sequence[AnswerTrace]) -> list[float]:
@@ -94,12 +119,11 @@ def kept_shares(traces: Sequence[AnswerTrace]) -> list[float]:
     dropped = [0] * (layers + 1)
     blocks = 0
     for trace in traces:
-        for window in trace.windows:
-            blocks += len(window.blocks)
-            for block in window.blocks:
-                if block.dropped_in is not None:
-                    dropped[block.dropped_in] += 1
-    shares, left = [], blocks
+        for block in trace.text_blocks:
+            blocks += 1
+            if block.dropped_in is not None:
+                dropped[block.dropped_in] += 1
+    shares, left = [], blocks - dropped[0]
     for layer in range(1, layers + 1):
         left -= dropped[layer]
         shares.append(left / blocks if blocks else 1.0)
@@ -123,6 +147,7 @@ def trace_answers(
     spans: Sequence[Sequence[tuple[int, int, float]]],
     layers: int,
     seconds: float,
+    unread: Mapping[int, Unread],
 ) -> list[AnswerTrace]:
     """What was read of each pair of question and text.
 
@@ -132,6 +157,7 @@ def trace_answers(
         spans: (first character, one past the last, score) of the answers of each pair, best first.
         layers: number of layers of the model.
         seconds: time of all pairs together; each gets its share by arithmetic.
+        unread: what was left out of long documents, by the number of the pair.
     """
     flops = [sum(window.flops for window in windows[number]) for number in range(len(pairs))]
     total = sum(flops)
@@ -144,6 +170,7 @@ def trace_answers(
             layers=layers,
             spans=tuple(spans[number]),
             seconds=seconds * flops[number] / total,
+            unread=unread.get(number),
         )
         for number, pair in enumerate(pairs)
     ]
@@ -152,6 +179,24 @@ def trace_answers(
 def nothing_read(question: str, context: str, document: str, layers: int) -> AnswerTrace:
     """The trace of a text that was not read, as there is nothing in it."""
     return AnswerTrace(question, context, document, windows=(), layers=layers, spans=(), seconds=0.0)
+
+
+def trace_unread(choice: Choice, size: int) -> dict[int, Unread]:
+    """What was not read, by example.
+
+    Args:
+        choice: of what is read.
+        size: tokens of a block.
+    """
+    found = {}
+    for example, tokens in choice.unread.items():
+        blocks = []
+        for first in np.flatnonzero(tokens[::size]) * size:
+            last = min(int(first) + size, len(tokens)) - 1
+            # Of a text that nobody read, no layer said anything.
+            blocks.append(TextBlock(*choice.whole.character_span(example, int(first), last), (), 0))
+        found[example] = Unread(tuple(blocks), choice.flops[example], choice.dense_flops[example])
+    return found
 
 
 def trace_windows(batches: Sequence[WindowBatch], windows: WindowSet) -> Mapping[int, tuple[WindowTrace, ...]]:

@@ -5,7 +5,7 @@ together with the tokenizer's own special tokens when a window is read. So five 
 tokenisation of it, and a long question never shortens the context without a word.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,15 +81,30 @@ class WindowSet(Sequence[dict[str, Any]]):
         context_of: NDArray[np.int64],
         template: PairTemplate,
         settings: WindowSettings,
+        passage_of: NDArray[np.int64] | None = None,
+        step_of: int = 1,
     ) -> None:
-        """Cut tokenised contexts into windows; ``context_of`` names the context of each example."""
+        """Cut tokenised contexts into windows.
+
+        Args:
+            examples: what to read.
+            questions: their tokens.
+            contexts: tokens of all contexts.
+            context_of: the context of each example. Shape: (examples,)
+            template: what goes around them.
+            settings: of the windows.
+            passage_of: the passage of each token of ``contexts``, where these are passages of longer texts: answers
+                don't go on from one to the next. Shape: (tokens,)
+            step_of: windows follow each other by a multiple of so many tokens, if that leaves them an overlap.
+        """
         self.examples = examples
         self.questions = questions
         self.contexts = contexts
         self.context_of = context_of
         self.template = template
         self.settings = settings
-        self.windows = _cut(questions, contexts, context_of, template, settings)
+        self.passage_of = passage_of
+        self.windows = _cut(questions, contexts, context_of, template, settings, step_of)
         self.answers = [
             _token_spans([(answer.start, answer.end) for answer in example.answers], contexts, context)
             for example, context in zip(examples, context_of, strict=True)
@@ -214,6 +229,45 @@ class WindowSet(Sequence[dict[str, Any]]):
         question = self.question_ids(int(self.windows[index, 0]))
         return len(self.template.before) + len(question) + len(self.template.between)
 
+    def passages(self, indices: NDArray[np.int64], width: int) -> NDArray[np.int64] | None:
+        """The passage of each context token of some windows; None where contexts are whole. Shape: (windows, width)."""
+        if self.passage_of is None:
+            return None
+        found = np.full((len(indices), width), -1, dtype=np.int64)
+        for row, index in enumerate(indices):
+            example, start, end = (int(value) for value in self.windows[index])
+            first, begin = self.context_start(int(index)), int(self.contexts.bounds[self.context_of[example]])
+            found[row, first : first + end - start] = self.passage_of[begin + start : begin + end]
+        return found
+
+    def selected(self, chosen: Mapping[int, NDArray[np.bool_]], block_size: int) -> "WindowSet":
+        """The same examples, of some of which only passages are read.
+
+        Args:
+            chosen: which tokens of its context are read, by example, in whole blocks. Shape: (tokens,) each
+            block_size: tokens of a block; windows begin where a block does, so that none holds parts of two passages.
+        """
+        ids, offsets, passages, bounds = [], [], [], [0]
+        context_of = np.arange(len(self.examples))
+        for example, context in enumerate(self.context_of.tolist()):
+            size = int(self.contexts.bounds[context + 1] - self.contexts.bounds[context])
+            places = np.flatnonzero(chosen[example]) if example in chosen else np.arange(size)
+            ids.append(self.contexts.ids_of(context)[places])
+            offsets.append(self.contexts.offsets_of(context)[places])
+            passages.append(np.cumsum(np.diff(places, prepend=places[:1] - 1) != 1))
+            bounds.append(bounds[-1] + len(places))
+        contexts = Texts(np.concatenate(ids), np.concatenate(offsets), np.array(bounds, dtype=np.int64))
+        return WindowSet(
+            self.examples,
+            self.questions,
+            contexts,
+            context_of,
+            self.template,
+            self.settings,
+            np.concatenate(passages).astype(np.int64),
+            block_size,
+        )
+
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of each window. Shape: (windows,)."""
@@ -267,7 +321,12 @@ def make_windows(
 
 
 def _cut(
-    questions: Texts, contexts: Texts, context_of: NDArray[np.int64], template: PairTemplate, settings: WindowSettings
+    questions: Texts,
+    contexts: Texts,
+    context_of: NDArray[np.int64],
+    template: PairTemplate,
+    settings: WindowSettings,
+    step_of: int,
 ) -> NDArray[np.int64]:
     """Example, first token and end of each window. Shape: (windows, 3)."""
     rows = []
@@ -276,13 +335,16 @@ def _cut(
     for example, context in enumerate(context_of):
         room = settings.max_length - template.special_tokens - int(question_sizes[example])
         size = int(context_sizes[context])
+        step = room - settings.doc_stride
+        if room > step_of:
+            step = max(step // step_of, 1) * step_of
         start = 0
         while True:
             end = min(start + room, size)
             rows.append((example, start, end))
             if end == size:
                 break
-            start += room - settings.doc_stride
+            start += step
     return np.array(rows, dtype=np.int64).reshape(-1, 3)
 
 

@@ -1,5 +1,6 @@
 """Skimming against the dense model, interleaved in one process, so that both meet the same machine."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -14,6 +15,7 @@ from blockskim.evaluation.evaluate import Evaluation, collect_timed, evaluation_
 from blockskim.evaluation.supporting_facts import FactCollector
 from blockskim.inference.answers import AnswerCollector
 from blockskim.inference.backend import Backend
+from blockskim.inference.first_stage import choose_passages
 from blockskim.inference.no_answer import NoAnswerRule
 from blockskim.inference.runner import Progress, Thresholds, WindowBatch, batches, run_windows
 
@@ -43,24 +45,26 @@ class Comparison:
 class _Run:
     """One of the two runs: its answers, cost and time as they come in."""
 
-    def __init__(self, windows: WindowSet, thresholds: Thresholds, max_answer_length: int, rule: NoAnswerRule) -> None:
-        self.windows = windows
+    def __init__(
+        self, model: Backend, windows: WindowSet, thresholds: Thresholds, max_answer_length: int, rule: NoAnswerRule
+    ) -> None:
+        started = time.perf_counter()
+        choice = choose_passages(model, windows, thresholds)
+        self.choosing = time.perf_counter() - started
+        self.model = model
+        self.whole = windows
+        self.windows = choice.windows
         self.rule = rule
         self.thresholds = thresholds
         self.max_answer_length = max_answer_length
-        self.collector = AnswerCollector(windows, max_answer_length)
+        self.collector = AnswerCollector(self.windows, max_answer_length)
         self.cost = CostReport()
-        self.facts = FactCollector(windows)
+        self.cost.add_unread(choice, model.skim_config.block_size)
+        self.facts = FactCollector(self.windows)
         self.seconds = 0.0
 
-    def time(
-        self,
-        model: Backend,
-        selected: Sequence[NDArray[np.int64]],
-        keep: bool,
-        progress: Progress | None,
-    ) -> float:
-        """Run some batches and return the seconds it took; their results count only if ``keep``."""
+    def time(self, examples: NDArray[np.int64], batch_size: int, keep: bool, progress: Progress | None) -> float:
+        """Run all windows of some examples and return the seconds it took; their results count only if ``keep``."""
         collector = self.collector if keep else AnswerCollector(self.windows, self.max_answer_length)
 
         def count(batch: WindowBatch) -> None:
@@ -70,13 +74,25 @@ class _Run:
             if progress is not None:
                 progress(len(batch.indices))
 
-        running = run_windows(model, self.windows, thresholds=self.thresholds, selected=selected)
-        return collect_timed(running, collector, count)
+        among = _windows_of(self.windows, examples)
+        selected = batches(self.windows, batch_size, among)
+        running = run_windows(self.model, self.windows, thresholds=self.thresholds, selected=selected)
+        seconds = collect_timed(running, collector, count)
+        if progress is not None:
+            # What is not read of long documents is done, too.
+            progress(len(_windows_of(self.whole, examples)) - len(among))
+        return seconds + self.choosing * len(examples) / len(self.whole.examples)
 
     def evaluation(self) -> Evaluation:
         """Scores and cost of all that was kept."""
         answers, facts = self.collector.results(), self.facts.results()
-        return evaluation_of(self.windows, answers, self.cost, self.seconds, facts, self.rule)
+        return evaluation_of(self.whole, answers, self.cost, self.seconds, facts, self.rule)
+
+
+def _windows_of(windows: WindowSet, examples: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Indices of all windows of some examples."""
+    found: NDArray[np.int64] = np.flatnonzero(np.isin(windows.windows[:, 0], examples))
+    return found
 
 
 def compare_with_dense(
@@ -91,9 +107,9 @@ def compare_with_dense(
 ) -> Comparison:
     """Evaluate skimming and the dense model, interleaved.
 
-    The batches are dealt out to the rounds so that each has long and short windows. A round runs its batches both
-    ways, and which way comes first changes from round to round. With fewer batches than rounds every round runs all of
-    them.
+    The examples are dealt out to the rounds, a batch at a time, so that each has long and short windows. A round runs
+    its examples both ways, and which way comes first changes from round to round. With fewer batches than rounds every
+    round runs all of them.
 
     Args:
         model: in evaluation mode.
@@ -109,19 +125,19 @@ def compare_with_dense(
         ConfigError: one of the numbers is impossible.
     """
     max_answer_length, rounds = check_count("max_answer_length", max_answer_length), check_count("rounds", rounds)
-    all_batches = list(batches(windows, batch_size))
-    deals = _deal(all_batches, rounds)
-    repeats = rounds if len(all_batches) < rounds else 1
+    together = _examples_together(windows, batch_size)
+    deals = _deal(together, rounds)
+    repeats = rounds if len(together) < rounds else 1
     rule = NoAnswerRule(model.confidence, no_answer_threshold)
-    skim, dense = (_Run(windows, values, max_answer_length, rule) for values in (thresholds, 0.0))
+    skim, dense = (_Run(model, windows, values, max_answer_length, rule) for values in (thresholds, 0.0))
     for run in (skim, dense):
         # The first run of all allocates and chooses kernels.
-        run.time(model, all_batches[:1], False, None)
+        run.time(together[0] if together else np.zeros(0, np.int64), batch_size, False, None)
     ratios = []
-    for number, selected in enumerate(deals):
+    for number, examples in enumerate(deals):
         spent = {}
         for run in (skim, dense) if number % 2 == 0 else (dense, skim):
-            spent[run] = run.time(model, selected, repeats == 1 or number == 0, progress)
+            spent[run] = run.time(examples, batch_size, repeats == 1 or number == 0, progress)
             run.seconds += spent[run] / repeats
         ratios.append(spent[dense] / spent[skim])
     return Comparison(skim.evaluation(), dense.evaluation(), tuple(ratios))
@@ -129,12 +145,23 @@ def compare_with_dense(
 
 def windows_to_run(windows: WindowSet, batch_size: int, rounds: int = ROUNDS) -> int:
     """Number of windows that a comparison runs in all."""
-    all_batches = list(batches(windows, batch_size))
-    return 2 * sum(len(batch) for selected in _deal(all_batches, rounds) for batch in selected)
+    deals = _deal(_examples_together(windows, batch_size), rounds)
+    return 2 * sum(len(_windows_of(windows, examples)) for examples in deals)
 
 
-def _deal(all_batches: Sequence[NDArray[np.int64]], rounds: int) -> list[Sequence[NDArray[np.int64]]]:
-    """The batches of each round."""
-    if len(all_batches) < rounds:
-        return [all_batches] * rounds
-    return [all_batches[number::rounds] for number in range(rounds)]
+def _examples_together(windows: WindowSet, batch_size: int) -> list[NDArray[np.int64]]:
+    """The examples of each batch; an example of several batches makes one of these."""
+    together: list[NDArray[np.int64]] = []
+    for batch in batches(windows, batch_size):
+        examples = np.unique(windows.examples_of(batch))
+        if together and examples[0] in together[-1] and len(examples) == len(together[-1]) == 1:
+            continue
+        together.append(np.setdiff1d(examples, together[-1]) if together else examples)
+    return [examples for examples in together if len(examples)]
+
+
+def _deal(together: Sequence[NDArray[np.int64]], rounds: int) -> list[NDArray[np.int64]]:
+    """The examples of each round."""
+    if len(together) < rounds:
+        return [np.concatenate([*together, np.zeros(0, np.int64)])] * rounds
+    return [np.concatenate(together[number::rounds]) for number in range(rounds)]

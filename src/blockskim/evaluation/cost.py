@@ -8,6 +8,7 @@ import numpy as np
 
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation.block_scores import answer_labels
+from blockskim.inference.first_stage import Choice
 from blockskim.inference.runner import WindowBatch
 from blockskim.method.cost import dense_flops
 
@@ -60,6 +61,7 @@ class CostReport:
     dense_flops: int = 0
     layers: dict[int, LayerCount] = field(default_factory=dict)
     kept_blocks: dict[int, int] = field(default_factory=dict)
+    _passages: frozenset[int] = frozenset()
 
     @property
     def flops_speedup(self) -> float:
@@ -72,7 +74,8 @@ class CostReport:
         self.windows += len(batch.indices)
         self.blocks += int(trace.blocks.sum())
         self.flops += int(trace.flops.sum())
-        self.dense_flops += int(trace.dense_flops.sum())
+        whole = ~np.isin(windows.examples_of(batch.indices), list(self._passages))
+        self.dense_flops += int(trace.dense_flops[whole].sum())
         if not trace.layers:
             return
         relevant = answer_labels(batch, windows)
@@ -85,6 +88,17 @@ class CostReport:
             count.relevant += int((relevant & scored).sum())
             count.right += int((relevant & kept).sum())
             self.kept_blocks[layer] = self.kept_blocks.get(layer, 0) + int(kept.sum())
+
+    def add_unread(self, choice: Choice, block_size: int) -> None:
+        """Take in what of long documents is not read at all, before any batch is.
+
+        The windows of such a document are then those that were run, and the plain model's cost that of all of its text.
+        """
+        self.flops += sum(choice.flops.values())
+        self.dense_flops += sum(choice.dense_flops.values())
+        self._passages = frozenset(choice.unread)
+        for tokens in choice.unread.values():
+            self.blocks += -(-int(tokens.sum()) // block_size)
 
     def kept_by_layer(self, num_layers: int) -> list[float]:
         """Share of all droppable blocks still there after each layer, from the first layer to the last."""

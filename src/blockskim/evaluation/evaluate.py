@@ -15,6 +15,7 @@ from blockskim.evaluation.scoring import BY_SCORE, mean_scores, scores_by_source
 from blockskim.evaluation.supporting_facts import FACT_THRESHOLD, Fact, FactCollector
 from blockskim.inference.answers import AnswerCollector, ExampleAnswers, answer_texts
 from blockskim.inference.backend import Backend
+from blockskim.inference.first_stage import choose_passages
 from blockskim.inference.no_answer import NoAnswerRule
 from blockskim.inference.runner import Progress, Thresholds, WindowBatch, run_windows
 
@@ -85,16 +86,21 @@ def evaluate_windows(
     max_answer_length, n_best = check_count("max_answer_length", max_answer_length), check_count("n_best", n_best)
     check_range("fact_threshold", fact_threshold, 0.0, 1.0)
     rule = NoAnswerRule(model.confidence, no_answer_threshold)
-    collector = AnswerCollector(windows, max_answer_length, n_best)
-    facts = FactCollector(windows, fact_threshold)
+    started = time.perf_counter()
+    choice = choose_passages(model, windows, thresholds)
+    seconds = time.perf_counter() - started
+    read = choice.windows
+    collector = AnswerCollector(read, max_answer_length, n_best)
+    facts = FactCollector(read, fact_threshold)
     cost = CostReport()
+    cost.add_unread(choice, model.skim_config.block_size)
 
     def count(batch: WindowBatch) -> None:
-        cost.add(batch, windows)
+        cost.add(batch, read)
         facts.add(batch)
 
-    batches = run_windows(model, windows, batch_size, thresholds, score_all_layers, progress)
-    seconds = collect_timed(batches, collector, count)
+    batches = run_windows(model, read, batch_size, thresholds, score_all_layers, progress)
+    seconds += collect_timed(batches, collector, count)
     started = time.perf_counter()
     answers = collector.results()
     seconds += time.perf_counter() - started

@@ -20,6 +20,7 @@ from blockskim.data.tokens import FrozenTokenizer, read_frozen_tokenizer
 from blockskim.errors import ConfigError, ModelError
 from blockskim.exporting.directory import check_files, read_settings
 from blockskim.exporting.manifest import GRAPH, INT8_GRAPH, TOKENIZER, read_manifest
+from blockskim.exporting.weight_files import float_rows, open_rows
 from blockskim.inference.backend import LoadedBackend
 from blockskim.method.block_spans import BlockSpans, blocks_of_spans
 from blockskim.method.confidence import ConfidenceModel
@@ -76,6 +77,8 @@ class ExportedModel:
         self._session = _session(path)
         self._outputs = [output.name for output in self._session.get_outputs()]
         self._check_graph(path)
+        (weights,) = self.manifest.weights
+        self._embeddings = open_rows(self.directory / weights, self.manifest.embeddings)
         self._pool: tuple[int, ThreadPoolExecutor] | None = None
         self._lock = threading.Lock()
 
@@ -112,6 +115,15 @@ class ExportedModel:
     def position_limit(self) -> int | None:
         """The most tokens that a window may have; None when there is no such limit."""
         return self.manifest.position_limit
+
+    @property
+    def embedding_width(self) -> int:
+        """Numbers in a word embedding."""
+        return int(self._embeddings.shape[1])
+
+    def word_embeddings(self, ids: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+        """Word embeddings of some token ids, in float32. Shape: (ids, width)."""
+        return float_rows(self._embeddings, ids)
 
     @property
     def number_format(self) -> str:

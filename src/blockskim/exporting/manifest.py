@@ -75,6 +75,7 @@ class Manifest:
         inputs: what predictors see.
         predictor_width: of the networks of the predictors.
         encoder: what the config says of the encoder that is a whole number, and its type; see ``encoder_settings``.
+        embeddings: name of the word embeddings among the weights.
         int8_settings: ``thresholds`` and ``points`` of the int8 graph, where it was calibrated; None for the model's.
     """
 
@@ -95,6 +96,7 @@ class Manifest:
     inputs: tuple[str, ...]
     predictor_width: int
     encoder: Mapping[str, int | str]
+    embeddings: str
     int8_settings: Mapping[str, Any] | None = None
 
 
@@ -264,5 +266,6 @@ _CHECKS: dict[str, Any] = {
     "inputs": lambda value: tuple(_text(name) for name in _items(value)),
     "predictor_width": lambda value: _whole(value, 1),
     "encoder": lambda value: {name: _whole_or_text(entry) for name, entry in _mapping(value).items()},
+    "embeddings": _text,
     "int8_settings": _int8_settings,
 }

@@ -138,12 +138,18 @@ def manifest_of(
         inputs=config.inputs,
         predictor_width=config.predictor_width,
         encoder=encoder_settings(model.config.encoder_config.to_dict()),
+        embeddings=_embeddings_name(model),
     )
 
 
 def _vocabulary(model: BlockSkimForQuestionAnswering) -> int:
     embeddings: Any = model.encoder.get_input_embeddings()
     return int(embeddings.weight.shape[0])
+
+
+def _embeddings_name(model: BlockSkimForQuestionAnswering) -> str:
+    embeddings: Any = model.encoder.get_input_embeddings()
+    return next(name for name, weight in model.named_parameters() if weight is embeddings.weight)
 
 
 def _linear_cost(config: SkimConfig, dims: LayerDims) -> LinearCost:

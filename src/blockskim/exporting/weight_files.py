@@ -12,10 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from blockskim.errors import ModelError
 
 _TYPES = {"F32": 1, "F16": 10, "BF16": 16, "F64": 11}
 """Number formats as ONNX numbers them, by their names in safetensors."""
+
+_READABLE: dict[str, np.dtype[Any]] = {
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),
+    "F64": np.dtype("<f8"),
+}
+"""How NumPy reads them; it has no bfloat16."""
 
 FLOAT32 = "F32"
 
@@ -81,6 +92,30 @@ def fingerprint(path: Path) -> str:
             file.seek(tensor.offset)
             found.update(file.read(min(SAMPLE, tensor.num_bytes)))
     return found.hexdigest()
+
+
+def open_rows(path: Path, name: str) -> NDArray[Any]:
+    """A matrix of a safetensors file, of which only those rows are read that are looked at. Shape: (rows, width).
+
+    Numbers in bfloat16 come as the upper halves of those in float32, which ``float_rows`` knows.
+
+    Raises:
+        ModelError: there is no such matrix.
+    """
+    tensor = stored_tensors(path).get(name)
+    if tensor is None or len(tensor.shape) != 2 or tensor.number_format not in _READABLE:
+        raise ModelError(f"{path} has no matrix {name!r} of word embeddings; export the model again")
+    kind: np.dtype[Any] = _READABLE[tensor.number_format]
+    return np.memmap(path, dtype=kind, mode="r", offset=tensor.offset, shape=tensor.shape)
+
+
+def float_rows(matrix: NDArray[Any], places: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+    """Some rows of a matrix that ``open_rows`` opened, in float32. Shape: (places, width)."""
+    rows = np.asarray(matrix[places])
+    if rows.dtype == np.uint16:
+        wide: NDArray[np.float32] = (rows.astype(np.uint32) << 16).view(np.float32)
+        return wide
+    return rows.astype(np.float32)
 
 
 def _entry(entry: Mapping[str, Any], data: int) -> StoredTensor:

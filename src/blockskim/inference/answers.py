@@ -103,7 +103,8 @@ class AnswerCollector:
         """
         # A few more than asked, as the same span may turn up in the overlap of two windows.
         wanted = self.n_best if len(indices) == 1 else self.n_best + (self.n_best > 1) * self.n_best
-        spans = best_spans(start_logits, end_logits, context_mask, self.max_answer_length, wanted)
+        passages = self.windows.passages(indices, context_mask.shape[1])
+        spans = best_spans(start_logits, end_logits, context_mask, self.max_answer_length, wanted, passages)
         scores, starts, ends = spans.scores, spans.starts, spans.ends
         sums = np.stack([_log_sum_exp(part, context_mask) for part in (start_logits, end_logits)], -1)
         nulls = np.stack([start_logits[:, 0], end_logits[:, 0]], -1)

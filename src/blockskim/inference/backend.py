@@ -5,7 +5,10 @@ Everything on the way of a question but these logits is NumPy and plain Python.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from blockskim.data.packed_inputs import PackedInputs
 from blockskim.data.tokens import FrozenTokenizer
@@ -49,6 +52,13 @@ class Backend(Protocol):
     @property
     def number_format(self) -> str:
         """What it computes in: ``"float32"`` and so on."""
+
+    @property
+    def embedding_width(self) -> int:
+        """Numbers in a word embedding; 0 where there are none to be had."""
+
+    def word_embeddings(self, ids: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+        """Word embeddings of some token ids, to choose what of long documents is read. Shape: (ids, width)."""
 
     @property
     def cost(self) -> ModelCost:

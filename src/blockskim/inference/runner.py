@@ -93,25 +93,30 @@ def _lacks_probabilities(trace: SkimTrace) -> bool:
     return bool((np.isnan(trace.probabilities) & there).any())
 
 
-def batches(windows: WindowSet, batch_size: int) -> Iterator[NDArray[np.int64]]:
+def batches(windows: WindowSet, batch_size: int, among: NDArray[np.int64] | None = None) -> Iterator[NDArray[np.int64]]:
     """Indices of windows that run together: longest examples first, the windows of an example side by side.
 
     Only an example of more than ``batch_size`` windows is spread over several batches.
+
+    Args:
+        windows: all of them.
+        batch_size: the most that run together.
+        among: those to run, with all windows of their examples, in ascending order; all when None.
 
     Raises:
         ConfigError: the batch size is no whole number of at least 1.
     """
     batch_size = check_count("batch_size", batch_size)
-    examples = windows.examples_of(np.arange(len(windows)))
-    lengths = windows.lengths
+    numbers = np.arange(len(windows)) if among is None else among
+    examples, lengths = windows.examples_of(numbers), windows.lengths[numbers]
     longest = np.zeros(len(windows.examples), dtype=np.int64)
     np.maximum.at(longest, examples, lengths)
-    order = np.lexsort((np.arange(len(windows)), examples, -longest[examples]))
+    order = np.lexsort((numbers, examples, -longest[examples]))
     batch: list[int] = []
     bounds = [*(np.flatnonzero(np.diff(examples[order])) + 1).tolist(), len(order)]
     first = 0
     for end in bounds:
-        group = order[first:end].tolist()
+        group = numbers[order[first:end]].tolist()
         first = end
         if batch and len(batch) + len(group) > batch_size:
             yield np.array(batch)

@@ -24,7 +24,12 @@ class Spans:
 
 
 def best_spans(
-    start_logits: Floats, end_logits: Floats, context_mask: NDArray[np.bool_], max_length: int, n_best: int
+    start_logits: Floats,
+    end_logits: Floats,
+    context_mask: NDArray[np.bool_],
+    max_length: int,
+    n_best: int,
+    passages: NDArray[np.integer] | None = None,
 ) -> Spans:
     """Find the spans of context tokens with the highest sum of start and end logit.
 
@@ -37,6 +42,7 @@ def best_spans(
         context_mask: True on tokens that an answer may begin or end with. Shape: (windows, tokens)
         max_length: most tokens in an answer.
         n_best: how many spans per window.
+        passages: the passage of each token, where windows hold several: a span lies in one. Shape: (windows, tokens)
 
     Returns:
         The spans, best first.
@@ -47,10 +53,16 @@ def best_spans(
     ends = np.full((windows, tokens + max_length - 1), -np.inf, dtype=np.float32)
     np.copyto(ends[:, :tokens], end_logits, where=context_mask)
     # The best spans begin at those tokens whose own best span is among the best, so only these are looked at closely.
-    leaders = _leading_tokens(starts + _best_ahead(ends, max_length), min(n_best, tokens))
+    # Where spans may not go on from one passage to the next, that is not known of the best ahead, so all are.
+    count = tokens if passages is not None else min(n_best, tokens)
+    leaders = _leading_tokens(starts + _best_ahead(ends, max_length), count)
     rows = np.arange(windows)[:, None]
     reach = leaders[..., None] + np.arange(max_length)
-    scores = (starts[rows, leaders][..., None] + ends[rows[..., None], reach]).reshape(windows, -1)
+    scores = starts[rows, leaders][..., None] + ends[rows[..., None], reach]
+    if passages is not None:
+        ahead = np.pad(passages, ((0, 0), (0, max_length - 1)), constant_values=-1)
+        scores[ahead[rows[..., None], reach] != passages[rows, leaders][..., None]] = -np.inf
+    scores = scores.reshape(windows, -1)
     chosen = _ranked(scores, min(n_best, tokens * max_length))
     first = leaders[rows, chosen // max_length]
     return Spans(scores[rows, chosen], first, first + chosen % max_length)

@@ -52,6 +52,9 @@ class SkimConfig:
         teaching_factor: weight of a loss that draws the keep probabilities of all layers to those of the last one with
             a predictor, which knows most. 0 in the paper.
         predictor_width: width of the hidden layer of the networks of all inputs but ``tiles``.
+        document_threshold: of a long document, blocks go unread that fit the question, by word embeddings, less than
+            this share of what the best block of the document does, from 0 (all are read) to 1; see
+            ``blockskim.method.first_stage``.
 
     Raises:
         ConfigError: a value is impossible.
@@ -68,6 +71,7 @@ class SkimConfig:
     neighbor_relevance: float = 0.0
     teaching_factor: float = 0.0
     predictor_width: int = 64
+    document_threshold: float = 0.0
 
     def __post_init__(self) -> None:
         """Bring sequences to tuples and numbers to Python's own, and refuse impossible values."""
@@ -81,7 +85,7 @@ class SkimConfig:
         self.thresholds = check_per_layer("thresholds", self.thresholds)
         self.points = check_points(self.points)
         self.skim_factor = check_per_layer("skim_factor", self.skim_factor)
-        for name in ("balance_factor", "teaching_factor", "neighbor_relevance"):
+        for name in ("balance_factor", "teaching_factor", "neighbor_relevance", "document_threshold"):
             setattr(self, name, check_number(name, getattr(self, name)))
         self.check()
 
@@ -117,8 +121,9 @@ class SkimConfig:
             _check_weight("skim_factor", factor)
         _check_weight("balance_factor", self.balance_factor)
         _check_weight("teaching_factor", self.teaching_factor)
-        if not 0 <= self.neighbor_relevance <= 1:
-            raise ConfigError(f"neighbor_relevance is {self.neighbor_relevance}; it must be from 0 to 1")
+        for name in ("neighbor_relevance", "document_threshold"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be from 0 to 1")
         if self.balance_factor == 0:
             raise ConfigError("balance_factor is 0; relevant blocks must have some weight")
         if self.predictor_width < 1:

@@ -1,0 +1,93 @@
+"""What of a long document is worth reading: its blocks compared with the question by word embeddings, before any layer.
+
+It is the first stage of retrieval, inside of a document. Every token of the question looks for its likeness in every
+block; a likeness counts by how few blocks have one, as rare words do in BM25 (Robertson and Zaragoza, 2009), and blocks
+near a good one are good, too, since an answer need not stand beside the words of its question. Nothing is trained. The
+scores of a document are compared with its best alone: they depend on nothing else that is read.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.integer]
+Floats = NDArray[np.float32]
+
+DEVIATIONS = 2.0
+"""Similarities count from so many standard deviations above the mean of a question token's: in many models any two
+words are somewhat alike."""
+
+REACH = 6
+"""Blocks to either side that a likeness counts for, too."""
+
+DECAY = 0.88
+"""What is left of it from one block to the next."""
+
+
+def block_scores(
+    context: Ints, question: Ints, size: int, embeddings: tuple[Floats, Floats] | None = None
+) -> NDArray[np.float64]:
+    """How well each block of a context fits a question.
+
+    Args:
+        context: token ids of the whole document. Shape: (tokens,)
+        question: token ids without special ones. Shape: (question,)
+        size: tokens of a block.
+        embeddings: word embeddings of the distinct ids, in ascending order, of question and context: Shapes:
+            (distinct, width) each. None: tokens are alike only where they are the same.
+
+    Returns:
+        Shape: (blocks,)
+    """
+    asked = np.unique(question)
+    distinct, places = np.unique(context, return_inverse=True)
+    alike = (asked[:, None] == distinct).astype(np.float32)
+    if embeddings is not None:
+        alike = np.maximum(alike, _similarity(*embeddings))
+    starts = np.arange(0, len(context), size)
+    found = np.maximum.reduceat(alike[:, places], starts, axis=1)
+    # The inverse document frequency of a likeness, with blocks for documents.
+    weights = np.log(len(starts) / np.maximum(found.sum(1), 0.5)).clip(min=0.0)
+    scores: NDArray[np.float64] = weights @ _spread(found).astype(np.float64)
+    return scores
+
+
+def chosen_blocks(scores: NDArray[np.float64], threshold: float, least: int) -> NDArray[np.bool_]:
+    """The blocks to be read: those with at least a share of the best one's score, and so many at least.
+
+    Among equals the first come first. Shape: (blocks,) to (blocks,)
+    """
+    best = float(scores.max(initial=0.0))
+    wanted = int((scores >= threshold * best).sum())
+    order = np.argsort(-scores, kind="stable")
+    chosen = np.zeros(len(scores), dtype=np.bool_)
+    chosen[order[: max(wanted, least)]] = True
+    return chosen
+
+
+def scoring_flops(context: Ints, question: Ints, width: int) -> int:
+    """Operations of the one product that scoring takes: distinct tokens of the question by those of the context."""
+    return 2 * len(np.unique(question)) * len(np.unique(context)) * width
+
+
+def _similarity(asked: Floats, there: Floats) -> Floats:
+    """From 0, for likeness that any two words have, to 1. Shapes: (question, width), (context, width) to (both)."""
+    cosines = _normalised(asked) @ _normalised(there).T
+    floor = cosines.mean(1, keepdims=True) + DEVIATIONS * cosines.std(1, keepdims=True)
+    similar: Floats = ((cosines - floor) / np.maximum(1.0 - floor, 1e-3)).clip(0.0, 1.0)
+    return similar
+
+
+def _normalised(rows: Floats) -> Floats:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit: Floats = rows / np.maximum(lengths, 1e-12)
+    return unit
+
+
+def _spread(found: Floats) -> Floats:
+    """The best likeness of each question token in a block or near it. Shape: (question, blocks) to the same."""
+    best = found.copy()
+    for distance in range(1, min(REACH, found.shape[1] - 1) + 1):
+        faded = found * np.float32(DECAY**distance)
+        best[:, distance:] = np.maximum(best[:, distance:], faded[:, :-distance])
+        best[:, :-distance] = np.maximum(best[:, :-distance], faded[:, distance:])
+    return best
