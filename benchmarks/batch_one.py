@@ -244,7 +244,12 @@ def window_rows(shape: str, length: int, batch: int, timer: Timer) -> Iterator[t
 
 def narrow_model(shape: str, length: int) -> BlockSkimForQuestionAnswering:
     """A model of as many layers with one narrow head each: it makes the same calls, and next to nothing is computed."""
-    sizes: dict[str, Any] = {"hidden_size": 8, "num_attention_heads": 1, "intermediate_size": 16, "max_position_embeddings": length}
+    sizes: dict[str, Any] = {
+        "hidden_size": 8,
+        "num_attention_heads": 1,
+        "intermediate_size": 16,
+        "max_position_embeddings": length,
+    }
     config = BertConfig(vocab_size=VOCABULARY, num_hidden_layers=SHAPES[shape][0], **sizes)
     skim = replace(SKIM, predictor_width=8)
     model = BlockSkimForQuestionAnswering.from_backbone(random_dense(config, 0), skim).eval()

@@ -42,7 +42,8 @@ RUNS = {
     "graph-throughput": "--data {data} --limit 100 --batch-size 32 --backend onnx --repeats 5"
     f" --against {ENGINES},dense-sdpa-384",
     "torch-throughput": "--data {data} --limit 100 --batch-size 32 --against dense-sdpa,packed",
-    "int8-latency": "--data {data} --limit 100 --batch-size 1 --threads 1 --backend onnx-int8{int8} --against " + ENGINES,
+    "int8-latency": "--data {data} --limit 100 --batch-size 1 --threads 1 --backend onnx-int8{int8} --against "
+    + ENGINES,
     "int8-throughput": "--data {data} --limit 100 --batch-size 32 --backend onnx-int8{int8} --repeats 5"
     f" --against {ENGINES},dense-sdpa-384",
 }
@@ -60,7 +61,9 @@ def main() -> None:
     parser.add_argument(
         "--onnx", action="store_true", help="with ONNX Runtime, as a backend and among the alternatives"
     )
-    parser.add_argument("--int8-model", type=Path, help="directory that was exported with --int8 --tune, for those runs")
+    parser.add_argument(
+        "--int8-model", type=Path, help="directory that was exported with --int8 --tune, for those runs"
+    )
     chosen = parser.parse_args()
     results = json.loads(chosen.output.read_text()) if chosen.output.exists() else {}
     for name in chosen.only or (name for name in RUNS if chosen.onnx or name not in ON_ONNX_RUNTIME):

@@ -292,3 +292,13 @@ def test_questions_of_squad_2_have_no_answer_above_a_threshold(call, confident, 
         other = tmp_path / f"{none}-predicted.json"
         assert call("predict", *usual, *way, "--predictions", other)[0] == 0
         assert other.read_text() == out_path.read_text()
+
+
+def test_a_bound_of_the_cost(call, model, data):
+    usual = ("evaluate", "--data", data, "--max-length", 150, "--model", model)
+    values = json.loads(call(*usual, "--max-cost", 0.6, "--json")[1])
+    assert values["flops_per_example"] <= 0.6 * values["dense_flops_per_example"]
+    code, out, err = call(*usual, "--max-cost", 0.6, "--compare-dense")
+    assert (code, out) == (2, "")
+    assert "--compare-dense has no bound" in err
+    assert call(*usual, "--max-cost", 2)[0] == 2

@@ -1,6 +1,7 @@
 """Long documents of which passages are read: what stays is exact, and what is not read is told."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from blockskim.answering.answerer import QuestionAnswerer
 from blockskim.answering.trace import skim_summary
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSettings, make_windows
+from blockskim.errors import ConfigError
 from blockskim.evaluation.evaluate import evaluate_windows
 from blockskim.inference import first_stage
-from blockskim.inference.first_stage import choose_passages
+from blockskim.inference.first_stage import Reading, check_max_cost
 from blockskim.method.cost import dense_flops
 from hashing_backend import HashingBackend
 from tiny_tokenizers import fixed_tokenizer
@@ -29,6 +31,13 @@ SETTINGS = WindowSettings(60, 16, 20)
 def little(monkeypatch):
     """Documents of a few windows are long here."""
     monkeypatch.setattr(first_stage, "LEAST_TOKENS", 32)
+
+
+def choose_passages(model, windows, thresholds=None):
+    """What is read without a bound."""
+    reading = Reading(model, windows, thresholds)
+    (phase,) = reading.phases()
+    return SimpleNamespace(windows=phase.windows, whole=reading.whole, unread=reading.unread)
 
 
 def backend(**settings):
@@ -162,6 +171,73 @@ def test_an_evaluation_counts_all_of_the_document():
     same = evaluate_windows(replaced(model), choice.windows)
     assert result.predictions == same.predictions
     assert result.cost.kept_by_layer(3)[0] < same.cost.kept_by_layer(3)[0]
+
+
+texts_of_many_windows = st.lists(st.sampled_from([FILLER, FACT, "The sea. "]), min_size=10, max_size=90).map("".join)
+
+
+@given(
+    texts=st.lists(texts_of_many_windows, min_size=1, max_size=3),
+    share=st.floats(0.1, 1.0),
+    thresholds=st.sampled_from([None, 0.0, 0.8, [0.9, 0.2]]),
+    batch_size=st.integers(1, 40),
+)
+def test_reading_costs_no_more_than_it_may(texts, share, thresholds, batch_size):
+    windows, model = windows_of(*texts), backend()
+    result = evaluate_windows(model, windows, batch_size, thresholds, max_cost=share)
+    assert result.cost.dense_flops == int(dense_flops(model.cost, windows.lengths).sum())
+    for number, text in enumerate(texts):
+        alone = evaluate_windows(model, windows_of(text), 32, thresholds, max_cost=share)
+        # Neither what else is read nor the batch size makes a difference.
+        assert alone.predictions["0"] == result.predictions[str(number)]
+        assert alone.cost.flops <= share * alone.cost.dense_flops or alone.cost.windows == 1
+    assert result.cost.flops == sum(
+        evaluate_windows(model, windows_of(text), 32, thresholds, max_cost=share).cost.flops for text in texts
+    )
+
+
+def test_a_bound_is_used_where_there_is_enough_to_read():
+    windows, model = windows_of(LONG * 6), backend()
+    for share in (0.25, 0.5, 0.75):
+        cost = evaluate_windows(model, windows, max_cost=share).cost
+        assert 0.8 * share <= cost.flops / cost.dense_flops <= share
+
+
+def test_under_a_bound_of_one_all_is_read_and_found():
+    windows, model = windows_of(LONG), backend(thresholds=0.0)
+    bounded = evaluate_windows(model, windows, thresholds=0.0, max_cost=1)
+    assert bounded.cost.kept_by_layer(3)[0] == 1.0
+    assert bounded.cost.windows == len(windows)
+
+
+def test_passages_of_all_phases_are_answered_from_and_told():
+    qa = QuestionAnswerer(backend(), fixed_tokenizer("wordpiece"))
+    usual = {"max_seq_len": 60, "doc_stride": 16, "return_trace": True}
+    text = LONG * 4
+    for share in (0.1, 0.3, 0.9):
+        answer = qa(QUESTION, text, **usual, max_cost=share)
+        trace = answer["trace"]
+        assert trace.flops <= share * trace.dense_flops
+        assert [window.start for window in trace.windows] == sorted(window.start for window in trace.windows)
+        covered = np.zeros(len(text), dtype=int)
+        for block in trace.text_blocks:
+            covered[block.start : block.end] += 1
+        # Every word is read or told to be unread.
+        assert covered[[place for place, letter in enumerate(text) if not letter.isspace()]].min() >= 1
+    assert qa(QUESTION, FACT, **usual, max_cost=0.01)["answer"]
+
+
+def test_the_blocks_of_the_paper_know_no_bound():
+    with pytest.raises(ConfigError, match="max_cost needs a model whose blocks are cut from the context"):
+        Reading(backend(alignment="sequence"), windows_of(LONG), max_cost=0.5)
+
+
+@pytest.mark.parametrize("value", [0, -0.5, 1.1, float("nan"), "half", True])
+def test_impossible_bounds(value):
+    with pytest.raises(ConfigError, match="max_cost"):
+        check_max_cost(value)
+    with pytest.raises(ConfigError, match="max_cost"):
+        QuestionAnswerer(backend(), fixed_tokenizer("wordpiece"))(QUESTION, LONG, max_cost=value)
 
 
 def replaced(model):

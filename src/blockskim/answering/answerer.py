@@ -34,11 +34,11 @@ from blockskim.answering.trace import AnswerTrace, WindowTrace, nothing_read, tr
 from blockskim.checks import check_count, check_flag
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSettings, make_windows
-from blockskim.inference.answers import ExampleAnswers
+from blockskim.inference.answers import ExampleAnswers, merge_answers
 from blockskim.inference.backend import Backend
-from blockskim.inference.first_stage import choose_passages
+from blockskim.inference.first_stage import Reading
 from blockskim.inference.operating_point import ThresholdsGiven, choose_thresholds
-from blockskim.inference.runner import Thresholds, WindowBatch, run_windows, whole_examples
+from blockskim.inference.runner import Thresholds, WindowBatch, batches, run_windows, whole_examples
 from blockskim.inference.window_settings import window_settings
 
 if TYPE_CHECKING:
@@ -146,6 +146,7 @@ class QuestionAnswerer:
         threshold: ThresholdsGiven = None,
         dense: bool = False,
         point: str | None = None,
+        max_cost: float | None = None,
         return_trace: bool = False,
     ) -> Any:
         """Answer each question from its context.
@@ -172,6 +173,8 @@ class QuestionAnswerer:
                 predictor; a number, a sequence, or an array or tensor of them.
             dense: read everything, as a model without Block-Skim does.
             point: operating point of the model, by its name.
+            max_cost: share of the dense model's arithmetic that reading a context may cost at most, above 0 and up to
+                1: what fits the question best is read first, as far as that goes. At least one block is read.
             return_trace: give each answer a ``trace`` of what was read of its context.
 
         Returns:
@@ -201,6 +204,7 @@ class QuestionAnswerer:
             threshold=threshold,
             dense=dense,
             point=point,
+            max_cost=max_cost,
         )
         answers, traces = self._read(pairs, options, return_trace)
         results: list[FoundAnswer | list[FoundAnswer]] = []
@@ -229,6 +233,7 @@ class QuestionAnswerer:
         threshold: ThresholdsGiven = None,
         dense: bool = False,
         point: str | None = None,
+        max_cost: float | None = None,
         progress: WindowCount | None = None,
     ) -> Any:
         """Find the best answers over several documents.
@@ -257,6 +262,8 @@ class QuestionAnswerer:
                 predictor; a number, a sequence, or an array or tensor of them.
             dense: read everything, as a model without Block-Skim does.
             point: operating point of the model, by its name.
+            max_cost: share of the dense model's arithmetic that reading a document may cost at most, above 0 and up to
+                1: what fits the question best is read first, as far as that goes. At least one block is read.
             progress: called after each batch with how many windows are done, and of how many.
 
         Returns:
@@ -283,6 +290,7 @@ class QuestionAnswerer:
             threshold=threshold,
             dense=dense,
             point=point,
+            max_cost=max_cost,
         )
         asked, texts = as_texts("question", questions), as_documents(documents)
         check_questions(asked)
@@ -331,21 +339,30 @@ class QuestionAnswerer:
         examples = [Example(str(number), pair.question, pair.context) for number, pair in enumerate(pairs)]
         windows = make_windows(examples, self._reader, settings, stand_in="?")
         warn_of_unread(windows, pairs)
-        choice = choose_passages(self.model, windows, thresholds)
-        read = choice.windows
-        answers: dict[int, ExampleAnswers] = {}
+        reading = Reading(self.model, windows, thresholds, options.max_cost)
+        parts: dict[int, list[ExampleAnswers]] = {number: [] for number in range(len(pairs))}
         traces: dict[int, tuple[WindowTrace, ...]] = {}
-        batches = run_windows(self.model, read, options.batch_size or self.batch_size, thresholds)
-        # What a batch computed is let go with its group, so that memory does not grow with the length of the texts.
-        for group in whole_examples(_reporting(batches, len(read), progress), read):
-            answers |= collect_answers(group, read, options)
-            if trace:
-                traces |= trace_windows(group, read)
+        for phase in reading.phases():
+            read = phase.windows
+            size = max(options.batch_size or self.batch_size, phase.least_batch)
+            running = run_windows(self.model, read, thresholds=thresholds, selected=batches(read, size, phase.among))
+            total = len(read if phase.among is None else phase.among)
+            # What a batch computed is let go with its group, so that memory does not grow with the length of the texts.
+            for group in whole_examples(_reporting(running, total, progress), read):
+                for batch in group:
+                    reading.spend(batch, phase)
+                for number, found in collect_answers(group, read, options).items():
+                    parts[number].append(found)
+                if trace:
+                    for number, more in trace_windows(group, read).items():
+                        found_before = traces.get(number, ())
+                        traces[number] = tuple(sorted((*found_before, *more), key=lambda window: window.start))
+        answers = {number: merge_answers(found, options.top_k) for number, found in parts.items()}
         ordered = [answers[number] for number in range(len(pairs))]
         if not trace:
             return ordered, []
         spans = [scored_spans(each) for each in ordered]
-        unread = trace_unread(choice, self.model.skim_config.block_size)
+        unread = trace_unread(reading, self.model.skim_config.block_size)
         seconds = time.perf_counter() - started
         return ordered, trace_answers(pairs, traces, spans, self.model.num_layers, seconds, unread)
 

@@ -11,6 +11,7 @@ from blockskim.answering.texts import as_texts, is_one_text
 from blockskim.checks import check_count, check_flag
 from blockskim.data.windows import WindowSet
 from blockskim.errors import ConfigError, DataError
+from blockskim.inference.first_stage import check_max_cost
 from blockskim.inference.operating_point import ThresholdsGiven
 from blockskim.method.confidence import check_no_answer_threshold
 
@@ -38,6 +39,7 @@ class AnswerOptions:
         dense: read everything, as a model without Block-Skim does.
         point: operating point of the model, by its name. ``threshold``, ``dense`` and ``point`` exclude each other;
             with none of them the answerer's own choice holds.
+        max_cost: share of the dense arithmetic that reading a text may cost at most; None for no bound.
 
     Raises:
         ConfigError: a number is impossible, or a switch is neither true nor false.
@@ -55,6 +57,7 @@ class AnswerOptions:
     threshold: ThresholdsGiven = None
     dense: bool = False
     point: str | None = None
+    max_cost: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is impossible for any model, and bring numbers and switches to Python's own."""
@@ -63,6 +66,8 @@ class AnswerOptions:
         self._put("doc_stride", check_count("doc_stride", self.doc_stride, least=0))
         if self.batch_size is not None:
             self._put("batch_size", check_count("batch_size", self.batch_size))
+        if self.max_cost is not None:
+            self._put("max_cost", check_max_cost(self.max_cost))
         if self.no_answer_threshold is not None:
             self._put("no_answer_threshold", check_no_answer_threshold(self.no_answer_threshold))
             if not self.handle_impossible_answer:

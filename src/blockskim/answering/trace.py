@@ -10,7 +10,7 @@ import numpy as np
 from blockskim.answering.explain_page import Passage, TextBlock, cost_line, to_html
 from blockskim.answering.request import TextPair
 from blockskim.data.windows import WindowSet
-from blockskim.inference.first_stage import Choice
+from blockskim.inference.first_stage import Reading
 from blockskim.inference.runner import WindowBatch
 from blockskim.inference.survival import SurvivalRank
 
@@ -181,21 +181,22 @@ def nothing_read(question: str, context: str, document: str, layers: int) -> Ans
     return AnswerTrace(question, context, document, windows=(), layers=layers, spans=(), seconds=0.0)
 
 
-def trace_unread(choice: Choice, size: int) -> dict[int, Unread]:
-    """What was not read, by example.
+def trace_unread(reading: Reading, size: int) -> dict[int, Unread]:
+    """What was not read, by example, of those for which there was a choice.
 
     Args:
-        choice: of what is read.
+        reading: of all phases.
         size: tokens of a block.
     """
     found = {}
-    for example, tokens in choice.unread.items():
+    for example, flops in reading.flops.items():
         blocks = []
+        tokens = reading.unread.get(example, np.zeros(0, dtype=np.bool_))
         for first in np.flatnonzero(tokens[::size]) * size:
             last = min(int(first) + size, len(tokens)) - 1
             # Of a text that nobody read, no layer said anything.
-            blocks.append(TextBlock(*choice.whole.character_span(example, int(first), last), (), 0))
-        found[example] = Unread(tuple(blocks), choice.flops[example], choice.dense_flops[example])
+            blocks.append(TextBlock(*reading.whole.character_span(example, int(first), last), (), 0))
+        found[example] = Unread(tuple(blocks), flops, reading.dense_flops[example])
     return found
 
 

@@ -51,6 +51,7 @@ def answer(
     top_k: TopK = 1,
     no_answer: NoAnswer = False,
     no_answer_threshold: options.NoAnswerThreshold = None,
+    max_cost: options.MaxCost = None,
     threshold: options.Threshold = None,
     point: options.Point = None,
     dense: options.Dense = False,
@@ -101,6 +102,7 @@ def answer(
             max_question_len=max_question_len,
             threshold=threshold,
             dense=dense,
+            max_cost=max_cost,
             progress=bar.update,
         )
     if printing.as_json:
@@ -118,10 +120,7 @@ def answer(
         _show(results, documents, top_k > 1)
     # The answers are safe by now, should there be no room for a page.
     if explain is not None:
-        from blockskim.answering.explain_page import to_html
-
-        passages = [trace.passage() for result in results for trace in result.traces]
-        write_whole(explain, to_html(passages, "; ".join(question)))
+        _write_page(explain, results)
 
 
 def _documents(context: str | None, files: list[str], named: bool) -> dict[str, str]:
@@ -137,6 +136,14 @@ def _documents(context: str | None, files: list[str], named: bool) -> dict[str, 
     if not named and files != [STANDARD_INPUT]:
         raise typer.BadParameter(f"unexpected argument {files[0]!r}; files to read go behind -f")
     return read_documents(files)
+
+
+def _write_page(path: Path, results: "Sequence[SearchResult]") -> None:
+    """The page that shows what was read and what was skipped."""
+    from blockskim.answering.explain_page import to_html
+
+    passages = [trace.passage() for result in results for trace in result.traces]
+    write_whole(path, to_html(passages, "; ".join(result.question for result in results)))
 
 
 def _record(found: Any) -> dict[str, Any]:

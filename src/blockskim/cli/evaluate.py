@@ -41,6 +41,7 @@ def evaluate(
     windowing: Windowing = Windowing(),
     max_answer_len: options.MaxAnswerLength = 30,
     no_answer_threshold: options.NoAnswerThreshold = None,
+    max_cost: options.MaxCost = None,
     computing: Computing = Computing(),
     backend: options.BackendName = options.Backend.AUTO,
     printing: Printing = Printing(),
@@ -54,9 +55,11 @@ def evaluate(
     check_predictions(predictions, [*data, *(more or [])])
     if dense and compare_dense:
         raise typer.BadParameter("--compare-dense compares skimming with --dense; give one of them")
+    if max_cost is not None and compare_dense:
+        raise typer.BadParameter("--compare-dense has no bound of the cost; give one of them")
     examples = read_selected(data, more, selection, "ignored" if no_score else "wanted")
 
-    from blockskim.evaluation.compare import compare_with_dense, windows_to_run
+    from blockskim.evaluation.compare import ROUNDS, compare_with_dense, windows_to_run
     from blockskim.evaluation.evaluate import evaluate_windows, report
     from blockskim.inference.operating_point import choose_thresholds
 
@@ -69,13 +72,7 @@ def evaluate(
     if compare_dense:
         with window_progress(printing.quiet, windows_to_run(windows, batch_size), start) as bar:
             comparison = compare_with_dense(
-                network,
-                windows,
-                batch_size,
-                thresholds,
-                max_answer_len,
-                progress=bar.advance,
-                no_answer_threshold=no_answer_threshold,
+                network, windows, batch_size, thresholds, max_answer_len, ROUNDS, bar.advance, no_answer_threshold
             )
         result = comparison.skim
         other = comparison.dense
@@ -97,6 +94,7 @@ def evaluate(
                 max_answer_len,
                 progress=bar.advance,
                 no_answer_threshold=no_answer_threshold,
+                max_cost=max_cost,
             )
         values = report(network, windows, result)
     if printing.as_json:

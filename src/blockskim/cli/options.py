@@ -91,6 +91,16 @@ MaxQuestionLength = Annotated[
     int, typer.Option("--max-question-len", min=1, metavar="N", help="Tokens of a question that are read.")
 ]
 MaxAnswerLength = Annotated[int, typer.Option("--max-answer-len", min=1, metavar="N", help="Most tokens in an answer.")]
+MaxCost = Annotated[
+    float | None,
+    typer.Option(
+        "--max-cost",
+        min=0.0,
+        max=1.0,
+        metavar="SHARE",
+        help="Share of the dense arithmetic that reading a text may cost at most; the best passages come first.",
+    ),
+]
 NoAnswerThreshold = Annotated[
     float | None,
     typer.Option(

@@ -45,6 +45,7 @@ def predict(
     point: options.Point = None,
     max_answer_len: options.MaxAnswerLength = 30,
     no_answer_threshold: options.NoAnswerThreshold = None,
+    max_cost: options.MaxCost = None,
     windowing: Windowing = Windowing(),
     computing: Computing = Computing(),
     backend: options.BackendName = options.Backend.AUTO,
@@ -76,6 +77,7 @@ def predict(
             max_answer_len,
             progress=bar.advance,
             no_answer_threshold=no_answer_threshold,
+            max_cost=max_cost,
         )
     write_predictions(predictions, examples, result)
     if printing.as_json:

@@ -334,18 +334,35 @@ def _cut(
     context_sizes = np.diff(contexts.bounds)
     for example, context in enumerate(context_of):
         room = settings.max_length - template.special_tokens - int(question_sizes[example])
-        size = int(context_sizes[context])
-        step = room - settings.doc_stride
-        if room > step_of:
-            step = max(step // step_of, 1) * step_of
-        start = 0
-        while True:
-            end = min(start + room, size)
-            rows.append((example, start, end))
-            if end == size:
-                break
-            start += step
+        spans = _spans(int(context_sizes[context]), room, settings.doc_stride, step_of)
+        rows += [(example, start, end) for start, end in spans]
     return np.array(rows, dtype=np.int64).reshape(-1, 3)
+
+
+def _spans(tokens: int, room: int, stride: int, step_of: int) -> Iterator[tuple[int, int]]:
+    """First token and end of each window that holds up to ``room`` of so many tokens."""
+    step = room - stride
+    if room > step_of:
+        step = max(step // step_of, 1) * step_of
+    start = 0
+    while True:
+        end = min(start + room, tokens)
+        yield start, end
+        if end == tokens:
+            return
+        start += step
+
+
+def cut_lengths(tokens: int, room: int, stride: int, step_of: int = 1) -> list[int]:
+    """How many context tokens each window holds.
+
+    Args:
+        tokens: of the context.
+        room: for context tokens in a window.
+        stride: by how much windows overlap at least.
+        step_of: windows follow each other by a multiple of so many tokens.
+    """
+    return [end - start for start, end in _spans(tokens, room, stride, step_of)]
 
 
 def _token_spans(characters: Sequence[tuple[int, int]], contexts: Texts, context: np.int64) -> NDArray[np.int64]:

@@ -15,7 +15,7 @@ from blockskim.evaluation.evaluate import Evaluation, collect_timed, evaluation_
 from blockskim.evaluation.supporting_facts import FactCollector
 from blockskim.inference.answers import AnswerCollector
 from blockskim.inference.backend import Backend
-from blockskim.inference.first_stage import choose_passages
+from blockskim.inference.first_stage import Reading
 from blockskim.inference.no_answer import NoAnswerRule
 from blockskim.inference.runner import Progress, Thresholds, WindowBatch, batches, run_windows
 
@@ -49,17 +49,18 @@ class _Run:
         self, model: Backend, windows: WindowSet, thresholds: Thresholds, max_answer_length: int, rule: NoAnswerRule
     ) -> None:
         started = time.perf_counter()
-        choice = choose_passages(model, windows, thresholds)
+        self.reading = Reading(model, windows, thresholds)
+        # Without a bound there is but one.
+        (phase,) = self.reading.phases()
         self.choosing = time.perf_counter() - started
         self.model = model
         self.whole = windows
-        self.windows = choice.windows
+        self.windows = phase.windows
         self.rule = rule
         self.thresholds = thresholds
         self.max_answer_length = max_answer_length
         self.collector = AnswerCollector(self.windows, max_answer_length)
         self.cost = CostReport()
-        self.cost.add_unread(choice, model.skim_config.block_size)
         self.facts = FactCollector(self.windows)
         self.seconds = 0.0
 
@@ -69,7 +70,7 @@ class _Run:
 
         def count(batch: WindowBatch) -> None:
             if keep:
-                self.cost.add(batch, self.windows)
+                self.cost.add(batch, self.windows, self.reading)
                 self.facts.add(batch)
             if progress is not None:
                 progress(len(batch.indices))
@@ -86,6 +87,7 @@ class _Run:
     def evaluation(self) -> Evaluation:
         """Scores and cost of all that was kept."""
         answers, facts = self.collector.results(), self.facts.results()
+        self.cost.add_reading(self.reading, self.model.skim_config.block_size)
         return evaluation_of(self.whole, answers, self.cost, self.seconds, facts, self.rule)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation.block_scores import answer_labels
-from blockskim.inference.first_stage import Choice
+from blockskim.inference.first_stage import Reading
 from blockskim.inference.runner import WindowBatch
 from blockskim.method.cost import dense_flops
 
@@ -61,20 +61,20 @@ class CostReport:
     dense_flops: int = 0
     layers: dict[int, LayerCount] = field(default_factory=dict)
     kept_blocks: dict[int, int] = field(default_factory=dict)
-    _passages: frozenset[int] = frozenset()
 
     @property
     def flops_speedup(self) -> float:
         """Dense FLOPs over FLOPs spent, both on unpadded input."""
         return self.dense_flops / self.flops
 
-    def add(self, batch: WindowBatch, windows: WindowSet) -> None:
-        """Take in the trace of a batch."""
+    def add(self, batch: WindowBatch, windows: WindowSet, reading: Reading | None = None) -> None:
+        """Take in the trace of a batch; of what ``add_reading`` will tell, where there is a reading, no dense cost."""
         trace = batch.scores.trace
         self.windows += len(batch.indices)
         self.blocks += int(trace.blocks.sum())
         self.flops += int(trace.flops.sum())
-        whole = ~np.isin(windows.examples_of(batch.indices), list(self._passages))
+        told = [] if reading is None else list(reading.dense_flops)
+        whole = ~np.isin(windows.examples_of(batch.indices), told)
         self.dense_flops += int(trace.dense_flops[whole].sum())
         if not trace.layers:
             return
@@ -89,15 +89,14 @@ class CostReport:
             count.right += int((relevant & kept).sum())
             self.kept_blocks[layer] = self.kept_blocks.get(layer, 0) + int(kept.sum())
 
-    def add_unread(self, choice: Choice, block_size: int) -> None:
-        """Take in what of long documents is not read at all, before any batch is.
+    def add_reading(self, reading: Reading, block_size: int) -> None:
+        """Take in how what is read was chosen, and what was not, when all batches were added.
 
-        The windows of such a document are then those that were run, and the plain model's cost that of all of its text.
+        The plain model's cost of documents for which there was a choice is that of all of their text.
         """
-        self.flops += sum(choice.flops.values())
-        self.dense_flops += sum(choice.dense_flops.values())
-        self._passages = frozenset(choice.unread)
-        for tokens in choice.unread.values():
+        self.flops += sum(reading.flops.values())
+        self.dense_flops += sum(reading.dense_flops.values())
+        for tokens in reading.unread.values():
             self.blocks += -(-int(tokens.sum()) // block_size)
 
     def kept_by_layer(self, num_layers: int) -> list[float]:

@@ -13,11 +13,11 @@ from blockskim.evaluation.cost import CostReport, padded_flops
 from blockskim.evaluation.reliability import Reliability, measured_reliability
 from blockskim.evaluation.scoring import BY_SCORE, mean_scores, scores_by_source
 from blockskim.evaluation.supporting_facts import FACT_THRESHOLD, Fact, FactCollector
-from blockskim.inference.answers import AnswerCollector, ExampleAnswers, answer_texts
+from blockskim.inference.answers import AnswerCollector, ExampleAnswers, answer_texts, merge_answers
 from blockskim.inference.backend import Backend
-from blockskim.inference.first_stage import choose_passages
+from blockskim.inference.first_stage import Reading
 from blockskim.inference.no_answer import NoAnswerRule
-from blockskim.inference.runner import Progress, Thresholds, WindowBatch, run_windows
+from blockskim.inference.runner import Progress, Thresholds, WindowBatch, batches, run_windows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -64,6 +64,7 @@ def evaluate_windows(
     progress: Progress | None = None,
     fact_threshold: float = FACT_THRESHOLD,
     no_answer_threshold: float | None = None,
+    max_cost: float | None = None,
 ) -> Evaluation:
     """Answer every example of a window set and score the answers.
 
@@ -79,6 +80,7 @@ def evaluate_windows(
         fact_threshold: keep probability from which a sentence is taken for a supporting fact (HotpotQA).
         no_answer_threshold: chance of "no answer" above which a question of SQuAD 2.0 counts as having none; None for
             the one that was calibrated, or where its score is above the best answer's. 1 always answers.
+        max_cost: share of the dense arithmetic that reading an example's context may cost at most; see ``Reading``.
 
     Raises:
         ConfigError: one of the numbers is impossible.
@@ -87,23 +89,27 @@ def evaluate_windows(
     check_range("fact_threshold", fact_threshold, 0.0, 1.0)
     rule = NoAnswerRule(model.confidence, no_answer_threshold)
     started = time.perf_counter()
-    choice = choose_passages(model, windows, thresholds)
-    seconds = time.perf_counter() - started
-    read = choice.windows
-    collector = AnswerCollector(read, max_answer_length, n_best)
-    facts = FactCollector(read, fact_threshold)
+    reading = Reading(model, windows, thresholds, max_cost)
+    facts = FactCollector(windows, fact_threshold)
     cost = CostReport()
-    cost.add_unread(choice, model.skim_config.block_size)
-
-    def count(batch: WindowBatch) -> None:
-        cost.add(batch, read)
-        facts.add(batch)
-
-    batches = run_windows(model, read, batch_size, thresholds, score_all_layers, progress)
-    seconds += collect_timed(batches, collector, count)
-    started = time.perf_counter()
-    answers = collector.results()
-    seconds += time.perf_counter() - started
+    parts: list[list[ExampleAnswers]] = [[] for _ in windows.examples]
+    counting = 0.0
+    for phase in reading.phases():
+        read = phase.windows
+        collector = AnswerCollector(read, max_answer_length, n_best)
+        selected = batches(read, max(check_count("batch_size", batch_size), phase.least_batch), phase.among)
+        for batch in run_windows(model, read, batch_size, thresholds, score_all_layers, progress, selected):
+            collector.add(batch)
+            reading.spend(batch, phase)
+            counted = time.perf_counter()
+            cost.add(batch, read, reading)
+            facts.add(batch, read)
+            counting += time.perf_counter() - counted
+        for example in phase.examples():
+            parts[example].append(collector.result(example))
+    answers = [merge_answers(part, n_best) for part in parts]
+    seconds = time.perf_counter() - started - counting
+    cost.add_reading(reading, model.skim_config.block_size)
     return evaluation_of(windows, answers, cost, seconds, facts.results(), rule)
 
 

@@ -33,8 +33,9 @@ class FactCollector:
         self._scores = {number: np.full(len(spans), -1.0) for number, spans in self._sentences.items()}
         self._asked = False
 
-    def add(self, batch: WindowBatch) -> None:
-        """Take in the trace of a batch."""
+    def add(self, batch: WindowBatch, windows: WindowSet | None = None) -> None:
+        """Take in the trace of a batch, of other windows of the same examples if these are given."""
+        windows = self.windows if windows is None else windows
         trace = batch.scores.trace
         if not trace.layers or not self._sentences:
             return
@@ -43,13 +44,13 @@ class FactCollector:
         probabilities = trace.probabilities[-1]
         starts, lengths = trace.layout.starts, trace.layout.lengths
         for row, index in enumerate(batch.indices.tolist()):
-            example = self.windows.example_of(index)
+            example = windows.example_of(index)
             if example not in self._sentences:
                 continue
             spans, scores = self._sentences[example], self._scores[example]
             for block in np.flatnonzero(kept[row]).tolist():
-                first = int(starts[row, block]) + self.windows.context_offset(index)
-                begin, end = self.windows.character_span(example, first, first + int(lengths[row, block]) - 1)
+                first = int(starts[row, block]) + windows.context_offset(index)
+                begin, end = windows.character_span(example, first, first + int(lengths[row, block]) - 1)
                 inside = (spans[:, 0] < end) & (spans[:, 1] > begin)
                 scores[inside] = np.maximum(scores[inside], np.nan_to_num(probabilities[row, block], nan=0.0))
 

@@ -145,6 +145,25 @@ class AnswerCollector:
         return ExampleAnswers(tuple(list(distinct.values())[: self.n_best]), float(null.sum()), float(sums.sum()))
 
 
+def merge_answers(parts: Sequence[ExampleAnswers], n_best: int) -> ExampleAnswers:
+    """Answers to one example from parts of its text that were read one after the other; none of them twice.
+
+    Args:
+        parts: the answers of each.
+        n_best: how many to keep.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    distinct: dict[tuple[int, int], Candidate] = {}
+    for candidate in sorted(
+        (candidate for part in parts for candidate in part.candidates), key=lambda one: (-one.score, one.start, one.end)
+    ):
+        distinct.setdefault((candidate.start, candidate.end), candidate)
+    normalizer = float(np.logaddexp.reduce([part.log_normalizer for part in parts]))
+    null_score = min(part.null_score for part in parts)
+    return ExampleAnswers(tuple(list(distinct.values())[:n_best]), null_score, normalizer)
+
+
 def answer_texts(windows: WindowSet, answers: Sequence[ExampleAnswers]) -> dict[str, str]:
     """The best answer of each example by its id; "" where there is none."""
     return {example.id: best_text(example, answer) for example, answer in zip(windows.examples, answers, strict=True)}
