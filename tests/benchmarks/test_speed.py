@@ -14,6 +14,7 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 @pytest.fixture(scope="module")
 def speed():
+    pytest.importorskip("torch")
     spec = importlib.util.spec_from_file_location("speed", FOLDER / "speed.py")
     sys.modules["speed"] = module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
