@@ -33,11 +33,8 @@ RUNS = {
     "keep-all": "--shape bert-base --length 512 --keep all --batch-size 1,16 --against dense-sdpa,packed",
     "schedule-bfloat16": f"--shape bert-base --length 512 --keep {SCHEDULE} --batch-size 1,16 --dtype auto"
     " --against dense-sdpa,packed",
-    "default": "--data {data} --limit 1000 --batch-size 1,32 --dtype auto --against packed --repeats 5",
-    "shares": "--data {data} --limit 64 --batch-size 32 --dtype auto --repeats 3"
-    " --against bert-base-384,dense-sdpa-384,dense-sdpa,packed-float32,packed",
-    "alternatives": "--data {data} --limit 64 --batch-size 1,32 --dtype auto --repeats 3"
-    " --against dense-eager,dense-sdpa,dense-eager-384,aligned{onnx}",
+    "alternatives": "--data {data} --limit 64 --batch-size 1,32 --dtype auto --repeats 3 --backend torch"
+    " --against packed,dense-sdpa,dense-eager,dense-eager-384,aligned{onnx}",
     "graph-latency": "--data {data} --limit 100 --batch-size 1 --threads 1 --backend onnx --against " + ENGINES,
     "graph-throughput": "--data {data} --limit 100 --batch-size 32 --backend onnx --repeats 5"
     f" --against {ENGINES},dense-sdpa-384",
