@@ -33,7 +33,7 @@ def test_it_is_a_backend():
         assert getattr(export.exported, name) == getattr(export.model, name), name
     assert export.exported.skim_config == export.model.skim_config
     assert export.exported.number_format == "float32"
-    assert export.exported.embedding_width == export.model.embedding_width
+    assert export.exported.has_word_embeddings
     assert exported("roberta").exported.position_limit == exported("roberta").model.position_limit == 198
 
 

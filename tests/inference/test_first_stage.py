@@ -135,6 +135,16 @@ def test_answers_are_cut_from_what_was_read(texts, threshold):
                 assert not gone[block.start : block.end].any()
 
 
+def test_windows_of_a_shorter_document_are_the_same_beside_a_long_one(monkeypatch):
+    monkeypatch.setattr(first_stage, "LEAST_TOKENS", 200)
+    shorter = FILLER * 3 + FACT
+    choice = choose_passages(backend(), windows_of(LONG, shorter))
+    assert set(choice.unread) == {0}
+    rows = choice.windows.windows[choice.windows.windows[:, 0] == 1, 1:]
+    assert len(rows) > 2
+    assert rows.tolist() == windows_of(shorter).windows[:, 1:].tolist()
+
+
 def test_answers_do_not_depend_on_what_else_is_read():
     qa = QuestionAnswerer(backend(), fixed_tokenizer("wordpiece"))
     usual = {"max_seq_len": 60, "doc_stride": 16, "top_k": 3}

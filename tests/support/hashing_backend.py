@@ -25,7 +25,7 @@ class HashingBackend:
     def __init__(self, **settings):
         self.skim_config = SkimConfig(**{"block_size": 8, "thresholds": 0.4, **settings})
 
-    embedding_width = 0
+    has_word_embeddings = False
 
     def word_embeddings(self, ids):
         raise AssertionError("there are none")

@@ -264,7 +264,8 @@ class QuestionAnswerer:
             point: operating point of the model, by its name.
             max_cost: share of the dense model's arithmetic that reading a document may cost at most, above 0 and up to
                 1: what fits the question best is read first, as far as that goes. At least one block is read.
-            progress: called after each batch with how many windows are done, and of how many.
+            progress: called after each batch with how many windows are done, and of how many as far as is known: under
+                ``max_cost`` more may follow.
 
         Returns:
             For one question a ``SearchResult``: its answers, each with its ``document``, and what was read; for a list
@@ -342,21 +343,23 @@ class QuestionAnswerer:
         reading = Reading(self.model, windows, thresholds, options.max_cost)
         parts: dict[int, list[ExampleAnswers]] = {number: [] for number in range(len(pairs))}
         traces: dict[int, tuple[WindowTrace, ...]] = {}
+        done = 0
         for phase in reading.phases():
             read = phase.windows
             size = max(options.batch_size or self.batch_size, phase.least_batch)
             running = run_windows(self.model, read, thresholds=thresholds, selected=batches(read, size, phase.among))
-            total = len(read if phase.among is None else phase.among)
+            count = len(read if phase.among is None else phase.among)
+            reporting, done = _reporting(running, done, done + count, progress), done + count
             # What a batch computed is let go with its group, so that memory does not grow with the length of the texts.
-            for group in whole_examples(_reporting(running, total, progress), read):
+            for group in whole_examples(reporting, read):
                 for batch in group:
                     reading.spend(batch, phase)
                 for number, found in collect_answers(group, read, options).items():
                     parts[number].append(found)
                 if trace:
                     for number, more in trace_windows(group, read).items():
-                        found_before = traces.get(number, ())
-                        traces[number] = tuple(sorted((*found_before, *more), key=lambda window: window.start))
+                        every = (*traces.get(number, ()), *more)
+                        traces[number] = tuple(sorted(every, key=lambda window: window.start))
         answers = {number: merge_answers(found, options.top_k) for number, found in parts.items()}
         ordered = [answers[number] for number in range(len(pairs))]
         if not trace:
@@ -367,9 +370,10 @@ class QuestionAnswerer:
         return ordered, trace_answers(pairs, traces, spans, self.model.num_layers, seconds, unread)
 
 
-def _reporting(batches: Iterable[WindowBatch], total: int, progress: WindowCount | None) -> Iterator[WindowBatch]:
+def _reporting(
+    batches: Iterable[WindowBatch], done: int, total: int, progress: WindowCount | None
+) -> Iterator[WindowBatch]:
     """The batches as they come; after each, progress is called with the windows that are done and all of them."""
-    done = 0
     for batch in batches:
         done += len(batch.indices)
         yield batch

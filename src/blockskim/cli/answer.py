@@ -147,15 +147,10 @@ def _write_page(path: Path, results: "Sequence[SearchResult]") -> None:
 
 
 def _record(found: Any) -> dict[str, Any]:
-    # A model that was not calibrated for it has no confidence.
-    known = {"confidence": found["confidence"]} if "confidence" in found else {}
-    return known | {
-        "answer": found["answer"],
-        "score": found["score"],
-        "start": found["start"],
-        "end": found["end"],
-        "document": found.get("document") or None,
-    }
+    record = {name: found[name] for name in ("answer", "score", "start", "end")}
+    if "confidence" in found:
+        record["confidence"] = found["confidence"]
+    return record | {"document": found.get("document") or None}
 
 
 def _show(results: "Sequence[SearchResult]", documents: dict[str, str], numbered: bool) -> None:

@@ -82,7 +82,7 @@ class WindowSet(Sequence[dict[str, Any]]):
         template: PairTemplate,
         settings: WindowSettings,
         passage_of: NDArray[np.int64] | None = None,
-        step_of: int = 1,
+        steps_of: NDArray[np.int64] | None = None,
     ) -> None:
         """Cut tokenised contexts into windows.
 
@@ -95,7 +95,8 @@ class WindowSet(Sequence[dict[str, Any]]):
             settings: of the windows.
             passage_of: the passage of each token of ``contexts``, where these are passages of longer texts: answers
                 don't go on from one to the next. Shape: (tokens,)
-            step_of: windows follow each other by a multiple of so many tokens, if that leaves them an overlap.
+            steps_of: windows of each example follow each other by a multiple of so many tokens, if that leaves them an
+                overlap; 1 for all when None. Shape: (examples,)
         """
         self.examples = examples
         self.questions = questions
@@ -104,7 +105,7 @@ class WindowSet(Sequence[dict[str, Any]]):
         self.template = template
         self.settings = settings
         self.passage_of = passage_of
-        self.windows = _cut(questions, contexts, context_of, template, settings, step_of)
+        self.windows = _cut(questions, contexts, context_of, template, settings, steps_of)
         self.answers = [
             _token_spans([(answer.start, answer.end) for answer in example.answers], contexts, context)
             for example, context in zip(examples, context_of, strict=True)
@@ -247,25 +248,26 @@ class WindowSet(Sequence[dict[str, Any]]):
             chosen: which tokens of its context are read, by example, in whole blocks. Shape: (tokens,) each
             block_size: tokens of a block; windows begin where a block does, so that none holds parts of two passages.
         """
-        ids, offsets, passages, bounds = [], [], [], [0]
-        context_of = np.arange(len(self.examples))
-        for example, context in enumerate(self.context_of.tolist()):
-            size = int(self.contexts.bounds[context + 1] - self.contexts.bounds[context])
-            places = np.flatnonzero(chosen[example]) if example in chosen else np.arange(size)
+        # Behind the contexts as they are, which all other examples go on reading.
+        ids, offsets = [self.contexts.ids], [self.contexts.offsets]
+        passages, bounds = [np.zeros(len(self.contexts.ids), dtype=np.int64)], self.contexts.bounds.tolist()
+        context_of, steps_of = self.context_of.copy(), np.ones(len(self.examples), dtype=np.int64)
+        for example, tokens in chosen.items():
+            context, places = int(self.context_of[example]), np.flatnonzero(tokens)
             ids.append(self.contexts.ids_of(context)[places])
             offsets.append(self.contexts.offsets_of(context)[places])
             passages.append(np.cumsum(np.diff(places, prepend=places[:1] - 1) != 1))
+            context_of[example], steps_of[example] = len(bounds) - 1, block_size
             bounds.append(bounds[-1] + len(places))
-        contexts = Texts(np.concatenate(ids), np.concatenate(offsets), np.array(bounds, dtype=np.int64))
         return WindowSet(
             self.examples,
             self.questions,
-            contexts,
+            Texts(np.concatenate(ids), np.concatenate(offsets), np.array(bounds, dtype=np.int64)),
             context_of,
             self.template,
             self.settings,
-            np.concatenate(passages).astype(np.int64),
-            block_size,
+            np.concatenate(passages),
+            steps_of,
         )
 
     @property
@@ -326,7 +328,7 @@ def _cut(
     context_of: NDArray[np.int64],
     template: PairTemplate,
     settings: WindowSettings,
-    step_of: int,
+    steps_of: NDArray[np.int64] | None,
 ) -> NDArray[np.int64]:
     """Example, first token and end of each window. Shape: (windows, 3)."""
     rows = []
@@ -334,6 +336,7 @@ def _cut(
     context_sizes = np.diff(contexts.bounds)
     for example, context in enumerate(context_of):
         room = settings.max_length - template.special_tokens - int(question_sizes[example])
+        step_of = 1 if steps_of is None else int(steps_of[example])
         spans = _spans(int(context_sizes[context]), room, settings.doc_stride, step_of)
         rows += [(example, start, end) for start, end in spans]
     return np.array(rows, dtype=np.int64).reshape(-1, 3)

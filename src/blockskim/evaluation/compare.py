@@ -1,7 +1,7 @@
 """Skimming against the dense model, interleaved in one process, so that both meet the same machine."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from blockskim.checks import check_count
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation.cost import CostReport
-from blockskim.evaluation.evaluate import Evaluation, collect_timed, evaluation_of
+from blockskim.evaluation.evaluate import Evaluation, evaluation_of
 from blockskim.evaluation.supporting_facts import FactCollector
 from blockskim.inference.answers import AnswerCollector
 from blockskim.inference.backend import Backend
@@ -78,7 +78,7 @@ class _Run:
         among = _windows_of(self.windows, examples)
         selected = batches(self.windows, batch_size, among)
         running = run_windows(self.model, self.windows, thresholds=self.thresholds, selected=selected)
-        seconds = collect_timed(running, collector, count)
+        seconds = _collect_timed(running, collector, count)
         if progress is not None:
             # What is not read of long documents is done, too.
             progress(len(_windows_of(self.whole, examples)) - len(among))
@@ -89,6 +89,25 @@ class _Run:
         answers, facts = self.collector.results(), self.facts.results()
         self.cost.add_reading(self.reading, self.model.skim_config.block_size)
         return evaluation_of(self.whole, answers, self.cost, self.seconds, facts, self.rule)
+
+
+def _collect_timed(
+    batches: Iterable[WindowBatch], collector: AnswerCollector, count: Callable[[WindowBatch], None]
+) -> float:
+    """Run batches, collect their answers, and return the seconds that both took.
+
+    Args:
+        batches: run as they are read.
+        collector: takes in the answers.
+        count: called with each batch; its time does not count.
+    """
+    seconds, started = 0.0, time.perf_counter()
+    for batch in batches:
+        collector.add(batch)
+        seconds += time.perf_counter() - started
+        count(batch)
+        started = time.perf_counter()
+    return seconds
 
 
 def _windows_of(windows: WindowSet, examples: NDArray[np.int64]) -> NDArray[np.int64]:

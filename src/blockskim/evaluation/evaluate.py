@@ -1,7 +1,7 @@
 """Official scores of a model on a data file, and what its answers cost."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from blockskim.inference.answers import AnswerCollector, ExampleAnswers, answer_
 from blockskim.inference.backend import Backend
 from blockskim.inference.first_stage import Reading
 from blockskim.inference.no_answer import NoAnswerRule
-from blockskim.inference.runner import Progress, Thresholds, WindowBatch, batches, run_windows
+from blockskim.inference.runner import Progress, Thresholds, batches, run_windows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -109,27 +109,11 @@ def evaluate_windows(
             parts[example].append(collector.result(example))
     answers = [merge_answers(part, n_best) for part in parts]
     seconds = time.perf_counter() - started - counting
+    if progress is not None:
+        # What is not read of long documents is done, too.
+        progress(max(0, len(windows) - cost.windows))
     cost.add_reading(reading, model.skim_config.block_size)
     return evaluation_of(windows, answers, cost, seconds, facts.results(), rule)
-
-
-def collect_timed(
-    batches: Iterable[WindowBatch], collector: AnswerCollector, count: Callable[[WindowBatch], None]
-) -> float:
-    """Run batches, collect their answers, and return the seconds that both took.
-
-    Args:
-        batches: run as they are read.
-        collector: takes in the answers.
-        count: called with each batch; its time does not count.
-    """
-    seconds, started = 0.0, time.perf_counter()
-    for batch in batches:
-        collector.add(batch)
-        seconds += time.perf_counter() - started
-        count(batch)
-        started = time.perf_counter()
-    return seconds
 
 
 def evaluation_of(

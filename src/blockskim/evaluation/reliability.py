@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from blockskim.data.examples import Example
-from blockskim.evaluation.scoring import has_version_2
+from blockskim.evaluation.scoring import by_source, has_version_2
 from blockskim.inference.answers import ExampleAnswers, best_text
 from blockskim.inference.no_answer import NoAnswerRule
 from blockskim.metrics.squad import best_over, exact_match
@@ -96,25 +96,18 @@ def measured_reliability(
     if rule.confidence is None:
         return None
     values, right = [], []
-    version_2 = {source: has_version_2(part) for source, part in _by_source(examples).items()}
-    for example, answer in zip(examples, answers, strict=True):
-        if not example.annotated:
-            continue
-        if version_2[example.source] and rule.declines(answer):
-            values.append(rule.chance(answer))
-            right.append(not example.answerable)
-        elif answer.candidates:
-            values.append(rule.confidence.of_answer(*answer.best_scores()))
-            right.append(example.answerable and is_right(example, best_text(example, answer)))
+    for pairs in by_source(examples, answers).values():
+        version_2 = has_version_2(example for example, _ in pairs)
+        for example, answer in pairs:
+            if not example.annotated:
+                continue
+            if version_2 and rule.declines(answer):
+                values.append(rule.chance(answer))
+                right.append(not example.answerable)
+            elif answer.candidates:
+                values.append(rule.confidence.of_answer(*answer.best_scores()))
+                right.append(example.answerable and is_right(example, best_text(example, answer)))
     return reliability(values, right) if values else None
-
-
-def _by_source(examples: Sequence[Example]) -> dict[str, list[Example]]:
-    """Examples of each data file."""
-    parts: dict[str, list[Example]] = {}
-    for example in examples:
-        parts.setdefault(example.source, []).append(example)
-    return parts
 
 
 def is_right(example: Example, text: str) -> bool:

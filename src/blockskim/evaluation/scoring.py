@@ -31,7 +31,7 @@ def scores_by_source(
         rule: when a question of SQuAD 2.0 counts as "no answer".
     """
     scores = {}
-    for source, pairs in _by_source(examples, answers).items():
+    for source, pairs in by_source(examples, answers).items():
         texts = {example.id: best_text(example, answer) for example, answer in pairs}
         scores[source] = score([example for example, _ in pairs], texts, [answer for _, answer in pairs], facts, rule)
     return scores
@@ -48,7 +48,7 @@ def official_predictions(
         rule: when a question of SQuAD 2.0 counts as "no answer".
     """
     texts: dict[str, str] = {}
-    for pairs in _by_source(examples, answers).values():
+    for pairs in by_source(examples, answers).values():
         version_2 = has_version_2(example for example, _ in pairs)
         for example, answer in pairs:
             none = version_2 and rule.declines(answer)
@@ -56,7 +56,7 @@ def official_predictions(
     return {example.id: texts[example.id] for example in examples}
 
 
-def _by_source(
+def by_source(
     examples: Sequence[Example], answers: Sequence[ExampleAnswers]
 ) -> dict[str, list[tuple[Example, ExampleAnswers]]]:
     """Examples of each data file with their answers."""

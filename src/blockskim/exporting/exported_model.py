@@ -117,9 +117,9 @@ class ExportedModel:
         return self.manifest.position_limit
 
     @property
-    def embedding_width(self) -> int:
-        """Numbers in a word embedding."""
-        return int(self._embeddings.shape[1])
+    def has_word_embeddings(self) -> bool:
+        """Whether ``word_embeddings`` may be asked for: the weights lie beside the graph, so always."""
+        return True
 
     def word_embeddings(self, ids: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """Word embeddings of some token ids, in float32. Shape: (ids, width)."""

@@ -136,13 +136,10 @@ class AnswerCollector:
 
     def result(self, example: int) -> ExampleAnswers:
         """Answers of one example."""
-        ranked = sorted(self._candidates[example], key=lambda item: (-item.score, item.start, item.end))
-        distinct: dict[tuple[int, int], Candidate] = {}
-        for candidate in ranked:
-            distinct.setdefault((candidate.start, candidate.end), candidate)
+        candidates = _distinct(self._candidates[example], self.n_best)
         null = self._null[example]
         sums = np.logaddexp(self._sums[example], null) if np.isfinite(null).all() else self._sums[example]
-        return ExampleAnswers(tuple(list(distinct.values())[: self.n_best]), float(null.sum()), float(sums.sum()))
+        return ExampleAnswers(candidates, float(null.sum()), float(sums.sum()))
 
 
 def merge_answers(parts: Sequence[ExampleAnswers], n_best: int) -> ExampleAnswers:
@@ -154,14 +151,17 @@ def merge_answers(parts: Sequence[ExampleAnswers], n_best: int) -> ExampleAnswer
     """
     if len(parts) == 1:
         return parts[0]
-    distinct: dict[tuple[int, int], Candidate] = {}
-    for candidate in sorted(
-        (candidate for part in parts for candidate in part.candidates), key=lambda one: (-one.score, one.start, one.end)
-    ):
-        distinct.setdefault((candidate.start, candidate.end), candidate)
+    candidates = [candidate for part in parts for candidate in part.candidates]
     normalizer = float(np.logaddexp.reduce([part.log_normalizer for part in parts]))
-    null_score = min(part.null_score for part in parts)
-    return ExampleAnswers(tuple(list(distinct.values())[:n_best]), null_score, normalizer)
+    return ExampleAnswers(_distinct(candidates, n_best), min(part.null_score for part in parts), normalizer)
+
+
+def _distinct(candidates: Sequence[Candidate], n_best: int) -> tuple[Candidate, ...]:
+    """The best of some candidates, best first, no span twice."""
+    distinct: dict[tuple[int, int], Candidate] = {}
+    for candidate in sorted(candidates, key=lambda one: (-one.score, one.start, one.end)):
+        distinct.setdefault((candidate.start, candidate.end), candidate)
+    return tuple(list(distinct.values())[:n_best])
 
 
 def answer_texts(windows: WindowSet, answers: Sequence[ExampleAnswers]) -> dict[str, str]:

@@ -54,8 +54,8 @@ class Backend(Protocol):
         """What it computes in: ``"float32"`` and so on."""
 
     @property
-    def embedding_width(self) -> int:
-        """Numbers in a word embedding; 0 where there are none to be had."""
+    def has_word_embeddings(self) -> bool:
+        """Whether ``word_embeddings`` may be asked for."""
 
     def word_embeddings(self, ids: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """Word embeddings of some token ids, to choose what of long documents is read. Shape: (ids, width)."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from blockskim.errors import ConfigError
 from blockskim.inference.backend import Backend
 from blockskim.inference.runner import Thresholds, WindowBatch
 from blockskim.method.cost import dense_flops
-from blockskim.method.first_stage import block_scores, chosen_blocks, scoring_flops
+from blockskim.method.first_stage import block_scores, chosen_blocks
 from blockskim.method.thresholds import layer_thresholds
 
 LEAST_TOKENS = 1536
@@ -189,8 +188,9 @@ class Reading:
         """Of the blocks of a document; what they took is noted."""
         context = self.whole.contexts.ids_of(int(self.whole.context_of[example]))
         question = self.whole.question_ids(example)
-        self.flops[example] = scoring_flops(context, question, self._backend.embedding_width)
-        return block_scores(context, question, self._size, _embeddings(self._backend, question, context))
+        embed = self._backend.word_embeddings if self._backend.has_word_embeddings else None
+        scores, self.flops[example] = block_scores(context, question, self._size, embed)
+        return scores
 
     def _tokens(self, example: int, blocks: NDArray[np.bool_]) -> NDArray[np.bool_]:
         tokens: NDArray[np.bool_] = np.repeat(blocks, self._size)[: self._context_size(example)]
@@ -222,12 +222,3 @@ def _active_layers(backend: Backend, thresholds: Thresholds) -> list[int]:
     given = backend.skim_config.thresholds if thresholds is None else thresholds
     values = layer_thresholds(given, backend.skim_layers)
     return [layer for layer, value in zip(backend.skim_layers, values, strict=True) if value > 0]
-
-
-def _embeddings(
-    backend: Backend, question: NDArray[np.integer[Any]], context: NDArray[np.integer[Any]]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-    """Word embeddings of the distinct tokens of question and context; None where a backend has none."""
-    if not backend.embedding_width:
-        return None
-    return backend.word_embeddings(np.unique(question)), backend.word_embeddings(np.unique(context))

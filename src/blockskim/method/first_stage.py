@@ -6,10 +6,13 @@ near a good one are good, too, since an answer need not stand beside the words o
 scores of a document are compared with its best alone: they depend on nothing else that is read.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.integer]
+Ints = NDArray[np.integer[Any]]
 Floats = NDArray[np.float32]
 
 DEVIATIONS = 2.0
@@ -24,31 +27,34 @@ DECAY = 0.88
 
 
 def block_scores(
-    context: Ints, question: Ints, size: int, embeddings: tuple[Floats, Floats] | None = None
-) -> NDArray[np.float64]:
-    """How well each block of a context fits a question.
+    context: Ints, question: Ints, size: int, embed: Callable[[Ints], Floats] | None = None
+) -> tuple[NDArray[np.float64], int]:
+    """How well each block of a context fits a question, and what it took to tell.
 
     Args:
         context: token ids of the whole document. Shape: (tokens,)
         question: token ids without special ones. Shape: (question,)
         size: tokens of a block.
-        embeddings: word embeddings of the distinct ids, in ascending order, of question and context: Shapes:
-            (distinct, width) each. None: tokens are alike only where they are the same.
+        embed: gives the word embeddings of token ids. Shape: (ids,) to (ids, width). None: tokens are alike only where
+            they are the same.
 
     Returns:
-        Shape: (blocks,)
+        Scores. Shape: (blocks,) And the operations of the one product that is computed: distinct tokens of the question
+        by those of the context.
     """
     asked = np.unique(question)
     distinct, places = np.unique(context, return_inverse=True)
-    alike = (asked[:, None] == distinct).astype(np.float32)
-    if embeddings is not None:
-        alike = np.maximum(alike, _similarity(*embeddings))
+    alike, flops = (asked[:, None] == distinct).astype(np.float32), 0
+    if embed is not None:
+        rows, columns = embed(asked), embed(distinct)
+        alike = np.maximum(alike, _similarity(rows, columns))
+        flops = 2 * len(asked) * len(distinct) * rows.shape[1]
     starts = np.arange(0, len(context), size)
     found = np.maximum.reduceat(alike[:, places], starts, axis=1)
     # The inverse document frequency of a likeness, with blocks for documents.
     weights = np.log(len(starts) / np.maximum(found.sum(1), 0.5)).clip(min=0.0)
     scores: NDArray[np.float64] = weights @ _spread(found).astype(np.float64)
-    return scores
+    return scores, flops
 
 
 def chosen_blocks(scores: NDArray[np.float64], threshold: float, least: int) -> NDArray[np.bool_]:
@@ -62,11 +68,6 @@ def chosen_blocks(scores: NDArray[np.float64], threshold: float, least: int) -> 
     chosen = np.zeros(len(scores), dtype=np.bool_)
     chosen[order[: max(wanted, least)]] = True
     return chosen
-
-
-def scoring_flops(context: Ints, question: Ints, width: int) -> int:
-    """Operations of the one product that scoring takes: distinct tokens of the question by those of the context."""
-    return 2 * len(np.unique(question)) * len(np.unique(context)) * width
 
 
 def _similarity(asked: Floats, there: Floats) -> Floats:

@@ -119,22 +119,17 @@ class BlockSkimPreTrainedModel(PreTrainedModel):
         return len(self.adapter.layers(self.encoder))
 
     @property
-    def embedding_width(self) -> int:
-        """Numbers in a word embedding."""
-        return int(self._word_embeddings.shape[1])
+    def has_word_embeddings(self) -> bool:
+        """Whether ``word_embeddings`` may be asked for: of a model with weights, always."""
+        return True
 
     def word_embeddings(self, ids: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """Word embeddings of some token ids, in float32. Shape: (ids, width)."""
-        table = self._word_embeddings
-        rows = table.detach()[torch.from_numpy(ids.astype(np.int64)).to(table.device)]
+        embeddings: Any = self.encoder.get_input_embeddings()
+        table: Tensor = embeddings.weight.detach()
+        rows = table[torch.from_numpy(ids.astype(np.int64)).to(table.device)]
         values: NDArray[np.float32] = rows.float().cpu().numpy()
         return values
-
-    @property
-    def _word_embeddings(self) -> Tensor:
-        embeddings: Any = self.encoder.get_input_embeddings()
-        table: Tensor = embeddings.weight
-        return table
 
     @property
     def number_format(self) -> str:
