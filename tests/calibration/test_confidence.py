@@ -25,6 +25,7 @@ from blockskim.inference.answers import Candidate, ExampleAnswers
 from blockskim.inference.backend import LoadedBackend
 from blockskim.inference.loading import load
 from blockskim.method.confidence import ConfidenceModel, features, softmax
+from full_disk import full_disk
 from tiny_answerers import TEXT, new_model, save_model, save_plain
 from tiny_tokenizers import fixed_tokenizer
 
@@ -138,6 +139,14 @@ def test_a_copy_has_it_and_all_else_as_it_was(tmp_path):
     assert load(source).model.confidence is None
     with pytest.raises(ConfigError, match="exists"):
         save_with_confidence(load(source), TRUE, tmp_path / "copy")
+
+
+@pytest.mark.parametrize("limit", [0, 5000])
+def test_a_full_disk_leaves_no_copy(tmp_path, limit):
+    source = load(save_model(tmp_path / "source"))
+    with full_disk(limit), pytest.raises(OSError, match="File too large"):
+        save_with_confidence(source, TRUE, tmp_path / "copy")
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
 def test_a_model_of_the_hub_is_saved(tmp_path):

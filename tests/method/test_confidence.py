@@ -49,8 +49,8 @@ def test_it_survives_json():
     [
         (5, "confidence is 5; it must be a mapping with right, none, no_answer_threshold"),
         ({"right": [1] * 4}, "it must be a mapping with right, none"),
-        ({"right": [1] * 3, "none": [1] * 4}, f"right is .*; it must be {len(FEATURES)} finite numbers"),
-        ({"right": [1] * 4, "none": [1, 2, 3, float("nan")]}, "none is nan"),
+        ({"right": [1] * 3, "none": [1] * 4}, f"^confidence: right is .*; it must be {len(FEATURES)} finite numbers"),
+        ({"right": [1] * 4, "none": [1, 2, 3, float("nan")]}, "^confidence: none is nan"),
         ({"right": [1] * 4, "none": "much"}, "none"),
         ({"right": [1] * 4, "none": [1] * 4, "no_answer_threshold": 2}, "no_answer_threshold is 2.0; it must be from"),
         ({"right": [1] * 4, "none": [1] * 4, "bias": 1}, "bias"),

@@ -80,7 +80,10 @@ class ConfidenceModel:
         if not isinstance(values, Mapping) or not {"right", "none"} <= set(values):
             raise ConfigError(f"confidence is {values!r:.80}; it must be a mapping with {', '.join(names)}")
         check_known("confidence setting", sorted(set(values) - set(names)), names)
-        return cls(**dict(values))
+        try:
+            return cls(**dict(values))
+        except ConfigError as error:
+            raise ConfigError(f"confidence: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """Values as JSON knows them."""
