@@ -21,7 +21,7 @@ PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo setup test test-light lint format bench clean distclean
+.PHONY: help demo setup test test-light lint format bench results clean distclean
 
 help:
 	@echo 'make demo    answer three questions over examples/demo.txt with the shipped model'
@@ -29,6 +29,7 @@ help:
 	@echo 'make lint    lint and types only'
 	@echo 'make format  let ruff rewrite what it can'
 	@echo 'make bench   time skimming against dense baselines'
+	@echo 'make results  measure every figure of the docs anew (DATA=folder)'
 	@echo 'make setup   the environment for development, in $(VENV)'
 	@echo 'make clean   remove caches and build products; make distclean removes $(VENV) and $(LIGHT_VENV), too'
 
@@ -57,6 +58,14 @@ format: $(DEV)
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
+# Every figure of the docs, measured anew: DATA is a folder of evaluation sets, ONLY picks parts, AGAIN=1 repeats them.
+DATA ?= data
+ONLY ?= *
+results: $(DEV)
+	$(PY) benchmarks/results.py --data-folder '$(DATA)' --only $(foreach part,$(ONLY),'$(part)') $(if $(AGAIN),--again)
+	$(PY) benchmarks/draw_results.py
+	$(PY) benchmarks/fill_tables.py
+
 bench: $(TORCH)
 	$(BLOCKSKIM) benchmark --shape bert-base --length 512 --keep 3:0.5,6:0.25,9:0.125 \
 	  --batch-size 1,16 --against dense-sdpa,aligned
@@ -83,7 +92,7 @@ $(TORCH): $(REQUIREMENTS)
 $(DEV): $(REQUIREMENTS)
 	@$(call make-venv,$(VENV))
 	@echo 'Installing blockskim and its development tools into $(VENV) (a few minutes the first time) ...'
-	@$(PIP_INSTALL) --editable '.[train,export,dev]'
+	@$(PIP_INSTALL) --editable '.[train,export,plot,dev]'
 	@touch $(BASE) $(TORCH) $@
 
 $(LIGHT): $(REQUIREMENTS)

@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--hold-out", type=float, help="only this part of the articles, which training leaves out")
     parser.add_argument("--limit", type=int, help="so many questions, drawn at random")
     parser.add_argument("--thresholds", type=float, nargs="*", default=[0.3, 0.5, 0.7], help="document_threshold")
+    parser.add_argument("--max-costs", type=float, nargs="*", default=[], help="bounds of the cost, as shipped else")
     parser.add_argument("--no-dense", action="store_true", help="leave out what takes longest")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--report", type=Path)
@@ -51,7 +52,7 @@ def main() -> None:
     counts = np.bincount(windows.windows[:, 0])
     sys.stdout.write(f"{len(asked)} questions; windows in a document: {counts.mean():.1f} ({counts.min()} or more)\n")
     records = []
-    for record in measured(loaded.model, windows, chosen.thresholds, not chosen.no_dense):
+    for record in measured(loaded.model, windows, chosen.thresholds, not chosen.no_dense, chosen.max_costs):
         records.append(record)
         sys.stdout.write("  ".join(f"{name} {value}" for name, value in record.items()) + "\n")
         sys.stdout.flush()
@@ -69,15 +70,19 @@ def joined(examples: Sequence[Example]) -> list[Example]:
     return [replace(example, context=articles[example.title], answers=(), evidence=()) for example in examples]
 
 
-def measured(model: Backend, windows: WindowSet, thresholds: Sequence[float], dense: bool) -> Iterator[dict[str, Any]]:
+def measured(
+    model: Backend, windows: WindowSet, thresholds: Sequence[float], dense: bool, max_costs: Sequence[float] = ()
+) -> Iterator[dict[str, Any]]:
     """Scores and cost of each way, as it is done."""
     config = model.skim_config
     shipped = config.document_threshold
-    ways = [("dense", 0.0, 0.0)] * dense + [("thresholds", None, 0.0)]
-    ways += [(f"passages at {value:g}", None, value) for value in thresholds]
-    for name, layers, document in ways:
+    ways: list[tuple[str, float | None, float, float | None]] = [("dense", 0.0, 0.0, None)] * dense
+    ways += [("thresholds", None, 0.0, None)]
+    ways += [(f"passages at {value:g}", None, value, None) for value in thresholds]
+    ways += [(f"at most {bound:g} of the cost", None, shipped, bound) for bound in max_costs]
+    for name, layers, document, bound in ways:
         config.document_threshold = document
-        result = evaluate_windows(model, windows, thresholds=layers)
+        result = evaluate_windows(model, windows, thresholds=layers, max_cost=bound)
         yield {
             "way": name,
             "f1": round(result.scores["f1"], 2),

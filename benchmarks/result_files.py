@@ -1,0 +1,142 @@
+"""What a part of the results is kept as, and what says that it is of the shipped model.
+
+A part is a JSON file under ``results/``: the command, its date, machine and versions, the digest of the weights and of
+the configuration that answered, and what the command printed.
+"""
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from blockskim.inference.shipped import shipped_model
+
+ROOT = Path(__file__).resolve().parents[1]
+PARTS = ROOT / "benchmarks" / "results.yaml"
+RESULTS = ROOT / "results"
+# Instructions that decide how fast a matrix product is.
+INSTRUCTIONS = (
+    "avx2",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "avx512_bf16",
+    "amx_tile",
+    "asimd",
+    "asimddp",
+    "i8mm",
+    "sve",
+)
+PACKAGES = ("torch", "transformers", "onnxruntime", "tokenizers", "numpy")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A command whose output is kept.
+
+    Attributes:
+        name: path of its file under ``results/``, without the suffix.
+        command: words of a command line; names of data in braces.
+        shipped: whether it runs the shipped model.
+        alone: whether it takes times, so that nothing else may run beside it.
+        minutes: about how long it takes on two cores.
+    """
+
+    name: str
+    command: str
+    shipped: bool
+    alone: bool
+    minutes: float
+
+    @property
+    def path(self) -> Path:
+        """Where its result is kept."""
+        return RESULTS / f"{self.name}.json"
+
+
+def read_parts(file: Path = PARTS) -> tuple[list[Part], dict[str, str]]:
+    """All parts in their order, and the file of each data set under the folder of data.
+
+    Raises:
+        ValueError: a part has a key that means nothing, or lacks its command.
+    """
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    parts = []
+    for name, values in content["parts"].items():
+        unknown = set(values) - {"command", "shipped", "alone", "minutes"}
+        if unknown or "command" not in values:
+            raise ValueError(f"{file}: part {name}: {sorted(unknown) or 'no command'}")
+        shipped, alone = values.get("shipped", True), values.get("alone", False)
+        parts.append(Part(name, " ".join(values["command"].split()), shipped, alone, values.get("minutes", 1)))
+    return parts, content["data"]
+
+
+def weights_digest(model: Path | None = None) -> str:
+    """SHA-256 over what decides the shipped model's answers: weights, configuration, graph and tokenizer."""
+    folder = model or shipped_model()
+    digest = hashlib.sha256()
+    for name in ("config.json", "model.onnx", "model.safetensors", "tokenizer.json"):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()
+
+
+def file_digest(file: Path) -> str:
+    """SHA-256 of a data file."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def surroundings(data: Mapping[str, Path]) -> dict[str, Any]:
+    """Date, machine and versions, as every part keeps them.
+
+    Args:
+        data: files that the command reads, by name.
+    """
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": machine(),
+        "versions": dict(_versions(PACKAGES)),
+        "data": {file.name: file_digest(file) for file in data.values()},
+    }
+
+
+def machine() -> dict[str, Any]:
+    """The processor, its cores and the instructions that matter here."""
+    processor, flags = platform.processor() or platform.machine(), ""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            key, _, value = (text.strip() for text in line.partition(":"))
+            if key == "model name":
+                processor = value
+            elif key in ("flags", "Features"):
+                flags = value
+    present = flags.split()
+    return {
+        "processor": processor,
+        "cores": os.cpu_count(),
+        "instructions": [name for name in INSTRUCTIONS if name in present],
+    }
+
+
+def _versions(packages: Iterable[str]) -> Iterable[tuple[str, str]]:
+    for name in packages:
+        try:
+            yield name, version(name)
+        except PackageNotFoundError:
+            continue
+
+
+def read_results(folder: Path = RESULTS, parts: Iterable[Part] | None = None) -> dict[str, dict[str, Any]]:
+    """What was measured, by the names of its parts. Parts that were not run are missing."""
+    chosen = read_parts()[0] if parts is None else parts
+    files = {part.name: folder / f"{part.name}.json" for part in chosen}
+    return {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.exists()}

@@ -1,0 +1,311 @@
+"""The tables of the README, the model card and the docs, made from what was measured.
+
+Each function takes the results by the names of their parts and gives Markdown. A row whose part was not run is left
+out, so that no figure stands anywhere that no file under ``results/`` holds.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+Results: TypeAlias = Mapping[str, Mapping[str, Any]]
+
+DATA_SETS = {
+    "squad": "SQuAD 1.1 dev",
+    "newsqa": "NewsQA dev",
+    "hotpotqa": "HotpotQA dev",
+    "quoref": "Quoref",
+    "squad2": "SQuAD 2.0 dev, half A",
+}
+NO_ANSWER_SETS = {
+    "squad2": "SQuAD 2.0 dev, half A",
+    "disfl-qa": "Disfl-QA, half A",
+    "molweni": "Molweni test",
+}
+POINTS = ("exact", "balanced", "fast")
+NAMES = {
+    "onnx-packed": "the same graph, nothing dropped",
+    "onnx-fp32": "dense, ONNX Runtime, float32",
+    "onnx-int8": "dense, ONNX Runtime, int8",
+    "packed": "dense, PyTorch, this library",
+    "dense-sdpa": "dense, transformers, SDPA",
+    "dense-sdpa-384": "the same, padded to 384",
+    "dense-eager": "dense, transformers, eager",
+    "dense-eager-384": "the same, padded to 384",
+    "aligned": "batch-aligned skimming (the paper's scheme)",
+}
+
+
+def one_set(results: Results, name: str) -> str:
+    """Scores and cost of one data set at every operating point."""
+    rows = []
+    both = _of(results, f"scores/{name}-balanced")
+    if both:
+        dense_flops, padded = both["dense_flops_per_example"], both["padded_flops_per_example"]
+        rows.append(["everything read", *_dense_scores(both), f"{dense_flops / 1e9:.2f}", "1.00×"])
+        rows[0] += [f"{padded / dense_flops:.2f}×", f"{both['dense']['seconds']:.0f}"]
+    for point in POINTS:
+        found = _of(results, f"scores/{name}-{point}")
+        if found:
+            clock = f"{found['seconds']:.0f}"
+            clock += f" ({found['wall_speedup']:.2f}×)" if "wall_speedup" in found else ""
+            row = [f"`{point}`", f"{found['exact_match']:.2f}", f"{found['f1']:.2f}"]
+            row += [f"{found['flops_per_example'] / 1e9:.2f}", f"**{found['flops_speedup']:.2f}×**"]
+            rows.append([*row, f"{found['flops_speedup_padded']:.2f}×", clock])
+    head = ["", "exact match", "F1", "GFLOPs a question", "arithmetic saved, same input"]
+    head += ["against dense padded to 384", "seconds (times as fast)"]
+    return _table(head, rows) + _source(results, [f"scores/{name}-{point}" for point in POINTS])
+
+
+def other_data(results: Results) -> str:
+    """One row a data set: everything read, and what each operating point loses and saves."""
+    rows = []
+    for name, title in DATA_SETS.items():
+        both = _of(results, f"scores/{name}-balanced")
+        if not both:
+            continue
+        row = [f"{title}, {both['total']:,.0f} questions", f"{both['dense']['f1']:.2f}"]
+        for point in ("balanced", "exact", "fast"):
+            found = _of(results, f"scores/{name}-{point}")
+            row += [f"{found['f1']:.2f}", f"{found['flops_speedup']:.2f}×"] if found else ["", ""]
+        rows.append([*row[:4], f"{both['wall_speedup']:.2f}×", *row[4:]])
+    head = ["data", "everything read, F1", "`balanced`, F1", "arithmetic saved", "by the clock"]
+    head += ["`exact`, F1", "saved", "`fast`, F1", "saved"]
+    return _table(head, rows) + _source(results, _score_parts(results, DATA_SETS))
+
+
+def losses(results: Results) -> str:
+    """F1 points lost against everything read, and arithmetic saved, at every operating point."""
+    rows = []
+    for name, title in DATA_SETS.items():
+        both = _of(results, f"scores/{name}-balanced")
+        if not both:
+            continue
+        row = [f"{title}, {both['total']:,.0f}", f"{both['dense']['f1']:.2f}"]
+        for point in POINTS:
+            found = _of(results, f"scores/{name}-{point}")
+            lost = f"{both['dense']['f1'] - found['f1'] + 0.0:.2f}".replace("-0.00", "0.00") if found else ""
+            row += [lost, f"{found['flops_speedup']:.2f}×" if found else ""]
+        rows.append(row)
+    head = ["data", "everything read, F1"]
+    head += [word for point in POINTS for word in (f"`{point}` loses", "saves")]
+    return _table(head, rows) + _source(results, _score_parts(results, DATA_SETS))
+
+
+def no_answer(results: Results) -> str:
+    """Data in which questions may have no answer: scores of both kinds, and how far the confidence can be trusted."""
+    rows = []
+    for name, title in NO_ANSWER_SETS.items():
+        found = _of(results, f"scores/{name}-balanced")
+        if found and "HasAns_f1" in found:
+            rows.append([f"{title}, {found['total']:,.0f}", *_squad2_scores(found)])
+    forced = _of(results, "scores/squad2-must-answer")
+    if forced:
+        rows.append(["SQuAD 2.0 dev, half A, always answering", *_squad2_scores(forced)])
+    head = ["data", "F1", "F1 where there is an answer", "right where there is none", "calibration error"]
+    return _table(head, rows) + _source(results, [f"scores/{name}-balanced" for name in NO_ANSWER_SETS])
+
+
+def facts(results: Results) -> str:
+    """HotpotQA's supporting facts, and answer and facts together, by the official scores."""
+    found = _of(results, "scores/hotpotqa-balanced")
+    names = {"sp_exact_match": "exact match", "sp_f1": "F1", "sp_precision": "precision", "sp_recall": "recall"}
+    names |= {"joint_f1": "answer and facts, F1"}
+    rows = [[f"{found[name]:.2f}" for name in names]] if "joint_f1" in found else []
+    return _table(list(names.values()), rows) + _source(results, ["scores/hotpotqa-balanced"])
+
+
+def reliability(results: Results) -> str:
+    """Of answers of a confidence, how many were right, on the sets that have a bin of them."""
+    chosen = {name: DATA_SETS[name] for name in ("squad", "newsqa", "squad2")}
+    found = {name: _of(results, f"scores/{name}-balanced").get("confidence") for name in chosen}
+    known = {name: values for name, values in found.items() if values}
+    lows = sorted({part["low"] for values in known.values() for part in values["bins"]})
+    rows = []
+    for low in lows:
+        row = []
+        for values in known.values():
+            part = next((part for part in values["bins"] if part["low"] == low), None)
+            row += [f"{part['count']:,}", f"{part['right']:.2f}"] if part and part["count"] else ["", ""]
+        high = min(part["high"] for values in known.values() for part in values["bins"] if part["low"] == low)
+        rows.append([f"{low:.2f} to {high:.2f}", *row])
+    if known:
+        errors = [word for values in known.values() for word in ("", f"{values['expected_calibration_error']:.3f}")]
+        rows.append(["expected calibration error", *errors])
+    head = ["confidence", *(word for name in known for word in (f"{chosen[name]}: answers", "right"))]
+    return _table(head, rows) + _source(results, [f"scores/{name}-balanced" for name in chosen])
+
+
+def clock(results: Results) -> str:
+    """How many times as fast the skimming graph is as each alternative, for one window and for batches."""
+    latency, throughput = _own(results, "speed/graph-latency", 1), _own(results, "speed/graph-throughput", 32)
+    rows = []
+    for name in ("dense-sdpa", "dense-sdpa-384", "onnx-fp32", "onnx-int8", "onnx-packed", "packed"):
+        ratios = [record.get("speedup_over", {}).get(name) for record in (latency, throughput)]
+        if any(ratios):
+            rows.append([NAMES[name], *(f"{ratio:.2f}×" if ratio else "" for ratio in ratios)])
+    parts = ["speed/graph-latency", "speed/graph-throughput"]
+    return _table(["against", "batch 1, 1 thread", "batch 32, 2 threads"], rows) + _source(results, parts)
+
+
+def contenders(results: Results, *parts: str) -> str:
+    """Milliseconds of a batch, and how many times as fast skimming is, with quartiles; peak memory where it is seen."""
+    head, rows = ["batch", "", "ms", "skimming is as fast", "peak memory"], []
+    for part in parts:
+        for record in _records(results, part):
+            name, size = record["name"], record["batch_size"]
+            own = _own(results, part, size)
+            ratio, spread = own["speedup_over"].get(name), own["speedup_spread"].get(name)
+            ratio = f"{ratio:.2f}× ({spread[0]:.2f} – {spread[1]:.2f})" if ratio else ""
+            title = "**skimming**" if name == "blockskim" else NAMES.get(name, name)
+            memory = f"{record['peak_bytes'] / 1e6:,.0f} MB" if record.get("peak_bytes") else ""
+            milliseconds = record["median_seconds"] / record["batches"] * 1e3
+            rows.append([f"{size}", title, f"{milliseconds:,.1f}", ratio, memory])
+    return _table(head, rows) + _source(results, parts)
+
+
+def batch_sizes(results: Results) -> str:
+    """Windows a second over batch sizes."""
+    records = list(_records(results, "speed/batch-sizes"))
+    names = list(dict.fromkeys(record["name"] for record in records))
+    rows = []
+    for size in dict.fromkeys(record["batch_size"] for record in records):
+        found = {record["name"]: record["samples_per_second"] for record in records if record["batch_size"] == size}
+        rows.append([f"{size}", *(f"{found[name]:,.0f}" if name in found else "" for name in names)])
+    head = ["windows a second, at batch size", *("skimming" if name == "blockskim" else NAMES[name] for name in names)]
+    return _table(head, rows) + _source(results, ["speed/batch-sizes"])
+
+
+def surroundings(results: Results) -> str:
+    """Seconds of what surrounds the model."""
+    records = results.get("speed/surroundings", {}).get("result", [])
+    stages = [name for name in (records[0] if records else {}) if name not in ("batch_size", "share_of_model")]
+    rows = [[name.replace("_", " "), *(f"{record[name]:.2f}" for record in records)] for name in stages]
+    head = ["seconds for 300 questions", *(f"batch {record['batch_size']}" for record in records)]
+    return _table(head, rows) + _source(results, ["speed/surroundings"])
+
+
+def joined_articles(results: Results) -> str:
+    """Whole articles as documents, by each way to read them."""
+    records = results.get("long/joined-articles", {}).get("result", [])
+    dense = next((record for record in records if record["way"] == "dense"), None)
+    rows = []
+    for record in records:
+        faster = f" ({dense['seconds'] / record['seconds']:.1f}×)" if dense and record is not dense else ""
+        row = [record["way"], f"{record['f1']:.2f}", f"{record['exact_match']:.1f}", f"{record['flops_speedup']:.2f}×"]
+        rows.append([*row, f"{record['windows']:,}", f"{record['seconds']:.0f}{faster}"])
+    head = ["", "F1", "exact match", "arithmetic saved", "windows read", "seconds (times as fast)"]
+    return _table(head, rows) + _source(results, ["long/joined-articles"])
+
+
+def max_cost(results: Results) -> str:
+    """F1 against a bound of the cost, on joined articles and on NewsQA."""
+    rows = []
+    for record in results.get("long/max-cost", {}).get("result", []):
+        saved = f"{100 / record['flops_speedup']:.1f} %"
+        rows.append(["joined articles", record["way"], f"{record['f1']:.2f}", saved])
+    for share, title in (("half", "0.5"), ("quarter", "0.25"), ("tenth", "0.1")):
+        found = _of(results, f"long/newsqa-max-cost-{share}")
+        if found:
+            saved = f"{100 / found['flops_speedup']:.1f} %"
+            rows.append(["NewsQA dev", f"at most {title} of the cost", f"{found['f1']:.2f}", saved])
+    parts = ["long/max-cost", *(f"long/newsqa-max-cost-{share}" for share in ("half", "quarter", "tenth"))]
+    return _table(["data", "", "F1", "of the dense arithmetic"], rows) + _source(results, parts)
+
+
+def document_lengths(results: Results) -> str:
+    """Seconds and memory over the length of a document, by each way to read it."""
+    records = results.get("long/document-lengths", {}).get("result", [])
+    ways = list(dict.fromkeys(record["way"] for record in records))
+    rows = []
+    for words in dict.fromkeys(record["words"] for record in records):
+        found = {record["way"]: record for record in records if record["words"] == words}
+        row = [f"{words:,}"]
+        for way in ways:
+            record = found.get(way)
+            row.append(f"{record['seconds']:.2f} s, {record['added_mb']:,.0f} MB" if record else "")
+        first = found.get("passages", {})
+        saved = f"{first['dense_gflops'] / first['gflops']:.1f}×" if first.get("gflops") else ""
+        rows.append([*row, saved])
+    return _table(["words", *ways, "arithmetic saved by passages"], rows) + _source(results, ["long/document-lengths"])
+
+
+TABLES: Mapping[str, Callable[[Results], str]] = {
+    "squad": lambda results: one_set(results, "squad"),
+    "newsqa": lambda results: one_set(results, "newsqa"),
+    "hotpotqa": lambda results: one_set(results, "hotpotqa"),
+    "quoref": lambda results: one_set(results, "quoref"),
+    "squad2": lambda results: one_set(results, "squad2"),
+    "other-data": other_data,
+    "losses": losses,
+    "no-answer": no_answer,
+    "facts": facts,
+    "reliability": reliability,
+    "clock": clock,
+    "graph": lambda results: contenders(results, "speed/graph-latency", "speed/graph-throughput"),
+    "torch": lambda results: contenders(results, "speed/torch-latency", "speed/torch-throughput"),
+    "batch-sizes": batch_sizes,
+    "surroundings": surroundings,
+    "joined-articles": joined_articles,
+    "max-cost": max_cost,
+    "document-lengths": document_lengths,
+    "kernels-schedule": lambda results: contenders(results, "experiments/kernels-schedule"),
+    "kernels-one-reads-all": lambda results: contenders(results, "experiments/kernels-one-reads-all"),
+    "kernels-keep-all": lambda results: contenders(results, "experiments/kernels-keep-all"),
+}
+"""By the name that stands in a document's marker."""
+
+
+def _of(results: Results, part: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = results.get(part, {}).get("result", {})
+    return found
+
+
+def _records(results: Results, part: str) -> Iterable[Mapping[str, Any]]:
+    records: Iterable[Mapping[str, Any]] = results.get(part, {}).get("result", [])
+    return records
+
+
+def _own(results: Results, part: str, batch_size: int) -> Mapping[str, Any]:
+    """The record of what skims, or an empty one."""
+    own = (r for r in _records(results, part) if r["name"] == "blockskim" and r["batch_size"] == batch_size)
+    return next(own, {})
+
+
+def _dense_scores(both: Mapping[str, Any]) -> list[str]:
+    return [f"{both['dense']['exact_match']:.2f}", f"{both['dense']['f1']:.2f}"]
+
+
+def _squad2_scores(found: Mapping[str, Any]) -> list[str]:
+    error = found.get("confidence", {}).get("expected_calibration_error")
+    scores = [f"{found['f1']:.2f}", f"{found['HasAns_f1']:.2f}", f"{found.get('NoAns_f1', float('nan')):.2f}"]
+    return [*scores, "" if error is None else f"{error:.3f}"]
+
+
+def _score_parts(results: Results, names: Iterable[str]) -> list[str]:
+    parts = (f"scores/{name}-{point}" for name in names for point in POINTS)
+    return [part for part in parts if part in results]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return "Not measured for this model yet.\n"
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def _source(results: Results, parts: Iterable[str]) -> str:
+    """Where, when and by what commands the figures came about."""
+    found = [results[part] for part in parts if part in results]
+    if not found:
+        return ""
+    dates = sorted({part["date"] for part in found})
+    machines = dict.fromkeys(_machine(part["machine"]) for part in found)
+    when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    commands = "; ".join(f"`{command}`" for command in dict.fromkeys(part["command"] for part in found))
+    several = len(dict.fromkeys(part["command"] for part in found)) > 3
+    how = "`results/` holds the commands" if several else commands
+    return f"\n{'; '.join(machines)}; {when}; {how}\n"
+
+
+def _machine(machine: Mapping[str, Any]) -> str:
+    return f"{machine['cores']} cores, {machine['processor']} ({', '.join(machine['instructions'])})"

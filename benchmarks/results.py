@@ -1,0 +1,145 @@
+"""Measure the shipped model anew: every figure that the README, its card and the docs show.
+
+    python benchmarks/results.py --data-folder data                      # what is missing or of other weights
+    python benchmarks/results.py --data-folder data --only 'scores/*'    # some parts
+    python benchmarks/results.py --list                                  # what there is, and how old
+
+Parts are listed in ``results.yaml``; each is a command whose JSON is kept under ``results/``. A part that is there, of
+the same weights, command and data, is not repeated without ``--again``; a run that was interrupted goes on where it
+was. Where a part is repeated, its scores must be what they were. Afterwards ``result_tables.py`` writes the tables.
+Parts that take times want the machine for themselves; all of them take about three hours on two cores.
+"""
+
+import argparse
+import fnmatch
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from result_files import ROOT, Part, read_parts, read_results, surroundings, weights_digest
+
+from blockskim.atomic import write_whole
+
+# Figures that depend on the clock or on what else is in memory: all others must come out the same again.
+OF_THE_CLOCK = re.compile(r"seconds|speedup|spread|rate|fraction|memory|_mb|bytes|samples_per")
+
+
+def main() -> int:
+    """Run what is asked for, and keep each part as it is done."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data-folder", type=Path, default=Path("data"), help="where the files of results.yaml lie")
+    parser.add_argument("--only", nargs="*", metavar="PATTERN", default=["*"], help="names of parts, perhaps with *")
+    parser.add_argument("--again", action="store_true", help="repeat parts that are there already")
+    parser.add_argument("--list", action="store_true", help="tell what there is and run nothing")
+    chosen = parser.parse_args()
+    parts, data = read_parts()
+    asked = [part for part in parts if any(fnmatch.fnmatch(part.name, pattern) for pattern in chosen.only)]
+    if not asked:
+        parser.error(f"no part matches {' '.join(chosen.only)}; there are {', '.join(part.name for part in parts)}")
+    results, digest = read_results(parts=asked), weights_digest()
+    waiting = [part for part in asked if chosen.again or state(part, results.get(part.name), digest) != "done"]
+    if chosen.list:
+        for part in asked:
+            kept = results.get(part.name)
+            sys.stdout.write(f"{state(part, kept, digest):9} {kept['date'] if kept else '':10} {part.name}\n")
+        return 0
+    different = []
+    for number, part in enumerate(waiting, 1):
+        files = files_of(part, data, chosen.data_folder)
+        missing = [str(file) for file in files.values() if not file.exists()]
+        if missing:
+            sys.stderr.write(f"{part.name}: left out, no {missing[0]}\n")
+            continue
+        sys.stderr.write(f"[{number}/{len(waiting)}] {part.name}, about {part.minutes:g} min: {shown(part, files)}\n")
+        kept = measure(part, files, digest)
+        before = results.get(part.name)
+        if before is not None and state(part, before, digest) == "done":
+            different += [f"{part.name}: {line}" for line in differences(before["result"], kept["result"])]
+        part.path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(part.path, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    for line in different:
+        sys.stderr.write(f"not as before: {line}\n")
+    return 1 if different else 0
+
+
+def state(part: Part, kept: Mapping[str, Any] | None, digest: str) -> str:
+    """``missing``, ``outdated`` (of other weights or by another command) or ``done``."""
+    if kept is None:
+        return "missing"
+    same = kept["template"] == part.command and kept["weights"] == (digest if part.shipped else None)
+    return "done" if same else "outdated"
+
+
+def files_of(part: Part, data: Mapping[str, str], folder: Path) -> dict[str, Path]:
+    """The data files that a part's command names."""
+    return {name: folder / file for name, file in data.items() if f"{{{name}}}" in part.command}
+
+
+def command_of(part: Part, files: Mapping[str, Path], report: Path) -> list[str]:
+    """The words to run: with this interpreter, and with JSON on standard output or in ``report``."""
+    program, *words = shlex.split(part.command)
+    words = [word.format_map({**{name: str(file) for name, file in files.items()}, "report": report}) for word in words]
+    if program == "blockskim":
+        return [sys.executable, "-m", "blockskim", *words, "--json"]
+    return [sys.executable, *words]
+
+
+def shown(part: Part, files: Mapping[str, Path]) -> str:
+    """The command as others would type it."""
+    names = {name: file.name.removesuffix(".gz") for name, file in files.items()}
+    return part.command.format_map({**names, "report": "report.json"})
+
+
+def measure(part: Part, files: Mapping[str, Path], digest: str) -> dict[str, Any]:
+    """Run a part and put beside its output what there is to know of it.
+
+    Raises:
+        subprocess.CalledProcessError: the command failed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.json"
+        started = time.monotonic()
+        done = subprocess.run(command_of(part, files, report), stdout=subprocess.PIPE, check=True, text=True, cwd=ROOT)
+        took = time.monotonic() - started
+        text = report.read_text(encoding="utf-8") if report.exists() else done.stdout
+    return {
+        "part": part.name,
+        "command": shown(part, files),
+        "template": part.command,
+        "weights": digest if part.shipped else None,
+        **surroundings(files),
+        "minutes": round(took / 60, 1),
+        "result": parsed(text),
+    }
+
+
+def parsed(text: str) -> Any:
+    """JSON, or a list of it where every line is a record."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return [json.loads(line) for line in text.splitlines()]
+
+
+def differences(before: Any, now: Any, where: str = "") -> Iterable[str]:
+    """Figures that are not what they were, but for those of the clock."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in sorted({*before, *now}):
+            if not OF_THE_CLOCK.search(name):
+                yield from differences(before.get(name), now.get(name), f"{where}.{name}".lstrip("."))
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for number, (one, other) in enumerate(zip(before, now, strict=True)):
+            yield from differences(one, other, f"{where}[{number}]")
+    elif before != now:
+        yield f"{where} was {before} and is {now}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

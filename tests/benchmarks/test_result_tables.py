@@ -1,0 +1,144 @@
+"""Tables of the documents: that they are what was measured with the shipped weights, to the digit."""
+
+import json
+import re
+
+import pytest
+
+
+@pytest.fixture
+def tables(script):
+    return script("result_tables")
+
+
+@pytest.fixture
+def fill(script):
+    return script("fill_tables")
+
+
+@pytest.fixture
+def files(script):
+    return script("result_files")
+
+
+def test_every_result_is_of_the_shipped_weights_and_of_the_command_that_is_listed(fill, files):
+    assert fill.outdated(files.read_parts()[0], files.read_results(), files.weights_digest()) == []
+
+
+def test_every_table_is_what_was_measured(fill, files):
+    results = files.read_results()
+    found = set()
+    for document in fill.documents():
+        text = document.read_text(encoding="utf-8")
+        found |= set(re.findall(r"<!-- table: ([\w-]+) -->", text))
+        assert fill.filled(text, results) == text, f"{document}: run benchmarks/fill_tables.py"
+    assert found == set(fill.TABLES)
+
+
+def test_no_result_is_kept_that_no_part_makes(files):
+    known = {part.path for part in files.read_parts()[0]}
+    kept = {file for folder in ("scores", "long", "speed") for file in (files.RESULTS / folder).rglob("*.json")}
+    assert kept <= known
+
+
+def part(result, command="blockskim evaluate --data dev.json", **others):
+    machine = {"processor": "Some Processor", "cores": 2, "instructions": ["avx2"]}
+    return {"result": result, "command": command, "date": "2026-01-02", "machine": machine, "weights": "d", **others}
+
+
+SCORES = {
+    "exact_match": 67.49,
+    "f1": 77.654,
+    "total": 10570,
+    "flops_per_example": 2.2137e9,
+    "dense_flops_per_example": 4.1436e9,
+    "padded_flops_per_example": 9.7059e9,
+    "flops_speedup": 1.8718,
+    "flops_speedup_padded": 4.3844,
+    "seconds": 56.2,
+    "dense": {"exact_match": 67.77, "f1": 78.02, "seconds": 83.4},
+    "wall_speedup": 1.494,
+}
+
+
+def test_one_data_set_has_a_row_for_all_that_was_measured(tables):
+    assert tables.one_set({"scores/squad-balanced": part(SCORES)}, "squad").splitlines() == [
+        "|  | exact match | F1 | GFLOPs a question | arithmetic saved, same input | against dense padded to 384 "
+        "| seconds (times as fast) |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| everything read | 67.77 | 78.02 | 4.14 | 1.00× | 2.34× | 83 |",
+        "| `balanced` | 67.49 | 77.65 | 2.21 | **1.87×** | 4.38× | 56 (1.49×) |",
+        "",
+        "2 cores, Some Processor (avx2); 2026-01-02; `blockskim evaluate --data dev.json`",
+    ]
+
+
+def test_losses_are_against_the_dense_run_of_the_same_data(tables):
+    fast = {**SCORES, "f1": 76.0, "flops_speedup": 2.5}
+    lines = tables.losses({"scores/squad-balanced": part(SCORES), "scores/squad-fast": part(fast)}).splitlines()
+    assert lines[2] == "| SQuAD 1.1 dev, 10,570 | 78.02 |  |  | 0.37 | 1.87× | 2.02 | 2.50× |"
+
+
+def test_every_table_of_nothing_says_so(tables):
+    for name, table in tables.TABLES.items():
+        assert table({}) == "Not measured for this model yet.\n", name
+
+
+def test_a_wrong_digit_is_found(fill):
+    results = {"scores/squad-balanced": part(SCORES)}
+    text = "Before\n<!-- table: squad -->\n<!-- end of table -->\nAfter\n"
+    right = fill.filled(text, results)
+    assert right.startswith("Before\n<!-- table: squad -->\n|")
+    assert right.endswith("<!-- end of table -->\nAfter\n")
+    assert fill.filled(right, results) == right
+    assert fill.filled(right.replace("77.65", "77.85"), results) == right
+
+
+def test_markers_that_mean_nothing_are_refused(fill):
+    with pytest.raises(ValueError, match="no table 'squid'"):
+        fill.filled("<!-- table: squid -->\n<!-- end of table -->\n", {})
+    with pytest.raises(ValueError, match="no end"):
+        fill.filled("<!-- table: squad -->\nno end\n", {})
+
+
+def test_other_weights_and_other_commands_are_told(fill, files):
+    known = files.Part("scores/one", "blockskim evaluate", True, False, 1)
+    kept = part(SCORES, template="blockskim evaluate --dense")
+    assert [line.split(" was ")[1] for line in fill.outdated([known], {"scores/one": kept}, "other")] == [
+        "measured with other weights than the shipped ones",
+        "measured by another command than benchmarks/results.yaml has",
+    ]
+
+
+def test_every_figure_was_drawn_from_what_is_kept(script, files):
+    draw = script("draw_results")
+    drawn = json.loads(draw.DRAWN.read_text())
+    results = files.read_results()
+    expected = {name: part for name, (part, _) in draw.FIGURES_BY_NAME.items() if part in results}
+    assert drawn == {name: draw.source_digest(results[part]) for name, part in expected.items()}
+    for name in expected:
+        assert (draw.FIGURES / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("name", "result"),
+    [
+        (
+            "document-lengths",
+            [
+                {"way": way, "words": words, "seconds": 1.0, "added_mb": 2.0}
+                for way in ("passages", "dense")
+                for words in (200, 2000)
+            ],
+        ),
+        (
+            "batch-sizes",
+            [{"name": "blockskim", "batch_size": size, "samples_per_second": 9.0 * size} for size in (1, 2, 4)],
+        ),
+    ],
+)
+def test_figures_are_drawn(script, tmp_path, name, result):
+    pytest.importorskip("matplotlib")
+    draw = script("draw_results").FIGURES_BY_NAME[name][1]
+    draw(result, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")

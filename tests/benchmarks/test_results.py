@@ -1,0 +1,142 @@
+"""``benchmarks/results.py``: what is measured anew, and what is kept of it."""
+
+import json
+import re
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def results(script):
+    return script("results")
+
+
+@pytest.fixture
+def files(script):
+    return script("result_files")
+
+
+def test_parts_name_data_that_is_listed_and_commands_that_there_are(files):
+    parts, data = files.read_parts()
+    assert len({part.name for part in parts}) == len(parts) > 30
+    for part in parts:
+        program, *words = part.command.split()
+        assert program in ("blockskim", "python"), part
+        if program == "python":
+            assert (files.ROOT / words[0]).is_file(), part
+        assert set(re.findall(r"{([\w-]+)}", part.command)) <= {*data, "report"}, part
+        assert part.minutes > 0
+
+
+def test_options_of_every_part_are_options_of_its_command(files):
+    from typer.main import get_command
+
+    from blockskim.cli.commands import app
+
+    commands = get_command(app).commands
+    for part in files.read_parts()[0]:
+        program, name, *words = part.command.split()
+        if program == "blockskim":
+            known = {option for parameter in commands[name].params for option in parameter.opts}
+            assert {word for word in words if word.startswith("--")} <= known, part
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [({"command": "blockskim info", "minuts": 3}, "minuts"), ({"minutes": 3}, "no command")],
+)
+def test_a_part_that_means_nothing_is_refused(files, tmp_path, values, complaint):
+    file = tmp_path / "results.yaml"
+    file.write_text(json.dumps({"data": {}, "parts": {"one": values}}))
+    with pytest.raises(ValueError, match=complaint):
+        files.read_parts(file)
+
+
+def test_the_digest_follows_every_file_that_decides_answers(files, tmp_path):
+    names = ("config.json", "model.onnx", "model.safetensors", "tokenizer.json")
+    for name in names:
+        (tmp_path / name).write_bytes(b"as it was")
+    digests = {files.weights_digest(tmp_path)}
+    for name in names:
+        (tmp_path / name).write_bytes(b"otherwise")
+        digests.add(files.weights_digest(tmp_path))
+    assert len(digests) == 5
+
+
+@pytest.fixture
+def trial(results, files, tmp_path, monkeypatch):
+    """Parts of our own whose command prints a file, run against a folder of our own."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.json").write_text('{"f1": 50.0, "seconds": 2.0}')
+    code = "import sys; sys.stdout.write(open(sys.argv[1]).read())"
+    (tmp_path / "show.py").write_text(code)
+    yaml = tmp_path / "results.yaml"
+    command = f"python {tmp_path / 'show.py'} {{a}}"
+    parts = {"scores/one": {"command": command}, "scores/two": {"command": command.replace("{a}", "{b}")}}
+    yaml.write_text(json.dumps({"data": {"a": "a.json", "b": "b.json"}, "parts": parts}))
+    monkeypatch.setattr(files, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(results, "read_parts", lambda: files.read_parts(yaml))
+    monkeypatch.setattr(results, "read_results", lambda parts: files.read_results(tmp_path / "results", parts))
+    monkeypatch.setattr(results, "weights_digest", lambda: "digest")
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["results.py", "--data-folder", str(tmp_path / "data"), *arguments])
+        return results.main()
+
+    run.folder, run.yaml = tmp_path, yaml
+    return run
+
+
+def test_a_part_is_kept_with_all_there_is_to_know_of_it(trial, capsys):
+    assert trial() == 0
+    kept = json.loads((trial.folder / "results" / "scores" / "one.json").read_text())
+    assert kept["result"] == {"f1": 50.0, "seconds": 2.0}
+    assert kept["weights"] == "digest"
+    assert kept["machine"]["cores"] >= 1
+    assert kept["versions"]["numpy"]
+    assert list(kept["data"]) == ["a.json"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", kept["date"])
+    assert str(trial.folder / "data") not in json.dumps(kept["command"])
+    assert "scores/two: left out, no " in capsys.readouterr().err
+    assert not (trial.folder / "results" / "scores" / "two.json").exists()
+
+
+def test_what_is_done_is_not_repeated_unless_something_changed(trial, results, monkeypatch, capsys):
+    trial()
+    capsys.readouterr()
+    assert trial() == 0
+    assert "scores/one" not in capsys.readouterr().err
+    monkeypatch.setattr(results, "weights_digest", lambda: "another")
+    trial("--list")
+    assert re.search(r"^outdated +\S+ scores/one\nmissing +scores/two$", capsys.readouterr().out, re.MULTILINE)
+    trial()
+    assert "[1/2] scores/one" in capsys.readouterr().err
+
+
+def test_scores_that_differ_the_second_time_are_told_and_times_are_not(trial, capsys):
+    trial()
+    data = trial.folder / "data" / "a.json"
+    data.write_text('{"f1": 50.0, "seconds": 9.0}')
+    assert trial("--again", "--only", "scores/one") == 0
+    data.write_text('{"f1": 50.5, "seconds": 9.0}')
+    assert trial("--again", "--only", "scores/one") == 1
+    assert "not as before: scores/one: f1 was 50.0 and is 50.5" in capsys.readouterr().err
+
+
+def test_differences_are_found_in_lists_and_by_names_that_only_one_has(results):
+    assert list(results.differences([{"f1": 1}], [{"f1": 1}])) == []
+    assert list(results.differences([{"f1": 1}], [{"f1": 2}])) == ["[0].f1 was 1 and is 2"]
+    assert list(results.differences({"a": {"b": 1}}, {"a": {}})) == ["a.b was 1 and is None"]
+    assert list(results.differences([1], [1, 2])) == [" was [1] and is [1, 2]"]
+
+
+def test_a_pattern_that_matches_nothing_names_the_parts(trial, capsys):
+    with pytest.raises(SystemExit):
+        trial("--only", "score/*")
+    assert "scores/one, scores/two" in capsys.readouterr().err
+
+
+def test_every_line_may_be_a_record(results):
+    assert results.parsed('{"a": 1}\n{"a": 2}\n') == [{"a": 1}, {"a": 2}]
+    assert results.parsed("[1]\n") == [1]
