@@ -36,12 +36,12 @@ NAMES = {
 
 
 def one_set(results: Results, name: str) -> str:
-    """Scores and cost of one data set at every operating point."""
+    """Scores and cost of one data set, dense and at every operating point."""
     rows = []
     both = _of(results, f"scores/{name}-balanced")
     if both:
         dense_flops, padded = both["dense_flops_per_example"], both["padded_flops_per_example"]
-        rows.append(["everything read", *_dense_scores(both), f"{dense_flops / 1e9:.2f}", "1.00×"])
+        rows.append(["dense", *_dense_scores(both), f"{dense_flops / 1e9:.2f}", "1.00×"])
         rows[0] += [f"{padded / dense_flops:.2f}×", f"{both['dense']['seconds']:.0f}"]
     for point in POINTS:
         found = _of(results, f"scores/{name}-{point}")
@@ -51,13 +51,13 @@ def one_set(results: Results, name: str) -> str:
             row = [f"`{point}`", f"{found['exact_match']:.2f}", f"{found['f1']:.2f}"]
             row += [f"{found['flops_per_example'] / 1e9:.2f}", f"**{found['flops_speedup']:.2f}×**"]
             rows.append([*row, f"{found['flops_speedup_padded']:.2f}×", clock])
-    head = ["", "exact match", "F1", "GFLOPs a question", "arithmetic saved, same input"]
-    head += ["against dense padded to 384", "seconds (times as fast)"]
+    head = ["", "exact match", "F1", "GFLOPs per question", "FLOPs speed-up"]
+    head += ["against dense padded to 384", "seconds (wall-clock speed-up)"]
     return _table(head, rows) + _source(results, [f"scores/{name}-{point}" for point in POINTS])
 
 
 def other_data(results: Results) -> str:
-    """One row a data set: everything read, and what each operating point loses and saves."""
+    """One row a data set: dense, and at each operating point."""
     rows = []
     for name, title in DATA_SETS.items():
         both = _of(results, f"scores/{name}-balanced")
@@ -68,13 +68,13 @@ def other_data(results: Results) -> str:
             found = _of(results, f"scores/{name}-{point}")
             row += [f"{found['f1']:.2f}", f"{found['flops_speedup']:.2f}×"] if found else ["", ""]
         rows.append([*row[:4], f"{both['wall_speedup']:.2f}×", *row[4:]])
-    head = ["data", "everything read, F1", "`balanced`, F1", "arithmetic saved", "by the clock"]
-    head += ["`exact`, F1", "saved", "`fast`, F1", "saved"]
+    head = ["data", "dense F1", "`balanced` F1", "FLOPs speed-up", "wall-clock speed-up"]
+    head += ["`exact` F1", "FLOPs speed-up", "`fast` F1", "FLOPs speed-up"]
     return _table(head, rows) + _source(results, _score_parts(results, DATA_SETS))
 
 
 def losses(results: Results) -> str:
-    """F1 points lost against everything read, and arithmetic saved, at every operating point."""
+    """F1 points lost against the dense run, and FLOPs speed-up, at every operating point."""
     rows = []
     for name, title in DATA_SETS.items():
         both = _of(results, f"scores/{name}-balanced")
@@ -86,8 +86,8 @@ def losses(results: Results) -> str:
             lost = f"{both['dense']['f1'] - found['f1'] + 0.0:.2f}".replace("-0.00", "0.00") if found else ""
             row += [lost, f"{found['flops_speedup']:.2f}×" if found else ""]
         rows.append(row)
-    head = ["data", "everything read, F1"]
-    head += [word for point in POINTS for word in (f"`{point}` loses", "saves")]
+    head = ["data", "dense F1"]
+    head += [word for point in POINTS for word in (f"`{point}`: F1 lost", "FLOPs speed-up")]
     return _table(head, rows) + _source(results, _score_parts(results, DATA_SETS))
 
 
@@ -101,8 +101,31 @@ def no_answer(results: Results) -> str:
     forced = _of(results, "scores/squad2-must-answer")
     if forced:
         rows.append(["SQuAD 2.0 dev, half A, always answering", *_squad2_scores(forced)])
-    head = ["data", "F1", "F1 where there is an answer", "right where there is none", "calibration error"]
+    head = ["data", "F1", "F1 where there is an answer", "right where there is none", "expected calibration error"]
     return _table(head, rows) + _source(results, [f"scores/{name}-balanced" for name in NO_ANSWER_SETS])
+
+
+def why(results: Results) -> str:
+    """The few figures that tell whether skimming helps."""
+    scores, article = _of(results, "scores/squad-balanced"), results.get("long/joined-articles", {}).get("result", [])
+    latency, throughput = _own(results, "speed/graph-latency", 1), _own(results, "speed/graph-throughput", 32)
+    rows = []
+    if scores:
+        rows.append(["F1, SQuAD 1.1 dev", f"{scores['dense']['f1']:.1f}", f"{scores['f1']:.1f}"])
+        rows.append(
+            ["context blocks computed in the last layer", "100 %", f"{100 * scores['kept_by_layer'][-1]:.0f} %"]
+        )
+    for name, title in (("dense-sdpa", "transformers (SDPA)"), ("onnx-fp32", "ONNX Runtime (float32)")):
+        ratios = [record.get("speedup_over", {}).get(name) for record in (latency, throughput)]
+        if all(ratios):
+            rows.append([f"against {title}, batch 1 / 32", "1×", " / ".join(f"{ratio:.1f}×" for ratio in ratios)])
+    dense = next((record for record in article if record["way"] == "dense"), None)
+    if dense:
+        short = next(record for record in article if record["way"].startswith("passages"))
+        rows.append(["whole articles: F1", f"{dense['f1']:.1f}", f"{short['f1']:.1f}"])
+        rows.append(["whole articles: wall clock", "1×", f"{dense['seconds'] / short['seconds']:.1f}×"])
+    parts = ["scores/squad-balanced", "speed/graph-latency", "speed/graph-throughput", "long/joined-articles"]
+    return _table(["", "dense", "skimming"], rows) + _source(results, parts)
 
 
 def facts(results: Results) -> str:
@@ -149,7 +172,7 @@ def clock(results: Results) -> str:
 
 def contenders(results: Results, *parts: str) -> str:
     """Milliseconds of a batch, and how many times as fast skimming is, with quartiles; peak memory where it is seen."""
-    head, rows = ["batch", "", "ms", "skimming is as fast", "peak memory"], []
+    head, rows = ["batch size", "", "ms per batch", "speed-up of skimming", "peak memory"], []
     for part in parts:
         for record in _records(results, part):
             name, size = record["name"], record["batch_size"]
@@ -171,7 +194,10 @@ def batch_sizes(results: Results) -> str:
     for size in dict.fromkeys(record["batch_size"] for record in records):
         found = {record["name"]: record["samples_per_second"] for record in records if record["batch_size"] == size}
         rows.append([f"{size}", *(f"{found[name]:,.0f}" if name in found else "" for name in names)])
-    head = ["windows a second, at batch size", *("skimming" if name == "blockskim" else NAMES[name] for name in names)]
+    head = [
+        "windows per second, at batch size",
+        *("skimming" if name == "blockskim" else NAMES[name] for name in names),
+    ]
     return _table(head, rows) + _source(results, ["speed/batch-sizes"])
 
 
@@ -193,7 +219,7 @@ def joined_articles(results: Results) -> str:
         faster = f" ({dense['seconds'] / record['seconds']:.1f}×)" if dense and record is not dense else ""
         row = [record["way"], f"{record['f1']:.2f}", f"{record['exact_match']:.1f}", f"{record['flops_speedup']:.2f}×"]
         rows.append([*row, f"{record['windows']:,}", f"{record['seconds']:.0f}{faster}"])
-    head = ["", "F1", "exact match", "arithmetic saved", "windows read", "seconds (times as fast)"]
+    head = ["", "F1", "exact match", "FLOPs speed-up", "windows read", "seconds (wall-clock speed-up)"]
     return _table(head, rows) + _source(results, ["long/joined-articles"])
 
 
@@ -209,7 +235,7 @@ def max_cost(results: Results) -> str:
             saved = f"{100 / found['flops_speedup']:.1f} %"
             rows.append(["NewsQA dev", f"at most {title} of the cost", f"{found['f1']:.2f}", saved])
     parts = ["long/max-cost", *(f"long/newsqa-max-cost-{share}" for share in ("half", "quarter", "tenth"))]
-    return _table(["data", "", "F1", "of the dense arithmetic"], rows) + _source(results, parts)
+    return _table(["data", "", "F1", "of the dense FLOPs"], rows) + _source(results, parts)
 
 
 def document_lengths(results: Results) -> str:
@@ -226,10 +252,11 @@ def document_lengths(results: Results) -> str:
         first = found.get("passages", {})
         saved = f"{first['dense_gflops'] / first['gflops']:.1f}×" if first.get("gflops") else ""
         rows.append([*row, saved])
-    return _table(["words", *ways, "arithmetic saved by passages"], rows) + _source(results, ["long/document-lengths"])
+    return _table(["words", *ways, "FLOPs speed-up of passages"], rows) + _source(results, ["long/document-lengths"])
 
 
 TABLES: Mapping[str, Callable[[Results], str]] = {
+    "why": why,
     "squad": lambda results: one_set(results, "squad"),
     "newsqa": lambda results: one_set(results, "newsqa"),
     "hotpotqa": lambda results: one_set(results, "hotpotqa"),
