@@ -216,9 +216,7 @@ def trace_windows(batches: Sequence[WindowBatch], windows: WindowSet) -> Mapping
     return {example: tuple(traces) for example, traces in examples.items()}
 
 
-def add_windows(
-    traces: dict[int, tuple[WindowTrace, ...]], batches: Sequence[WindowBatch], windows: WindowSet
-) -> None:
+def add_windows(traces: dict[int, tuple[WindowTrace, ...]], batches: Sequence[WindowBatch], windows: WindowSet) -> None:
     """Add what was read of windows to what was read of the same examples before, in the order of the text."""
     for number, more in trace_windows(batches, windows).items():
         every = (*traces.get(number, ()), *more)
