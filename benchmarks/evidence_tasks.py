@@ -52,12 +52,11 @@ def squad(paths: Sequence[Path], limit: int | None, seed: int) -> list[Task]:
 def one_text(paths: Sequence[Path], limit: int | None, seed: int, every: bool) -> list[Task]:
     """Each question over its own text: NewsQA with any of its answers, MultiSpanQA with all of them."""
     examples = sampled([example for example in read_examples(paths) if example.answers], limit, seed)
-    return [
-        Task(
-            example.question, {"0": example.context}, tuple(("0", one.start, one.end) for one in example.answers), every
-        )
-        for example in examples
-    ]
+    tasks = []
+    for example in examples:
+        evidence = tuple(("0", answer.start, answer.end) for answer in example.answers)
+        tasks.append(Task(example.question, {"0": example.context}, evidence, every))
+    return tasks
 
 
 def hotpotqa(paths: Sequence[Path], limit: int | None, seed: int) -> list[Task]:

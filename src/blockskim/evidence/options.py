@@ -75,7 +75,8 @@ class EvidenceOptions:
         object.__setattr__(self, "limit", as_budget(self.budget))
         if self.keep is not None and self.keep != TITLES and not callable(self.keep):
             raise ConfigError(
-                f"keep is {self.keep!r:.80}; it must be {TITLES!r}, or a function that says of a sentence whether it is kept"
+                f"keep is {self.keep!r:.80}; it must be {TITLES!r}, or a function that says of a sentence "
+                "whether it is kept"
             )
         if self.order not in ORDERS:
             raise ConfigError(f"order is {self.order!r:.80}; it must be 'score' or 'text'")

@@ -77,10 +77,10 @@ class QuestionAnswerer(Answerer):
             progress: called after each batch with how many windows are done, and of how many as far as is known.
 
         Returns:
-            For one question a list with a dictionary for each sentence: ``document`` (its name), ``text``, ``start`` and
-            ``end`` (``document[start:end] == text``), ``score``, ``role`` ("evidence", "context" or "kept") and
-            ``answer``, which is None or has ``text``, ``start``, ``end`` (in the document, too) and ``confidence``. For a
-            list of questions a list of that.
+            For one question a list with a dictionary for each sentence: ``document`` (its name), ``text``, ``start``
+            and ``end`` (``document[start:end] == text``), ``score``, ``role`` ("evidence", "context" or "kept") and
+            ``answer``, which is None or has ``text``, ``start``, ``end`` (in the document, too) and ``confidence``.
+            For a list of questions a list of that.
 
         Raises:
             ConfigError: an argument is impossible, two exclude each other, the model can't do it, or a document is no

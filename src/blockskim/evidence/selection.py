@@ -149,9 +149,8 @@ def _beside(own: _Kept, sentence: int, options: EvidenceOptions) -> dict[int, Ro
     if options.keep is not None and "evidence" not in own.roles.values():
         beside = dict.fromkeys(_always_kept(document, options.keep), "kept")
     near = range(max(0, sentence - options.context), min(len(document.spans), sentence + options.context + 1))
-    return {
-        number: role for number, role in ({**dict.fromkeys(near, "context"), **beside}).items() if number != sentence
-    }
+    every: dict[int, Role] = {**dict.fromkeys(near, "context"), **beside}
+    return {number: role for number, role in every.items() if number != sentence}
 
 
 def _always_kept(document: ScoredText, keep: KeepGiven) -> list[int]:

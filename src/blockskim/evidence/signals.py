@@ -1,7 +1,7 @@
 """What a run of a model says about every sentence of the texts that it read, gathered batch by batch.
 
-Skimming has dropped most tokens by the end. So a sentence has two kinds of signals: the keep probabilities of its blocks
-in each layer that scored them, and the logits of those of its tokens that were read to the end.
+Skimming has dropped most tokens by the end. So a sentence has two kinds of signals: the keep probabilities of its
+blocks in each layer that scored them, and the logits of those of its tokens that were read to the end.
 """
 
 from collections.abc import Sequence
@@ -130,7 +130,7 @@ class SignalCollector:
     def _add_spans(
         self, signals: SentenceSignals, logits: tuple[Floats, Floats], owner: Ints, runs: Ints, offsets: Ints
     ) -> None:
-        """The best answer span inside of each sentence of a window; among equals the shortest, and of these the first."""
+        """The best answer span inside of each sentence of a window; of equals the shortest, then the first."""
         start_logits, end_logits = logits
         for length in range(min(self._max_answer_length, len(owner))):
             last = len(owner) - length

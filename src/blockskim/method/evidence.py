@@ -79,15 +79,16 @@ class EvidenceModel:
 
 
 UNCALIBRATED = EvidenceModel((-3.5, 0.47, -1.1, 0.13), 0.2)
-"""For models that were not calibrated: what was learned of one model on articles and questions of SQuAD's and HotpotQA's
-training sets. Another model's scores order its sentences as well, but their size need not mean much."""
+"""For models that were not calibrated: what was learned of one model on questions of SQuAD's and HotpotQA's training
+sets. Another model's scores order its sentences as well, but their size need not mean much."""
 
 
 def features(keep: Floats, best: Floats) -> Floats:
     """What the model sees of sentences: ``FEATURES``.
 
-    They are 1; the mean logit of the highest keep probability in each layer that scored a block of the sentence; whether
-    no token of it was read to the end; and the score of the best answer span inside of it, 0 where there is none.
+    They are 1; the mean logit of the highest keep probability in each layer that scored a block of the sentence;
+    whether no token of it was read to the end; and the score of the best answer span inside of it, 0 where there is
+    none.
 
     Args:
         keep: highest keep probability in each layer; NaN where none was scored. Shape: (layers, sentences)
