@@ -14,6 +14,9 @@ DEV := $(VENV)/.ready-dev
 # An environment of its own without PyTorch, in which answering must work as well.
 LIGHT_VENV := .venv-light
 LIGHT := $(LIGHT_VENV)/.ready
+# The frameworks that have an adapter, which bring much: apart from everything else.
+FRAMEWORKS_VENV := .venv-integrations
+FRAMEWORKS := $(FRAMEWORKS_VENV)/.ready
 
 # Test processes side by side; `make test PYTEST_WORKERS=0` runs in one.
 PYTEST_WORKERS ?= 2
@@ -21,11 +24,12 @@ PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo setup test test-light lint format bench results clean distclean
+.PHONY: help demo setup test test-light test-integrations lint format bench results clean distclean
 
 help:
 	@echo 'make demo    answer three questions over examples/demo.txt with the shipped model'
 	@echo 'make test    lint, types and tests, with PyTorch and without'
+	@echo 'make test-integrations  tests of the adapters, with Haystack, LangChain and LlamaIndex'
 	@echo 'make lint    lint and types only'
 	@echo 'make format  let ruff rewrite what it can'
 	@echo 'make bench   time skimming against dense baselines'
@@ -48,6 +52,10 @@ test: lint test-light
 # Tests that import PyTorch or transformers are left out by tests/conftest.py.
 test-light: $(LIGHT)
 	HYPOTHESIS_PROFILE=few $(LIGHT_VENV)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+# Adapters in the real frameworks, with the model that ships.
+test-integrations: $(FRAMEWORKS)
+	HYPOTHESIS_PROFILE=few $(FRAMEWORKS_VENV)/bin/python -m pytest tests/integrations $(PYTEST_ARGS)
 
 lint: $(DEV)
 	$(PY) -m ruff check .
@@ -75,7 +83,7 @@ clean:
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV) $(LIGHT_VENV)
+	rm -rf $(VENV) $(LIGHT_VENV) $(FRAMEWORKS_VENV)
 
 $(BASE): $(REQUIREMENTS)
 	@$(call make-venv,$(VENV))
@@ -100,6 +108,13 @@ $(LIGHT): $(REQUIREMENTS)
 	@echo 'Installing blockskim without PyTorch into $(LIGHT_VENV) ...'
 	@$(LIGHT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 	  --editable . hypothesis pytest pytest-xdist
+	@touch $@
+
+$(FRAMEWORKS): $(REQUIREMENTS)
+	@$(call make-venv,$(FRAMEWORKS_VENV))
+	@echo 'Installing blockskim and the frameworks into $(FRAMEWORKS_VENV) ...'
+	@$(FRAMEWORKS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  --editable '.[haystack,langchain,llama-index]' hypothesis pytest
 	@touch $@
 
 # Makes a virtual environment unless a working one is there, and says what is missing when it can't.

@@ -10,13 +10,13 @@ from blockskim.extras import torch_needed
 from blockskim.model import auto_classes
 
 if TYPE_CHECKING:
-    from blockskim.answering.answerer import QuestionAnswerer
     from blockskim.calibration.calibrate import calibrate, calibrate_points
     from blockskim.calibration.targets import Target
     from blockskim.data.reading import read_examples
     from blockskim.data.windows import WindowSettings, make_windows
     from blockskim.errors import BlockSkimError
     from blockskim.evaluation.evaluate import evaluate, evaluate_windows
+    from blockskim.evidence.question_answerer import QuestionAnswerer
     from blockskim.exporting.export import export
     from blockskim.inference.loading import load
     from blockskim.integrations.transformers_pipeline import register_pipeline
@@ -51,7 +51,7 @@ __all__ = [
 _HOMES = {
     "BlockSkimError": "blockskim.errors",
     "BlockSkimForQuestionAnswering": "blockskim.model.modeling",
-    "QuestionAnswerer": "blockskim.answering.answerer",
+    "QuestionAnswerer": "blockskim.evidence.question_answerer",
     "Recipe": "blockskim.training.recipe",
     "SkimConfig": "blockskim.method.config",
     "Target": "blockskim.calibration.targets",

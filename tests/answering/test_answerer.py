@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blockskim.answering.answerer import QuestionAnswerer
+from blockskim import QuestionAnswerer
 from blockskim.answering.trace import skim_summary
 from blockskim.errors import ConfigError, DataError, ModelError
 from blockskim.method.confidence import ConfidenceModel

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from blockskim.answering import backend_choice
-from blockskim.answering.answerer import QuestionAnswerer
+from blockskim import QuestionAnswerer
 from blockskim.answering.backend_choice import choose_exported
 from blockskim.errors import ConfigError, ModelError
 from blockskim.exporting.exported_model import ExportedModel

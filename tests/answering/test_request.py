@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from blockskim.answering.answerer import QuestionAnswerer
+from blockskim import QuestionAnswerer
 from blockskim.errors import ConfigError
 from tiny_answerers import TEXT, answerer
 

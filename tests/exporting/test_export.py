@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from blockskim.answering.answerer import QuestionAnswerer
+from blockskim import QuestionAnswerer
 from blockskim.errors import ConfigError, ModelError
 from blockskim.exporting import export as export_module
 from blockskim.exporting import onnx_export

@@ -140,7 +140,7 @@ def test_a_process_that_is_forked_has_threads_of_its_own():
     code = """
 import os, sys
 import numpy as np
-from blockskim.answering.answerer import QuestionAnswerer
+from blockskim import QuestionAnswerer
 qa = QuestionAnswerer(sys.argv[1], threads=2)
 ask = lambda: qa.search(["Who?"], {"a": "It is red. " * 40, "b": "A man. " * 40}, max_seq_len=60)[0].answers
 before = ask()

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from blockskim.answering.answerer import QuestionAnswerer
+from blockskim import QuestionAnswerer
 
 QUESTION = "Who built the mill?"
 TEXT = "The mill was built by Ada Quist in 1911. " * 60

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from blockskim.answering.answerer import QuestionAnswerer
+from blockskim import QuestionAnswerer
 from blockskim.answering.loading import frozen
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSettings, make_windows

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blockskim.answering.answerer import QuestionAnswerer
+from blockskim import QuestionAnswerer
 from blockskim.answering.trace import skim_summary
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSettings, make_windows

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from blockskim.answering.answerer import QuestionAnswerer
+from blockskim import QuestionAnswerer
 from blockskim.data.examples import Example
 from blockskim.data.windows import make_windows
 from blockskim.errors import ConfigError, ModelError

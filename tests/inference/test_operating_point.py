@@ -2,7 +2,7 @@
 
 import pytest
 
-from blockskim.answering.answerer import QuestionAnswerer
+from blockskim import QuestionAnswerer
 from blockskim.errors import ConfigError
 from blockskim.inference.loading import load
 from blockskim.inference.operating_point import choose_thresholds

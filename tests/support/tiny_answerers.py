@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from blockskim.answering.answerer import QuestionAnswerer
+from blockskim import QuestionAnswerer
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from tiny_models import new_dense_model, new_skim_model, spread_opinions
 from tiny_tokenizers import fixed_tokenizer

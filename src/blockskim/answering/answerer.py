@@ -1,11 +1,11 @@
-"""QuestionAnswerer: questions and texts in, answers out. What most people use.
+"""Questions and texts in, answers out: what ``QuestionAnswerer`` has of answering.
 
 It keeps the contract of transformers' removed question-answering pipeline, and not its bugs: as many answers as asked
 for where there are so many, none of them twice, nothing cut off without a word, ``context[start:end] == answer``.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,36 +18,34 @@ from blockskim.answering.ranking import (
     collect_answers,
     scored_spans,
 )
+from blockskim.answering.reading import TextReader, WindowCount
 from blockskim.answering.request import (
     DEFAULT_LENGTH,
     AnswerOptions,
     TextPair,
     check_questions,
-    check_texts,
     pair_up,
     pair_with_all,
     warn_of_blank,
-    warn_of_unread,
 )
 from blockskim.answering.texts import DocumentsGiven, TextsGiven, as_documents, as_texts, is_one_text
-from blockskim.answering.trace import AnswerTrace, WindowTrace, nothing_read, trace_answers, trace_unread, trace_windows
+from blockskim.answering.trace import (
+    AnswerTrace,
+    WindowTrace,
+    add_windows,
+    nothing_read,
+    trace_answers,
+    trace_unread,
+)
 from blockskim.checks import check_count, check_flag
-from blockskim.data.examples import Example
-from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.inference.answers import ExampleAnswers, merge_answers
 from blockskim.inference.backend import Backend
-from blockskim.inference.first_stage import Reading
-from blockskim.inference.operating_point import ThresholdsGiven, choose_thresholds
-from blockskim.inference.runner import Thresholds, WindowBatch, batches, run_windows, whole_examples
-from blockskim.inference.window_settings import window_settings
+from blockskim.inference.operating_point import ThresholdsGiven
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from blockskim.data.tokens import FrozenTokenizer
-
-WindowCount = Callable[[int, int], None]
-"""Called with the number of windows that are done and the number of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +63,12 @@ class SearchResult:
     traces: tuple[AnswerTrace, ...]
 
 
-class QuestionAnswerer:
+class Answerer:
     """Answers questions over texts of any length.
 
     Example::
 
-        qa = QuestionAnswerer()
+        qa = Answerer()
         qa(question="Who wrote it?", context="Ann wrote it.")
         # {'score': 0.98, 'start': 0, 'end': 3, 'answer': 'Ann'}
     """
@@ -117,12 +115,12 @@ class QuestionAnswerer:
         self.loaded = load_backend(model, tokenizer, device, dtype, threads, hub, backend)
         self.model: Backend = self.loaded.model
         self._tokenizer = self.loaded.tokenizer if tokenizer is None else tokenizer
-        self._reader = frozen(self._tokenizer)
+        self._frozen = frozen(self._tokenizer)
         if tokenizer is not None:
             check_tokenizer(self.loaded, tokenizer)
         self.point = point
         # Refuses an unknown point now and not at the first question.
-        self._thresholds(AnswerOptions())
+        self.reader.thresholds(AnswerOptions())
 
     @property
     def tokenizer(self) -> "PreTrainedTokenizerBase | FrozenTokenizer":
@@ -310,72 +308,32 @@ class QuestionAnswerer:
             results.append(SearchResult(question, found, every))
         return results[0] if is_one_text(questions) else results
 
-    def _thresholds(self, options: AnswerOptions) -> Thresholds:
-        """What a call skims with: its own choice, or else that of the answerer."""
-        chosen = options.dense or options.threshold is not None or options.point is not None
-        return choose_thresholds(
-            self.model,
-            dense=options.dense,
-            threshold=options.threshold,
-            point=options.point if chosen else self.point,
-            name=self.loaded.name,
-        )
-
-    def _window_settings(self, options: AnswerOptions) -> WindowSettings:
-        """Windows as a call wants them; the default length becomes what the model reads, where that is less."""
-        length, limit = options.max_seq_len, self.model.position_limit
-        if limit is not None and length == DEFAULT_LENGTH:
-            length = min(length, limit)
-        return window_settings(self.model, self._reader, length, options.doc_stride, options.max_question_len)
+    @property
+    def reader(self) -> TextReader:
+        """What texts are read with, as the answerer is set now."""
+        return TextReader(self.model, self.loaded.name, self._frozen, self.batch_size, self.point)
 
     def _read(
         self, pairs: Sequence[TextPair], options: AnswerOptions, trace: bool, progress: WindowCount | None = None
     ) -> tuple[list[ExampleAnswers], list[AnswerTrace]]:
         """Answers of each pair, and their traces if asked for."""
-        thresholds, settings = self._thresholds(options), self._window_settings(options)
+        started = time.perf_counter()
+        reader = self.reader
+        reader.check(options)
         if not pairs:
             return [], []
-        started = time.perf_counter()
-        check_texts(pairs)
-        examples = [Example(str(number), pair.question, pair.context) for number, pair in enumerate(pairs)]
-        windows = make_windows(examples, self._reader, settings, stand_in="?")
-        warn_of_unread(windows, pairs)
-        reading = Reading(self.model, windows, thresholds, options.max_cost)
+        run = reader.read(pairs, options, progress)
         parts: dict[int, list[ExampleAnswers]] = {number: [] for number in range(len(pairs))}
         traces: dict[int, tuple[WindowTrace, ...]] = {}
-        done = 0
-        for phase in reading.phases():
-            read = phase.windows
-            size = max(options.batch_size or self.batch_size, phase.least_batch)
-            running = run_windows(self.model, read, thresholds=thresholds, selected=batches(read, size, phase.among))
-            count = len(read if phase.among is None else phase.among)
-            reporting, done = _reporting(running, done, done + count, progress), done + count
-            # What a batch computed is let go with its group, so that memory does not grow with the length of the texts.
-            for group in whole_examples(reporting, read):
-                for batch in group:
-                    reading.spend(batch, phase)
-                for number, found in collect_answers(group, read, options).items():
-                    parts[number].append(found)
-                if trace:
-                    for number, more in trace_windows(group, read).items():
-                        every = (*traces.get(number, ()), *more)
-                        traces[number] = tuple(sorted(every, key=lambda window: window.start))
-        answers = {number: merge_answers(found, options.top_k) for number, found in parts.items()}
-        ordered = [answers[number] for number in range(len(pairs))]
+        for group, windows in run.groups(self.model):
+            for number, found in collect_answers(group, windows, options).items():
+                parts[number].append(found)
+            if trace:
+                add_windows(traces, group, windows)
+        ordered = [merge_answers(found, options.top_k) for found in parts.values()]
         if not trace:
             return ordered, []
         spans = [scored_spans(each) for each in ordered]
-        unread = trace_unread(reading, self.model.skim_config.block_size)
+        unread = trace_unread(run.reading, self.model.skim_config.block_size)
         seconds = time.perf_counter() - started
         return ordered, trace_answers(pairs, traces, spans, self.model.num_layers, seconds, unread)
-
-
-def _reporting(
-    batches: Iterable[WindowBatch], done: int, total: int, progress: WindowCount | None
-) -> Iterator[WindowBatch]:
-    """The batches as they come; after each, progress is called with the windows that are done and all of them."""
-    for batch in batches:
-        done += len(batch.indices)
-        yield batch
-        if progress is not None:
-            progress(done, total)

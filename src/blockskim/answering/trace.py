@@ -216,6 +216,13 @@ def trace_windows(batches: Sequence[WindowBatch], windows: WindowSet) -> Mapping
     return {example: tuple(traces) for example, traces in examples.items()}
 
 
+def add_windows(traces: dict[int, tuple[WindowTrace, ...]], batches: Sequence[WindowBatch], windows: WindowSet) -> None:
+    """Add what was read of windows to what was read of the same examples before, in the order of the text."""
+    for number, more in trace_windows(batches, windows).items():
+        every = (*traces.get(number, ()), *more)
+        traces[number] = tuple(sorted(every, key=lambda window: window.start))
+
+
 def _window_traces(
     batch: WindowBatch, windows: WindowSet, best: Mapping[int, SurvivalRank]
 ) -> Iterable[tuple[int, WindowTrace]]:

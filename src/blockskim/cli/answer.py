@@ -77,10 +77,10 @@ def answer(
             raise typer.BadParameter("the question is empty", param_hint="--question")
     documents = _documents(context, [*(file or []), *(more or [])], bool(file))
 
-    from blockskim.answering.answerer import QuestionAnswerer
+    from blockskim.answering.answerer import Answerer
     from blockskim.answering.trace import skim_summary
 
-    answerer = QuestionAnswerer(
+    answerer = Answerer(
         model_name(computing),
         device=computing.device.value,
         dtype=computing.dtype.value,

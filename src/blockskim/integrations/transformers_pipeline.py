@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from transformers import AutoModelForQuestionAnswering, Pipeline, pipelines
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from blockskim.answering.answerer import QuestionAnswerer
+from blockskim.answering.answerer import Answerer
 from blockskim.answering.request import TextPair, pair_up
 from blockskim.answering.texts import is_one_text
 from blockskim.checks import check_count
@@ -55,7 +55,7 @@ class QuestionAnsweringPipeline(Pipeline):
         if self.device.type == "cpu" and self.model.dtype == torch.float16:
             # Weights may be stored so to save space; processors are not made to compute in it.
             model.to(dtype=choose_dtype("auto", self.device))
-        self.answerer = QuestionAnswerer(model, tokenizer, batch_size=self._batch_size or 32)
+        self.answerer = Answerer(model, tokenizer, batch_size=self._batch_size or 32)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Answer one question, several, or a stream of them, in any of the forms that the class names.

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from blockskim.checks import check_items, check_known, check_names, check_number, check_whole, is_single, listing
 from blockskim.errors import ConfigError
+from blockskim.method.evidence import EvidenceModel
 from blockskim.method.thresholds import (
     PerLayer,
     check_layer_count,
@@ -55,6 +56,8 @@ class SkimConfig:
         document_threshold: of a long document, blocks go unread that fit the question, by word embeddings, less than
             this share of what the best block of the document does, from 0 (all are read) to 1; see
             ``blockskim.method.first_stage``.
+        evidence: what scores sentences as evidence; None where it was not calibrated. A dictionary of its settings is
+            taken, too.
 
     Raises:
         ConfigError: a value is impossible.
@@ -72,6 +75,7 @@ class SkimConfig:
     teaching_factor: float = 0.0
     predictor_width: int = 64
     document_threshold: float = 0.0
+    evidence: EvidenceModel | None = None
 
     def __post_init__(self) -> None:
         """Bring sequences to tuples and numbers to Python's own, and refuse impossible values."""
@@ -87,6 +91,8 @@ class SkimConfig:
         self.skim_factor = check_per_layer("skim_factor", self.skim_factor)
         for name in ("balance_factor", "teaching_factor", "neighbor_relevance", "document_threshold"):
             setattr(self, name, check_number(name, getattr(self, name)))
+        if self.evidence is not None and not isinstance(self.evidence, EvidenceModel):
+            self.evidence = EvidenceModel.from_dict(self.evidence)
         self.check()
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -179,6 +185,8 @@ class SkimConfig:
     def to_dict(self) -> dict[str, Any]:
         """Values as JSON knows them."""
         values = {name: _listed(value) for name, value in asdict(self).items()}
+        if self.evidence is not None:
+            values["evidence"] = self.evidence.to_dict()
         return values | {"points": {name: _listed(value) for name, value in self.points.items()}}
 
     def replace(self, **changes: Any) -> Self:

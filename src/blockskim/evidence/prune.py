@@ -1,0 +1,188 @@
+"""Pruned texts: documents cut to what matters for a question, with the way back to the originals."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from blockskim.answering.reading import TextReader, WindowCount
+from blockskim.answering.request import AnswerOptions
+from blockskim.answering.trace import AnswerTrace
+from blockskim.data.tokens import FrozenTokenizer, tokenize
+from blockskim.errors import ConfigError
+from blockskim.evidence.finding import QuestionEvidence, find_evidence
+from blockskim.evidence.options import EvidenceOptions
+from blockskim.evidence.scoring import evidence_model
+from blockskim.evidence.selection import Joining, ScoredText, select
+from blockskim.evidence.sentences import Splitter, split_sentences
+
+GAP = " […] "
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A run of characters of a pruned text that stands so in the original.
+
+    Attributes:
+        start: first character in the pruned text.
+        end: one past the last.
+        original: place of the first character in the original.
+    """
+
+    start: int
+    end: int
+    original: int
+
+
+@dataclass(frozen=True, slots=True)
+class PrunedTexts:
+    """Documents cut to what matters for one question.
+
+    Attributes:
+        question: the question.
+        documents: pruned text by name, in their order; documents of which nothing is left are not there.
+        pieces: of each pruned text, in order; between two of them stands a gap.
+        kept: share of the characters of all documents that is left, gaps not counted.
+        traces: what was read of each document, those included of which nothing is left.
+    """
+
+    question: str
+    documents: dict[Any, str]
+    pieces: dict[Any, tuple[Piece, ...]]
+    kept: float
+    traces: tuple[AnswerTrace, ...]
+
+    def original_span(self, document: Any, start: int, end: int) -> tuple[int, int]:
+        """Where characters of a pruned text stand in the original.
+
+        Args:
+            document: its name.
+            start: first character in the pruned text.
+            end: one past the last; what lies between pieces is left out at both ends.
+
+        Returns:
+            First character and one past the last. They hold what was cut out in between, too.
+
+        Raises:
+            ConfigError: there is no such document or no such place in it, or only a gap stands there.
+        """
+        if document not in self.pieces:
+            raise ConfigError(f"nothing is left of a document {document!r:.80}")
+        size = len(self.documents[document])
+        if not 0 <= start < end <= size:
+            raise ConfigError(f"({start}, {end}) is no span of the pruned text {document!r:.80}, of {size} characters")
+        pieces = [piece for piece in self.pieces[document] if piece.start < end and piece.end > start]
+        if not pieces:
+            raise ConfigError(f"at ({start}, {end}) of the pruned text {document!r:.80} stands a gap alone")
+        first, last = pieces[0], pieces[-1]
+        return (
+            first.original + max(0, start - first.start),
+            last.original + min(end, last.end) - last.start,
+        )
+
+    def original_offset(self, document: Any, offset: int) -> int:
+        """Where a character of a pruned text stands in the original; for one of a gap, where the next piece begins.
+
+        Raises:
+            ConfigError: there is no such document, or no such place in it.
+        """
+        if document not in self.pieces:
+            raise ConfigError(f"nothing is left of a document {document!r:.80}")
+        size = len(self.documents[document])
+        if not 0 <= offset < size:
+            raise ConfigError(f"{offset} is no place in the pruned text {document!r:.80}, of {size} characters")
+        pieces = self.pieces[document]
+        piece = pieces[bisect_right(pieces, offset, key=lambda each: each.start) - 1]
+        if offset < piece.end:
+            return piece.original + offset - piece.start
+        return pieces[pieces.index(piece) + 1].original
+
+
+def prune(
+    reader: TextReader,
+    questions: Sequence[str],
+    documents: Mapping[Any, str],
+    options: EvidenceOptions,
+    reading: AnswerOptions,
+    gap: str = GAP,
+    splitter: Splitter = split_sentences,
+    progress: WindowCount | None = None,
+) -> list[PrunedTexts]:
+    """Cut documents to the sentences that matter for each question, in one run over all of them.
+
+    Args:
+        reader: what texts are read with.
+        questions: at least one.
+        documents: texts by name.
+        options: how much may be left. A budget counts what stands in the pruned texts, gaps included.
+        reading: how to read.
+        gap: what stands between two pieces.
+        splitter: finds the sentences of a text.
+        progress: called after each batch.
+
+    Raises:
+        ConfigError: an option is impossible for the model, the gap is no text, or the splitter gives no spans.
+        DataError: a question is blank, or a question or document holds no valid text.
+    """
+    if not isinstance(gap, str):
+        raise ConfigError(f"gap is {gap!r:.80}; it must be a string")
+    least = options.least_score(evidence_model(reader.model.skim_config).threshold)
+    joining = Joining(len(gap), _token_count(reader.tokenizer)(gap))
+    found = find_evidence(reader, questions, documents, reading, splitter, progress)
+    return [_pruned(evidence, options, least, gap, joining, _token_count(reader.tokenizer)) for evidence in found]
+
+
+def _pruned(
+    evidence: QuestionEvidence,
+    options: EvidenceOptions,
+    least: float,
+    gap: str,
+    joining: Joining,
+    count: Callable[[str], int],
+) -> PrunedTexts:
+    chosen = [list(roles) for roles in select(evidence.texts, options, least, joining)]
+    texts = [_joined(text, own, gap) for text, own in zip(evidence.texts, chosen, strict=True)]
+    if options.limit is not None and options.limit.unit == "tokens":
+        # Tokens at a cut may be others than they were in the original, and one more now and then.
+        sizes = [count(pruned) for pruned, _ in texts]
+        while sum(sizes) > options.limit.amount:
+            place, worst = _worst(evidence.texts, chosen)
+            chosen[place].remove(worst)
+            texts[place] = _joined(evidence.texts[place], chosen[place], gap)
+            sizes[place] = count(texts[place][0])
+    left = {name: text for name, text in zip(evidence.names, texts, strict=True) if text[1]}
+    kept = sum(piece.end - piece.start for _, pieces in left.values() for piece in pieces)
+    return PrunedTexts(
+        question=evidence.question,
+        documents={name: text for name, (text, _) in left.items()},
+        pieces={name: pieces for name, (_, pieces) in left.items()},
+        kept=kept / max(1, sum(len(text.text) for text in evidence.texts)),
+        traces=tuple(evidence.traces),
+    )
+
+
+def _joined(text: ScoredText, chosen: Sequence[int], gap: str) -> tuple[str, tuple[Piece, ...]]:
+    """The pruned text of some sentences, and its pieces; sentences that follow each other are one piece."""
+    runs: list[tuple[int, int]] = []
+    for place, number in enumerate(chosen):
+        start, end = text.spans[number]
+        if place and chosen[place - 1] == number - 1:
+            runs[-1] = runs[-1][0], end
+        else:
+            runs.append((start, end))
+    pieces, length = [], 0
+    for start, end in runs:
+        pieces.append(Piece(length, length + end - start, start))
+        length += end - start + len(gap)
+    return gap.join(text.text[start:end] for start, end in runs), tuple(pieces)
+
+
+def _worst(texts: Sequence[ScoredText], chosen: Sequence[Sequence[int]]) -> tuple[int, int]:
+    """Document and sentence of the lowest score among those that are kept; among equals the last."""
+    kept = [(float(texts[place].scores[number]), place, number) for place, own in enumerate(chosen) for number in own]
+    _, place, number = min(kept, key=lambda each: (each[0], -each[1], -each[2]))
+    return place, number
+
+
+def _token_count(tokenizer: FrozenTokenizer) -> Callable[[str], int]:
+    return lambda text: len(tokenize(tokenizer, [text]).ids) if text else 0

@@ -1,0 +1,150 @@
+"""Sentences of a text of any language by rules, with exact character offsets; nothing is downloaded or configured.
+
+The rules know no language. They read what writing systems have in common: punctuation that ends sentences, with a blank
+behind it where the script has blanks; paragraphs, list items, headings, table rows and lines of code; and a list of
+abbreviations in European languages. A text without any of it is cut where it is too long.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+from blockskim.errors import ConfigError
+from blockskim.evidence.abbreviations import ABBREVIATIONS, STARTERS, TITLES
+
+Spans = list[tuple[int, int]]
+Splitter = Callable[[str], Spans]
+"""Gives first character and one past the last of each sentence: in order, disjoint, none empty or blank."""
+
+LONGEST = 600
+"""Characters of a sentence at most; longer ones are cut at a line end, else behind punctuation, else at a blank."""
+
+SHORT_LINE = 40
+"""A line shorter than this was ended on purpose, and not wrapped."""
+
+_CLOSING = "\"'”’»›)\\]}」』）》】〉"
+_LINE = "(?:\r\n|\r(?!\n)|[\n\v\f\x85\u2028\u2029])"
+_PLACE = re.compile(
+    rf"(?P<paragraph>{_LINE}[^\S\n\r\v\f\x85\u2028\u2029]*{_LINE})"
+    rf"|(?P<line>{_LINE})"
+    # Full stops of scripts that need no blank behind them.
+    rf"|(?P<full>[。！？｡।॥؟۔።፧։။។៕]+[{_CLOSING}]*)"
+    rf"|(?P<stop>[.!?…]+[{_CLOSING}]*)(?=\s)"
+)
+_ITEM = re.compile(r"[^\S\n\r]*(?:[-*+•‣◦–—]\s|\d{1,3}[.)]\s|[A-Za-z][.)]\s|#{1,6}\s|[|>]|```|~~~)")
+_OWN_LINE = re.compile(r"(?:#{1,6}\s|\||```|~~~)")
+_INDENTED = re.compile(r"(?: {4}|\t)")
+_NUMBER = re.compile(r"\d{1,2}")
+_INITIALS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")
+_SOFT = (re.compile(_LINE), re.compile(r"[;:,、，；：]\s*"), re.compile(r"\s+"))
+_OPENING = "\"'“‘«([„¿¡"
+
+
+def split_sentences(text: str) -> Spans:
+    """First character and one past the last of each sentence, in order.
+
+    Sentences are disjoint, begin and end with other than white space, and together hold all that is no white space.
+    """
+    return [part for start, end in pairwise(_bounds(text)) for part in _cut(text, *_stripped(text, start, end))]
+
+
+def checked_spans(splitter: Splitter, text: str) -> Spans:
+    """What a splitter gives for a text, with white space taken off both ends of each; blank ones are left out.
+
+    Raises:
+        ConfigError: they are no spans of the text, overlap, or are not in order.
+    """
+    try:
+        spans = [(int(start), int(end)) for start, end in splitter(text)]
+    except (TypeError, ValueError):
+        raise ConfigError("sentences must give pairs of a first character and one past the last") from None
+    before = 0
+    for start, end in spans:
+        if not before <= start <= end <= len(text):
+            raise ConfigError(
+                f"sentences gave ({start}, {end}) behind character {before} of {len(text)}; spans must lie in the "
+                "text, in order, without overlap"
+            )
+        before = end
+    stripped = [_stripped(text, start, end) for start, end in spans]
+    return [(start, end) for start, end in stripped if start < end]
+
+
+def _bounds(text: str) -> Iterator[int]:
+    """Where sentences begin and end, first and last place included."""
+    begin = 0
+    cased = any(character.isupper() for character in text)
+    yield 0
+    for match in _PLACE.finditer(text):
+        kind, end = match.lastgroup, match.end()
+        if kind == "paragraph" or kind == "full":
+            ends = True
+        elif kind == "line":
+            ends = _ends_line(text, match.start(), end)
+        else:
+            ends = _ends_sentence(text, begin, match.start(), end, cased)
+        if ends:
+            yield end
+            begin = end
+    yield len(text)
+
+
+def _ends_line(text: str, start: int, end: int) -> bool:
+    """Whether a line break is more than that of wrapped text."""
+    before = _line_before(text, start)
+    if _ITEM.match(text, end) or _INDENTED.match(text, end) or _OWN_LINE.match(before) or _INDENTED.match(before):
+        return True
+    return len(before.strip()) < SHORT_LINE and not text[end : end + 80].lstrip(" \t")[:1].islower()
+
+
+def _line_before(text: str, end: int) -> str:
+    # Longer lines need not be looked at whole.
+    near = text[max(0, end - 4 * LONGEST) : end]
+    return near[max(near.rfind("\n"), near.rfind("\r")) + 1 :]
+
+
+def _ends_sentence(text: str, begin: int, start: int, end: int, cased: bool) -> bool:
+    """Whether punctuation at ``text[start:end]``, with a blank behind it, ends the sentence that began at ``begin``."""
+    behind = text[end : end + 80].lstrip()
+    mark = text[start:end]
+    if behind[:1].islower() and cased and (mark[0] in ".…" or mark[-1] not in "!?"):
+        return False
+    if mark[0] != "." or mark.startswith(".."):
+        return True
+    near = text[max(begin, start - 40) : start]
+    word = near.split()[-1] if near and not near[-1].isspace() else ""
+    word = word.lstrip(_OPENING).lower()
+    if _NUMBER.fullmatch(word) and text[max(begin, start - 40) : start].strip() == word:
+        # The number of a list item.
+        return False
+    if word in TITLES:
+        return False
+    if word in ABBREVIATIONS or _INITIALS.fullmatch(word) or _NUMBER.fullmatch(word):
+        first = re.match(r"[^\W\d_]+", behind)
+        return not behind or (first is not None and first.group().lower() in STARTERS)
+    return True
+
+
+def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
+    """A span without white space at its ends; what is left may be empty."""
+    inside = text[start:end]
+    return start + len(inside) - len(inside.lstrip()), max(start, end - len(inside) + len(inside.rstrip()))
+
+
+def _cut(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """A span in pieces that are not too long; none if it is empty."""
+    while end - start > LONGEST:
+        middle = _soft_place(text, start, start + LONGEST)
+        yield _stripped(text, start, middle)
+        start = _stripped(text, middle, end)[0]
+    if start < end:
+        yield start, end
+
+
+def _soft_place(text: str, start: int, end: int) -> int:
+    """Where a piece that reaches to ``end`` at most had better end."""
+    for kind in _SOFT:
+        places = [match.end() for match in kind.finditer(text, start + LONGEST // 3, end)]
+        if places:
+            return places[-1]
+    return end

@@ -1,0 +1,107 @@
+"""How likely it is that a sentence is evidence, from what a model that was trained to find answers says about it.
+
+Logistic regression over few numbers. One is the mean of what the layers with a predictor say; a late layer alone sees
+the answer best, but sentences that support it, as in questions over two texts, are seen better by all layers together.
+The other is the best answer span. Its logits are taken as they are and not as a share of the text's, which would
+depend on what else the text holds.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blockskim.checks import check_items, check_known, check_number, check_range
+from blockskim.errors import ConfigError
+
+Floats = NDArray[np.float64]
+
+FEATURES = ("one", "keep", "gone", "best span")
+"""What is known of a sentence; see ``features``."""
+
+LARGEST_KEEP = 10.0
+"""Of the logit of a keep probability, either way."""
+
+LARGEST_SPAN = 20.0
+"""Of a start plus an end logit, either way."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceModel:
+    """Logistic regression over ``FEATURES``.
+
+    Attributes:
+        weights: of the features.
+        threshold: the score above which a sentence is taken for evidence where a caller says nothing else.
+
+    Raises:
+        ConfigError: there are more or fewer weights, or a number is impossible.
+    """
+
+    weights: tuple[float, ...]
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Bring numbers to Python's own and refuse impossible ones."""
+        values = tuple(float(check_number("weights", value)) for value in check_items("weights", self.weights))
+        if len(values) != len(FEATURES) or not all(math.isfinite(value) for value in values):
+            raise ConfigError(f"weights is {list(values)}; it must be {len(FEATURES)} finite numbers")
+        object.__setattr__(self, "weights", values)
+        object.__setattr__(self, "threshold", float(check_range("threshold", self.threshold, 0.0, 1.0)))
+
+    def scores(self, known: Floats) -> Floats:
+        """Probabilities that sentences are evidence. Shape: (sentences, features) to (sentences,)."""
+        scores: Floats = 1.0 / (1.0 + np.exp(-np.clip(known @ np.array(self.weights), -50.0, 50.0)))
+        return scores
+
+    @classmethod
+    def from_dict(cls, values: object) -> Self:
+        """Read the values that ``to_dict`` wrote.
+
+        Raises:
+            ConfigError: a name is unknown or missing, or a value impossible.
+        """
+        names = [item.name for item in fields(cls)]
+        if not isinstance(values, Mapping) or "weights" not in values:
+            raise ConfigError(f"evidence is {values!r:.80}; it must be a mapping with {', '.join(names)}")
+        check_known("evidence setting", sorted(set(values) - set(names)), names)
+        try:
+            return cls(**dict(values))
+        except ConfigError as error:
+            raise ConfigError(f"evidence: {error}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Values as JSON knows them."""
+        return {**asdict(self), "weights": list(self.weights)}
+
+
+UNCALIBRATED = EvidenceModel((-3.5, 0.47, -1.1, 0.13), 0.2)
+"""For models that were not calibrated: what was learned of one model on questions of SQuAD's and HotpotQA's training
+sets. Another model's scores order its sentences as well, but their size need not mean much."""
+
+
+def features(keep: Floats, best: Floats) -> Floats:
+    """What the model sees of sentences: ``FEATURES``.
+
+    They are 1; the mean logit of the highest keep probability in each layer that scored a block of the sentence;
+    whether no token of it was read to the end; and the score of the best answer span inside of it, 0 where there is
+    none.
+
+    Args:
+        keep: highest keep probability in each layer; NaN where none was scored. Shape: (layers, sentences)
+        best: start plus end logit; -inf where there is none. Shape: (sentences,)
+
+    Returns:
+        Shape: (sentences, features)
+    """
+    scored = ~np.isnan(keep)
+    # Behind this the logit is larger than LARGEST_KEEP anyway.
+    chances = np.clip(np.where(scored, keep, 0.5), 1e-9, 1.0 - 1e-9)
+    logits = np.clip(np.log(chances / (1.0 - chances)), -LARGEST_KEEP, LARGEST_KEEP)
+    means = logits.sum(0, where=scored) / np.maximum(scored.sum(0), 1)
+    gone = ~np.isfinite(best)
+    spans = np.clip(np.where(gone, 0.0, best), -LARGEST_SPAN, LARGEST_SPAN)
+    return np.stack([np.ones(len(best)), means, gone.astype(np.float64), spans], axis=1)

@@ -1,0 +1,180 @@
+import json
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from blockskim.errors import ConfigError
+from blockskim.evidence.sentences import LONGEST, checked_spans, split_sentences
+
+PIECES = [
+    "word ",
+    "Dr. ",
+    "e.g. ",
+    ". ",
+    ".",
+    "! ",
+    "? ",
+    "…",
+    "。",
+    "！",
+    "\n",
+    "\r\n",
+    "\n\n",
+    "* ",
+    "1. ",
+    "    x",
+    "\t",
+]
+PIECES += [
+    "東京",
+    "é",
+    "e\u0301",
+    "🪁",
+    "\u200d",
+    "\u200b",
+    "\ufeff",
+    "\u2028",
+    "\x85",
+    "\x0b",
+    '"',
+    "’ ",
+    ")",
+    "# ",
+    "```",
+    "а",
+    "X",
+]
+texts = st.text(max_size=60) | st.lists(st.sampled_from(PIECES), max_size=40).map("".join)
+
+
+def sentences(text):
+    return [text[start:end] for start, end in split_sentences(text)]
+
+
+@given(texts)
+@example("a" * 3 * LONGEST)
+@example("\x1c\n.\x1f. ")
+def test_sentences_are_disjoint_in_order_and_hold_all_that_is_no_white_space(text):
+    spans = split_sentences(text)
+    before, left_out = 0, []
+    for start, end in spans:
+        assert before <= start < end <= len(text)
+        assert text[start:end] == text[start:end].strip()
+        assert end - start <= LONGEST
+        left_out.append(text[before:start])
+        before = end
+    assert "".join([*left_out, text[before:]]).strip() == ""
+
+
+@given(texts)
+def test_a_text_and_its_sentences_are_split_alike_twice(text):
+    assert split_sentences(text) == split_sentences(text)
+    assert checked_spans(split_sentences, text) == split_sentences(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Dr. Smith met Mr. J. R. Jones on Jan. 5. | They left.",
+        "The U.S. Army moved at 3 p.m. and won. | It rained.",
+        "They live in the U.S. | The house is red.",
+        "See Fig. 3, e.g. the left part. | It is small.",
+        "Apples, pears etc. are fruit. | Apples etc. | The rest is not.",
+        "She paid 3.50 at example.com. | Was it 1990? | Yes!",
+        'He said: "Go." | Then he went.',
+        '"Go!" she said. | (It was late.) | She slept.',
+        "Wait... what? | Yes… | No.",
+        "Er kam am 3. Oktober, d.h. zu spät. | Frl. Meier ging usw. zu Fuß.",
+        "Mme. Curie est née à Varsovie. | Elle a gagné. | Où ça ?",
+        "It was in 1990. | Then came 2024.",
+        "ask them. | is it there? | no, it is not.".lower(),
+    ],
+)
+def test_abbreviations_numbers_and_quotes(text):
+    assert sentences(text.replace(" | ", " ")) == text.split(" | ")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("東京は首都です。大阪は？「はい。」第二句！", ["東京は首都です。", "大阪は？", "「はい。」", "第二句！"]),
+        ("यह एक है। यह दो है।", ["यह एक है।", "यह दो है।"]),
+        ("ما هذا؟ هذا كتاب.", ["ما هذا؟", "هذا كتاب."]),
+        ("Это кит. А это кот.", ["Это кит.", "А это кот."]),
+    ],
+)
+def test_scripts(text, expected):
+    assert sentences(text) == expected
+
+
+def test_lists_headings_tables_and_wrapped_lines():
+    text = (
+        "# The kite\nIt is a bird of prey that nests in trees and is often seen\nover open fields.\n\n"
+        "- one thing\n- another, which is\n  longer\n1. First. Of all.\n2. Second\n\n| a | b |\n| 1 | 2 |\n"
+        "Name: Kite\nColour: red"
+    )
+    assert sentences(text) == [
+        "# The kite",
+        "It is a bird of prey that nests in trees and is often seen\nover open fields.",
+        "- one thing",
+        "- another, which is\n  longer",
+        "1. First.",
+        "Of all.",
+        "2. Second",
+        "| a | b |",
+        "| 1 | 2 |",
+        "Name: Kite",
+        "Colour: red",
+    ]
+
+
+def test_code_is_split_into_lines():
+    text = "Call it so:\n\n    x = f(a.b, 1.5)\n    y = x.z\n\n```\nfor i in y:\n    print(i)\n```\nDone."
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    assert sentences(text) == lines
+
+
+def test_a_text_without_punctuation_is_cut_between_words():
+    text = "kite " * 1000
+    found = sentences(text)
+    assert all(set(part.split()) == {"kite"} and len(part) <= LONGEST for part in found)
+    assert sum(len(part.split()) for part in found) == 1000
+    assert len(found) < 12
+
+
+def test_a_long_text_without_blanks_is_cut():
+    assert "".join(sentences("鳶" * 5000)) == "鳶" * 5000
+
+
+def test_line_ends_of_every_system():
+    for end in ("\n", "\r\n", "\r"):
+        text = f"One thing is said here and goes on for a while, so that{end}the line is wrapped. Two.{end}{end}Three"
+        assert len(sentences(text)) == 3
+
+
+def test_sentences_of_wikipedia(shared_data):
+    """Against the sentences that HotpotQA was published with, which another tool made."""
+    found = known = more = 0
+    for question in json.loads((shared_data / "hotpotqa" / "hotpot_train100.json").read_text()):
+        for _, parts in question["context"]:
+            text = "".join(parts)
+            ends = {len("".join(parts[: count + 1]).rstrip()) for count in range(len(parts))} - {0}
+            own = {end for _, end in split_sentences(text)}
+            found, known, more = found + len(ends & own), known + len(ends), more + len(own - ends)
+    assert found / known > 0.985
+    assert more / known < 0.01
+
+
+def test_another_splitter_is_checked_and_stripped():
+    assert checked_spans(lambda text: [(0, 3), (3, 4), (4, 9)], "ab   cd  ") == [(0, 2), (5, 7)]
+    assert checked_spans(lambda text: iter(()), "ab") == []
+
+
+@pytest.mark.parametrize(
+    "spans",
+    [[(0, 9)], [(-1, 2)], [(2, 1)], [(0, 3), (2, 4)], [(3, 4), (0, 2)], [3], ["ab", "cd"], 7, [(None, 1)], [(1, 2, 3)]],
+)
+def test_wrong_splitters_are_refused(spans):
+    with pytest.raises(ConfigError, match=r"^sentences "):
+        checked_spans(lambda text: spans, "abcd")
