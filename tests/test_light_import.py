@@ -31,19 +31,30 @@ ANSWERING = [
     "answering.explain_page",
     "answering.loading",
     "answering.ranking",
+    "answering.reading",
     "answering.request",
     "answering.texts",
     "answering.trace",
     "answering.word_boundaries",
     "cli.answer",
     "cli.commands",
+    "cli.highlight",
     "cli.main",
+    "cli.prune",
+    "cli.rank",
     "data.collate",
     "data.packed_inputs",
     "data.reading",
     "data.tokens",
     "data.windows",
     "evaluation.evaluate",
+    "evidence.finding",
+    "evidence.highlight",
+    "evidence.prune",
+    "evidence.question_answerer",
+    "evidence.selection",
+    "evidence.sentences",
+    "evidence.signals",
     "exporting.directory",
     "exporting.exported_model",
     "exporting.manifest",
@@ -121,6 +132,9 @@ found = qa.search(question, {"a": text, "blank": " "}, top_k=2)
 print(json.dumps({
     "answers": [{name: answer[name] for name in ("answer", "score", "start", "end")} for answer in answers],
     "found": found.answers,
+    "highlights": qa.highlight(question, {"a": text}, top_k=2),
+    "pruned": qa.prune(question, {"a": text}, budget=0.5).documents,
+    "ranked": qa.rank(question, {"a": text}),
     "blocks": [[block.start, block.end] for window in trace.windows for block in window.blocks],
     "kept": trace.kept_by_layer,
     "dense_kept": dense.kept_by_layer,
@@ -136,6 +150,10 @@ print(json.dumps({
         assert TEXT[answer["start"] : answer["end"]] == answer["answer"] != ""
         assert 0 < answer["score"] < 1
     assert {answer["document"] for answer in values["found"]} == {"a"}
+    for sentence in values["highlights"]:
+        assert TEXT[sentence["start"] : sentence["end"]] == sentence["text"] != ""
+    assert 0 < len(values["pruned"]["a"]) <= len(TEXT) / 2
+    assert values["ranked"] == [{"document": "a", "score": values["highlights"][0]["score"]}]
     # All of the text is in some block, and few of them are left.
     assert values["blocks"][0][0] == 0
     assert values["blocks"][-1][1] == len(TEXT.rstrip())

@@ -83,6 +83,16 @@ def answered(qa, number):
     return qa(question, TEXT * 2, top_k=2, threshold=0.5), qa.search(question, {"a": TEXT, "b": "A man."}).answers
 
 
+def evidence_of(qa, number):
+    """Evidence for one of several questions, in all forms."""
+    question, texts = QUESTIONS[number % len(QUESTIONS)], {"a": TEXT * 2, "b": "A man."}
+    return (
+        qa.highlight(question, texts, top_k=3),
+        qa.prune(question, texts, budget=0.3).documents,
+        qa.rank(question, texts),
+    )
+
+
 def of_output(output):
     """Logits, and what was kept."""
     kept = output.trace.kept.tolist() if "trace" in output else None
@@ -102,6 +112,11 @@ def chosen(calibration):
 def asking(examples, directory):
     qa = QuestionAnswerer(cold(), fixed_tokenizer("wordpiece"))
     return lambda number: answered(qa, number)
+
+
+def finding_evidence(examples, directory):
+    qa = QuestionAnswerer(cold(), fixed_tokenizer("wordpiece"))
+    return lambda number: evidence_of(qa, number)
 
 
 def making(examples, directory):
@@ -259,6 +274,9 @@ def register_pipeline(examples, directory):
 TABLE = {
     "QuestionAnswerer": making,
     "QuestionAnswerer.__call__": asking,
+    "QuestionAnswerer.highlight": finding_evidence,
+    "QuestionAnswerer.prune": finding_evidence,
+    "QuestionAnswerer.rank": finding_evidence,
     "QuestionAnswerer.search": asking,
     "QuestionAnswerer of a directory": loading,
     "QuestionAnswerer of an exported directory": loading_exported,
@@ -307,7 +325,9 @@ NOT_FOR_SEVERAL_THREADS = {
 def test_the_table_is_whole():
     names = set(blockskim.__all__) - {"BlockSkimForQuestionAnswering"}
     for kind in (QuestionAnswerer, BlockSkimForQuestionAnswering):
-        for name, member in vars(kind).items():
+        for name, member in inspect.getmembers(kind):
+            if "blockskim" not in (getattr(member, "__module__", None) or ""):
+                continue
             if inspect.isroutine(getattr(kind, name)) and (name == "__call__" or not name.startswith("_")):
                 assert inspect.getdoc(member)
                 names.add(f"{kind.__name__}.{name}")

@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from blockskim.answering import backend_choice
 from blockskim import QuestionAnswerer
+from blockskim.answering import backend_choice
 from blockskim.answering.backend_choice import choose_exported
 from blockskim.errors import ConfigError, ModelError
 from blockskim.exporting.exported_model import ExportedModel

@@ -44,6 +44,7 @@ WRITERS = {
     "evaluate": ("--data", "DATA", *SHORT, "--predictions", "OUT"),
     "predict": ("--data", "DATA", *SHORT, "--predictions", "OUT"),
     "answer": ("-q", "Where?", "-c", TEXT, *SHORT, "--explain", "OUT"),
+    "highlight": ("-q", "Where?", "-f", "DATA", *SHORT, "--explain", "OUT"),
     "sweep": ("--data", "DATA", *SHORT, "--thresholds", "0.5", "--no-plot", "--output", "OUT"),
     "calibrate": ("--data", "DATA", *SHORT, "--target-speedup", "1", "--output", "OUT"),
     "prune-heads": ("--data", "DATA", *SHORT, "--total", "1", "--output", "OUT"),
@@ -63,7 +64,7 @@ def test_a_full_disk_is_a_line_and_leaves_nothing(call, model, data, tmp_path, c
     out_path = tmp_path / "out"
     names = {"DATA": data, "OUT": out_path, "MODEL": model}
     arguments = [names.get(word, word) for word in WRITERS[command]]
-    if limit and command in ("evaluate", "predict", "answer", "sweep"):
+    if limit and command in ("evaluate", "predict", "answer", "highlight", "sweep"):
         pytest.skip("all fits")
     with full_disk(limit):
         code, out, err = call(command, "--model", model, "--json", *arguments, "--quiet")
@@ -76,7 +77,7 @@ def test_a_full_disk_is_a_line_and_leaves_nothing(call, model, data, tmp_path, c
     written_before = ("recipe.json", "inputs.json", "events.out")
     assert all(path.name.startswith(written_before) for path in left), left
     assert not (tmp_path / "out.partial").exists() or limit
-    if command in ("evaluate", "answer"):
+    if command in ("evaluate", "answer", "highlight"):
         assert json.loads(out)
 
 

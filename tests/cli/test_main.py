@@ -26,6 +26,9 @@ def test_help_names_every_command(call):
     assert code == 0
     for command in (
         "answer",
+        "highlight",
+        "prune",
+        "rank",
         "train",
         "evaluate",
         "make-student",

@@ -20,6 +20,7 @@ FILES = {
     ("evaluate", "--predictions"): ("--data", "none"),
     ("predict", "--predictions"): ("--data", "none"),
     ("answer", "--explain"): ("-q", "Who?", "-f", "none"),
+    ("highlight", "--explain"): ("-q", "Who?", "-f", "none"),
     ("benchmark", "--plot"): ("--data", "none"),
 }
 """Commands that write a file, and the option that names it."""

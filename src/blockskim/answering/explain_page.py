@@ -54,15 +54,21 @@ class Passage:
     document: str = ""
 
 
-def to_html(passages: Sequence[Passage], title: str = "What was read") -> str:
-    """The page as one self-contained HTML document."""
+def to_html(passages: Sequence[Passage], title: str = "What was read", marked: str = "answer") -> str:
+    """The page as one self-contained HTML document.
+
+    Args:
+        passages: what it shows.
+        title: of the page.
+        marked: what the spans of the passages are called.
+    """
     layers = sorted(
         {block.dropped_in for passage in passages for block in passage.blocks if block.dropped_in is not None}
     )
     depth = max((passage.layers for passage in passages), default=1)
     shades = "\n".join(f".d{layer} {{ background: {_shade(layer, depth)}; }}" for layer in layers)
-    sections = "\n".join(_section(passage) for passage in passages)
-    return _PAGE.format(title=_escape(title), shades=shades, legend=_legend(layers), sections=sections)
+    sections = "\n".join(_section(passage, marked) for passage in passages)
+    return _PAGE.format(title=_escape(title), shades=shades, legend=_legend(layers, marked), sections=sections)
 
 
 def cost_line(blocks: int, kept: float, flops: int, dense_flops: int, seconds: float) -> str:
@@ -81,19 +87,20 @@ def _blocks(count: int) -> str:
     return f"{count:,} block" if count == 1 else f"{count:,} blocks"
 
 
-def _section(passage: Passage) -> str:
+def _section(passage: Passage, marked: str) -> str:
     found = "".join(
-        f"<li><b>{_escape(passage.text[start:end]) or '(no answer)'}</b> <small>{score:.3f}</small></li>"
+        f"<li><b>{_escape(passage.text[start:end]) or f'(no {marked})'}</b> <small>{score:.3f}</small></li>"
         for start, end, score in passage.answers
     )
     name = f"<h2>{_escape(passage.document)}</h2>\n" if passage.document else ""
     return (
         f"<section>\n<h1>{_escape(passage.question)}</h1>\n{name}<ol>{found}</ol>\n"
-        f'<p class="cost">{_escape(passage.cost)}</p>\n<div class="text" dir="auto">{_text(passage)}</div>\n</section>'
+        f'<p class="cost">{_escape(passage.cost)}</p>\n'
+        f'<div class="text" dir="auto">{_text(passage, marked)}</div>\n</section>'
     )
 
 
-def _text(passage: Passage) -> str:
+def _text(passage: Passage, marked: str) -> str:
     """The text with its blocks and answers marked."""
     owner = _owners(passage)
     rank = np.zeros(len(passage.text), dtype=np.int64)
@@ -102,7 +109,7 @@ def _text(passage: Passage) -> str:
     parts = []
     for start, end in _runs(owner):
         inner = "".join(
-            _piece(passage.text[a + start : b + start], int(rank[a + start])) for a, b in _runs(rank[start:end])
+            _piece(passage.text[a + start : b + start], int(rank[a + start]), marked) for a, b in _runs(rank[start:end])
         )
         # Between a window's last block and the next window's blocks, blanks alone are left: nothing to mark.
         marked = owner[start] >= 0 and not passage.text[start:end].isspace()
@@ -127,8 +134,8 @@ def _runs(values: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
         yield from pairwise(bounds)
 
 
-def _piece(text: str, rank: int) -> str:
-    return f'<mark title="answer {rank}">{_escape(text)}</mark>' if rank else _escape(text)
+def _piece(text: str, rank: int, marked: str) -> str:
+    return f'<mark title="{marked} {rank}">{_escape(text)}</mark>' if rank else _escape(text)
 
 
 def _span(block: TextBlock, inner: str) -> str:
@@ -140,12 +147,12 @@ def _span(block: TextBlock, inner: str) -> str:
     return f'<span class="gone d{layer}" title="{fate}">{inner}<sup>{layer}</sup></span>'
 
 
-def _legend(layers: Sequence[int]) -> str:
+def _legend(layers: Sequence[int], marked: str) -> str:
     gone = " ".join(
         f'<span class="gone d{layer}">{f"dropped in layer {layer}" if layer else "not read"}<sup>{layer}</sup></span>'
         for layer in layers
     )
-    return f'<span class="kept">read to the end</span> {gone} <mark>answer</mark>'
+    return f'<span class="kept">read to the end</span> {gone} <mark>{marked}</mark>'
 
 
 def _shade(layer: int, depth: int) -> str:

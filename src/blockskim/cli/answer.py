@@ -10,7 +10,7 @@ from blockskim.atomic import write_whole
 from blockskim.cli import options
 from blockskim.cli.documents import STANDARD_INPUT, read_documents
 from blockskim.cli.option_groups import Computing, Printing, takes_groups
-from blockskim.cli.output import console, print_json, printable
+from blockskim.cli.output import console, inline, print_json, printable
 from blockskim.cli.progress import window_progress
 from blockskim.cli.sentences import sentence_around
 from blockskim.cli.session import model_name
@@ -195,13 +195,7 @@ def _sentence(text: str, found: Any, mark: str, indent: str) -> "Text":
     left, right = sentence_around(text, found["start"], found["end"])
     # The blanks around the answer are part of the sentence; printable would take them away.
     sentence = Text(indent, style="")
-    sentence.append(_inline(left))
+    sentence.append(inline(left))
     sentence.append(f"{mark}{printable(found['answer'])}{mark}", style="bold underline")
-    sentence.append(_inline(right).rstrip())
+    sentence.append(inline(right).rstrip())
     return sentence
-
-
-def _inline(text: str) -> str:
-    """Printable text that keeps a blank at either end."""
-    shown = printable(text)
-    return (" " if text[:1].isspace() else "") + shown + (" " if shown and text[-1:].isspace() else "")

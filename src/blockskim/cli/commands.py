@@ -16,10 +16,13 @@ from blockskim.cli.calibrate import calibrate
 from blockskim.cli.calibrate_confidence import calibrate_confidence
 from blockskim.cli.evaluate import evaluate
 from blockskim.cli.export import export
+from blockskim.cli.highlight import highlight
 from blockskim.cli.info import info
 from blockskim.cli.make_student import make_student
 from blockskim.cli.predict import predict
+from blockskim.cli.prune import prune
 from blockskim.cli.prune_heads import prune_heads
+from blockskim.cli.rank import rank
 from blockskim.cli.sweep import sweep
 from blockskim.cli.train import train
 
@@ -27,6 +30,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 # A command is one line here and one file.
 for _command in (
     answer,
+    highlight,
+    prune,
+    rank,
     train,
     evaluate,
     predict,

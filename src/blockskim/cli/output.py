@@ -41,6 +41,12 @@ def printable(text: str) -> str:
     return " ".join(_CONTROLS.sub("\ufffd", " ".join(text.split())).split())
 
 
+def inline(text: str) -> str:
+    """Printable text that keeps a blank at either end."""
+    shown = printable(text)
+    return (" " if text[:1].isspace() else "") + shown + (" " if shown and text[-1:].isspace() else "")
+
+
 def _writes_unicode() -> bool:
     return (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
 
