@@ -36,6 +36,7 @@ ANSWERING = [
     "answering.trace",
     "answering.word_boundaries",
     "cli.answer",
+    "cli.bulk",
     "cli.commands",
     "cli.main",
     "data.collate",
@@ -64,6 +65,7 @@ ANSWERING = [
     "metrics.mrqa",
     "metrics.skim",
     "metrics.squad",
+    "scaling.bulk",
 ]
 
 
