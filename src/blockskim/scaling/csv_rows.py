@@ -18,8 +18,9 @@ class _WrongRowError(Exception):
 class _Feed:
     """Gives Python's CSV reader the lines of a row, and knows where the row began and how large it is."""
 
-    def __init__(self, lines: Lines, limit: int) -> None:
+    def __init__(self, lines: Lines, file: InputFile, limit: int) -> None:
         self._lines = lines
+        self._file = file
         self._limit = limit
         self.begin()
 
@@ -49,7 +50,11 @@ class _Feed:
             try:
                 self._take()
             except StopIteration:
-                raise DataError(_endless(self.line)) from None
+                raise self.endless() from None
+
+    def endless(self) -> DataError:
+        """The error of a file that ends inside of a row."""
+        return DataError(f"{self._file.path}: line {self.line} begins a row with a quoted field that does not end")
 
     def _take(self) -> Line:
         line = next(self._lines)
@@ -75,11 +80,11 @@ def csv_rows(file: InputFile, number: int, columns: Columns, limit: int) -> Iter
         DataError: the file can't be read, lacks a column, or ends inside of a quoted field.
     """
     with open_lines(file.path, limit) as lines, _fields_of(limit):
-        feed = _Feed(lines, limit)
+        feed = _Feed(lines, file, limit)
         reader = csv.reader(feed, delimiter=file.delimiter, strict=True)
         header: list[str] | None = None
         places: dict[str, int] = {}
-        for line, fields, error in _records(reader, feed, file):
+        for line, fields, error in _records(reader, feed, limit):
             if header is None:
                 if error:
                     raise DataError(f"{file.path}: line {line}, which should name the columns: {error}")
@@ -91,7 +96,7 @@ def csv_rows(file: InputFile, number: int, columns: Columns, limit: int) -> Iter
             yield RawRow(number, line, content, error), lines.position()
 
 
-def _records(reader: Iterator[list[str]], feed: _Feed, file: InputFile) -> Iterator[tuple[int, list[str], str]]:
+def _records(reader: Iterator[list[str]], feed: _Feed, limit: int) -> Iterator[tuple[int, list[str], str]]:
     """First line, fields and error of each row; blank lines are none."""
     while True:
         feed.begin()
@@ -102,12 +107,12 @@ def _records(reader: Iterator[list[str]], feed: _Feed, file: InputFile) -> Itera
         except _WrongRowError as error:
             feed.skip_row()
             # Its size is known only now.
-            text = too_large(feed.size, feed._limit) if feed.size > feed._limit else str(error)
+            text = too_large(feed.size, limit) if feed.size > limit else str(error)
             yield feed.line, [], text
             continue
         except csv.Error as error:
             if "unexpected end of data" in str(error):
-                raise DataError(f"{file.path}: {_endless(feed.line)}") from error
+                raise feed.endless() from error
             feed.skip_row()
             yield feed.line, [], f"is not CSV: {error}"
             continue
@@ -122,10 +127,6 @@ def _places(header: list[str], file: InputFile, columns: Columns) -> dict[str, i
             has = f"has columns called {name!r} twice" if name in header else f"has no column {name!r}"
             raise DataError(f"{file.path}: {has}; its columns are {listing(header)}")
     return {name: header.index(name) for name in columns.needed()}
-
-
-def _endless(line: int) -> str:
-    return f"line {line} begins a row with a quoted field that does not end"
 
 
 @contextmanager

@@ -134,7 +134,7 @@ def _record(raw: RawRow, file: InputFile) -> Mapping[str, Any]:
     if isinstance(raw.content, dict):
         return raw.content
     try:
-        record = json.loads((raw.content or b"").decode("utf-8"))
+        record = json.loads((raw.content or b"").rstrip(b"\r\n").decode("utf-8"))
     except UnicodeDecodeError as error:
         raise DataError(f"is not UTF-8 text (byte 0x{error.object[error.start]:02x})") from error
     except json.JSONDecodeError as error:

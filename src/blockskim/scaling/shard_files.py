@@ -32,9 +32,7 @@ def shard_schema(plan: BulkPlan) -> Any:
     if plan.kept and plan.files[0].format == "parquet":
         with open_parquet(plan.files[0].path) as parquet:
             known = parquet.schema_arrow
-            kept = [
-                known.field(name) if name in known.names else field for name, field in zip(plan.kept, kept, strict=True)
-            ]
+            kept = [known.field(field.name) if field.name in known.names else field for field in kept]
     return pyarrow.schema(
         [
             pyarrow.field(ROW, pyarrow.int64()),
