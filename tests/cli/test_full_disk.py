@@ -67,7 +67,7 @@ def test_a_full_disk_is_a_line_and_leaves_nothing(call, model, data, tmp_path, c
         "DATA": data,
         "OUT": out_path,
         "MODEL": model,
-        "ROWS": json_lines(data.with_name("rows.jsonl"), rows_of(40)),
+        "ROWS": json_lines(data.with_name("rows.jsonl"), rows_of(70)),
     }
     arguments = [names.get(word, word) for word in WRITERS[command]]
     if limit and command in ("evaluate", "predict", "answer", "sweep"):

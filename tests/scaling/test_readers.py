@@ -109,7 +109,7 @@ def csv_of(content, lineterminator="\r\n"):
     return file.getvalue()
 
 
-cells = st.text(st.sampled_from(["a", '"', "\n", "\r\n", ",", "é", "🪁", " "]), max_size=8)
+cells = st.lists(st.sampled_from(["a", '"', "\n", "\r\n", ",", "é", "🪁", " "]), max_size=8).map("".join)
 
 
 @settings(max_examples=100)
@@ -242,7 +242,7 @@ def test_what_can_not_be_read_twice_is_refused(tmp_path):
 
 def test_a_fingerprint_sees_beginning_middle_and_end(tmp_path):
     path = tmp_path / "a"
-    size = 64 * 70_000
+    size = 64 * 60_000
     seen = set()
     for place in (None, 0, size // 2, size - 1):
         content = bytearray(size)
