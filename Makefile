@@ -100,7 +100,7 @@ $(TORCH): $(REQUIREMENTS)
 $(DEV): $(REQUIREMENTS)
 	@$(call make-venv,$(VENV))
 	@echo 'Installing blockskim and its development tools into $(VENV) (a few minutes the first time) ...'
-	@$(PIP_INSTALL) --editable '.[train,export,plot,dev]'
+	@$(PIP_INSTALL) --editable '.[train,export,plot,bulk,dev]'
 	@touch $(BASE) $(TORCH) $@
 
 $(LIGHT): $(REQUIREMENTS)

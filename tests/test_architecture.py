@@ -66,7 +66,7 @@ FLOOR_PLAN = ROOT / "docs" / "architecture.md"
 DOCS = tuple(sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]))
 
 # Installed with an extra only: never imported when a module is, but inside of the function that needs it.
-OPTIONAL = {"accelerate", "tensorboard", "matplotlib", "onnx", "onnxscript", "optuna"}
+OPTIONAL = {"accelerate", "tensorboard", "matplotlib", "onnx", "onnxscript", "optuna", "pyarrow"}
 
 # Come with an extra, too, but modules that are about them import them; tests/test_light_import.py checks the others.
 ENGINE = {"torch", "transformers"}

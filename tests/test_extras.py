@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from blockskim.errors import BlockSkimError, ConfigError
-from blockskim.extras import has, load_matplotlib, load_optuna, raise_missing, torch_needed
+from blockskim.extras import has, load_matplotlib, load_optuna, load_pyarrow, raise_missing, torch_needed
 
 
 def test_whether_a_package_is_installed():
@@ -25,6 +25,11 @@ def test_whether_a_package_is_installed():
             "matplotlib",
             load_matplotlib,
             "a plot needs matplotlib, which is not installed: pip install 'blockskim[plot]'",
+        ),
+        (
+            "pyarrow",
+            load_pyarrow,
+            "reading and writing Parquet needs pyarrow, which is not installed: pip install 'blockskim[bulk]'",
         ),
     ],
 )

@@ -37,6 +37,7 @@ ANSWERING = [
     "answering.trace",
     "answering.word_boundaries",
     "cli.answer",
+    "cli.bulk",
     "cli.commands",
     "cli.highlight",
     "cli.main",
@@ -75,6 +76,7 @@ ANSWERING = [
     "metrics.mrqa",
     "metrics.skim",
     "metrics.squad",
+    "scaling.bulk",
 ]
 
 

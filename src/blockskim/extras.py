@@ -68,6 +68,16 @@ def load_matplotlib() -> Any:
     return importlib.import_module("matplotlib.pyplot")
 
 
+def load_pyarrow() -> tuple[Any, Any]:
+    """The modules ``pyarrow`` and ``pyarrow.parquet``.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    need = "reading and writing Parquet needs pyarrow"
+    return _load("pyarrow", need, "bulk"), _load("pyarrow.parquet", need, "bulk")
+
+
 def _load(name: str, need: str, extra: str) -> Any:
     """An optional package; what needs it is said when it is missing.
 

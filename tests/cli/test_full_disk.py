@@ -12,6 +12,7 @@ import pytest
 
 from blockskim.atomic import new_directory, new_files, write_errors_named
 from blockskim.data.windows import make_windows
+from bulk_runs import json_lines, rows_of
 from cli_data import squad
 from full_disk import full_disk
 from synthetic_task import examples
@@ -52,6 +53,7 @@ WRITERS = {
     "average": ("--model", "MODEL", "--output", "OUT"),
     "train": ("--train", "DATA", "--hold-out", 0.5, *SMALL, "--output", "OUT"),
     "export": ("--output", "OUT"),
+    "bulk answer": ("ROWS", *SHORT, "--output", "OUT"),
 }
 
 
@@ -62,19 +64,24 @@ def test_a_full_disk_is_a_line_and_leaves_nothing(call, model, data, tmp_path, c
         for package in ("onnx", "onnxscript"):
             pytest.importorskip(package)
     out_path = tmp_path / "out"
-    names = {"DATA": data, "OUT": out_path, "MODEL": model}
+    names = {
+        "DATA": data,
+        "OUT": out_path,
+        "MODEL": model,
+        "ROWS": json_lines(data.with_name("rows.jsonl"), rows_of(70)),
+    }
     arguments = [names.get(word, word) for word in WRITERS[command]]
     if limit and command in ("evaluate", "predict", "answer", "highlight", "sweep"):
         pytest.skip("all fits")
     with full_disk(limit):
-        code, out, err = call(command, "--model", model, "--json", *arguments, "--quiet")
+        code, out, err = call(*command.split(), "--model", model, "--json", *arguments, "--quiet")
     assert code == 1
     assert err.startswith(f"error: {out_path}")
     assert err.endswith(f": {os.strerror(errno.EFBIG)}\n")
     assert err.count("\n") == 1
     left = [path for path in tmp_path.rglob("*") if path.is_file() or path.name.startswith((".", "checkpoint-"))]
     # What was written before may stay: a run goes on from it.
-    written_before = ("recipe.json", "inputs.json", "events.out")
+    written_before = ("recipe.json", "inputs.json", "events.out", "_lock", "_manifest.json", "0000")
     assert all(path.name.startswith(written_before) for path in left), left
     assert not (tmp_path / "out.partial").exists() or limit
     if command in ("evaluate", "answer", "highlight"):

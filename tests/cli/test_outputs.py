@@ -13,6 +13,7 @@ DIRECTORIES = {
     "make-student": ("--base", "./none", "--every", 2),
     "average": ("--model", "./none", "--model", "./none"),
     "export": ("--model", "./none"),
+    "bulk answer": ("none",),
 }
 """Commands that write a directory, and what they need besides."""
 
@@ -33,7 +34,7 @@ OUTPUTS += [(command, option, more) for (command, option), more in FILES.items()
 def write(request, call):
     """Runs a command with an output."""
     command, option, more = request.param
-    return lambda path: call(command, option, path, *more)
+    return lambda path: call(*command.split(), option, path, *more)
 
 
 def test_an_empty_path(write):
@@ -61,7 +62,7 @@ def test_a_folder_that_can_not_be_written_to(write, tmp_path, monkeypatch):
     assert list((tmp_path / "folder").iterdir()) == []
 
 
-@pytest.mark.parametrize("command", [name for name in DIRECTORIES if name not in ("train", "sweep")])
+@pytest.mark.parametrize("command", [name for name in DIRECTORIES if name not in ("train", "sweep", "bulk answer")])
 def test_a_link_to_nothing(call, tmp_path, command):
     (tmp_path / "link").symlink_to(tmp_path / "nothing")
     code, _, err = call(command, "--output", tmp_path / "link", *DIRECTORIES[command])

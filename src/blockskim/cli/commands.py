@@ -12,6 +12,7 @@ from blockskim import __version__
 from blockskim.cli.answer import answer
 from blockskim.cli.average import average
 from blockskim.cli.benchmark import benchmark
+from blockskim.cli.bulk import bulk
 from blockskim.cli.calibrate import calibrate
 from blockskim.cli.calibrate_confidence import calibrate_confidence
 from blockskim.cli.evaluate import evaluate
@@ -47,6 +48,7 @@ for _command in (
     info,
 ):
     app.command(_command.__name__.replace("_", "-"))(_command)
+app.add_typer(bulk, name="bulk")
 
 
 def _version(wanted: bool) -> None:

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 from blockskim.errors import DataError
 
@@ -52,16 +52,36 @@ def open_text(path: Path) -> Iterator[TextIO]:
         DataError: the file can't be read, is damaged gzip, or is not UTF-8 text.
     """
     check_file(path)
+    with (
+        read_errors_named(path),
+        path.open("rb") as raw,
+        io.TextIOWrapper(unpacked(raw), encoding="utf-8-sig", newline="\n") as text,
+    ):
+        yield text
+
+
+def unpacked(raw: BinaryIO) -> BinaryIO:
+    """What a file that is open at its beginning holds, which gzip may have packed."""
+    packed = raw.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC)  # type: ignore[attr-defined] # open gives a buffer
+    return gzip.GzipFile(fileobj=raw) if packed else raw  # type: ignore[return-value] # it reads as any file
+
+
+@contextmanager
+def read_errors_named(path: Path) -> Iterator[None]:
+    """Have errors of reading say which file is wrong and how.
+
+    Args:
+        path: what is read.
+
+    Raises:
+        DataError: the file can't be read, is damaged gzip, or is not UTF-8 text.
+    """
     try:
-        with path.open("rb") as raw:
-            packed = raw.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC)
-            binary: gzip.GzipFile | io.BufferedReader = gzip.GzipFile(fileobj=raw) if packed else raw
-            with io.TextIOWrapper(binary, encoding="utf-8-sig", newline="\n") as text:
-                yield text
+        yield
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         raise DataError(
-            f"{path}: is not UTF-8 text (byte 0x{byte:02x}): a binary file or another encoding; JSON in UTF-8 is needed"
+            f"{path}: is not UTF-8 text (byte 0x{byte:02x}): a binary file or another encoding; UTF-8 is needed"
         ) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: damaged or cut-off gzip file: {error}") from error

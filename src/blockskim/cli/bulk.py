@@ -1,0 +1,185 @@
+"""``blockskim bulk``: a job over every row of files of any size, in shards, going on after a kill."""
+
+import logging
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from blockskim.cli import options
+from blockskim.cli.answer import NoAnswer, TopK
+from blockskim.cli.bulk_options import Inputs, Output, Reading, Writing, check_reading
+from blockskim.cli.bulk_progress import bulk_progress
+from blockskim.cli.option_groups import Computing, Printing, Windowing, takes_groups
+from blockskim.cli.output import console, print_json
+
+if TYPE_CHECKING:
+    from blockskim.scaling.bulk import BulkSummary
+
+logger = logging.getLogger(__name__)
+
+bulk = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@bulk.callback()
+def top() -> None:
+    """Run a job over every row of files of any size, in shards; the same command goes on after a kill."""
+
+
+@bulk.command("answer")
+@takes_groups
+def bulk_answer(
+    inputs: Inputs,
+    output: Output,
+    reading: Reading = Reading(),
+    writing: Writing = Writing(),
+    top_k: TopK = 1,
+    no_answer: NoAnswer = False,
+    no_answer_threshold: options.NoAnswerThreshold = None,
+    max_cost: options.MaxCost = None,
+    threshold: options.Threshold = None,
+    point: options.Point = None,
+    dense: options.Dense = False,
+    max_answer_len: options.MaxAnswerLength = 15,
+    windowing: Windowing = Windowing(),
+    computing: Computing = Computing(),
+    backend: options.BackendName = options.Backend.AUTO,
+    printing: Printing = Printing(),
+) -> None:
+    """Answer the question of every row from its text.
+
+    Rows are objects of JSON lines, rows of CSV or Parquet, or text files. The output has a row for each, in their
+    order; of one that is wrong it says what.
+    """
+    options.check_one_way(dense, threshold, point)
+    call = {
+        "top_k": top_k,
+        "handle_impossible_answer": no_answer or no_answer_threshold is not None,
+        "no_answer_threshold": no_answer_threshold,
+        "max_cost": max_cost,
+        "threshold": threshold,
+        "point": point,
+        "dense": dense,
+        "max_answer_len": max_answer_len,
+        "max_seq_len": windowing.max_length,
+        "doc_stride": windowing.doc_stride,
+        "max_question_len": windowing.max_question_len,
+    }
+    run_job("answer", call, inputs, output, reading, writing, windowing.batch_size, computing, backend, printing)
+
+
+def run_job(
+    job: str,
+    call: Mapping[str, Any],
+    inputs: list[Path],
+    output: Path,
+    reading: Reading,
+    writing: Writing,
+    batch_size: int,
+    computing: Computing,
+    backend: options.Backend,
+    printing: Printing,
+) -> None:
+    """Run a job over files and print what became of it.
+
+    Args:
+        job: its name.
+        call: its options.
+        inputs: files and folders to read.
+        output: the directory to write.
+        reading: what is read.
+        writing: how it is written.
+        batch_size: windows that run together.
+        computing: which model runs, and on what.
+        backend: what computes.
+        printing: what is printed.
+
+    Raises:
+        DataError: a file could not be read to its end, or every row is wrong; what could be done is done.
+    """
+    options.set_up(printing.quiet)
+    check_reading(reading)
+    options.check_output_folder(output)
+
+    from blockskim.scaling.bulk import run_bulk
+    from blockskim.scaling.input_files import find_inputs
+    from blockskim.scaling.plan import BulkPlan, ModelChoice
+    from blockskim.scaling.rows import Columns
+
+    plan = BulkPlan(
+        job=job,
+        files=tuple(find_inputs(inputs, reading.input_format, reading.delimiter)),
+        output=output,
+        columns=Columns(
+            question=reading.question,
+            question_column=reading.question_column or "question",
+            context_column=reading.context_column or "context",
+            file_column=reading.file_column,
+            file_root=reading.file_root,
+            keep=tuple(reading.keep or ()),
+        ),
+        options=call,
+        model=ModelChoice(
+            name=computing.model,
+            device=computing.device.value,
+            dtype=computing.dtype.value,
+            backend=backend.value,
+            batch_size=batch_size,
+            threads=computing.threads,
+        ),
+        output_format=writing.output_format.value,
+        shard_rows=writing.shard_rows,
+        row_limit=reading.max_row_bytes,
+        on_error=writing.on_error.value,
+    )
+    size = sum(file.size for file in plan.files)
+    start = f"{job}: {len(plan.files):,} files, {size:,} bytes, {writing.workers} workers"
+    with termination_as_interrupt(), bulk_progress(printing.quiet, start) as tell:
+        summary = run_bulk(plan, writing.workers, tell)
+    report(summary, output, printing)
+
+
+def report(summary: "BulkSummary", output: Path, printing: Printing) -> None:
+    """Print what became of a run.
+
+    Raises:
+        DataError: a file could not be read to its end, or every row is wrong.
+    """
+    from blockskim.errors import DataError
+
+    if printing.as_json:
+        print_json(summary.values())
+    elif not printing.quiet:
+        speed = f"{summary.seconds:.1f} s, {summary.rows_per_second:,.1f} rows/s"
+        kept = f"{summary.tokens_kept / max(1, summary.tokens):.0%} of {summary.tokens:,} tokens kept"
+        counted = f"{summary.rows:,} rows in {summary.shards:,} shards, {summary.errors:,} wrong"
+        console().print(f"{counted}, {speed}, {kept}; they are in {output}", markup=False)
+    if summary.rows and summary.errors == summary.rows:
+        raise DataError(f"every one of {summary.rows:,} rows is wrong; the first: {summary.first_error}")
+    if summary.errors:
+        logger.warning("%s of %s rows are wrong; the first: %s", summary.errors, summary.rows, summary.first_error)
+    if summary.damaged:
+        more = f" ({len(summary.damaged)} such files)" if len(summary.damaged) > 1 else ""
+        raise DataError(f"{summary.damaged[0]}{more}; everything else is done")
+
+
+@contextmanager
+def termination_as_interrupt() -> Iterator[None]:
+    """Let what ends a service or a batch job end a run as an interrupt does: nothing is left half written."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:
+        # Signals are a matter of the main thread.
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,205 @@
+"""A whole run: from input files to a directory of shards, with as much of it done anew as is missing."""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from blockskim.atomic import write_whole
+from blockskim.checks import check_count
+from blockskim.errors import ConfigError, DataError
+from blockskim.scaling.manifest import begin_or_go_on, describe_run
+from blockskim.scaling.model_files import model_directory, threads_of_each
+from blockskim.scaling.output import OutputDirectory, ShardReport
+from blockskim.scaling.plan import BulkPlan
+from blockskim.scaling.processes import run_in_processes
+from blockskim.scaling.raw_shards import RawShard, raw_shards
+from blockskim.scaling.shard_worker import ShardWorker
+
+logger = logging.getLogger(__name__)
+
+SUMMARY = "_summary.json"
+
+
+@dataclass(slots=True)
+class BulkProgress:
+    """How far a run is.
+
+    Attributes:
+        rows: that are done, those of earlier runs included.
+        errors: how many of them are wrong.
+        num_bytes: of the input that are done.
+        total_bytes: of the input.
+        rows_before: rows that earlier runs did.
+        bytes_before: bytes that earlier runs did.
+    """
+
+    rows: int = 0
+    errors: int = 0
+    num_bytes: int = 0
+    total_bytes: int = 0
+    rows_before: int = 0
+    bytes_before: int = 0
+
+
+@dataclass(slots=True)
+class BulkSummary:
+    """What became of a run.
+
+    Attributes:
+        rows: in the output, those of earlier runs included.
+        errors: how many of them are wrong.
+        seconds: that this run took.
+        rows_per_second: of this run.
+        tokens: in all windows that were read.
+        tokens_kept: of these, still there after the last layer.
+        rows_before: rows that earlier runs did.
+        shards: files of the output.
+        windows: that were read.
+        flops: operations spent.
+        dense_flops: operations of the plain model on the same windows.
+        model_seconds: of the model, over all processes and runs.
+        worker_seconds: from reading rows to writing results, over all processes and runs.
+        first_error: what is wrong with the first row of which something is; "" where nothing is.
+        damaged: what is wrong with files that could not be read to their ends.
+    """
+
+    rows: int = 0
+    errors: int = 0
+    seconds: float = 0.0
+    rows_per_second: float = 0.0
+    tokens: int = 0
+    tokens_kept: int = 0
+    rows_before: int = 0
+    shards: int = 0
+    windows: int = 0
+    flops: int = 0
+    dense_flops: int = 0
+    model_seconds: float = 0.0
+    worker_seconds: float = 0.0
+    first_error: str = ""
+    damaged: list[str] = field(default_factory=list)
+    _first_shard: int = field(default=-1, repr=False)
+
+    def add(self, report: ShardReport) -> None:
+        """Count a shard."""
+        self.shards += 1
+        for name in ("rows", "errors", "tokens", "tokens_kept", "windows", "flops", "dense_flops", "model_seconds"):
+            setattr(self, name, getattr(self, name) + getattr(report, name))
+        self.worker_seconds += report.seconds
+        if report.first_error and (not self.first_error or report.number < self._first_shard):
+            self.first_error, self._first_shard = report.first_error, report.number
+
+    def values(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__ if not name.startswith("_")}
+
+
+def run_bulk(plan: BulkPlan, workers: int = 1, progress: Callable[[BulkProgress], None] | None = None) -> BulkSummary:
+    """Make the shards of a run that are not there yet.
+
+    Args:
+        plan: what is done.
+        workers: processes with a model each; 1 for this process alone.
+        progress: called when a shard is done.
+
+    Returns:
+        What became of it. Rows that are wrong are in the output with an ``error``; of a file that can't be read to its
+        end the summary tells, and everything else was done.
+
+    Raises:
+        ConfigError: a setting is impossible, or the output was begun with others.
+        ModelError: the model can't be used.
+        DataError: there are no rows, or one is wrong and the run is to stop there.
+        BlockSkimError: a process died.
+        OSError: something can't be written; ``filename`` names it.
+    """
+    workers = check_count("workers", workers)
+    started = time.perf_counter()
+    model = model_directory(plan.model.name)
+    threads = threads_of_each(plan.model.threads, workers, _cores())
+    output = OutputDirectory(plan.output, plan.output_format)
+    if plan.output.exists() and not plan.output.is_dir():
+        raise ConfigError(f"{plan.output} is a file; name a directory")
+    run = describe_run(plan, model)
+    with output.locked():
+        begin_or_go_on(plan.output, run)
+        summary = BulkSummary()
+        tally = BulkProgress(total_bytes=sum(file.size for file in plan.files))
+        bounds: dict[int, int] = {}
+        missing = _missing(plan, output, summary, tally, bounds)
+        for report in _made(plan, model, missing, workers, threads):
+            summary.add(report)
+            _count(tally, report, bounds.pop(report.number))
+            if progress is not None:
+                progress(tally)
+        summary.rows_before = tally.rows_before
+        summary.seconds = time.perf_counter() - started
+        summary.rows_per_second = (summary.rows - summary.rows_before) / summary.seconds
+        if not summary.rows and not summary.damaged:
+            raise DataError("there are no rows in the input")
+        write_whole(plan.output / SUMMARY, json.dumps(summary.values(), ensure_ascii=False) + "\n")
+    return summary
+
+
+def _missing(
+    plan: BulkPlan, output: OutputDirectory, summary: BulkSummary, tally: BulkProgress, bounds: dict[int, int]
+) -> Iterator[RawShard]:
+    """The shards that are not done, in their order; those that are done are counted."""
+
+    def damaged(error: DataError) -> None:
+        if plan.on_error == "stop":
+            raise error
+        logger.warning("%s; what was read of it is used, and the rest left out", error)
+        summary.damaged.append(str(error))
+
+    for shard in raw_shards(plan.files, plan.columns, plan.shard_rows, plan.row_limit, damaged):
+        report = output.done(shard.number)
+        size = shard.span[1] - shard.span[0]
+        if report is None:
+            bounds[shard.number] = size
+            yield shard
+            continue
+        if report.digest != shard.digest:
+            name = plan.files[shard.rows[0].file].path
+            raise ConfigError(
+                f"rows {shard.first:,} to {shard.first + len(shard.rows) - 1:,} (from {name} on) have changed since "
+                f"{output.shard_path(shard.number)} was made of them; name a new output"
+            )
+        summary.add(report)
+        _count(tally, report, size)
+        tally.rows_before += report.rows
+        tally.bytes_before += size
+
+
+def _count(tally: BulkProgress, report: ShardReport, size: int) -> None:
+    tally.rows += report.rows
+    tally.errors += report.errors
+    tally.num_bytes += size
+
+
+def _made(
+    plan: BulkPlan, model: Path, shards: Iterator[RawShard], workers: int, threads: int | None
+) -> Iterator[ShardReport]:
+    """Reports about shards as they are made; no model is loaded where there are none."""
+    first = next(shards, None)
+    if first is None:
+        return
+    shards = chain([first], shards)
+    if workers > 1:
+        yield from run_in_processes(plan, model, shards, workers, threads)
+        return
+    worker = ShardWorker(plan, model, threads)
+    for shard in shards:
+        yield worker.run(shard)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1

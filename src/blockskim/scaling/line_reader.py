@@ -1,0 +1,86 @@
+"""Lines of a file as bytes, plain or gzip, of which none takes more memory than it may."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from blockskim.data.files import read_errors_named, unpacked
+
+CHUNK = 1 << 20
+"""Bytes that are read at a time of a line that is too long."""
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class Line(NamedTuple):
+    """A line.
+
+    Attributes:
+        number: from 1.
+        content: its bytes, line feed included; of a line that is too long, the first of them.
+        size: number of all its bytes.
+        quotes: number of double quotes in all of it.
+    """
+
+    number: int
+    content: bytes
+    size: int
+    quotes: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the content is all of it."""
+        return len(self.content) == self.size
+
+
+class Lines:
+    """The lines of a file that is open, one after the other."""
+
+    def __init__(self, raw: BinaryIO, limit: int) -> None:
+        """Read a file; lines of more than ``limit`` bytes come without their ends."""
+        self._raw = raw
+        self._file = unpacked(raw)
+        self._limit = limit
+        self._number = 0
+
+    def position(self) -> int:
+        """Bytes of the file, as it lies on the disk, that were read so far."""
+        return self._raw.tell()
+
+    def __iter__(self) -> Iterator[Line]:
+        """The lines, to which this is the only iterator."""
+        return self
+
+    def __next__(self) -> Line:
+        """The next line."""
+        content = self._file.readline(self._limit + 1)
+        if not content:
+            raise StopIteration
+        self._number += 1
+        if self._number == 1:
+            content = content.removeprefix(BYTE_ORDER_MARK)
+        size, quotes, end = len(content), content.count(b'"'), content
+        while len(content) > self._limit and not end.endswith(b"\n"):
+            end = self._file.readline(CHUNK)
+            if not end:
+                break
+            size += len(end)
+            quotes += end.count(b'"')
+        # One more than it may have, so that a line without an end is not taken for whole.
+        return Line(self._number, content[: self._limit], size, quotes)
+
+
+@contextmanager
+def open_lines(path: Path, limit: int) -> Iterator[Lines]:
+    """The lines of a file.
+
+    Args:
+        path: the file; gzip is recognised by its content.
+        limit: bytes of a line that are held.
+
+    Raises:
+        DataError: it can't be read, or is damaged gzip.
+    """
+    with read_errors_named(path), path.open("rb") as raw:
+        yield Lines(raw, limit)

@@ -1,0 +1,78 @@
+"""The model of a run as a directory, which every process loads, and a digest of what its answers depend on."""
+
+import hashlib
+from pathlib import Path
+
+from blockskim.errors import ConfigError, ModelError
+from blockskim.inference.shipped import shipped_model
+from blockskim.model.hub import may_be_hub_id
+
+SUFFIXES = (".json", ".txt", ".model", ".onnx", ".safetensors", ".data")
+"""Files of a model directory that answers may depend on."""
+
+CHUNK = 1 << 22
+
+
+def model_directory(name: str | None) -> Path:
+    """The directory of a model, fetched from the hub if need be.
+
+    Args:
+        name: directory, hub id, or None for the model that comes along.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    if name is None:
+        return shipped_model()
+    path = Path(name)
+    if path.is_dir():
+        return path
+    if path.exists() or not may_be_hub_id(name):
+        raise ModelError(f"{name} is no directory and no hub id of a model")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=[f"*{suffix}" for suffix in SUFFIXES]))
+    # Offline, or without an answer, it raises one of its own that is an OSError or a ValueError.
+    except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
+        raise ModelError(f"{name} can't be fetched from the hub: {' '.join(str(error).split())}") from error
+
+
+def model_digest(directory: Path) -> str:
+    """A digest of weights, settings and tokenizer.
+
+    Raises:
+        ModelError: there are none, or they can't be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        files = sorted(path for path in directory.iterdir() if path.suffix in SUFFIXES and path.is_file())
+        for path in files:
+            digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
+            with path.open("rb") as file:
+                while chunk := file.read(CHUNK):
+                    digest.update(chunk)
+    except OSError as error:
+        raise ModelError(f"{error.filename or directory}: can't be read: {error.strerror or error}") from error
+    if not files:
+        raise ModelError(f"{directory} holds no model")
+    return digest.hexdigest()[:32]
+
+
+def threads_of_each(threads: int | None, workers: int, cores: int) -> int | None:
+    """Processor threads for each of several processes; None leaves the choice to the backend.
+
+    Args:
+        threads: of all together; None for all cores.
+        workers: how many processes there are.
+        cores: of the machine.
+
+    Raises:
+        ConfigError: there are fewer threads than processes.
+    """
+    if workers == 1:
+        return threads
+    if threads is not None and threads < workers:
+        raise ConfigError(f"{workers} workers need a thread each, and threads is {threads}")
+    return max(1, (threads or cores) // workers)

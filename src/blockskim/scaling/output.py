@@ -1,0 +1,142 @@
+"""The output directory of a run: shards and reports about them, each of which appears whole or not at all."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from blockskim.atomic import write_whole
+from blockskim.errors import ConfigError
+from blockskim.scaling.shard_files import shard_bytes
+
+REPORTS = "_shards"
+LOCK = "_lock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardReport:
+    """What is known of a shard that is done.
+
+    Attributes:
+        number: of the shard.
+        digest: of the rows that it was made of.
+        rows: number of its rows.
+        errors: how many of them are wrong.
+        first_error: what is wrong with the first of these; "" where none is.
+        windows: that were read.
+        tokens: in them.
+        tokens_kept: of these, still there after the last layer.
+        flops: operations spent.
+        dense_flops: operations of the plain model on the same windows.
+        seconds: that it took.
+        model_seconds: of these, the model's.
+        num_bytes: of its file.
+    """
+
+    number: int
+    digest: str
+    rows: int
+    errors: int
+    first_error: str
+    windows: int
+    tokens: int
+    tokens_kept: int
+    flops: int
+    dense_flops: int
+    seconds: float
+    model_seconds: float
+    num_bytes: int = 0
+
+
+class OutputDirectory:
+    """Where the shards of a run lie."""
+
+    def __init__(self, path: Path, format: str) -> None:
+        """Read and write shards in a format, ``"jsonl"`` or ``"parquet"``."""
+        self.path = path
+        self._format = format
+
+    def shard_path(self, number: int) -> Path:
+        """The file of a shard."""
+        return self.path / f"part-{number:06d}.{self._format}"
+
+    def report_path(self, number: int) -> Path:
+        """The report about a shard."""
+        return self.path / REPORTS / f"{number:06d}.json"
+
+    def write(self, report: ShardReport, rows: Sequence[dict[str, Any]], schema: Any) -> ShardReport:
+        """Write a shard and the report about it.
+
+        Args:
+            report: about the shard.
+            rows: what it holds.
+            schema: of Parquet, as ``shard_schema`` gives it.
+
+        Returns:
+            The report, with the size of the file.
+
+        Raises:
+            OSError: it can't be written; ``filename`` is what was to be written.
+        """
+        content = shard_bytes(rows, self._format, schema)
+        values = {**asdict(report), "num_bytes": len(content)}
+        # A shard without a report would not count, so this comes first.
+        write_whole(self.report_path(report.number), json.dumps(values, ensure_ascii=False) + "\n")
+        write_whole(self.shard_path(report.number), content)
+        return ShardReport(**values)
+
+    def done(self, number: int) -> ShardReport | None:
+        """The report about a shard that is done; None for one that is missing or not as it was written."""
+        try:
+            values = json.loads(self.report_path(number).read_text(encoding="utf-8"))
+            size = self.shard_path(number).stat().st_size
+        except (OSError, ValueError):
+            return None
+        names = {item.name for item in fields(ShardReport)}
+        if not isinstance(values, dict) or values.keys() != names:
+            return None
+        report = ShardReport(**values)
+        return report if (report.number, report.num_bytes) == (number, size) else None
+
+    def shards(self) -> list[Path]:
+        """The files of all shards that are there."""
+        return sorted(self.path.glob(f"part-*.{self._format}"))
+
+    def clean(self) -> None:
+        """Remove what was written under temporary names by processes that were killed."""
+        for folder in (self.path, self.path / REPORTS):
+            for part in folder.glob(".*.tmp"):
+                with suppress(OSError):
+                    part.unlink()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the directory and keep other runs out of it. The system frees it when this process ends, however.
+
+        Raises:
+            ConfigError: another run is writing there.
+            OSError: it can't be made.
+        """
+        (self.path / REPORTS).mkdir(parents=True, exist_ok=True)
+        with (self.path / LOCK).open("ab") as file:
+            _lock(file.fileno(), self.path)
+            self.clean()
+            try:
+                yield
+            finally:
+                self.clean()
+
+
+def _lock(number: int, path: Path) -> None:
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # Windows has none; two runs at once would do work twice there, and no harm.
+        return
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ConfigError(f"another run is writing into {path}; wait for it, or name another output") from error
+    except OSError:
+        return  # Some network file systems have no locks.

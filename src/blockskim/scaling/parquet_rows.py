@@ -1,0 +1,71 @@
+"""Rows of Parquet files, a few at a time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from blockskim.checks import listing
+from blockskim.errors import DataError
+from blockskim.extras import load_pyarrow
+from blockskim.scaling.json_lines import too_large
+from blockskim.scaling.rows import Columns, InputFile, RawRow
+
+BATCH = 256
+"""Rows that are decoded at a time."""
+
+BUFFER = 1 << 20
+"""Bytes of a column that are read at a time."""
+
+
+def parquet_rows(file: InputFile, number: int, columns: Columns, limit: int) -> Iterator[tuple[RawRow, int]]:
+    """The rows of a file: the columns that are needed, by name.
+
+    Args:
+        file: the file.
+        number: of the file among all.
+        columns: which are needed.
+        limit: bytes that the texts of a row may have.
+
+    Yields:
+        A row, and the bytes of the file that were read so far: as large a share of it as of its rows.
+
+    Raises:
+        DataError: the file can't be read, is damaged or lacks a column.
+        ConfigError: pyarrow is not installed.
+    """
+    with open_parquet(file.path) as parquet:
+        names = parquet.schema_arrow.names
+        needed = list(columns.needed())
+        for name in needed:
+            if name not in names:
+                raise DataError(f"{file.path}: has no column {name!r}; its columns are {listing(names)}")
+        count = parquet.metadata.num_rows
+        place = 0
+        for batch in parquet.iter_batches(batch_size=BATCH, columns=needed):
+            values = [batch.column(name).to_pylist() for name in needed]
+            for row in zip(*values, strict=True):
+                place += 1
+                size = sum(len(value.encode("utf-8", "surrogatepass")) for value in row if isinstance(value, str))
+                if size > limit:
+                    raw = RawRow(number, place, None, too_large(size, limit))
+                else:
+                    raw = RawRow(number, place, dict(zip(needed, row, strict=True)))
+                yield raw, file.size * place // count
+
+
+@contextmanager
+def open_parquet(path: Path) -> Iterator[Any]:
+    """A Parquet file, of which columns are read piece by piece.
+
+    Raises:
+        DataError: it can't be read or is damaged.
+        ConfigError: pyarrow is not installed.
+    """
+    pyarrow, pq = load_pyarrow()
+    try:
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER) as parquet:
+            yield parquet
+    # It raises errors of its own, of the system, and of Unicode where a text is none.
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: can't be read as Parquet: {' '.join(str(error).split())}") from error

@@ -1,0 +1,209 @@
+"""Rows of input files: as they are read, with what is needed to name them, and as question and context."""
+
+import json
+import os
+import reprlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from blockskim.data.files import read_errors_named, unpacked
+from blockskim.errors import DataError
+
+FILE_COLUMN = "file"
+"""The column of a text file's row that names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file to read.
+
+    Attributes:
+        path: as it was named.
+        format: "jsonl", "csv", "parquet" or "text".
+        size: its bytes.
+        delimiter: between the fields of CSV.
+    """
+
+    path: Path
+    format: str
+    size: int
+    delimiter: str = ","
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """What is taken from which column.
+
+    Attributes:
+        question: asked of every row; None where rows bring their own.
+        question_column: holds the question of a row.
+        context_column: holds the text to read.
+        file_column: names the file to read in place of a text; None where texts stand in the rows.
+        file_root: the folder that such files lie in; None for that of the input file. No name leads out of it.
+        keep: columns that are copied into the output.
+    """
+
+    question: str | None = None
+    question_column: str = "question"
+    context_column: str = "context"
+    file_column: str | None = None
+    file_root: str | None = None
+    keep: tuple[str, ...] = ()
+
+    def needed(self) -> tuple[str, ...]:
+        """The columns that are read, each once."""
+        asked = () if self.question is not None else (self.question_column,)
+        return tuple(dict.fromkeys((*asked, self.file_column or self.context_column, *self.keep)))
+
+
+class RawRow(NamedTuple):
+    """A row as a reader gives it; another process makes sense of it.
+
+    Attributes:
+        file: number of the input file.
+        place: its first line, or its number in a Parquet file; both count from 1.
+        content: a line of JSON, values by column, or None for a whole text file.
+        error: what is wrong with it; there is no content then.
+    """
+
+    file: int
+    place: int
+    content: bytes | dict[str, Any] | None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row with a question to answer from a context.
+
+    Attributes:
+        question: the question.
+        context: the text.
+        kept: columns that are copied into the output.
+        where: file and line, for messages.
+        error: what is wrong with the row; it has no question and context then.
+    """
+
+    question: str
+    context: str
+    kept: Mapping[str, Any]
+    where: str
+    error: str = ""
+
+
+def read_row(raw: RawRow, file: InputFile, columns: Columns, limit: int) -> Row:
+    """Find question and context in a row.
+
+    Args:
+        raw: the row.
+        file: where it comes from.
+        columns: what is taken from which column.
+        limit: bytes that a text file may have.
+
+    Returns:
+        The row. One that is wrong says so, with file and line.
+    """
+    where = _where(raw, file)
+    names = (FILE_COLUMN,) if file.format == "text" else columns.keep
+    kept: dict[str, Any] = dict.fromkeys(names)
+    try:
+        if raw.error:
+            raise DataError(raw.error)
+        record = _record(raw, file)
+        kept = {name: record.get(name) for name in names}
+        question = _text(record, columns.question_column) if columns.question is None else columns.question
+        return Row(question, _context(record, file, columns, limit), kept, where)
+    except DataError as error:
+        # Errors of files name them already.
+        text = str(error) if str(error).startswith(f"{where}: ") else f"{where}: {error}"
+        return Row("", "", kept, where, text)
+
+
+def _where(raw: RawRow, file: InputFile) -> str:
+    if file.format == "text":
+        return str(file.path)
+    return f"{file.path}: {'row' if file.format == 'parquet' else 'line'} {raw.place}"
+
+
+def _record(raw: RawRow, file: InputFile) -> Mapping[str, Any]:
+    """The values of a row by column."""
+    if file.format == "text":
+        return {FILE_COLUMN: str(file.path)}
+    if isinstance(raw.content, dict):
+        return raw.content
+    try:
+        record = json.loads((raw.content or b"").rstrip(b"\r\n").decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"is not UTF-8 text (byte 0x{error.object[error.start]:02x})") from error
+    except json.JSONDecodeError as error:
+        raise DataError(f"is not JSON: {error.msg} at column {error.colno}") from error
+    except RecursionError as error:
+        raise DataError("is nested too deeply") from error
+    except ValueError as error:
+        raise DataError("holds a number of too many digits") from error
+    if not isinstance(record, dict):
+        raise DataError(f"is {reprlib.repr(record)}; a JSON object is needed")
+    return record
+
+
+def _context(record: Mapping[str, Any], file: InputFile, columns: Columns, limit: int) -> str:
+    if file.format == "text":
+        return _checked("the file", _file_text(file.path, limit))
+    if columns.file_column is None:
+        return _text(record, columns.context_column)
+    name = _text(record, columns.file_column)
+    root = Path(columns.file_root) if columns.file_root is not None else file.path.parent
+    try:
+        path = (root / name).resolve()
+        inside = path.is_relative_to(root.resolve())
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DataError(f"{columns.file_column!r} is {name!r:.200}, which is no path") from error
+    if not inside:
+        raise DataError(f"{columns.file_column!r} is {name!r:.200}, which leads out of {root}")
+    return _checked(name, _file_text(path, limit))
+
+
+def _file_text(path: Path, limit: int) -> str:
+    """The text of a file, plain or gzip.
+
+    Raises:
+        DataError: it can't be read, is too large or no text.
+    """
+    with read_errors_named(path):
+        if not path.is_file():
+            raise DataError(f"{path}: {'is no file' if os.path.lexists(path) else 'no such file'}")
+        with path.open("rb") as raw:
+            content = unpacked(raw).read(limit + 1)
+        if len(content) > limit:
+            raise DataError(f"{path}: is larger than {limit:,} bytes, which --max-row-bytes allows")
+        return content.decode("utf-8-sig")
+
+
+def _text(record: Mapping[str, Any], name: str) -> str:
+    """The text in a column.
+
+    Raises:
+        DataError: there is none.
+    """
+    if name not in record:
+        raise DataError(f"there is no {name!r}")
+    value = record[name]
+    if value is None:
+        raise DataError(f"{name!r} is null")
+    if not isinstance(value, str):
+        raise DataError(f"{name!r} is {reprlib.repr(value)}; it must be text")
+    return _checked(repr(name), value)
+
+
+def _checked(what: str, text: str) -> str:
+    if not text.strip():
+        raise DataError(f"{what} is empty")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{what} holds half of a surrogate pair at character {error.start}, which is no valid text"
+        ) from error
+    return text

@@ -1,0 +1,170 @@
+"""What makes the output of a shard of its rows: one model, in whatever process."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from blockskim.answering.answerer import QuestionAnswerer
+from blockskim.answering.loading import load_backend
+from blockskim.errors import BlockSkimError, DataError
+from blockskim.scaling.jobs import JOBS
+from blockskim.scaling.meter import Meter, MeteredBackend
+from blockskim.scaling.output import OutputDirectory, ShardReport
+from blockskim.scaling.plan import ERROR, ROW, BulkPlan
+from blockskim.scaling.raw_shards import RawShard
+from blockskim.scaling.rows import Row, read_row
+from blockskim.scaling.shard_files import check_kept, shard_schema
+
+MOST_CHARACTERS = 8_000_000
+"""Texts that are held at a time, beside one of any length that is allowed. A shard of more runs in several calls."""
+
+TRIAL = Row("What is it?", "It is a text.", {}, "")
+
+
+class ShardWorker:
+    """Makes shards of a run, with one model."""
+
+    def __init__(self, plan: BulkPlan, model: Path, threads: int | None) -> None:
+        """Load the model, and try it.
+
+        Args:
+            plan: of the run.
+            model: directory of the model.
+            threads: processor threads; None for what the backend takes by itself.
+
+        Raises:
+            ModelError: the model can't be used.
+            ConfigError: an option is impossible, or does not fit the model.
+        """
+        self._plan = plan
+        self._output = OutputDirectory(plan.output, plan.output_format)
+        self._schema = shard_schema(plan)
+        self._answerer, self._backend = load_answerer(plan, model, threads)
+        # Refuses impossible options now, and not once for every row.
+        self._call([TRIAL])
+
+    def run(self, shard: RawShard) -> ShardReport:
+        """Do what is to be done with the rows of a shard and write what comes of it.
+
+        Raises:
+            DataError: a row is wrong, and the run is to stop there.
+            OSError: the shard can't be written; ``filename`` is its file.
+        """
+        started = time.perf_counter()
+        self._backend.meter = meter = Meter()
+        written: list[dict[str, Any]] = []
+        errors, first_error = 0, ""
+        for rows in self._groups(shard):
+            for row, values, error in self._results(rows):
+                if error and self._plan.on_error == "stop":
+                    raise DataError(error)
+                first_error = first_error or error
+                errors += bool(error)
+                number = shard.first + len(written)
+                empty = {field.name: None for field in self._plan.fields}
+                written.append({ROW: number, **row.kept, **(values or empty), ERROR: error or None})
+        report = ShardReport(
+            number=shard.number,
+            digest=shard.digest,
+            rows=len(written),
+            errors=errors,
+            first_error=first_error,
+            windows=meter.windows,
+            tokens=meter.tokens,
+            tokens_kept=meter.tokens_kept,
+            flops=meter.flops,
+            dense_flops=meter.dense_flops,
+            seconds=time.perf_counter() - started,
+            model_seconds=meter.seconds,
+        )
+        return self._output.write(report, written, self._schema)
+
+    def _groups(self, shard: RawShard) -> Iterator[list[Row]]:
+        """The rows of a shard, as many at a time as may be in memory."""
+        rows: list[Row] = []
+        size = 0
+        plan = self._plan
+        for raw in shard.rows:
+            row = read_row(raw, plan.files[raw.file], plan.columns, plan.row_limit)
+            rows.append(row)
+            size += len(row.context)
+            if size >= MOST_CHARACTERS:
+                yield check_kept(rows, plan, self._schema)
+                rows, size = [], 0
+        yield check_kept(rows, plan, self._schema)
+
+    def _results(self, rows: Sequence[Row]) -> Iterator[tuple[Row, dict[str, Any] | None, str]]:
+        """Each row, what was made of it, and what is wrong with it."""
+        good = [row for row in rows if not row.error]
+        with _without_warnings():
+            found = iter(each_alone_if_need_be(self._call, good))
+        for row in rows:
+            if row.error:
+                yield row, None, row.error
+                continue
+            result = next(found)
+            if isinstance(result, Exception):
+                yield row, None, f"{row.where}: {_described(result)}"
+            else:
+                yield row, result, ""
+
+    def _call(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
+        return JOBS[self._plan.job].run(self._answerer, rows, self._plan.options)
+
+
+def load_answerer(plan: BulkPlan, model: Path, threads: int | None) -> tuple[QuestionAnswerer, MeteredBackend]:
+    """The answerer of a run, and the backend in it, which counts.
+
+    Raises:
+        ModelError: the model can't be used.
+        ConfigError: the backend does not fit it, or is not installed.
+    """
+    choice = plan.model
+    loaded = load_backend(str(model), None, choice.device, choice.dtype, threads, {}, choice.backend)
+    backend = MeteredBackend(loaded.model)
+    return QuestionAnswerer(backend, loaded.tokenizer, batch_size=choice.batch_size), backend
+
+
+def each_alone_if_need_be(
+    call: Callable[[Sequence[Row]], list[dict[str, Any]]], rows: Sequence[Row]
+) -> list[dict[str, Any] | Exception]:
+    """Results of rows; where a call fails, halves of them are tried, until the rows are found that make it fail.
+
+    Args:
+        call: gives the results of rows.
+        rows: the rows.
+
+    Returns:
+        A result for each row, or the error that it raises.
+    """
+    if not rows:
+        return []
+    try:
+        return list(call(rows))
+    # A row may bring anything to fail, and must not take the others with it.
+    except Exception as error:
+        if len(rows) == 1:
+            return [error]
+    half = len(rows) // 2
+    return [*each_alone_if_need_be(call, rows[:half]), *each_alone_if_need_be(call, rows[half:])]
+
+
+def _described(error: Exception) -> str:
+    """An error on one line; with its class where it is none of ours."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, BlockSkimError) else f"{type(error).__name__}: {text}"
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Silence warnings about single rows: there may be millions, and they count rows from the call's first one."""
+    logger = logging.getLogger("blockskim.answering")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,139 @@
+"""Parquet as input and as output."""
+
+import datetime
+import json
+
+import pytest
+
+from blockskim.scaling.rows import Columns
+from bulk_runs import json_lines, plan_for, rows_of, run, written
+
+pyarrow = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+
+def save(path, rows, **options):
+    pq.write_table(pyarrow.Table.from_pylist(rows), path, **options)
+    return path
+
+
+def read(output):
+    return pq.read_table(output).to_pylist()
+
+
+def test_rows_of_parquet_give_what_lines_of_json_give(tmp_path):
+    rows = rows_of(10)
+    lines = json_lines(tmp_path / "rows.jsonl", rows)
+    table = save(tmp_path / "rows.parquet", rows, row_group_size=4)
+    found = {}
+    for path in (lines, table):
+        plan = plan_for(tmp_path, path, keep=("id",), output=tmp_path / f"{path.name}-out")
+        run(plan)
+        found[path.name] = written(plan.output)
+    assert found["rows.parquet"] == found["rows.jsonl"]
+
+
+@pytest.mark.parametrize("top_k", [1, 2])
+def test_parquet_is_written_as_json_lines_are(tmp_path, top_k):
+    rows = rows_of(7)
+    rows[4]["context"] = None
+    rows[5]["id"] = {"a": [1, "é"]}
+    rows[6]["id"] = None
+    path = json_lines(tmp_path / "rows.jsonl", rows)
+    options = {"top_k": top_k, "max_seq_len": 60, "doc_stride": 10, "max_question_len": 20}
+    for format in ("jsonl", "parquet"):
+        run(plan_for(tmp_path, path, keep=("id",), options=options, output_format=format, output=tmp_path / format))
+    # The folder is a data set as it is.
+    found, expected = read(tmp_path / "parquet"), written(tmp_path / "jsonl")
+    for row in expected:
+        row["id"] = row["id"] if row["id"] is None else json.dumps(row["id"], ensure_ascii=False)
+    assert found == expected
+    assert pq.read_table(tmp_path / "parquet").schema.field("row").type == pyarrow.int64()
+
+
+def test_columns_of_parquet_keep_their_types(tmp_path):
+    day = datetime.datetime(2024, 5, 1, 12)
+    rows = [{**row, "day": day, "weight": float("nan"), "tags": ["a", "b"]} for row in rows_of(2)]
+    path = save(tmp_path / "rows.parquet", rows)
+    keep = ("id", "day", "weight", "tags")
+    for format in ("jsonl", "parquet"):
+        run(plan_for(tmp_path, path, keep=keep, output_format=format, output=tmp_path / format))
+    schema = pq.read_table(tmp_path / "parquet").schema
+    assert [schema.field(name).type for name in keep] == [pq.read_schema(path).field(name).type for name in keep]
+    row = written(tmp_path / "jsonl")[1]
+    assert (row["id"], row["day"], row["weight"], row["tags"]) == (1, "2024-05-01 12:00:00", None, ["a", "b"])
+    assert read(tmp_path / "parquet")[1]["day"] == day
+
+
+def test_values_that_do_not_fit_make_their_row_wrong_and_no_other(tmp_path):
+    first = save(tmp_path / "a.parquet", rows_of(2))
+    second = save(tmp_path / "b.parquet", [{**row, "id": f"n{row['id']}"} for row in rows_of(2)])
+    summary = run(plan_for(tmp_path, first, second, keep=("id",), output_format="parquet"))
+    assert (summary.rows, summary.errors) == (4, 2)
+    found = read(tmp_path / "out")
+    assert [row["id"] for row in found] == [0, 1, None, None]
+    assert found[2]["error"] == f"{second}: row 1: 'id' is 'n0', which is no int64"
+    assert found[1]["error"] is None
+
+
+def test_wrong_and_large_values_are_named_by_row(tmp_path):
+    rows = rows_of(4)
+    rows[1]["context"] = None
+    rows[2]["context"] = "x" * 5000
+    path = save(tmp_path / "rows.parquet", rows)
+    run(plan_for(tmp_path, path, row_limit=1000))
+    assert [row["error"] for row in written(tmp_path / "out")] == [
+        None,
+        f"{path}: row 2: 'context' is null",
+        f"{path}: row 3: the row has 5,016 bytes, and may have 1,000 (--max-row-bytes)",
+        None,
+    ]
+
+
+def test_columns_that_are_no_text(tmp_path):
+    path = save(tmp_path / "rows.parquet", [{"question": "q", "context": 1}])
+    summary = run(plan_for(tmp_path, path))
+    assert summary.first_error == f"{path}: row 1: 'context' is 1; it must be text"
+
+
+@pytest.mark.parametrize("damage", ["cut", "page", "column"])
+def test_a_damaged_file_is_named_and_the_others_are_done(tmp_path, damage):
+    bad = save(tmp_path / "bad.parquet", rows_of(3000), compression="NONE", row_group_size=1000)
+    content = bytearray(bad.read_bytes())
+    if damage == "cut":
+        bad.write_bytes(content[: len(content) // 2])
+    elif damage == "page":
+        middle = len(content) // 2
+        content[middle : middle + 20_000] = b"\xff" * 20_000
+        bad.write_bytes(content)
+    else:
+        save(bad, [{"question": "q"}])
+    good = json_lines(tmp_path / "good.jsonl", rows_of(2))
+    summary = run(plan_for(tmp_path, bad, good, shard_rows=1000))
+    (line,) = summary.damaged
+    assert line.startswith(f"{bad}: ")
+    assert "\n" not in line
+    assert [row["answer"] != "" for row in written(tmp_path / "out")[-2:]] == [True, True]
+
+
+def test_columns_are_read_alone(tmp_path):
+    rows = [{**row, "unused": "x" * 10_000} for row in rows_of(2)]
+    path = save(tmp_path / "rows.parquet", rows)
+    assert run(plan_for(tmp_path, path, row_limit=1000)).errors == 0
+
+
+def test_no_pyarrow_is_a_line(tmp_path, monkeypatch):
+    import sys
+
+    path = save(tmp_path / "rows.parquet", rows_of(1))
+    plan = plan_for(tmp_path, path)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    from blockskim.errors import ConfigError
+
+    with pytest.raises(ConfigError, match=r"pip install 'blockskim\[bulk\]'"):
+        run(plan)
+
+
+def test_columns_know_what_they_need():
+    assert Columns(keep=("id", "context")).needed() == ("question", "context", "id")
+    assert Columns(question="q", file_column="file").needed() == ("file",)
