@@ -4,39 +4,29 @@ It keeps the contract of transformers' removed question-answering pipeline, and 
 for where there are so many, none of them twice, nothing cut off without a word, ``context[start:end] == answer``.
 """
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blockskim.answering.loading import check_tokenizer, frozen, load_backend
-from blockskim.answering.ranking import (
-    FoundAnswer,
-    answers_in_text,
-    answers_over_documents,
-    collect_answers,
-    scored_spans,
-)
+from blockskim.answering.pair_reading import PairReading
+from blockskim.answering.ranking import FoundAnswer, answers_in_text, answers_over_documents
 from blockskim.answering.request import (
     DEFAULT_LENGTH,
     AnswerOptions,
     TextPair,
     check_questions,
-    check_texts,
     pair_up,
     pair_with_all,
     warn_of_blank,
-    warn_of_unread,
 )
 from blockskim.answering.texts import DocumentsGiven, TextsGiven, as_documents, as_texts, is_one_text
-from blockskim.answering.trace import AnswerTrace, WindowTrace, nothing_read, trace_answers, trace_unread, trace_windows
+from blockskim.answering.trace import AnswerTrace, with_blank_documents
 from blockskim.checks import check_count, check_flag
-from blockskim.data.examples import Example
-from blockskim.data.windows import WindowSettings, make_windows
-from blockskim.inference.answers import ExampleAnswers, merge_answers
+from blockskim.data.windows import WindowSettings
+from blockskim.inference.answers import ExampleAnswers
 from blockskim.inference.backend import Backend
-from blockskim.inference.first_stage import Reading
 from blockskim.inference.operating_point import ThresholdsGiven, choose_thresholds
 from blockskim.inference.runner import Thresholds, WindowBatch, batches, run_windows, whole_examples
 from blockskim.inference.window_settings import window_settings
@@ -302,11 +292,7 @@ class QuestionAnswerer:
         for number, question in enumerate(asked):
             part = slice(number * len(readable), (number + 1) * len(readable))
             found = answers_over_documents(answers[part], readable, options, self.model.confidence)
-            read = iter(traces[part])
-            every = tuple(
-                next(read) if name in readable else nothing_read(question, text, str(name), self.model.num_layers)
-                for name, text in texts.items()
-            )
+            every = with_blank_documents(question, texts, traces[part], self.model.num_layers)
             results.append(SearchResult(question, found, every))
         return results[0] if is_one_text(questions) else results
 
@@ -328,46 +314,44 @@ class QuestionAnswerer:
             length = min(length, limit)
         return window_settings(self.model, self._reader, length, options.doc_stride, options.max_question_len)
 
+    def start(self, pairs: Sequence[TextPair], options: AnswerOptions, trace: bool = False) -> PairReading:
+        """Tokenise and plan, and run nothing: for whoever runs windows by itself, such as a server.
+
+        Args:
+            pairs: questions with their texts, at least one pair.
+            options: how to answer.
+            trace: whether to keep what was read of each window.
+
+        Raises:
+            ConfigError: an option does not fit the model.
+            DataError: a question or context is empty or blank or holds no valid text.
+        """
+        thresholds, settings = self._thresholds(options), self._window_settings(options)
+        return PairReading(self.model, self._reader, pairs, options, thresholds, settings, trace)
+
     def _read(
         self, pairs: Sequence[TextPair], options: AnswerOptions, trace: bool, progress: WindowCount | None = None
     ) -> tuple[list[ExampleAnswers], list[AnswerTrace]]:
         """Answers of each pair, and their traces if asked for."""
-        thresholds, settings = self._thresholds(options), self._window_settings(options)
         if not pairs:
+            # Options are refused although there is nothing to read.
+            self._thresholds(options)
+            self._window_settings(options)
             return [], []
-        started = time.perf_counter()
-        check_texts(pairs)
-        examples = [Example(str(number), pair.question, pair.context) for number, pair in enumerate(pairs)]
-        windows = make_windows(examples, self._reader, settings, stand_in="?")
-        warn_of_unread(windows, pairs)
-        reading = Reading(self.model, windows, thresholds, options.max_cost)
-        parts: dict[int, list[ExampleAnswers]] = {number: [] for number in range(len(pairs))}
-        traces: dict[int, tuple[WindowTrace, ...]] = {}
+        reading = self.start(pairs, options, trace)
         done = 0
         for phase in reading.phases():
             read = phase.windows
             size = max(options.batch_size or self.batch_size, phase.least_batch)
-            running = run_windows(self.model, read, thresholds=thresholds, selected=batches(read, size, phase.among))
+            selected = batches(read, size, phase.among)
+            running = run_windows(self.model, read, thresholds=reading.thresholds, selected=selected)
             count = len(read if phase.among is None else phase.among)
             reporting, done = _reporting(running, done, done + count, progress), done + count
             # What a batch computed is let go with its group, so that memory does not grow with the length of the texts.
             for group in whole_examples(reporting, read):
-                for batch in group:
-                    reading.spend(batch, phase)
-                for number, found in collect_answers(group, read, options).items():
-                    parts[number].append(found)
-                if trace:
-                    for number, more in trace_windows(group, read).items():
-                        every = (*traces.get(number, ()), *more)
-                        traces[number] = tuple(sorted(every, key=lambda window: window.start))
-        answers = {number: merge_answers(found, options.top_k) for number, found in parts.items()}
-        ordered = [answers[number] for number in range(len(pairs))]
-        if not trace:
-            return ordered, []
-        spans = [scored_spans(each) for each in ordered]
-        unread = trace_unread(reading, self.model.skim_config.block_size)
-        seconds = time.perf_counter() - started
-        return ordered, trace_answers(pairs, traces, spans, self.model.num_layers, seconds, unread)
+                reading.take(group, phase)
+        answers = reading.answers()
+        return answers, reading.traces(answers) if trace else []
 
 
 def _reporting(

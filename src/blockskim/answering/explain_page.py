@@ -95,20 +95,33 @@ def _section(passage: Passage) -> str:
 
 def _text(passage: Passage) -> str:
     """The text with its blocks and answers marked."""
-    owner = _owners(passage)
     rank = np.zeros(len(passage.text), dtype=np.int64)
     for number, (start, end, _) in reversed(list(enumerate(passage.answers, start=1))):
         rank[start:end] = number
-    parts = []
-    for start, end in _runs(owner):
-        inner = "".join(
-            _piece(passage.text[a + start : b + start], int(rank[a + start])) for a, b in _runs(rank[start:end])
-        )
+
+    def inner(start: int, end: int) -> str:
+        pieces = ((a + start, b + start) for a, b in _runs(rank[start:end]))
+        return "".join(_piece(passage.text[a:b], int(rank[a])) for a, b in pieces)
+
+    parts, shown = [], 0
+    for start, end, block in runs_of_blocks(passage):
+        parts += [inner(shown, start), _span(block, inner(start, end))]
+        shown = end
+    return "".join([*parts, inner(shown, len(passage.text))])
+
+
+def runs_of_blocks(passage: Passage) -> list[tuple[int, int, TextBlock]]:
+    """First character, one past the last, and block of each run of the text that is shown as of one block, in order.
+
+    Of overlapping blocks a character is shown in the one that was read longest.
+    """
+    owner = _owners(passage)
+    return [
+        (start, end, passage.blocks[owner[start]])
+        for start, end in _runs(owner)
         # Between a window's last block and the next window's blocks, blanks alone are left: nothing to mark.
-        marked = owner[start] >= 0 and not passage.text[start:end].isspace()
-        block = passage.blocks[owner[start]] if marked else None
-        parts.append(inner if block is None else _span(block, inner))
-    return "".join(parts)
+        if owner[start] >= 0 and not passage.text[start:end].isspace()
+    ]
 
 
 def _owners(passage: Passage) -> NDArray[np.int64]:
