@@ -68,6 +68,17 @@ def load_matplotlib() -> Any:
     return importlib.import_module("matplotlib.pyplot")
 
 
+def check_server() -> None:
+    """See to it that what the HTTP service is made of is installed; nothing is imported.
+
+    Raises:
+        ConfigError: a part of it is not.
+    """
+    for package in ("fastapi", "uvicorn", "prometheus_client"):
+        if not has(package):
+            raise_missing(f"serving needs {package.replace('_', '-')}, which is not installed", "serve")
+
+
 def _load(name: str, need: str, extra: str) -> Any:
     """An optional package; what needs it is said when it is missing.
 

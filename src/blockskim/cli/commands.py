@@ -20,6 +20,7 @@ from blockskim.cli.info import info
 from blockskim.cli.make_student import make_student
 from blockskim.cli.predict import predict
 from blockskim.cli.prune_heads import prune_heads
+from blockskim.cli.serve import serve
 from blockskim.cli.sweep import sweep
 from blockskim.cli.train import train
 
@@ -38,9 +39,12 @@ for _command in (
     prune_heads,
     average,
     export,
+    serve,
     info,
 ):
-    app.command(_command.__name__.replace("_", "-"))(_command)
+    # A service is set up by its environment as well: BLOCKSKIM_PORT stands for --port.
+    _context = {"auto_envvar_prefix": "BLOCKSKIM"} if _command is serve else None
+    app.command(_command.__name__.replace("_", "-"), context_settings=_context)(_command)
 
 
 def _version(wanted: bool) -> None:

@@ -19,7 +19,7 @@ from blockskim.serving.tasks import Json, Task, make_task
 ONNX_TURN = 1_024
 """Tokens of a turn where each window runs on one thread: a small one keeps that thread from being busy for long."""
 
-WARM_TEXTS = ("It is warm.", "The kettle sings on the stove, and it is warm in here. " * 300)
+WARM_TEXTS = ("It is warm.", "The kettle sings on the stove, and it is warm in here. " * 130)
 """What is read before the first question: a window, and a text of which passages are chosen."""
 
 

@@ -1,15 +1,16 @@
 """Windows that wait to be run, in an order that is fair to short requests and to long ones.
 
-It is start-time fair queueing. Every job has a tag, which grows by the tokens that were run for it, and the job with the
-lowest tag has the next turn. A new job begins at the virtual time, which is the tag that a job would have by now whose
-share was an equal one all along. So a job waits for about one turn of each of the others, however much they have to run,
-and no job waits for ever, however many come after it.
+It is start-time fair queueing. Every job has a tag, which grows by the tokens that were run for it, and the job with
+the lowest tag has the next turn. A new job begins at the virtual time, which is the tag that a job would have by now
+whose share was an equal one all along. So a job waits for about one turn of each of the others, however much they have
+to run, and no job waits for ever, however many come after it.
 """
 
 import heapq
 from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -62,7 +63,7 @@ def cut_into_turns(phase: Phase, tokens: int) -> list[Turn]:
             turns.append(Turn(phase, len(turns), numbers[taken], total))
         taken, total = [], 0
 
-    for first, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for first, end in pairwise(bounds):
         size = int(lengths[first:end].sum())
         if total + size > tokens:
             close()
@@ -142,8 +143,8 @@ class FairQueue(Generic[Job]):
     def take(self, most_tokens: int, most_later: int) -> list[tuple[Job, Turn]]:
         """The next batch: one turn of each of some jobs, which are skimmed with the same.
 
-        Later turns of jobs fill what is left, and less of it: who has a short question does not wait behind a batch that
-        is full of a book.
+        Later turns of jobs fill what is left, and less of it: who has a short question does not wait behind a batch
+        that is full of a book.
 
         Args:
             most_tokens: in the batch, unless a single turn has more.

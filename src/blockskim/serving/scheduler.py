@@ -1,15 +1,16 @@
 """From requests to answers on few threads: texts are tokenised beside the model, and windows of all run in batches.
 
 It knows nothing of HTTP. A request is a job of three parts: ``start`` tokenises and plans, ``finish`` makes the answer,
-and both run on threads of their own; between them its windows wait in a ``FairQueue`` and run with those of others. What
-comes of a job does not depend on the others: how its windows are cut depends on itself alone, and a backend gives a
-window the same logits in any batch.
+and both run on threads of their own; between them its windows wait in a ``FairQueue`` and run with those of others.
+What comes of a job does not depend on the others: how its windows are cut depends on itself alone, and a backend gives
+a window the same logits in any batch.
 """
 
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -85,10 +86,8 @@ class _Job(Generic[Result]):
 
     def fail(self, error: BaseException) -> None:
         """End without a result, if it has not ended yet."""
-        try:
+        with suppress(InvalidStateError):
             self.future.set_exception(error)
-        except InvalidStateError:
-            pass
 
 
 class Scheduler:
@@ -259,10 +258,8 @@ class Scheduler:
         if self._on_done is not None:
             waited = max(0.0, read - job.began - job.plan_seconds - job.model_seconds)
             self._on_done(JobReport(job.plan_seconds, waited, job.model_seconds, time.monotonic() - read))
-        try:
+        with suppress(InvalidStateError):
             job.future.set_result(result)
-        except InvalidStateError:
-            pass
 
     def _run(self) -> None:
         """Run batches until the end."""

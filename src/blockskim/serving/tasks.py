@@ -12,6 +12,7 @@ from blockskim.answering.explain_page import runs_of_blocks
 from blockskim.answering.ranking import answers_in_text, answers_over_documents
 from blockskim.answering.request import AnswerOptions, TextPair, check_questions, pair_with_all
 from blockskim.answering.trace import AnswerTrace, skim_summary, with_blank_documents
+from blockskim.errors import DataError
 from blockskim.inference.answers import ExampleAnswers
 from blockskim.inference.no_answer import NoAnswerRule
 from blockskim.method.confidence import ConfidenceModel
@@ -52,7 +53,7 @@ def make_task(answerer: QuestionAnswerer, asked: Mapping[str, Any]) -> Task:
 
     Raises:
         ConfigError: an option is impossible.
-        DataError: a question is empty.
+        DataError: a question is empty, or there is no document.
     """
     given = dict(asked)
     make = {"answer": answer_task, "search": search_task, "rerank": rerank_task}[given.pop("kind")]
@@ -91,7 +92,7 @@ def answer_task(answerer: QuestionAnswerer, pairs: Sequence[Sequence[str]], opti
 
 
 def search_task(
-    answerer: QuestionAnswerer, question: str, documents: Sequence[Sequence[str]], options: Json, explain: bool
+    answerer: QuestionAnswerer, question: str, documents: Sequence[tuple[str, str]], options: Json, explain: bool
 ) -> Task:
     """Find the best answers over several documents.
 
@@ -102,8 +103,9 @@ def search_task(
         options: of ``AnswerOptions``.
         explain: whether to tell what was read of each document.
     """
-    chosen, texts = AnswerOptions(**options), {name: text for name, text in documents}
+    chosen, texts = AnswerOptions(**options), dict(documents)
     check_questions([question])
+    _check_documents(documents)
     readable = {name: text for name, text in texts.items() if text.strip()}
 
     def finish(answers: Sequence[ExampleAnswers], traces: Sequence[AnswerTrace]) -> Json:
@@ -129,6 +131,7 @@ def rerank_task(
     """
     chosen = AnswerOptions(**options)
     check_questions([query])
+    _check_documents(documents)
     readable = {str(number): text for number, text in enumerate(documents) if text.strip()}
 
     def finish(answers: Sequence[ExampleAnswers], traces: Sequence[AnswerTrace]) -> Json:
@@ -144,6 +147,16 @@ def rerank_task(
 def relevance(answers: ExampleAnswers, confidence: ConfidenceModel | None = None) -> float:
     """The chance that a text holds an answer, from 0 to 1."""
     return 1.0 - NoAnswerRule(confidence).chance(answers)
+
+
+def _check_documents(documents: Sequence[object]) -> None:
+    """Refuse to search nothing.
+
+    Raises:
+        DataError: there is no document.
+    """
+    if not documents:
+        raise DataError("there is no document to search")
 
 
 def _explained(trace: AnswerTrace) -> Json:
