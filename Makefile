@@ -90,7 +90,7 @@ $(LIGHT): $(REQUIREMENTS)
 	@$(call make-venv,$(LIGHT_VENV))
 	@echo 'Installing blockskim without PyTorch into $(LIGHT_VENV) ...'
 	@$(LIGHT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-	  --editable . hypothesis pytest pytest-xdist
+	  --editable '.[serve]' httpx hypothesis playwright pytest pytest-xdist
 	@touch $@
 
 # Makes a virtual environment unless a working one is there, and says what is missing when it can't.

@@ -1,11 +1,16 @@
 """An answerer that needs neither PyTorch nor files, for what is above it: texts are words, logits are hashes."""
 
 import threading
+from multiprocessing.connection import Connection
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from blockskim.answering.answerer import QuestionAnswerer
 from blockskim.data.tokens import FrozenTokenizer, PairTemplate
+from blockskim.serving.engine import ModelSettings
+from blockskim.serving.logs import LogSettings
+from blockskim.serving.scheduler import Capacity
+from blockskim.serving.worker import serve_answerer
 from hashing_backend import HashingBackend
 
 QUESTION = "Where is the nest?"
@@ -45,3 +50,18 @@ class CountingBackend(HashingBackend):
 def plain_answerer(**settings) -> QuestionAnswerer:
     """An answerer without a network; it reads windows of up to 60 tokens."""
     return QuestionAnswerer(CountingBackend(**settings), plain_tokenizer())
+
+
+def plain_work(connection: Connection, settings: ModelSettings, capacity: Capacity, logs: LogSettings) -> None:
+    """What a worker process of a test does. A text that holds the word z hangs it."""
+    answerer = plain_answerer()
+    original = answerer.model.score_windows
+    hangs = plain_tokenizer().backend.token_to_id("z")
+
+    def score_windows(inputs, thresholds=None, asking=None):
+        if hangs in inputs.ids:
+            threading.Event().wait(60)
+        return original(inputs, thresholds)
+
+    answerer.model.score_windows = score_windows
+    serve_answerer(connection, answerer, capacity)

@@ -27,6 +27,9 @@ OPEN = frozenset({"/health", "/ready"})
 UNLOGGED = OPEN | {"/metrics"}
 """Paths that machines ask every few seconds."""
 
+DRAIN_SECONDS, DRAIN_TIMES = 3.0, 20
+"""For how long, and for how many times the most that a request may have, a refused request is read on."""
+
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -70,6 +73,7 @@ class Guard:
     async def _answer(self, visit: "_Visit", receive: Receive) -> None:
         refused = self._refused(visit)
         if refused is not None:
+            await _drain(receive, self._settings.max_body)
             await visit.refuse(refused)
             return
         try:
@@ -80,6 +84,7 @@ class Guard:
             await visit.refuse(Answerless(408, "slow_request", sentence, {"Connection": "close"}))
             return
         if body is None:
+            await _drain(receive, self._settings.max_body)
             await visit.refuse(_too_large(self._settings.max_body))
             return
         await _while_connected(self._app, visit, body, receive)
@@ -160,12 +165,12 @@ def problem_body(answer: Answerless, request_id: str) -> bytes:
 
 def _too_large(most: int) -> Answerless:
     sentence = f"the request is larger than {most:,} bytes, which is the most that is taken"
-    # What was sent already is not read, so the connection can't be used again.
+    # Some of what was sent may not have been read, so the connection can't be used again.
     return Answerless(413, "too_large", sentence, {"Connection": "close"})
 
 
-async def _body(receive: Receive, most: int) -> bytes | None:
-    """The whole body; None if it has more than so many bytes.
+async def _body(receive: Receive, most: int, keep: bool = True) -> bytes | None:
+    """The whole body; None if it has more than so many bytes. It is empty where it is not to be kept.
 
     Raises:
         _Left: the client went away before it was there.
@@ -180,9 +185,21 @@ async def _body(receive: Receive, most: int) -> bytes | None:
         size += len(part)
         if size > most:
             return None
-        parts.append(part)
+        if keep:
+            parts.append(part)
         if not message.get("more_body", False):
             return b"".join(parts)
+
+
+async def _drain(receive: Receive, most: int) -> None:
+    """Read on what will not be used, for a while: who is still sending finds no answer on a connection that is closed.
+
+    Raises:
+        _Left: the client went away.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            await _body(receive, DRAIN_TIMES * most, keep=False)
 
 
 async def _while_connected(app: App, visit: _Visit, body: bytes, receive: Receive) -> None:

@@ -1,4 +1,4 @@
-"""The life of a service: it listens, starts its workers, is ready when they are warm, and ends without losing a request."""
+"""The life of a service: it listens, starts workers, is ready when they are warm, and ends without losing a request."""
 
 import asyncio
 import contextlib
