@@ -1,7 +1,6 @@
 """The routes of the service, as one ASGI application."""
 
 import json
-from importlib import resources
 from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Request, Response
@@ -14,6 +13,7 @@ from blockskim import __version__
 from blockskim.serving.http import examples
 from blockskim.serving.http.guard import App, Guard, problem_body
 from blockskim.serving.http.metrics import CONTENT_TYPE, Metrics
+from blockskim.serving.http.page import read_page
 from blockskim.serving.http.problems import (
     EXPECTED,
     Answerless,
@@ -51,15 +51,6 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     }.items()
 }
 
-PAGE_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
-
 
 def make_app(service: Service, settings: HttpSettings, metrics: Metrics | None = None) -> App:
     """The application.
@@ -94,11 +85,11 @@ def make_app(service: Service, settings: HttpSettings, metrics: Metrics | None =
 
 def _add_status_routes(api: FastAPI, service: Service, settings: HttpSettings, metrics: Metrics) -> None:
     """Routes that need no model, and the page."""
-    page = resources.files("blockskim.serving.http").joinpath("page.html").read_text(encoding="utf-8")
+    page, page_headers = read_page()
 
     @api.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def show_page() -> HTMLResponse:
-        return HTMLResponse(page, headers=PAGE_HEADERS)
+        return HTMLResponse(page, headers=page_headers)
 
     @api.get("/health", response_model=Status, summary="Whether the process is alive")
     async def health() -> Response:
