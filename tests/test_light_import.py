@@ -30,6 +30,7 @@ ANSWERING = [
     "answering.backend_choice",
     "answering.explain_page",
     "answering.loading",
+    "answering.pair_reading",
     "answering.ranking",
     "answering.request",
     "answering.texts",
@@ -38,6 +39,7 @@ ANSWERING = [
     "cli.answer",
     "cli.commands",
     "cli.main",
+    "cli.serve",
     "data.collate",
     "data.packed_inputs",
     "data.reading",
@@ -64,6 +66,10 @@ ANSWERING = [
     "metrics.mrqa",
     "metrics.skim",
     "metrics.squad",
+    "serving.engine",
+    "serving.pool",
+    "serving.scheduler",
+    "serving.worker",
 ]
 
 

@@ -33,6 +33,7 @@ def test_help_names_every_command(call):
         "average",
         "export",
         "calibrate-confidence",
+        "serve",
         "info",
     ):
         assert command in out

@@ -112,7 +112,7 @@ def test_what_takes_too_long_and_what_is_too_much():
         await pool.start()
         first = asyncio.ensure_future(pool.ask(HANG, 60))
         await asyncio.sleep(0.2)
-        with pytest.raises(TimedOut, match="0.2 s"):
+        with pytest.raises(TimedOut, match=r"0\.2 s"):
             await pool.ask(asked(), 0.2)
         second = asyncio.ensure_future(pool.ask(asked(), 60))
         await asyncio.sleep(0)

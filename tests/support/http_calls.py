@@ -8,16 +8,14 @@ import time
 
 import pytest
 
-pytest.importorskip("fastapi")
-pytest.importorskip("uvicorn")
-httpx = pytest.importorskip("httpx")
-import uvicorn
-
 from blockskim.serving.engine import Engine
-from blockskim.serving.http.app import make_app
-from blockskim.serving.http.settings import HttpSettings
 from blockskim.serving.service import LocalService
 from served import plain_answerer
+
+pytest.importorskip("fastapi")
+pytest.importorskip("prometheus_client")
+httpx = pytest.importorskip("httpx")
+uvicorn = pytest.importorskip("uvicorn")
 
 SECONDS = 30
 
@@ -28,6 +26,9 @@ class Site:
     def __init__(self, capacity=None, engine=None, **settings):
         self.engine = engine or Engine(plain_answerer(), capacity)
         self.answerer = self.engine.answerer
+        from blockskim.serving.http.app import make_app
+        from blockskim.serving.http.settings import HttpSettings
+
         self.app = make_app(LocalService(self.engine), HttpSettings(**settings))
 
     def __call__(self, method, path, **given):

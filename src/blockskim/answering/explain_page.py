@@ -1,8 +1,8 @@
 """A page that shows what a model read and what it skipped: the text, each block marked by the layer that dropped it.
 
-What was read to the end stands out, and what was dropped early recedes. The page is one file without scripts that loads
-nothing. It says everything without colour, too: kept text is bold and underlined, dropped text carries the number of the
-layer that dropped it.
+What was read to the end stands out, and what was dropped early recedes. The page is one file without scripts that
+loads nothing. It says everything without colour, too: kept text is bold and underlined, dropped text carries the number
+of the layer that dropped it.
 """
 
 import html

@@ -262,7 +262,8 @@ CONTRASTS = """() => {
     return [...canvas.getImageData(0, 0, 1, 1).data];
   };
   const light = (color) => {
-    const [r, g, b] = parts(color).map((v) => v / 255).map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    const linear = (v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+    const [r, g, b] = parts(color).map((v) => linear(v / 255));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const behind = (one) => {
@@ -273,7 +274,8 @@ CONTRASTS = """() => {
     return "white";
   };
   const found = {};
-  for (const [place, one] of [...document.querySelectorAll(".kept, .gone, mark, .soft, button, h1, #cost, .cite")].entries()) {
+  const every = document.querySelectorAll(".kept, .gone, mark, .soft, button, h1, #cost, .cite");
+  for (const [place, one] of [...every].entries()) {
     if (!one.offsetParent) continue;
     const [a, b] = [light(getComputedStyle(one).color), light(behind(one))];
     found[`${one.className || one.tagName} ${place}`] = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
