@@ -107,7 +107,7 @@ $(LIGHT): $(REQUIREMENTS)
 	@$(call make-venv,$(LIGHT_VENV))
 	@echo 'Installing blockskim without PyTorch into $(LIGHT_VENV) ...'
 	@$(LIGHT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-	  --editable . hypothesis pytest pytest-xdist
+	  --editable '.[serve]' httpx hypothesis playwright pytest pytest-xdist
 	@touch $@
 
 $(FRAMEWORKS): $(REQUIREMENTS)

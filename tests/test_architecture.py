@@ -68,6 +68,10 @@ DOCS = tuple(sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / 
 # Installed with an extra only: never imported when a module is, but inside of the function that needs it.
 OPTIONAL = {"accelerate", "tensorboard", "matplotlib", "onnx", "onnxscript", "optuna", "pyarrow"}
 
+# The same, but for one package that is about them: nothing imports it when it is imported itself, but the command.
+WEB = {"fastapi", "prometheus_client", "uvicorn"}
+WEB_HOME = "blockskim.serving.http"
+
 # Come with an extra, too, but modules that are about them import them; tests/test_light_import.py checks the others.
 ENGINE = {"torch", "transformers"}
 
@@ -286,6 +290,15 @@ def test_no_import_cycles() -> None:
 
 
 @every_module
+def test_only_the_command_opens_the_home_of_the_web(module: Module) -> None:
+    inside = module.name.startswith(WEB_HOME)
+    found = [(line, target) for line, target in imports(module) if target.startswith(WEB_HOME)]
+    at_import = [place for place in imports(module, executed_at_import(module.tree)) if place in found]
+    assert inside or not at_import, f"{module.name} imports {at_import} when it is imported"
+    assert inside or not found or module.unit == "cli"
+
+
+@every_module
 def test_lower_layers_know_no_model(module: Module) -> None:
     if module.unit not in KNOW_NO_MODEL:
         return
@@ -303,6 +316,7 @@ def test_optional_packages_are_imported_when_needed(module: Module) -> None:
         f"{where(module, line)}: {target}"
         for line, target in imports(module, executed_at_import(module.tree))
         if target.split(".")[0] in OPTIONAL
+        or (target.split(".")[0] in {*WEB, "pydantic", "starlette"} and not module.name.startswith(WEB_HOME))
     ]
     assert not wrong, "import these inside of the function that needs them:\n" + "\n".join(wrong)
 
@@ -310,15 +324,15 @@ def test_optional_packages_are_imported_when_needed(module: Module) -> None:
 def test_optional_packages_are_those_of_the_extras() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = {
-        requirement.split(">")[0]
+        requirement.split(">")[0].replace("-", "_")
         for name, requirements in project["optional-dependencies"].items()
         if name != "dev"
         for requirement in requirements
         if not requirement.startswith("blockskim[")
     }
     # What a plain installation has, too, may be imported anywhere.
-    base = {requirement.split(">")[0] for requirement in project["dependencies"]}
-    assert extras - base == OPTIONAL | ENGINE
+    base = {requirement.split(">")[0].replace("-", "_") for requirement in project["dependencies"]}
+    assert extras - base == OPTIONAL | WEB | ENGINE
 
 
 @every_module

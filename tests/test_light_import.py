@@ -30,6 +30,7 @@ ANSWERING = [
     "answering.backend_choice",
     "answering.explain_page",
     "answering.loading",
+    "answering.pair_reading",
     "answering.ranking",
     "answering.reading",
     "answering.request",
@@ -43,6 +44,7 @@ ANSWERING = [
     "cli.main",
     "cli.prune",
     "cli.rank",
+    "cli.serve",
     "data.collate",
     "data.packed_inputs",
     "data.reading",
@@ -77,6 +79,10 @@ ANSWERING = [
     "metrics.skim",
     "metrics.squad",
     "scaling.bulk",
+    "serving.engine",
+    "serving.pool",
+    "serving.scheduler",
+    "serving.worker",
 ]
 
 

@@ -78,6 +78,17 @@ def load_pyarrow() -> tuple[Any, Any]:
     return _load("pyarrow", need, "bulk"), _load("pyarrow.parquet", need, "bulk")
 
 
+def check_server() -> None:
+    """See to it that what the HTTP service is made of is installed; nothing is imported.
+
+    Raises:
+        ConfigError: a part of it is not.
+    """
+    for package in ("fastapi", "uvicorn", "prometheus_client"):
+        if not has(package):
+            raise_missing(f"serving needs {package.replace('_', '-')}, which is not installed", "serve")
+
+
 def _load(name: str, need: str, extra: str) -> Any:
     """An optional package; what needs it is said when it is missing.
 

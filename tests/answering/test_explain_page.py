@@ -1,3 +1,4 @@
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -97,6 +98,21 @@ def test_layers_show_in_the_text_the_legend_and_on_hover():
         assert f".d{layer} {{" in page
         assert f"dropped in layer {layer}<sup>{layer}</sup>" in page
     assert "d3" not in page
+
+
+def lightness(page, layer):
+    return int(re.search(rf"\.d{layer} {{ color: hsl\(215 8% (\d+)%\)", page).group(1))
+
+
+def test_what_was_dropped_early_recedes_and_what_was_read_stands_out():
+    blocks = [TextBlock(10 * layer, 10 * layer + 9, (), layer) for layer in range(4)]
+    page = to_html([passage(TEXT, [*blocks, TextBlock(41, 45, (), None)])])
+    shades = [lightness(page, layer) for layer in range(4)]
+    assert shades == sorted(shades, reverse=True)
+    assert shades[1] > shades[3]
+    # On white, whose contrast to it is 4.5 and more.
+    assert max(shades) <= 45
+    assert ".kept { background: #e3eefb; font-weight: bold; }" in page
 
 
 def test_of_overlapping_windows_the_longest_reading_is_shown():

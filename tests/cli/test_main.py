@@ -37,6 +37,7 @@ def test_help_names_every_command(call):
         "export",
         "calibrate-confidence",
         "bulk",
+        "serve",
         "info",
     ):
         assert command in out

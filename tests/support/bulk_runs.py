@@ -8,8 +8,8 @@ from unittest import mock
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from blockskim.answering.answerer import QuestionAnswerer
 from blockskim.data.tokens import FrozenTokenizer, PairTemplate
+from blockskim.evidence.question_answerer import QuestionAnswerer
 from blockskim.scaling import shard_worker
 from blockskim.scaling.bulk import run_bulk
 from blockskim.scaling.input_files import find_inputs

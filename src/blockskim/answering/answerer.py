@@ -4,20 +4,14 @@ It keeps the contract of transformers' removed question-answering pipeline, and 
 for where there are so many, none of them twice, nothing cut off without a word, ``context[start:end] == answer``.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blockskim.answering.loading import check_tokenizer, frozen, load_backend
-from blockskim.answering.ranking import (
-    FoundAnswer,
-    answers_in_text,
-    answers_over_documents,
-    collect_answers,
-    scored_spans,
-)
+from blockskim.answering.pair_reading import PairReading
+from blockskim.answering.ranking import FoundAnswer, answers_in_text, answers_over_documents
 from blockskim.answering.reading import TextReader, WindowCount
 from blockskim.answering.request import (
     DEFAULT_LENGTH,
@@ -29,16 +23,9 @@ from blockskim.answering.request import (
     warn_of_blank,
 )
 from blockskim.answering.texts import DocumentsGiven, TextsGiven, as_documents, as_texts, is_one_text
-from blockskim.answering.trace import (
-    AnswerTrace,
-    WindowTrace,
-    add_windows,
-    nothing_read,
-    trace_answers,
-    trace_unread,
-)
+from blockskim.answering.trace import AnswerTrace, with_blank_documents
 from blockskim.checks import check_count, check_flag
-from blockskim.inference.answers import ExampleAnswers, merge_answers
+from blockskim.inference.answers import ExampleAnswers
 from blockskim.inference.backend import Backend
 from blockskim.inference.operating_point import ThresholdsGiven
 
@@ -300,11 +287,7 @@ class Answerer:
         for number, question in enumerate(asked):
             part = slice(number * len(readable), (number + 1) * len(readable))
             found = answers_over_documents(answers[part], readable, options, self.model.confidence)
-            read = iter(traces[part])
-            every = tuple(
-                next(read) if name in readable else nothing_read(question, text, str(name), self.model.num_layers)
-                for name, text in texts.items()
-            )
+            every = with_blank_documents(question, texts, traces[part], self.model.num_layers)
             results.append(SearchResult(question, found, every))
         return results[0] if is_one_text(questions) else results
 
@@ -313,27 +296,37 @@ class Answerer:
         """What texts are read with, as the answerer is set now."""
         return TextReader(self.model, self.loaded.name, self._frozen, self.batch_size, self.point)
 
+    def start(
+        self,
+        pairs: Sequence[TextPair],
+        options: AnswerOptions,
+        trace: bool = False,
+        progress: WindowCount | None = None,
+    ) -> PairReading:
+        """Tokenise and plan, and run nothing: for whoever runs windows by itself, such as a server.
+
+        Args:
+            pairs: questions with their texts, at least one pair.
+            options: how to answer.
+            trace: whether to keep what was read of each window.
+            progress: called after each batch, by whoever runs ``run.groups``.
+
+        Raises:
+            ConfigError: an option does not fit the model.
+            DataError: a question or context is empty or blank or holds no valid text.
+        """
+        return PairReading(self.model, self.reader.read(pairs, options, progress), pairs, options, trace)
+
     def _read(
         self, pairs: Sequence[TextPair], options: AnswerOptions, trace: bool, progress: WindowCount | None = None
     ) -> tuple[list[ExampleAnswers], list[AnswerTrace]]:
         """Answers of each pair, and their traces if asked for."""
-        started = time.perf_counter()
-        reader = self.reader
-        reader.check(options)
         if not pairs:
+            # Options are refused although there is nothing to read.
+            self.reader.check(options)
             return [], []
-        run = reader.read(pairs, options, progress)
-        parts: dict[int, list[ExampleAnswers]] = {number: [] for number in range(len(pairs))}
-        traces: dict[int, tuple[WindowTrace, ...]] = {}
-        for group, windows in run.groups(self.model):
-            for number, found in collect_answers(group, windows, options).items():
-                parts[number].append(found)
-            if trace:
-                add_windows(traces, group, windows)
-        ordered = [merge_answers(found, options.top_k) for found in parts.values()]
-        if not trace:
-            return ordered, []
-        spans = [scored_spans(each) for each in ordered]
-        unread = trace_unread(run.reading, self.model.skim_config.block_size)
-        seconds = time.perf_counter() - started
-        return ordered, trace_answers(pairs, traces, spans, self.model.num_layers, seconds, unread)
+        reading = self.start(pairs, options, trace, progress)
+        for group, windows in reading.run.groups(self.model):
+            reading.collect(group, windows)
+        answers = reading.answers()
+        return answers, reading.traces(answers) if trace else []

@@ -1,7 +1,8 @@
 """A page that shows what a model read and what it skipped: the text, each block marked by the layer that dropped it.
 
-The page is one file without scripts that loads nothing. It says everything without colour, too: kept text is
-underlined, dropped text carries the number of the layer that dropped it.
+What was read to the end stands out, and what was dropped early recedes. The page is one file without scripts that
+loads nothing. It says everything without colour, too: kept text is bold and underlined, dropped text carries the number
+of the layer that dropped it.
 """
 
 import html
@@ -66,7 +67,7 @@ def to_html(passages: Sequence[Passage], title: str = "What was read", marked: s
         {block.dropped_in for passage in passages for block in passage.blocks if block.dropped_in is not None}
     )
     depth = max((passage.layers for passage in passages), default=1)
-    shades = "\n".join(f".d{layer} {{ background: {_shade(layer, depth)}; }}" for layer in layers)
+    shades = "\n".join(f".d{layer} {{ color: {_shade(layer, depth)}; }}" for layer in layers)
     sections = "\n".join(_section(passage, marked) for passage in passages)
     return _PAGE.format(title=_escape(title), shades=shades, legend=_legend(layers, marked), sections=sections)
 
@@ -102,20 +103,33 @@ def _section(passage: Passage, marked: str) -> str:
 
 def _text(passage: Passage, marked: str) -> str:
     """The text with its blocks and answers marked."""
-    owner = _owners(passage)
     rank = np.zeros(len(passage.text), dtype=np.int64)
     for number, (start, end, _) in reversed(list(enumerate(passage.answers, start=1))):
         rank[start:end] = number
-    parts = []
-    for start, end in _runs(owner):
-        inner = "".join(
-            _piece(passage.text[a + start : b + start], int(rank[a + start]), marked) for a, b in _runs(rank[start:end])
-        )
+
+    def inner(start: int, end: int) -> str:
+        pieces = ((a + start, b + start) for a, b in _runs(rank[start:end]))
+        return "".join(_piece(passage.text[a:b], int(rank[a]), marked) for a, b in pieces)
+
+    parts, shown = [], 0
+    for start, end, block in runs_of_blocks(passage):
+        parts += [inner(shown, start), _span(block, inner(start, end))]
+        shown = end
+    return "".join([*parts, inner(shown, len(passage.text))])
+
+
+def runs_of_blocks(passage: Passage) -> list[tuple[int, int, TextBlock]]:
+    """First character, one past the last, and block of each run of the text that is shown as of one block, in order.
+
+    Of overlapping blocks a character is shown in the one that was read longest.
+    """
+    owner = _owners(passage)
+    return [
+        (start, end, passage.blocks[owner[start]])
+        for start, end in _runs(owner)
         # Between a window's last block and the next window's blocks, blanks alone are left: nothing to mark.
-        marked = owner[start] >= 0 and not passage.text[start:end].isspace()
-        block = passage.blocks[owner[start]] if marked else None
-        parts.append(inner if block is None else _span(block, inner))
-    return "".join(parts)
+        if owner[start] >= 0 and not passage.text[start:end].isspace()
+    ]
 
 
 def _owners(passage: Passage) -> NDArray[np.int64]:
@@ -156,8 +170,8 @@ def _legend(layers: Sequence[int], marked: str) -> str:
 
 
 def _shade(layer: int, depth: int) -> str:
-    """Darker the earlier a block was dropped; black text stays readable on all of them."""
-    return f"hsl(215 18% {round(74 + 20 * min(1.0, (layer - 1) / max(1, depth - 1)))}%)"
+    """Paler the earlier a block was dropped; the palest is still readable on white."""
+    return f"hsl(215 8% {round(45 - 20 * min(1.0, max(0, layer - 1) / max(1, depth - 1)))}%)"
 
 
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -181,8 +195,9 @@ body {{ color: #111; background: #fff; }}
 h1 {{ font-size: 1.3em; }}
 h2 {{ font-size: 1em; color: #444; }}
 .text {{ white-space: pre-wrap; overflow-wrap: anywhere; border-top: 1px solid #999; padding-top: 1em; }}
+.kept {{ background: #e3eefb; font-weight: bold; }}
 .kept {{ text-decoration: underline; text-decoration-thickness: 2px; text-underline-offset: 3px; }}
-.gone {{ color: #333; }}
+.gone {{ font-size: .95em; }}
 sup {{ font: bold .65em/1 sans-serif; padding-left: .15em; }}
 mark {{ background: #ffe34d; font-weight: bold; outline: 1px solid #111; }}
 .cost, .legend {{ font: .9em/1.8 sans-serif; }}

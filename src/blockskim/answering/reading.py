@@ -23,6 +23,7 @@ class TextRun:
     Attributes:
         windows: of the whole texts; the number of an example is that of its pair.
         reading: what is read of them; complete once ``groups`` came to its end.
+        thresholds: what they are skimmed with.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class TextRun:
         """
         self.windows = windows
         self.reading = reading
-        self._thresholds = thresholds
+        self.thresholds = thresholds
         self._batch_size = batch_size
         self._score_all_layers = score_all_layers
         self._progress = progress
@@ -64,7 +65,7 @@ class TextRun:
             running = run_windows(
                 backend,
                 read,
-                thresholds=self._thresholds,
+                thresholds=self.thresholds,
                 score_all_layers=self._score_all_layers,
                 selected=batches(read, size, phase.among),
             )

@@ -181,6 +181,24 @@ def nothing_read(question: str, context: str, document: str, layers: int) -> Ans
     return AnswerTrace(question, context, document, windows=(), layers=layers, spans=(), seconds=0.0)
 
 
+def with_blank_documents(
+    question: str, documents: Mapping[Any, str], traces: Sequence[AnswerTrace], layers: int
+) -> tuple[AnswerTrace, ...]:
+    """What was read of each document, those included that hold nothing but white space and were not read.
+
+    Args:
+        question: the question.
+        documents: all texts by name.
+        traces: of those that hold more, in their order.
+        layers: number of layers of the model.
+    """
+    read = iter(traces)
+    return tuple(
+        next(read) if text.strip() else nothing_read(question, text, str(name), layers)
+        for name, text in documents.items()
+    )
+
+
 def trace_unread(reading: Reading, size: int) -> dict[int, Unread]:
     """What was not read, by example, of those for which there was a choice.
 

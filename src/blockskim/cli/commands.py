@@ -24,6 +24,7 @@ from blockskim.cli.predict import predict
 from blockskim.cli.prune import prune
 from blockskim.cli.prune_heads import prune_heads
 from blockskim.cli.rank import rank
+from blockskim.cli.serve import serve
 from blockskim.cli.sweep import sweep
 from blockskim.cli.train import train
 
@@ -45,9 +46,12 @@ for _command in (
     prune_heads,
     average,
     export,
+    serve,
     info,
 ):
-    app.command(_command.__name__.replace("_", "-"))(_command)
+    # A service is set up by its environment as well: BLOCKSKIM_PORT stands for --port.
+    _context = {"auto_envvar_prefix": "BLOCKSKIM"} if _command is serve else None
+    app.command(_command.__name__.replace("_", "-"), context_settings=_context)(_command)
 app.add_typer(bulk, name="bulk")
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,3 +69,35 @@ def question_matrix(questions: Sequence[Ints]) -> QuestionMatrix:
         matrix[row, : len(places)] = places
         exists[row, : len(places)] = True
     return {"questions": matrix, "question_exists": exists}
+
+
+def join_packed(parts: Sequence[PackedInputs]) -> PackedInputs:
+    """Inputs side by side that were packed apart; samples of different parts are of different documents.
+
+    Args:
+        parts: at least one; all have token types, or none has.
+    """
+    widths = [part.questions.shape[1] for part in parts]
+    documents, first = [], 0
+    for part in parts:
+        _, numbers = np.unique(part.documents, return_inverse=True)
+        documents.append(numbers.astype(np.int64) + first)
+        first += int(numbers.max(initial=-1)) + 1
+
+    def wide(name: str) -> NDArray[Any]:
+        matrices = [getattr(part, name) for part in parts]
+        return np.concatenate(
+            [np.pad(matrix, ((0, 0), (0, max(widths) - width))) for matrix, width in zip(matrices, widths, strict=True)]
+        )
+
+    types = [part.types for part in parts if part.types is not None]
+    return PackedInputs(
+        ids=np.concatenate([part.ids for part in parts]),
+        types=np.concatenate(types) if types else None,
+        lengths=np.concatenate([part.lengths for part in parts]),
+        context_starts=np.concatenate([part.context_starts for part in parts]),
+        context_lengths=np.concatenate([part.context_lengths for part in parts]),
+        questions=wide("questions"),
+        question_exists=wide("question_exists"),
+        documents=np.concatenate(documents),
+    )

@@ -71,7 +71,7 @@ class ExportedModel:
         self._number_format = number_format
         self.manifest = read_manifest(self.directory)
         self._settings = read_settings(self.directory, self.manifest, number_format)
-        self.threads = _cores() if threads is None else check_threads(threads)
+        self.threads = available_cores() if threads is None else check_threads(threads)
         path = self.directory / (GRAPH if number_format == "float32" else INT8_GRAPH)
         check_files(self.directory, self.manifest, path)
         self._session = _session(path)
@@ -350,7 +350,7 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def _cores() -> int:
+def available_cores() -> int:
     """Cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1

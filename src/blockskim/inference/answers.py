@@ -183,5 +183,6 @@ def _log_sum_exp(logits: NDArray[np.float32], where: NDArray[np.bool_]) -> NDArr
     peaks = chosen.max(1)
     peaks[np.isneginf(peaks)] = 0.0
     with np.errstate(divide="ignore"):
-        sums: NDArray[np.float64] = peaks + np.log(np.exp(chosen - peaks[:, None]).sum(1, dtype=np.float64))
+        # One after the other: how ``sum`` groups numbers depends on how wide the batch is, and with it the last digit.
+        sums: NDArray[np.float64] = peaks + np.log(np.exp(chosen - peaks[:, None]).cumsum(1, dtype=np.float64)[:, -1])
     return sums

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blockskim.checks import check_count
+from blockskim.data.packed_inputs import PackedInputs
 from blockskim.data.windows import WindowSet
 from blockskim.errors import ModelError
 from blockskim.inference.backend import Backend
@@ -66,11 +67,28 @@ def run_windows(
     for indices in batches(windows, batch_size) if selected is None else selected:
         inputs = windows.pack(indices)
         scores = backend.score_windows(inputs, thresholds, Asking(score_all_layers, allow_untrained))
-        _check_numbers(backend, scores)
-        ranks = survival_ranks(scores.trace, indices, inputs.documents)
-        yield WindowBatch(indices, inputs.context_mask, scores, ranks)
+        yield window_batch(backend, inputs, indices, scores)
         if progress is not None:
             progress(len(indices))
+
+
+def window_batch(
+    backend: Backend, inputs: PackedInputs, indices: NDArray[np.int64], scores: WindowScores
+) -> WindowBatch:
+    """What a backend made of some windows.
+
+    Args:
+        backend: that ran them.
+        inputs: the windows.
+        indices: which windows they are. Shape: (batch,)
+        scores: of them.
+
+    Raises:
+        ModelError: the model computes no numbers.
+    """
+    _check_numbers(backend, scores)
+    ranks = survival_ranks(scores.trace, indices, inputs.documents)
+    return WindowBatch(indices, inputs.context_mask, scores, ranks)
 
 
 def _check_numbers(backend: Backend, scores: WindowScores) -> None:

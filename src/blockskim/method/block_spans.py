@@ -35,6 +35,10 @@ class BlockSpans:
         """The same blocks, each sample's so many places further on. Shape: (batch,)."""
         return BlockSpans(self.starts + places[:, None], self.lengths, self.droppable, self.block_size)
 
+    def rows(self, part: slice) -> "BlockSpans":
+        """The blocks of some samples of the batch."""
+        return BlockSpans(self.starts[part], self.lengths[part], self.droppable[part], self.block_size)
+
 
 def blocks_of_spans(
     first_real: Ints, num_real: Ints, first_context: Ints, num_context: Ints, block_size: int, alignment: str

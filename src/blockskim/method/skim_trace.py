@@ -4,7 +4,7 @@ All of it is NumPy, so that whatever computes the logits can tell it, with PyTor
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +83,18 @@ class SkimTrace:
         """Dense operations over operations spent, of the whole batch."""
         return float(self.dense_flops.sum() / self.flops.sum())
 
+    def rows(self, part: slice) -> "SkimTrace":
+        """The record of some samples of the batch."""
+        return replace(
+            self,
+            layout=self.layout.rows(part),
+            kept=self.kept[:, part],
+            probabilities=self.probabilities[:, part],
+            flops=self.flops[part],
+            dense_flops=self.dense_flops[part],
+            tokens=self.tokens[part],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class WindowScores:
@@ -98,6 +110,11 @@ class WindowScores:
     start_logits: NDArray[np.float32]
     end_logits: NDArray[np.float32]
     trace: SkimTrace
+
+    def rows(self, part: slice) -> "WindowScores":
+        """What the run gives for some windows of the batch, as wide as the longest of them."""
+        width = int(self.trace.tokens[part].max(initial=0))
+        return WindowScores(self.start_logits[part, :width], self.end_logits[part, :width], self.trace.rows(part))
 
 
 def trace_of(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from blockskim.scaling.rows import Row
 
 if TYPE_CHECKING:
-    from blockskim.answering.answerer import QuestionAnswerer
+    from blockskim.evidence.question_answerer import QuestionAnswerer
 
 DIGITS = 6
 """Decimals of probabilities in the output; another number of threads may change those behind them."""

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from blockskim.answering.answerer import QuestionAnswerer
 from blockskim.answering.loading import load_backend
 from blockskim.errors import BlockSkimError, DataError
+from blockskim.evidence.question_answerer import QuestionAnswerer
 from blockskim.scaling.jobs import JOBS
 from blockskim.scaling.meter import Meter, MeteredBackend
 from blockskim.scaling.output import OutputDirectory, ShardReport

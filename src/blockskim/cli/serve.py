@@ -1,0 +1,57 @@
+"""``blockskim serve``: an HTTP service with a page to try it."""
+
+from dataclasses import replace
+
+import typer
+
+from blockskim.cli import options
+from blockskim.cli.option_groups import Computing, takes_groups
+from blockskim.cli.serve_options import Limits, Listening, Logging
+from blockskim.cli.session import model_name
+from blockskim.extras import check_server
+
+
+@takes_groups
+def serve(
+    computing: Computing = Computing(),
+    backend: options.BackendName = options.Backend.AUTO,
+    point: options.Point = None,
+    listening: Listening = Listening(),
+    limits: Limits = Limits(),
+    logging: Logging = Logging(),
+) -> None:
+    """Answer over HTTP, with a page to try it.
+
+    Every option may also be set in the environment: BLOCKSKIM_PORT for --port.
+    """
+    options.set_up(quiet=True)
+    check_server()
+    if listening.api_key is not None and not listening.api_key.strip():
+        raise typer.BadParameter("the key is empty", param_hint="--api-key")
+
+    from blockskim.serving.engine import ModelSettings
+    from blockskim.serving.http.serve import serve as serve_http
+    from blockskim.serving.http.settings import HttpSettings
+    from blockskim.serving.logs import LogSettings
+    from blockskim.serving.scheduler import Capacity
+
+    model = ModelSettings(
+        model_name(computing), backend.value, computing.device.value, computing.dtype.value, computing.threads, point
+    )
+    http = HttpSettings(
+        served_name=listening.served_name or (model.served_name if computing.model else "default"),
+        max_body=limits.max_body,
+        max_pairs=limits.max_pairs,
+        seconds=limits.timeout,
+        api_key=listening.api_key,
+        origins=tuple(listening.cors_origin or ()),
+        log_texts=logging.log_texts,
+    )
+    capacity = replace(
+        Capacity(),
+        batch_tokens=limits.batch_tokens,
+        turn_tokens=min(limits.turn_tokens, limits.batch_tokens),
+        waiting=limits.max_waiting,
+    )
+    logs = LogSettings(logging.log_requests, logging.log_texts)
+    serve_http(model, capacity, http, logs, listening.host, listening.port, limits.workers, limits.grace)

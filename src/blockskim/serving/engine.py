@@ -1,0 +1,171 @@
+"""A model that answers tasks: loaded once, warm before the first question, with the scheduler in front of it."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from blockskim.answering.backend_choice import choose_exported
+from blockskim.answering.loading import load_backend
+from blockskim.answering.pair_reading import PairReading
+from blockskim.errors import BlockSkimError, ModelError
+from blockskim.evidence.question_answerer import QuestionAnswerer
+from blockskim.exporting.exported_model import ExportedModel, available_cores
+from blockskim.serving.batch import BatchReport
+from blockskim.serving.scheduler import Capacity, JobReport, Scheduler
+from blockskim.serving.tasks import Json, Task, make_task
+
+ONNX_TURN = 1_024
+"""Tokens of a turn where each window runs on one thread: a small one keeps that thread from being busy for long."""
+
+WARM_TEXTS = ("It is warm.", "The kettle sings on the stove, and it is warm in here. " * 130)
+"""What is read before the first question: a window, and a text of which passages are chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """Which model answers, and on what; as ``QuestionAnswerer`` takes them.
+
+    Attributes:
+        model: directory or hub id; None for the model that comes with the library.
+        backend: "auto", "torch" or "onnx".
+        device: "auto", "cpu" or "cuda".
+        dtype: "auto" or a number format.
+        threads: of the processor.
+        point: operating point where a request names none.
+    """
+
+    model: str | None = None
+    backend: str = "auto"
+    device: str = "auto"
+    dtype: str = "auto"
+    threads: int | None = None
+    point: str | None = None
+
+    @property
+    def served_name(self) -> str:
+        """What the service calls the model: a hub id, or the last part of a path."""
+        if self.model is None:
+            return "default"
+        return Path(self.model).resolve().name if Path(self.model).is_dir() else self.model
+
+
+def load_answerer(settings: ModelSettings) -> QuestionAnswerer:
+    """Load a model to serve; what its errors say of it later holds no path.
+
+    Raises:
+        ModelError: it can't be loaded.
+        ConfigError: a setting does not fit it.
+    """
+    exported = choose_exported(settings.model, settings.device, settings.dtype, settings.backend, {})
+    # The scheduler runs as many windows side by side as there are threads, so each takes one of them.
+    threads = settings.threads if exported is None else 1
+    loaded = load_backend(settings.model, None, settings.device, settings.dtype, threads, {}, settings.backend)
+    return QuestionAnswerer(loaded.model, loaded.tokenizer, point=settings.point)
+
+
+def fitting_capacity(answerer: QuestionAnswerer, capacity: Capacity, threads: int | None = None) -> Capacity:
+    """How much a model should do at once.
+
+    ONNX Runtime takes a window to a thread, so several threads run small batches each. A GPU wants large batches, and
+    is done with them soon. On a processor a batch of few windows is as fast as one of many.
+
+    Args:
+        answerer: with the model.
+        capacity: as it was asked for.
+        threads: of the processor; as many as there are cores when None.
+    """
+    if isinstance(answerer.model, ExportedModel):
+        turn = min(ONNX_TURN, capacity.turn_tokens)
+        runners = available_cores() if threads is None else threads
+        return replace(capacity, runners=runners, turn_tokens=turn, batch_tokens=min(turn, capacity.batch_tokens))
+    if getattr(getattr(answerer.model, "device", None), "type", "cpu") == "cpu":
+        return capacity
+    return replace(capacity, turn_tokens=capacity.batch_tokens)
+
+
+class Engine:
+    """Answers tasks; any thread may ask."""
+
+    def __init__(
+        self,
+        answerer: QuestionAnswerer,
+        capacity: Capacity | None = None,
+        on_batch: Callable[[BatchReport], None] | None = None,
+        on_done: Callable[[JobReport], None] | None = None,
+    ) -> None:
+        """Start the scheduler of an answerer.
+
+        Args:
+            answerer: with the model.
+            capacity: how much is done at once.
+            on_batch: told of every batch.
+            on_done: told where the time of every request went.
+        """
+        self.answerer = answerer
+        self.scheduler = Scheduler(answerer.model, capacity, on_batch, on_done)
+
+    def ask(self, asked: Mapping[str, Any], seconds: float = 60.0) -> "Future[Json]":
+        """Take a task; the future is done with its result, and to cancel it drops what waits of it.
+
+        Args:
+            asked: as ``make_task`` takes it.
+            seconds: after which it is given up.
+
+        Raises:
+            ConfigError: an option is impossible.
+            DataError: a question is empty.
+            Busy: as many requests as may wait are there.
+            Stopping: the engine was closed.
+        """
+        task = make_task(self.answerer, asked)
+        if not task.pairs:
+            future: Future[Json] = Future()
+            future.set_result(task.finish([], []))
+            return future
+        return self.scheduler.submit(lambda: self._start(task), _finisher(task), seconds, task.characters)
+
+    def warm_up(self) -> None:
+        """Answer a short text and a long one, so that the first question is no slower than others.
+
+        Raises:
+            ModelError: the model computes no numbers.
+        """
+        for text in WARM_TEXTS:
+            self.ask({"kind": "answer", "pairs": [["Is it warm?", text]], "options": {}}, 600.0).result(600.0)
+
+    def describe(self) -> Json:
+        """What answers, for people and clients."""
+        model = self.answerer.model
+        skims = model.has_trained_predictors
+        return {
+            "backend": "onnx" if isinstance(model, ExportedModel) else "torch",
+            "device": str(getattr(model, "device", "cpu")),
+            "dtype": model.number_format,
+            "layers": model.num_layers,
+            "max_tokens": model.position_limit,
+            "skims": skims,
+            "points": sorted(model.skim_config.points) if skims else [],
+            "calibrated_confidence": model.confidence is not None,
+        }
+
+    def close(self, grace: float = 30.0) -> bool:
+        """Take no more and finish what is there; gives whether all of it was finished within ``grace`` seconds."""
+        return self.scheduler.close(grace)
+
+    def _start(self, task: Task) -> PairReading:
+        return self.answerer.start(task.pairs, task.options, task.trace)
+
+
+def _finisher(task: Task) -> Callable[[PairReading, float], Json]:
+    def finish(reading: PairReading, seconds: float) -> Json:
+        answers = reading.answers()
+        return task.finish(answers, reading.traces(answers, seconds) if task.trace else [])
+
+    return finish
+
+
+def users_fault(error: BaseException) -> bool:
+    """Whether an error tells what is wrong with a request, and not with the model or with us."""
+    return isinstance(error, BlockSkimError) and not isinstance(error, ModelError)

@@ -1,0 +1,257 @@
+"""The routes of the service, as one ASGI application."""
+
+import json
+from typing import Annotated, Any
+
+from fastapi import Body, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+
+from blockskim import __version__
+from blockskim.serving.http import examples
+from blockskim.serving.http.guard import App, Guard, problem_body
+from blockskim.serving.http.metrics import CONTENT_TYPE, Metrics
+from blockskim.serving.http.page import read_page
+from blockskim.serving.http.problems import (
+    EXPECTED,
+    Answerless,
+    TooMany,
+    answerless,
+    http_sentence,
+    validation_sentence,
+)
+from blockskim.serving.http.schemas import (
+    Answer,
+    AnswerRequest,
+    Problem,
+    QuestionContext,
+    RerankRequest,
+    RerankResponse,
+    SearchRequest,
+    SearchResponse,
+    Status,
+)
+from blockskim.serving.http.settings import HttpSettings
+from blockskim.serving.service import Service
+from blockskim.serving.tasks import Json
+
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": text}
+    for status, text in {
+        400: "The body is not valid JSON.",
+        401: "The key is missing or wrong.",
+        413: "The body is too large, or has too many pairs of a question and a text.",
+        422: "A value is not what it should be.",
+        429: "Too many requests wait; Retry-After says when to come again.",
+        500: "The service failed.",
+        503: "The service starts or stops, or lost the process that worked on this.",
+        504: "It took longer than a request may.",
+    }.items()
+}
+
+
+def make_app(service: Service, settings: HttpSettings, metrics: Metrics | None = None) -> App:
+    """The application.
+
+    Args:
+        service: what answers.
+        settings: what is allowed.
+        metrics: counters that the service's workers are counted in, too; new ones when None.
+    """
+    metrics = metrics or Metrics(lambda: service.waiting, lambda: service.ready)
+    api = FastAPI(
+        title="blockskim",
+        version=__version__,
+        description="Answers to questions from texts of any length, of which what does not matter is skipped.",
+        docs_url=None,
+        redoc_url=None,
+    )
+    _add_status_routes(api, service, settings, metrics)
+    _add_question_routes(api, service, settings)
+    # What is under Exception alone is a bug, which the framework raises once more when it is answered.
+    for kind in (RequestValidationError, HTTPException, *EXPECTED, Exception):
+        api.add_exception_handler(kind, _explain)
+    guarded: App = Guard(api, settings, metrics)
+    if settings.origins:
+        headers = ["Authorization", "Content-Type", "X-Request-Id"]
+        shown = ["Retry-After", "X-Request-Id"]
+        guarded = CORSMiddleware(
+            guarded, list(settings.origins), allow_methods=["GET", "POST"], allow_headers=headers, expose_headers=shown
+        )
+    return guarded
+
+
+def _add_status_routes(api: FastAPI, service: Service, settings: HttpSettings, metrics: Metrics) -> None:
+    """Routes that need no model, and the page."""
+    page, page_headers = read_page()
+
+    @api.get("/", response_class=HTMLResponse, include_in_schema=False)
+    async def show_page() -> HTMLResponse:
+        return HTMLResponse(page, headers=page_headers)
+
+    @api.get("/health", response_model=Status, summary="Whether the process is alive")
+    async def health() -> Response:
+        return _json({"status": "ok"})
+
+    @api.get("/ready", response_model=Status, responses={503: {"model": Status}}, summary="Whether it would answer")
+    async def ready() -> Response:
+        return _json({"status": "ready"}) if service.ready else _json({"status": "not ready"}, 503)
+
+    @api.get("/info", summary="The model, its operating points, and the limits")
+    async def info() -> Response:
+        limits = {
+            "bytes": settings.max_body,
+            "pairs": settings.max_pairs,
+            "seconds": settings.seconds,
+        }
+        about = {"model": settings.served_name, "version": __version__, **service.describe(), "limits": limits}
+        return _json(about)
+
+    @api.get("/metrics", summary="Counters for Prometheus", response_class=Response)
+    async def show_metrics() -> Response:
+        return Response(metrics.exposition(), media_type=CONTENT_TYPE)
+
+
+def _add_question_routes(api: FastAPI, service: Service, settings: HttpSettings) -> None:
+    """Routes that ask the model. Those for highlighting and pruning belong here, too."""
+
+    async def answer(request: Request, asked: AnswerRequest) -> Response:
+        several = not isinstance(asked.inputs, QuestionContext)
+        inputs = asked.inputs if isinstance(asked.inputs, list) else [asked.inputs]
+        _check_pairs(len(inputs), settings)
+        pairs = [[item.question, item.context] for item in inputs]
+        _log(request, settings, len(pairs), pairs[0][0] if pairs else "")
+        options = asked.parameters.options() if asked.parameters else {}
+        if not pairs:
+            return _json([])
+        found = await service.ask({"kind": "answer", "pairs": pairs, "options": options}, _left(request, settings))
+        return _json(found["answers"] if several else found["answers"][0])
+
+    @api.post(
+        "/",
+        response_model=Answer | list[Answer] | list[list[Answer]],
+        responses=_PROBLEMS,
+        summary="Answer questions, each from its own text",
+    )
+    async def answer_here(
+        request: Request, asked: Annotated[AnswerRequest, Body(openapi_examples=examples.ANSWER)]
+    ) -> Response:
+        return await answer(request, asked)
+
+    @api.post(
+        "/models/{name:path}",
+        response_model=Answer | list[Answer] | list[list[Answer]],
+        responses={**_PROBLEMS, 404: {"model": Problem, "description": "There is no such model."}},
+        summary="The same, for clients that name the model",
+    )
+    async def answer_of_model(
+        request: Request, name: str, asked: Annotated[AnswerRequest, Body(openapi_examples=examples.ANSWER)]
+    ) -> Response:
+        if name != settings.served_name:
+            raise HTTPException(404, f"there is no such model here; this service has {settings.served_name}")
+        return await answer(request, asked)
+
+    @api.post(
+        "/search", response_model=SearchResponse, responses=_PROBLEMS, summary="Find answers over several documents"
+    )
+    async def search(
+        request: Request, asked: Annotated[SearchRequest, Body(openapi_examples=examples.SEARCH)]
+    ) -> Response:
+        documents = asked.named()
+        _check_pairs(len(documents), settings)
+        _check_names([name for name, _ in documents])
+        _log(request, settings, len(documents), asked.question)
+        task = {
+            "kind": "search",
+            "question": asked.question,
+            "documents": documents,
+            "options": asked.parameters.options() if asked.parameters else {},
+            "explain": asked.explain,
+        }
+        return _json(await service.ask(task, _left(request, settings)))
+
+    @api.post(
+        "/v1/rerank",
+        response_model=RerankResponse,
+        responses=_PROBLEMS,
+        summary="Rank documents by how likely they are to hold an answer",
+    )
+    async def rerank(
+        request: Request, asked: Annotated[RerankRequest, Body(openapi_examples=examples.RERANK)]
+    ) -> Response:
+        texts = asked.texts()
+        _check_pairs(len(texts), settings)
+        _log(request, settings, len(texts), asked.query)
+        options = asked.parameters.options() if asked.parameters else {}
+        task = {
+            "kind": "rerank",
+            "query": asked.query,
+            "documents": texts,
+            "top_n": asked.top_n,
+            "options": options,
+        }
+        results = (await service.ask(task, _left(request, settings)))["results"]
+        if asked.return_documents:
+            results = [result | {"document": {"text": texts[result["index"]]}} for result in results]
+        return _json({"model": settings.served_name, "results": results})
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    # A text that JSON can hold and UTF-8 can't is refused before, so this is for what nobody thought of.
+    body = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
+    return Response(body, status, media_type="application/json")
+
+
+def _check_pairs(count: int, settings: HttpSettings) -> None:
+    """Refuse more pairs than a request may have.
+
+    Raises:
+        TooMany: there are more.
+    """
+    if count > settings.max_pairs:
+        raise TooMany(
+            f"{count} pairs of a question and a text are too many; a request has {settings.max_pairs} at most"
+        )
+
+
+def _check_names(names: list[str]) -> None:
+    """Refuse documents of the same name.
+
+    Raises:
+        HTTPException: two have it.
+    """
+    if len(set(names)) < len(names):
+        raise HTTPException(422, "two documents have the same name; each needs a name of its own")
+
+
+def _left(request: Request, settings: HttpSettings) -> float:
+    """Seconds that a request may still take."""
+    return max(0.0, settings.seconds - request.scope["state"]["visit"].seconds)
+
+
+def _log(request: Request, settings: HttpSettings, pairs: int, question: str) -> None:
+    """Note what the log is to have of a request: never a text, unless that was asked for."""
+    logged: Json = {"pairs": pairs, **({"question": question[:500]} if settings.log_texts else {})}
+    request.scope["state"]["logged"] = logged
+
+
+_KINDS = {400: "invalid_json", 404: "not_found", 405: "method_not_allowed"}
+
+
+async def _explain(request: Request, error: Exception) -> Response:
+    """The response to a request that has no answer."""
+    if isinstance(error, RequestValidationError):
+        status, sentence = validation_sentence(error.errors())
+        answer = Answerless(status, "invalid_json" if status == 400 else "invalid", sentence)
+    elif isinstance(error, HTTPException):
+        sentence = http_sentence(error.status_code, error.detail, request.method)
+        kind = _KINDS.get(error.status_code, "invalid")
+        answer = Answerless(error.status_code, kind, sentence, dict(error.headers or {}))
+    else:
+        answer = answerless(error)
+    visit = request.scope["state"]["visit"]
+    visit.kind = answer.kind
+    body = problem_body(answer, visit.id)
+    return Response(body, answer.status, dict(answer.headers), media_type="application/json")

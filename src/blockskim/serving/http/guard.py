@@ -1,0 +1,238 @@
+"""What every request passes: its id, the key, the size of its body, how long it may take, the log and the counters."""
+
+import asyncio
+import hmac
+import json
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
+from typing import Any
+
+from blockskim.serving.http.metrics import Metrics
+from blockskim.serving.http.problems import OURS, Answerless
+from blockskim.serving.http.settings import HttpSettings
+from blockskim.serving.logs import REQUESTS
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+OPEN = frozenset({"/health", "/ready"})
+"""Paths that need no key: who asks them is a machine that knows none. Nor does the page, on which a key is given."""
+
+UNLOGGED = OPEN | {"/metrics"}
+"""Paths that machines ask every few seconds."""
+
+DRAIN_SECONDS, DRAIN_TIMES = 3.0, 20
+"""For how long, and for how many times the most that a request may have, a refused request is read on."""
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class _Left(Exception):
+    """The client went away."""
+
+
+class Guard:
+    """An ASGI application around another one."""
+
+    def __init__(self, app: App, settings: HttpSettings, metrics: Metrics) -> None:
+        """Guard an application.
+
+        Args:
+            app: it, which finds the whole body at once, and ``request_id`` in the scope's state.
+            settings: what is allowed.
+            metrics: where requests are counted.
+        """
+        self._app = app
+        self._settings = settings
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        visit = _Visit(scope, send)
+        try:
+            await self._answer(visit, receive)
+        except _Left:
+            visit.status, visit.kind = 499, "client_left"
+        except Exception as error:
+            visit.kind = "internal"
+            REQUESTS.error("a request failed", exc_info=error, extra={"fields": {"id": visit.id}})
+            if not visit.started:
+                await visit.refuse(Answerless(500, "internal", OURS))
+        finally:
+            self._count(visit)
+
+    async def _answer(self, visit: "_Visit", receive: Receive) -> None:
+        refused = self._refused(visit)
+        if refused is not None:
+            await _drain(receive, self._settings.max_body)
+            await visit.refuse(refused)
+            return
+        try:
+            async with asyncio.timeout(self._settings.seconds):
+                body = await _body(receive, self._settings.max_body)
+        except TimeoutError:
+            sentence = f"the request did not arrive within {self._settings.seconds:g} s"
+            await visit.refuse(Answerless(408, "slow_request", sentence, {"Connection": "close"}))
+            return
+        if body is None:
+            await _drain(receive, self._settings.max_body)
+            await visit.refuse(_too_large(self._settings.max_body))
+            return
+        await _while_connected(self._app, visit, body, receive)
+
+    def _refused(self, visit: "_Visit") -> Answerless | None:
+        """Why a request is refused before its body is read; None if it is not."""
+        headers = dict(visit.scope["headers"])
+        path, method = visit.scope["path"], visit.scope["method"]
+        key = self._settings.api_key
+        if key is not None and path not in OPEN and not (path == "/" and method in ("GET", "HEAD")):
+            given = headers.get(b"authorization", b"")
+            if not hmac.compare_digest(given, b"Bearer " + key.encode("utf-8")):
+                sentence = "this service needs a key: send it as the header Authorization: Bearer KEY"
+                return Answerless(401, "no_key", sentence, {"WWW-Authenticate": "Bearer"})
+        length = headers.get(b"content-length", b"")
+        if length.isdigit() and int(length[:20]) > self._settings.max_body:
+            return _too_large(self._settings.max_body)
+        return None
+
+    def _count(self, visit: "_Visit") -> None:
+        route = getattr(visit.scope.get("route"), "path", "") or "other"
+        seconds = visit.seconds
+        self._metrics.requests.labels(route=route, status=str(visit.status)).inc()
+        self._metrics.durations.labels(route=route).observe(seconds)
+        if visit.kind:
+            self._metrics.errors.labels(kind=visit.kind).inc()
+        fields = {
+            "id": visit.id,
+            "method": visit.scope["method"],
+            "route": route,
+            "status": visit.status,
+            "milliseconds": round(1000 * seconds, 1),
+            **({"problem": visit.kind} if visit.kind else {}),
+            **visit.scope["state"].get("logged", {}),
+        }
+        if visit.scope["path"] not in UNLOGGED:
+            REQUESTS.info("request", extra={"fields": fields})
+
+
+class _Visit:
+    """A request while it is answered."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self.scope, self._send = scope, send
+        self.began = time.perf_counter()
+        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        self.id = given if _ID.fullmatch(given) else uuid.uuid4().hex
+        self.status, self.kind, self.started = 500, "", False
+        scope.setdefault("state", {})
+        scope["state"] |= {"request_id": self.id, "visit": self}
+
+    @property
+    def seconds(self) -> float:
+        """How long it is there."""
+        return time.perf_counter() - self.began
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the response, with the id of the request."""
+        if message["type"] == "http.response.start":
+            self.started, self.status = True, message["status"]
+            message["headers"] = [*message.get("headers", []), (b"x-request-id", self.id.encode("ascii"))]
+        await self._send(message)
+
+    async def refuse(self, answer: Answerless) -> None:
+        """Answer that there is no answer."""
+        self.kind = answer.kind
+        body = problem_body(answer, self.id)
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **answer.headers}
+        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        await self.send({"type": "http.response.start", "status": answer.status, "headers": raw})
+        await self.send({"type": "http.response.body", "body": body})
+
+
+def problem_body(answer: Answerless, request_id: str) -> bytes:
+    """JSON that says why there is no answer. It is ASCII, whatever the sentence quotes."""
+    return json.dumps({"error": answer.sentence, "kind": answer.kind, "request_id": request_id}).encode("ascii")
+
+
+def _too_large(most: int) -> Answerless:
+    sentence = f"the request is larger than {most:,} bytes, which is the most that is taken"
+    # Some of what was sent may not have been read, so the connection can't be used again.
+    return Answerless(413, "too_large", sentence, {"Connection": "close"})
+
+
+async def _body(receive: Receive, most: int, keep: bool = True) -> bytes | None:
+    """The whole body; None if it has more than so many bytes. It is empty where it is not to be kept.
+
+    Raises:
+        _Left: the client went away before it was there.
+    """
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Left
+        part = message.get("body", b"")
+        size += len(part)
+        if size > most:
+            return None
+        if keep:
+            parts.append(part)
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+async def _drain(receive: Receive, most: int) -> None:
+    """Read on what will not be used, for a while: who is still sending finds no answer on a connection that is closed.
+
+    Raises:
+        _Left: the client went away.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            await _body(receive, DRAIN_TIMES * most, keep=False)
+
+
+async def _while_connected(app: App, visit: _Visit, body: bytes, receive: Receive) -> None:
+    """Run an application, until it is done or the client goes away.
+
+    Raises:
+        _Left: the client did.
+    """
+    waiting = [{"type": "http.request", "body": body, "more_body": False}]
+    gone = asyncio.get_running_loop().create_future()
+
+    async def given() -> Message:
+        if waiting:
+            return waiting.pop()
+        await asyncio.shield(gone)
+        return {"type": "http.disconnect"}
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        if not gone.done():
+            gone.set_result(None)
+
+    answering = asyncio.ensure_future(app(visit.scope, given, visit.send))
+    watching = asyncio.ensure_future(watch())
+    try:
+        await asyncio.wait({answering, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if not answering.done() and not visit.started:
+            answering.cancel()
+            with suppress(asyncio.CancelledError):
+                await answering
+            raise _Left
+        await answering
+    finally:
+        for task in (answering, watching):
+            task.cancel()

@@ -1,0 +1,164 @@
+"""The life of a service: it listens, starts workers, is ready when they are warm, and ends without losing a request."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+import uvicorn
+
+from blockskim.errors import ConfigError
+from blockskim.serving.engine import ModelSettings
+from blockskim.serving.http.app import make_app
+from blockskim.serving.http.metrics import Metrics
+from blockskim.serving.http.settings import HttpSettings
+from blockskim.serving.logs import LIFE, LogSettings, configure_logs
+from blockskim.serving.pool import WorkerPool
+from blockskim.serving.scheduler import Capacity
+
+KEEP_ALIVE = 30
+"""Seconds for which a connection on which nothing comes stays open."""
+
+
+def serve(
+    model: ModelSettings,
+    capacity: Capacity,
+    http: HttpSettings,
+    logs: LogSettings,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    workers: int = 1,
+    grace: float = 30.0,
+) -> bool:
+    """Serve until a signal says to stop; for the main thread of a process.
+
+    Args:
+        model: what answers.
+        capacity: how much is done at once.
+        http: what is allowed.
+        logs: what is logged.
+        host: address to listen on.
+        port: to listen on; 0 for any that is free.
+        workers: processes with a model each.
+        grace: seconds that requests have to be finished in when it is to stop.
+
+    Returns:
+        Whether every request was finished.
+
+    Raises:
+        ConfigError: the address can't be listened on, or a setting does not fit the model.
+        ModelError: the model can't be loaded.
+    """
+    configure_logs(logs)
+    with _listening(host, port) as listener:
+        return asyncio.run(_Life(model, capacity, http, logs, workers, grace).run(listener))
+
+
+@contextlib.contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket that listens.
+
+    Raises:
+        ConfigError: the address is none of this machine's, or is taken.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"{host} port {port} can't be listened on: {reason}") from error
+    with listener:
+        yield listener
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to the life around it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+class _Life:
+    """One service from its start to its end."""
+
+    def __init__(
+        self,
+        model: ModelSettings,
+        capacity: Capacity,
+        http: HttpSettings,
+        logs: LogSettings,
+        workers: int,
+        grace: float,
+    ) -> None:
+        self._grace = grace
+        self._metrics = Metrics(lambda: self._pool.waiting, lambda: self._pool.ready)
+        self._pool = WorkerPool(model, capacity, logs, workers, self._metrics)
+        config = uvicorn.Config(
+            make_app(self._pool, http, self._metrics),
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE,
+            timeout_graceful_shutdown=max(1, round(grace)),
+        )
+        self._server = _Server(config)
+
+    async def run(self, listener: socket.socket) -> bool:
+        """Serve on a socket until a signal says to stop; gives whether every request was finished."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def told(number: int, _frame: FrameType | None) -> None:
+            # The second time somebody means it.
+            loop.call_soon_threadsafe(self._force if stop.is_set() else stop.set)
+
+        before = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}
+        serving = loop.create_task(self._server.serve(sockets=[listener]))
+        starting = loop.create_task(self._start(listener))
+        stopping = loop.create_task(stop.wait())
+        try:
+            await asyncio.wait({serving, starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done() and not serving.done() and not stopping.done():
+                starting.result()
+                await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            LIFE.info("stopping", extra={"fields": {"requests": self._pool.waiting, "grace": self._grace}})
+            return await self._end(serving)
+        finally:
+            for task in (starting, stopping):
+                task.cancel()
+            self._server.should_exit = self._server.force_exit = True
+            with contextlib.suppress(asyncio.CancelledError):
+                await serving
+            self._pool.kill()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    async def _start(self, listener: socket.socket) -> None:
+        address, port = listener.getsockname()[:2]
+        host = f"[{address}]" if ":" in address else address
+        LIFE.info("listening", extra={"fields": {"url": f"http://{host}:{port}"}})
+        began = time.monotonic()
+        await self._pool.start()
+        fields = {"seconds": round(time.monotonic() - began, 2), **self._pool.describe()}
+        LIFE.info("ready", extra={"fields": fields})
+
+    async def _end(self, serving: "asyncio.Task[None]") -> bool:
+        """Take no more, and finish what runs."""
+        until = time.monotonic() + self._grace
+        self._server.should_exit = True
+        finished = await self._pool.stop(self._grace)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(serving), max(1.0, until - time.monotonic()))
+        LIFE.info("stopped", extra={"fields": {"finished": finished}})
+        return finished
+
+    def _force(self) -> None:
+        """End at once."""
+        self._server.force_exit = True
+        self._pool.kill()

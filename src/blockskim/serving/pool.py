@@ -1,0 +1,282 @@
+"""Worker processes behind an event loop: each request goes to the least busy one, and one that dies is replaced.
+
+A worker that dies takes the requests with it that it worked on; each of them is answered with ``Lost``. Nothing is
+asked twice, as what made one worker die might make another die.
+"""
+
+import asyncio
+import itertools
+import multiprocessing
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from blockskim.serving.engine import ModelSettings
+from blockskim.serving.logs import LIFE, LogSettings
+from blockskim.serving.messages import from_bytes, to_bytes, told_batch, told_error
+from blockskim.serving.refusals import Busy, Lost, Refusal, Stopping, TimedOut
+from blockskim.serving.scheduler import Capacity, JobReport
+from blockskim.serving.service import Observer
+from blockskim.serving.tasks import Json
+from blockskim.serving.worker import work
+
+LONGEST_PAUSE = 30.0
+"""Seconds between two tries to replace a worker that dies again and again; the first try comes at once."""
+
+
+class NotReady(Refusal):
+    """No worker is ready yet."""
+
+    def __init__(self) -> None:
+        """Say so."""
+        super().__init__("the model is not ready yet; try again in a few seconds")
+
+
+@dataclass(eq=False)
+class _Worker:
+    """A worker process, seen from the event loop."""
+
+    number: int
+    process: BaseProcess
+    connection: Connection
+    outgoing: "queue.SimpleQueue[Mapping[str, Any] | None]" = field(default_factory=queue.SimpleQueue)
+    pending: dict[int, tuple["asyncio.Future[Json]", float]] = field(default_factory=dict)
+    ready: bool = False
+    stopping: bool = False
+    size: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def load(self) -> int:
+        """Characters of the requests that it works on, each with something for itself."""
+        return sum(self.size.values()) + 1_000 * len(self.size)
+
+
+class WorkerPool:
+    """A ``Service`` whose answers come from worker processes. All of it belongs to one event loop."""
+
+    def __init__(
+        self,
+        settings: ModelSettings,
+        capacity: Capacity,
+        logs: LogSettings,
+        count: int,
+        observer: Observer,
+        target: Callable[[Connection, ModelSettings, Capacity, LogSettings], None] = work,
+    ) -> None:
+        """Prepare; ``start`` starts the processes.
+
+        Args:
+            settings: of the model of each worker.
+            capacity: of each worker; ``waiting`` of all together.
+            logs: how workers log.
+            count: number of workers.
+            observer: told what goes on.
+            target: what a worker process does.
+        """
+        self._work = (settings, capacity, logs)
+        self._capacity = capacity
+        self._count = count
+        self._target = target
+        self._observer = observer
+        self._workers: dict[int, _Worker] = {}
+        self._numbers = itertools.count(1)
+        self._description: Json = {}
+        self._stopping = False
+        self._unable: asyncio.Future[None] | None = None
+        self._restarts: set[asyncio.Task[None]] = set()
+        self._failures: dict[int, int] = {}
+        self._pace = 0.0
+        self._last_answer = 0.0
+
+    @property
+    def ready(self) -> bool:
+        """Whether a worker is ready and none of this is about to stop."""
+        return not self._stopping and any(worker.ready for worker in self._workers.values())
+
+    @property
+    def waiting(self) -> int:
+        """Number of requests that are there and have no answer."""
+        return sum(len(worker.pending) for worker in self._workers.values())
+
+    @property
+    def processes(self) -> list[int]:
+        """Process ids of the workers that are ready."""
+        return [worker.process.pid for worker in self._workers.values() if worker.ready and worker.process.pid]
+
+    def describe(self) -> Json:
+        """Which model answers, and on what; empty before the first worker is ready."""
+        return self._description
+
+    async def start(self) -> None:
+        """Start all workers and wait until one of them is ready.
+
+        Raises:
+            BlockSkimError: the model can't be loaded.
+        """
+        self._unable = asyncio.get_running_loop().create_future()
+        for slot in range(self._count):
+            self._spawn(slot)
+        while not self.ready:
+            if self._unable.done():
+                self._unable.result()
+            await asyncio.sleep(0.02)
+
+    async def ask(self, asked: Mapping[str, Any], seconds: float) -> Json:
+        """Answer a task; see ``Service``."""
+        if self._stopping:
+            raise Stopping
+        if self.waiting >= self._capacity.waiting:
+            raise Busy(self.waiting, min(60.0, max(1.0, round(self._pace * self.waiting / 2))))
+        ready = [worker for worker in self._workers.values() if worker.ready and not worker.stopping]
+        if not ready:
+            raise NotReady
+        worker, number = min(ready, key=lambda one: one.load), next(self._numbers)
+        future: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
+        worker.pending[number] = future, seconds
+        worker.size[number] = _characters(asked)
+        worker.outgoing.put({"id": number, "asked": asked, "seconds": seconds})
+        try:
+            return await asyncio.wait_for(future, seconds)
+        except TimeoutError:
+            raise TimedOut(seconds) from None
+        finally:
+            if worker.pending.pop(number, None) is not None:
+                worker.outgoing.put({"cancel": number})
+            worker.size.pop(number, None)
+
+    async def stop(self, grace: float) -> bool:
+        """Finish what is there and end all workers.
+
+        Returns:
+            Whether everything was finished within ``grace`` seconds.
+        """
+        self._stopping = True
+        for task in self._restarts:
+            task.cancel()
+        until = time.monotonic() + grace
+        while self.waiting and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+        finished = not self.waiting
+        for worker in self._workers.values():
+            worker.stopping = True
+            worker.outgoing.put({"stop": max(0.0, until - time.monotonic())})
+        for worker in list(self._workers.values()):
+            await asyncio.to_thread(worker.process.join, 10.0)
+        self.kill()
+        return finished
+
+    def kill(self) -> None:
+        """End whatever workers are there, at once."""
+        self._stopping = True
+        for worker in self._workers.values():
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join(5.0)
+
+    def _spawn(self, slot: int) -> None:
+        """Start a worker in a slot, and the threads that talk with it."""
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(
+            target=self._target, args=(theirs, *self._work), name=f"blockskim-worker-{slot}", daemon=True
+        )
+        process.start()
+        theirs.close()
+        worker = self._workers[slot] = _Worker(slot, process, ours)
+        loop = asyncio.get_running_loop()
+        for target in (self._read, self._write):
+            name = f"blockskim-worker-{slot}"
+            threading.Thread(target=target, args=(worker, loop), name=name, daemon=True).start()
+
+    def _read(self, worker: _Worker, loop: asyncio.AbstractEventLoop) -> None:
+        """Hand what a worker tells to the event loop, until it ends."""
+
+        def on_loop(call: Callable[..., None], *values: Any) -> None:
+            # The loop may have ended before the worker.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(call, *values)
+
+        while True:
+            try:
+                message = from_bytes(worker.connection.recv_bytes())
+            except (EOFError, OSError):
+                break
+            if "batch" in message:
+                self._observer.batch_done(worker.number, told_batch(message["batch"]))
+            elif "job" in message:
+                self._observer.request_done(worker.number, JobReport(**message["job"]))
+            else:
+                on_loop(self._told, worker, message)
+        worker.process.join(5.0)
+        worker.outgoing.put(None)
+        on_loop(self._ended, worker)
+
+    def _write(self, worker: _Worker, _loop: asyncio.AbstractEventLoop) -> None:
+        """Send what there is to send: a pipe that is full must not hold up the event loop."""
+        while (message := worker.outgoing.get()) is not None:
+            with suppress(OSError):
+                worker.connection.send_bytes(to_bytes(message))
+        worker.connection.close()
+
+    def _told(self, worker: _Worker, message: Json) -> None:
+        if "ready" in message:
+            worker.ready = True
+            self._failures[worker.number] = 0
+            self._description = message["ready"]
+            LIFE.info("worker ready", extra={"fields": {"worker": worker.number, "pid": worker.process.pid}})
+        elif "unable" in message:
+            if self._unable is not None and not self._unable.done():
+                self._unable.set_exception(told_error(message["unable"]))
+        elif "id" in message:
+            self._answered(worker, message)
+
+    def _answered(self, worker: _Worker, message: Json) -> None:
+        future, seconds = worker.pending.pop(message["id"], (None, 0.0))
+        if future is None or future.done():
+            return
+        now = time.monotonic()
+        if self._last_answer:
+            gap = min(1.0, now - self._last_answer)
+            self._pace = 0.95 * self._pace + 0.05 * gap if self._pace else gap
+        self._last_answer = now
+        if "error" in message:
+            future.set_exception(told_error(message["error"], seconds))
+        else:
+            future.set_result(message["result"])
+
+    def _ended(self, worker: _Worker) -> None:
+        """A worker is gone: answer what it had, and put another in its place unless it was to end."""
+        worker.ready = False
+        for future, _ in worker.pending.values():
+            if not future.done():
+                future.set_exception(Stopping() if self._stopping else Lost())
+        worker.pending.clear()
+        if self._stopping or worker.stopping:
+            return
+        self._observer.worker_lost(worker.number)
+        failures = self._failures[worker.number] = self._failures.get(worker.number, 0) + 1
+        pause = 0.0 if failures == 1 else min(LONGEST_PAUSE, 2.0 ** (failures - 2))
+        LIFE.error("worker lost", extra={"fields": {"worker": worker.number, "replaced_in": pause}})
+        task = asyncio.get_running_loop().create_task(self._replace(worker.number, pause))
+        self._restarts.add(task)
+        task.add_done_callback(self._restarts.discard)
+
+    async def _replace(self, slot: int, pause: float) -> None:
+        await asyncio.sleep(pause)
+        if not self._stopping:
+            self._spawn(slot)
+
+
+def _characters(asked: Mapping[str, Any]) -> int:
+    """Characters of the texts of a task."""
+    if asked["kind"] == "answer":
+        return sum(len(context) for _, context in asked["pairs"])
+    if asked["kind"] == "search":
+        return sum(len(text) for _, text in asked["documents"])
+    return sum(map(len, asked["documents"]))

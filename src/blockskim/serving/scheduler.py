@@ -1,0 +1,315 @@
+"""From requests to answers on few threads: texts are tokenised beside the model, and windows of all run in batches.
+
+It knows nothing of HTTP. A request is a job of three parts: ``start`` tokenises and plans, ``finish`` makes the answer,
+and both run on threads of their own; between them its windows wait in a ``FairQueue`` and run with those of others.
+What comes of a job does not depend on the others: how its windows are cut depends on itself alone, and a backend gives
+a window the same logits in any batch.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from blockskim.answering.pair_reading import PairReading
+from blockskim.inference.backend import Backend
+from blockskim.inference.first_stage import Phase
+from blockskim.inference.runner import Thresholds, WindowBatch
+from blockskim.serving.batch import BatchReport, TurnResult, run_batch
+from blockskim.serving.fair_queue import FairQueue, Turn, cut_into_turns
+from blockskim.serving.refusals import Busy, Stopping, TimedOut
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How much is done at once.
+
+    Attributes:
+        batch_tokens: the most in a batch.
+        turn_tokens: the most that one request has in a batch, and that requests which had a turn before have in it
+            together. Smaller turns let short questions pass a long text sooner.
+        waiting: requests that may be there; more are refused.
+        runners: threads that run the model, each with batches of its own.
+        long_text: characters from which a text is tokenised apart, so that short ones don't wait for it.
+    """
+
+    batch_tokens: int = 16_384
+    turn_tokens: int = 2_048
+    waiting: int = 512
+    runners: int = 1
+    long_text: int = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class JobReport:
+    """Where the time of a request went, in seconds.
+
+    Attributes:
+        plan: its texts were tokenised and planned.
+        wait: it waited for a thread, or for the model to have room.
+        model: its share of what the model took for the batches that it was in.
+        finish: its answer was made of what the model gave.
+    """
+
+    plan: float
+    wait: float
+    model: float
+    finish: float
+
+
+@dataclass(eq=False, slots=True)
+class _Job(Generic[Result]):
+    """A request on its way."""
+
+    start: Callable[[], PairReading]
+    finish: Callable[[PairReading, float], Result]
+    seconds: float
+    long: bool
+    future: "Future[Result]" = field(default_factory=Future)
+    began: float = field(default_factory=time.monotonic)
+    plan_seconds: float = 0.0
+    model_seconds: float = 0.0
+    reading: PairReading | None = None
+    phases: Iterator[Phase] | None = None
+    phase: Phase | None = None
+    batches: dict[int, WindowBatch] = field(default_factory=dict)
+    left: int = 0
+
+    @property
+    def expired(self) -> bool:
+        return time.monotonic() - self.began > self.seconds
+
+    def fail(self, error: BaseException) -> None:
+        """End without a result, if it has not ended yet."""
+        with suppress(InvalidStateError):
+            self.future.set_exception(error)
+
+
+class Scheduler:
+    """Jobs in, answers out; any thread may submit."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        capacity: Capacity | None = None,
+        on_batch: Callable[[BatchReport], None] | None = None,
+        on_done: Callable[[JobReport], None] | None = None,
+    ) -> None:
+        """Start the threads.
+
+        Args:
+            backend: what computes; several threads use it at once if the capacity has several runners.
+            capacity: how much is done at once.
+            on_batch: told of every batch, on the thread that ran it.
+            on_done: told of every answer, on the thread that made it.
+        """
+        self.capacity = Capacity() if capacity is None else capacity
+        self._backend = backend
+        self._on_batch = on_batch
+        self._on_done = on_done
+        self._queue: FairQueue[_Job[Any]] = FairQueue()
+        self._jobs: set[_Job[Any]] = set()
+        self._changed = threading.Condition()
+        self._taking = True
+        self._running = True
+        self._pace = 0.0
+        self._short = ThreadPoolExecutor(2, thread_name_prefix="blockskim-texts")
+        self._long = ThreadPoolExecutor(1, thread_name_prefix="blockskim-long-texts")
+        self._threads = [
+            threading.Thread(target=self._run, name=f"blockskim-model-{number}", daemon=True)
+            for number in range(self.capacity.runners)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def __len__(self) -> int:
+        """Number of jobs that have not ended."""
+        return len(self._jobs)
+
+    @property
+    def waiting_tokens(self) -> int:
+        """Tokens of windows that wait to be run."""
+        return self._queue.tokens
+
+    def submit(
+        self,
+        start: Callable[[], PairReading],
+        finish: Callable[[PairReading, float], Result],
+        seconds: float = 60.0,
+        characters: int = 0,
+    ) -> "Future[Result]":
+        """Take a job.
+
+        Args:
+            start: tokenises and plans; what it raises is the job's.
+            finish: makes the result of what was read, given the seconds that this took without waiting.
+            seconds: after which the job is given up and its windows are dropped.
+            characters: of its texts.
+
+        Returns:
+            The result to come. To cancel it takes what waits of the job out of the queue.
+
+        Raises:
+            Busy: as many jobs as may wait are there.
+            Stopping: the scheduler was closed.
+        """
+        job = _Job(start, finish, seconds, characters >= self.capacity.long_text)
+        with self._changed:
+            if not self._taking:
+                raise Stopping
+            if len(self._jobs) >= self.capacity.waiting:
+                raise Busy(len(self._jobs), self._retry_after())
+            self._jobs.add(job)
+        job.future.add_done_callback(lambda _: self._forget(job))
+        self._beside(job, self._begin)
+        return job.future
+
+    def close(self, grace: float = 30.0) -> bool:
+        """Take no more jobs, finish those that are there, and stop the threads.
+
+        Args:
+            grace: seconds after which what is left is given up.
+
+        Returns:
+            Whether everything was finished.
+        """
+        until = time.monotonic() + grace
+        with self._changed:
+            self._taking = False
+            while self._jobs and time.monotonic() < until:
+                self._changed.wait(max(0.0, until - time.monotonic()))
+            left = list(self._jobs)
+            self._running = False
+            self._changed.notify_all()
+        for job in left:
+            job.fail(Stopping())
+        for pool in (self._short, self._long):
+            pool.shutdown(wait=False, cancel_futures=True)
+        for thread in self._threads:
+            thread.join(5.0)
+        return not left
+
+    def _retry_after(self) -> float:
+        """Seconds until about half of what waits is done."""
+        return float(min(60.0, max(1.0, round(self._queue.tokens / self._pace / 2)))) if self._pace else 1.0
+
+    def _forget(self, job: _Job[Any]) -> None:
+        """A job ended, in whatever way."""
+        with self._changed:
+            self._queue.drop(job)
+            self._jobs.discard(job)
+            self._changed.notify_all()
+
+    def _beside(self, job: _Job[Any], step: Callable[[_Job[Any]], None]) -> None:
+        """Do a step of a job on a thread for texts; whatever it raises is the job's."""
+
+        def guarded() -> None:
+            if job.future.done():
+                return
+            if job.expired:
+                job.fail(TimedOut(job.seconds))
+                return
+            try:
+                step(job)
+            except Exception as error:
+                job.fail(error)
+
+        try:
+            (self._long if job.long else self._short).submit(guarded)
+        except RuntimeError:
+            # The pool was shut down in the meantime.
+            job.fail(Stopping())
+
+    def _begin(self, job: _Job[Any]) -> None:
+        began = time.monotonic()
+        job.reading = job.start()
+        job.phases = job.reading.phases()
+        job.plan_seconds = time.monotonic() - began
+        self._advance(job)
+
+    def _advance(self, job: _Job[Any]) -> None:
+        """Take in what was run of a job, and let its next phase wait; or make its answer."""
+        assert job.reading is not None and job.phases is not None
+        if job.phase is not None:
+            # In their order, whichever was done first: sums of floating-point numbers depend on it.
+            job.reading.take([job.batches[number] for number in sorted(job.batches)], job.phase)
+        job.batches, job.phase = {}, next(job.phases, None)
+        if job.phase is None:
+            self._finish(job, job.reading)
+            return
+        turns = cut_into_turns(job.phase, self.capacity.turn_tokens)
+        if not turns:
+            self._advance(job)
+            return
+        with self._changed:
+            if not job.future.done():
+                job.left = len(turns)
+                self._queue.put(job, turns, _hashable(job.reading.thresholds))
+                self._changed.notify()
+
+    def _finish(self, job: _Job[Any], reading: PairReading) -> None:
+        read = time.monotonic()
+        result = job.finish(reading, job.plan_seconds + job.model_seconds)
+        if self._on_done is not None:
+            waited = max(0.0, read - job.began - job.plan_seconds - job.model_seconds)
+            self._on_done(JobReport(job.plan_seconds, waited, job.model_seconds, time.monotonic() - read))
+        with suppress(InvalidStateError):
+            job.future.set_result(result)
+
+    def _run(self) -> None:
+        """Run batches until the end."""
+        while True:
+            with self._changed:
+                while self._running and not len(self._queue):
+                    self._changed.wait()
+                if not self._running:
+                    return
+                late = [job for job in self._queue.jobs() if job.expired]
+                for job in late:
+                    self._queue.drop(job)
+                batch = self._queue.take(self.capacity.batch_tokens, self.capacity.turn_tokens)
+            for job in late:
+                job.fail(TimedOut(job.seconds))
+            if batch:
+                self._run_batch(batch)
+
+    def _run_batch(self, batch: Sequence[tuple[_Job[Any], Turn]]) -> None:
+        reading = batch[0][0].reading
+        assert reading is not None
+        thresholds: Thresholds = reading.thresholds
+        try:
+            results, report = run_batch(self._backend, [turn for _, turn in batch], thresholds)
+        except BaseException as error:
+            # Nobody may wait for ever for a thread that failed.
+            for job, _ in batch:
+                job.fail(error)
+            return
+        if report.seconds > 0:
+            pace = self.capacity.runners * report.tokens / report.seconds
+            self._pace = pace if not self._pace else 0.9 * self._pace + 0.1 * pace
+        for (job, turn), result in zip(batch, results, strict=True):
+            self._deliver(job, turn, result)
+        if self._on_batch is not None:
+            self._on_batch(report)
+
+    def _deliver(self, job: _Job[Any], turn: Turn, result: TurnResult) -> None:
+        """Hand what came of a turn to its job."""
+        if result.batch is None:
+            job.fail(result.error or RuntimeError("a batch gave nothing"))
+            return
+        with self._changed:
+            job.batches[turn.number] = result.batch
+            job.model_seconds += result.seconds
+            job.left -= 1
+            complete = job.left == 0
+        if complete:
+            self._beside(job, self._advance)
+
+
+def _hashable(thresholds: Thresholds) -> float | tuple[float, ...] | None:
+    return thresholds if thresholds is None or isinstance(thresholds, float | int) else tuple(thresholds)

@@ -1,0 +1,77 @@
+"""What HTTP asks of whatever answers, be it in this process or in others."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from blockskim.serving.batch import BatchReport
+from blockskim.serving.engine import Engine
+from blockskim.serving.refusals import TimedOut
+from blockskim.serving.scheduler import JobReport
+from blockskim.serving.tasks import Json
+
+
+class Service(Protocol):
+    """Answers tasks, for an event loop."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether a question would be answered at once."""
+
+    @property
+    def waiting(self) -> int:
+        """Number of requests that are there and have no answer."""
+
+    def describe(self) -> Json:
+        """Which model answers, and on what."""
+
+    async def ask(self, asked: Mapping[str, Any], seconds: float) -> Json:
+        """Answer a task; to cancel it drops what waits of it.
+
+        Raises:
+            BlockSkimError: something is wrong with the request, or with the model.
+            Refusal: it can't be answered now.
+        """
+
+
+class Observer(Protocol):
+    """Is told what goes on, on any thread."""
+
+    def batch_done(self, worker: int, report: BatchReport) -> None:
+        """A worker ran a batch."""
+
+    def request_done(self, worker: int, report: JobReport) -> None:
+        """A worker answered a request."""
+
+    def worker_lost(self, worker: int) -> None:
+        """A worker ended by itself."""
+
+
+class LocalService:
+    """An engine in this process."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Answer with an engine, which should be warm."""
+        self.engine = engine
+
+    @property
+    def ready(self) -> bool:
+        """Always: an engine is made before it is served."""
+        return True
+
+    @property
+    def waiting(self) -> int:
+        """Number of requests that are there and have no answer."""
+        return len(self.engine.scheduler)
+
+    def describe(self) -> Json:
+        """Which model answers, and on what."""
+        return self.engine.describe()
+
+    async def ask(self, asked: Mapping[str, Any], seconds: float) -> Json:
+        """Answer a task; see ``Service``."""
+        future = asyncio.wrap_future(self.engine.ask(asked, seconds))
+        try:
+            return await asyncio.wait_for(future, seconds)
+        except TimeoutError:
+            raise TimedOut(seconds) from None

@@ -1,0 +1,128 @@
+"""A process that answers: it reads tasks from a pipe and writes results to it, until the pipe is closed."""
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any
+
+from blockskim.errors import BlockSkimError
+from blockskim.evidence.question_answerer import QuestionAnswerer
+from blockskim.serving.engine import Engine, ModelSettings, fitting_capacity, load_answerer
+from blockskim.serving.logs import LogSettings, configure_logs
+from blockskim.serving.messages import batch_message, error_message, from_bytes, job_message, to_bytes
+from blockskim.serving.scheduler import Capacity
+from blockskim.serving.tasks import Json
+
+logger = logging.getLogger(__name__)
+
+SWITCH_SECONDS = 0.0005
+"""How long a thread keeps the interpreter while another wants it. The model gives it up for every operation and gets it
+back after so long, while a text is being tokenised; Python's own 5 ms would be a large part of a short question."""
+
+
+def work(connection: Connection, settings: ModelSettings, capacity: Capacity, logs: LogSettings) -> None:
+    """Answer what comes from a pipe, in a process of its own.
+
+    Args:
+        connection: both ways.
+        settings: of the model.
+        capacity: how much is done at once.
+        logs: how to log.
+    """
+    # Whoever started this process is told to stop, and tells it.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    configure_logs(logs)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    sender = _Sender(connection)
+    try:
+        answerer = load_answerer(settings)
+    except BlockSkimError as error:
+        sender.send({"unable": error_message(error)})
+        return
+    serve_answerer(connection, answerer, fitting_capacity(answerer, capacity, settings.threads))
+
+
+def serve_answerer(connection: Connection, answerer: QuestionAnswerer, capacity: Capacity) -> None:
+    """Warm an answerer up and answer what comes from a pipe until it is closed.
+
+    Args:
+        connection: both ways.
+        answerer: with the model.
+        capacity: how much is done at once.
+    """
+    sender = _Sender(connection)
+    engine = Engine(
+        answerer,
+        capacity,
+        lambda report: sender.send(batch_message(report)),
+        lambda report: sender.send(job_message(report)),
+    )
+    try:
+        engine.warm_up()
+    except BlockSkimError as error:
+        sender.send({"unable": error_message(error)})
+        return
+    sender.send({"ready": engine.describe()})
+    _serve(connection, sender, engine)
+
+
+class _Sender:
+    """Writes messages of several threads to a pipe, whole."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        data = to_bytes(message)
+        # Nobody is there any more to be told; the reading end finds out, too.
+        with self._lock, suppress(OSError):
+            self._connection.send_bytes(data)
+
+
+def _serve(connection: Connection, sender: _Sender, engine: Engine) -> None:
+    """Take tasks until there are no more."""
+    futures: dict[int, Future[Json]] = {}
+
+    def answered(number: int, future: "Future[Json]") -> None:
+        futures.pop(number, None)
+        if future.cancelled():
+            return
+        error = future.exception()
+        if error is None:
+            sender.send({"id": number, "result": future.result()})
+            return
+        told = error_message(error)
+        if told["kind"] in ("failed", "model"):
+            logger.error("a request failed", exc_info=error)
+        sender.send({"id": number, "error": told})
+
+    while True:
+        try:
+            message = from_bytes(connection.recv_bytes())
+        except (EOFError, OSError):
+            # Whoever asked is gone.
+            engine.close(0.0)
+            return
+        if "cancel" in message:
+            left = futures.get(message["cancel"])
+            if left is not None:
+                left.cancel()
+        elif "stop" in message:
+            sender.send({"stopped": engine.close(message["stop"])})
+            return
+        else:
+            number = message["id"]
+            try:
+                future = engine.ask(message["asked"], message["seconds"])
+            except Exception as error:
+                future = Future()
+                future.set_exception(error)
+            futures[number] = future
+            future.add_done_callback(lambda done, number=number: answered(number, done))  # type: ignore[misc]

@@ -1,0 +1,87 @@
+"""Over loopback: a client of another library, and what only a real connection does."""
+
+import json
+import socket
+
+import pytest
+
+from http_calls import Site, listening, until
+from served import QUESTION, TEXT
+
+
+@pytest.fixture(autouse=True)
+def loopback_is_no_hub(monkeypatch):
+    """Tests are offline, which the hub's client takes for its reason not to ask anybody."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+
+
+@pytest.fixture(scope="module")
+def served():
+    site = Site(served_name="kite", max_body=100_000, seconds=20.0, api_key="secret")
+    with listening(site.app) as url:
+        yield site, url
+    site.close()
+
+
+def raw(url, data, close=False):
+    """What a server answers to bytes."""
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), 20) as connection:
+        connection.sendall(data)
+        if close:
+            connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(20)
+        found = b""
+        while part := connection.recv(65_536):
+            found += part
+        return found
+
+
+@pytest.mark.parametrize("route", ["", "/models/kite"])
+def test_the_client_of_the_hugging_face_hub(served, route):
+    from huggingface_hub import InferenceClient
+
+    site, url = served
+    client = InferenceClient(model=url + route, token="secret", timeout=20)
+    one = client.question_answering(question=QUESTION, context=TEXT)
+    expected = site.answerer(QUESTION, TEXT)
+    assert (one.answer, one.start, one.end, one.score) == tuple(
+        expected[name] for name in ("answer", "start", "end", "score")
+    )
+    several = client.question_answering(question=QUESTION, context=TEXT, top_k=3, handle_impossible_answer=True)
+    assert [found.answer for found in several] == [
+        found["answer"] for found in site.answerer(QUESTION, TEXT, top_k=3, handle_impossible_answer=True)
+    ]
+
+
+def test_its_errors_hold_our_sentence(served):
+    from huggingface_hub import InferenceClient
+    from huggingface_hub.errors import HfHubHTTPError
+
+    client = InferenceClient(model=served[1], token="secret", timeout=20)
+    with pytest.raises(HfHubHTTPError, match="422"):
+        client.question_answering(question=" ", context=TEXT)
+
+
+def test_a_truncated_body_is_no_answer_and_no_harm(served):
+    site, url = served
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 1000\r\n\r\n"
+    assert b"HTTP/1.1 200" not in raw(url, head + b'{"inputs"', close=True)
+    until(lambda: len(site.engine.scheduler) == 0)
+
+
+def test_a_body_without_an_end_is_cut_off(served):
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunk = b"4000\r\n" + b"x" * 0x4000 + b"\r\n"
+    answer = raw(served[1], head + chunk * 12 + b"0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert json.loads(answer.split(b"\r\n\r\n", 1)[1])["kind"] == "too_large"
+
+
+def test_who_announces_too_much_is_told_so_while_sending(served):
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 1000000\r\n\r\n"
+    assert raw(served[1], head + b"x" * 1_000_000).startswith(b"HTTP/1.1 413")
+
+
+def test_what_is_no_http_is_refused(served):
+    assert raw(served[1], b"\x16\x03\x01 nonsense\r\n\r\n").startswith(b"HTTP/1.1 400")
