@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# The stages of the shipped model, one after the other, on a CPU: about five hours on two cores.
+#   benchmarks/default_model/train.sh DATA ENCODER OUTPUT
+# DATA: folder of data sets (sample_data.py names its files); ENCODER: all-MiniLM-L6-v2, a folder or hub id; OUTPUT: new folder.
+# A stage that is there already is not repeated; one that was interrupted goes on.
+set -euo pipefail
+data=$1 encoder=$2 out=$3
+here=$(dirname "${BASH_SOURCE[0]}")
+mkdir -p "$out"
+
+# stage NAME ARGUMENTS...: train into $out/NAME.
+stage() {
+  local name=$1
+  shift
+  [ -f "$out/$name/model.safetensors" ] && return
+  blockskim train --output "$out/$name" --hold-out 0.05 $([ -d "$out/$name/checkpoints" ] && echo --resume) "$@"
+}
+
+train() { printf -- '--train %s ' "$@"; }
+
+squad=$data/squad/train-partial-v1.1.json
+fairytale=$data/other/fairytaleqa-train.json
+nqswap=$data/other/nq-swap-train.json
+quoref=$data/other/quoref-superni-train.json
+hotpot=$data/hotpotqa/hotpot_train_pseudo_distractor.json
+shifts="$data/squadshifts/reddit-v1.0.json $data/squadshifts/amazon_reviews-v1.0.json"
+mixture="$squad $shifts $fairytale $nqswap $quoref $hotpot $data/hotpotqa/hotpot_train100.json"
+mixture+=" $(echo "$data"/other/subjqa/*train*.json "$data"/mrqa/*-train.json)"
+
+# 1. Question answering and skim loss jointly, on an encoder that answers nothing yet.
+stage joint --base "$encoder" --recipe default --set 'skim.inputs=[question, hidden]' --set skim.skim_factor=0.1 \
+  --set head_learning_rate=0.001 --set predictor_learning_rate=0.001 $(train $squad $fairytale $quoref $nqswap)
+# 2. Everything, with predictors that compare block and question; blocks dropped in a quarter of the steps.
+stage mixed --base "$out/joint" --recipe mixed $(train $mixture)
+# 3. The predictors alone.
+stage predictors --base "$out/mixed" --recipe predictors --set epochs=1 --set head_learning_rate=0.0015 \
+  --set label_evidence=false $(train $mixture)
+# 4. Blocks dropped in 60 % of the steps; the average of before and after.
+stage dropping --base "$out/predictors" --recipe mixed --set drop_share=0.6 --set learning_rate=7e-5 \
+  --set head_learning_rate=7e-5 --set predictor_learning_rate=7e-4 --set label_evidence=false $(train $mixture)
+[ -d "$out/average" ] || blockskim average --model "$out/predictors" --model "$out/dropping" --output "$out/average"
+# 5. The same in 70 % of the steps, taught by the model of stage 4; the average again.
+stage robust --base "$out/average" --teacher "$out/average" --recipe robust $(train $mixture)
+[ -d "$out/answers" ] || blockskim average --model "$out/average" --model "$out/robust" --output "$out/answers"
+
+# 6. Questions without an answer beside a share of what is known (sample_data.py), at the rates below; a quarter of the model
+#    before, three quarters of the model after.
+[ -d "$out/data" ] || python "$here/sample_data.py" --data "$data" --output "$out/data"
+stage declining --base "$out/answers" --recipe mixed --set learning_rate=0.00007 --set head_learning_rate=0.0001 \
+  --set predictor_learning_rate=0.0007 --set label_evidence=false --set eval_steps=300 $(train "$out"/data/*.json) $(train $hotpot)
+[ -d "$out/weights" ] || blockskim average --model "$out/answers" --model "$out/declining" --weights 0.25,0.75 --output "$out/weights"
+
+# Operating points, then confidence, then the graph; all on held-out articles of the training data.
+held() { printf -- '--data %s ' "$@"; }
+[ -d "$out/points" ] || blockskim calibrate --model "$out/weights" --point exact=0.05 --point balanced=0.5 --point fast=1.5 \
+  --default balanced --half --hold-out 0.05 --output "$out/points" \
+  $(held $squad $shifts $fairytale $quoref $hotpot $(echo "$data"/other/subjqa/*train*.json))
+[ -d "$out/model" ] || blockskim calibrate-confidence --model "$out/points" --hold-out 0.05 --elsewhere 0.3 --output "$out/model" \
+  $(held $squad $shifts "$data/more/squad2-train-unanswerable.json.gz")
+blockskim export --model "$out/model" --output "$out/model"
