@@ -1,4 +1,4 @@
-"""What stands beside the service: the files to run it with, and the page that says how. All of it has to name what is."""
+"""What stands beside the service: files to run it with, and the page that says how. All of it has to name what is."""
 
 import re
 from pathlib import Path
