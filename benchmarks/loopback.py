@@ -86,16 +86,15 @@ class Calls:
     answers: dict[int, Any] = field(default_factory=dict)
 
     def percentile(self, share: float) -> float:
-        """Seconds within which such a share of the calls was answered."""
+        """Seconds within which such a share of the calls was answered; not a number where none was."""
         ordered = sorted(self.seconds)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
 
     def figures(self) -> dict[str, Any]:
         """Percentiles in milliseconds, and statuses."""
         percentiles = {f"p{int(100 * share)}": 1000 * self.percentile(share) for share in (0.5, 0.95, 0.99)}
-        return {name: round(value, 1) for name, value in percentiles.items()} | {
-            "statuses": {str(status): count for status, count in sorted(self.statuses.items())}
-        }
+        rounded = {name: round(value, 1) if self.seconds else None for name, value in percentiles.items()}
+        return rounded | {"statuses": {str(status): count for status, count in sorted(self.statuses.items())}}
 
 
 class Client:
