@@ -28,7 +28,9 @@ import blockskim
 import synthetic_task
 from at_once import at_once
 from blockskim import BlockSkimForQuestionAnswering, QuestionAnswerer
+from blockskim.answering.request import AnswerOptions, TextPair
 from blockskim.data.examples import Example
+from blockskim.inference.runner import run_windows
 from blockskim.integrations.transformers_pipeline import TASK
 from tiny_answerers import TEXT, new_model, save_model, save_plain
 from tiny_models import FAMILIES, INPUTS, make_batch, skim_model
@@ -163,6 +165,19 @@ def load(examples, directory):
     return call
 
 
+def starting(examples, directory):
+    qa = QuestionAnswerer(cold(), fixed_tokenizer("wordpiece"))
+
+    def call(number):
+        reading = qa.start([TextPair(QUESTIONS[number % 4], TEXT * 2)], AnswerOptions(top_k=2), trace=True)
+        for phase in reading.phases():
+            reading.take(list(run_windows(qa.model, phase.windows, 1, reading.thresholds)), phase)
+        answers = reading.answers()
+        return answers, [replace(trace, seconds=0.0) for trace in reading.traces(answers)]
+
+    return call
+
+
 def skim(examples, directory):
     model = cold()
     return lambda number: of_output(model.skim(**BATCH, thresholds=0.1 * (number % 4)))
@@ -278,6 +293,7 @@ TABLE = {
     "QuestionAnswerer.prune": finding_evidence,
     "QuestionAnswerer.rank": finding_evidence,
     "QuestionAnswerer.search": asking,
+    "QuestionAnswerer.start": starting,
     "QuestionAnswerer of a directory": loading,
     "QuestionAnswerer of an exported directory": loading_exported,
     "QuestionAnswerer of an exported directory, shared": asking_exported,

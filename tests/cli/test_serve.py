@@ -34,7 +34,8 @@ class Service:
     """A service of its own process, with what it logs."""
 
     def __init__(self, *arguments, **environment):
-        command = [sys.executable, "-m", "blockskim", "serve", "--port", "0", "--threads", "1", *arguments]
+        command = [sys.executable, "-m", "blockskim", "serve", "--port", "0", "--threads", "1"]
+        command += ["--timeout", str(SECONDS), "--grace", str(SECONDS), *arguments]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
         )
@@ -174,7 +175,8 @@ def test_a_port_that_is_taken(capsys):
         (["--api-key", " "], "the key is empty"),
         (["--max-waiting", "0"], "--max-waiting"),
         (["--workers", "0"], "--workers"),
-        (["--timeout", "nan"], "no finite number"),
+        (["--timeout", "nan"], "--timeout"),
+        (["--timeout", "inf"], "no finite number"),
     ],
 )
 def test_settings_that_are_impossible(capsys, arguments, told):
@@ -185,7 +187,7 @@ def test_settings_that_are_impossible(capsys, arguments, told):
 def test_a_setting_of_the_environment_that_is_impossible(capsys, monkeypatch):
     monkeypatch.setenv("BLOCKSKIM_PORT", "x")
     assert run(["serve"]) == 2
-    assert "BLOCKSKIM_PORT" in capsys.readouterr().err
+    assert "--port" in capsys.readouterr().err
 
 
 def test_every_option_may_stand_in_the_environment(capsys):

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from blockskim.errors import BlockSkimError, ConfigError, DataError, ModelError
+from blockskim.errors import ConfigError, DataError, ModelError
 from blockskim.serving.batch import BatchReport
 from blockskim.serving.refusals import Busy, Lost, Refusal, Stopping, TimedOut
 from blockskim.serving.scheduler import JobReport
 from blockskim.serving.tasks import Json
 
-_ERRORS: dict[str, type[BlockSkimError]] = {"config": ConfigError, "data": DataError, "model": ModelError}
+_ERRORS: dict[str, type[Exception]] = {"config": ConfigError, "data": DataError, "model": ModelError}
+_REFUSALS: dict[str, type[Refusal]] = {"busy": Busy, "late": TimedOut, "stopping": Stopping, "lost": Lost}
 
 
 class Failed(Exception):
@@ -31,33 +32,39 @@ def from_bytes(data: bytes) -> Json:
 
 def error_message(error: BaseException) -> Json:
     """An error to tell of."""
+    told: Json = {"kind": _kind(error), "message": str(error)}
     if isinstance(error, Busy):
-        return {"kind": "busy", "message": str(error), "retry_after": error.retry_after}
-    kinds = {TimedOut: "late", Stopping: "stopping", Lost: "lost", MemoryError: "memory"}
-    for kind, one in _ERRORS.items():
-        kinds[one] = kind
-    kind = next((name for one, name in kinds.items() if isinstance(error, one)), "failed")
-    if type(error).__name__ == "OutOfMemoryError":
-        kind = "memory"
-    return {"kind": kind, "message": str(error)}
+        told |= {"waiting": error.waiting, "retry_after": error.retry_after}
+    if isinstance(error, TimedOut):
+        told |= {"seconds": error.seconds}
+    return told
 
 
-def told_error(message: Mapping[str, Any], seconds: float = 0.0) -> BaseException:
+def _kind(error: BaseException) -> str:
+    # A GPU that has no memory left raises an error of PyTorch's own, which need not be imported here.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "memory"
+    return next((kind for kind, one in (_ERRORS | _REFUSALS).items() if isinstance(error, one)), "failed")
+
+
+def told_error(message: Mapping[str, Any]) -> Exception:
     """The error that was told of.
 
     Args:
         message: what ``error_message`` made.
-        seconds: that the request might take.
     """
     kind, text = message["kind"], message["message"]
-    if kind in _ERRORS:
-        return _ERRORS[kind](text)
     if kind == "busy":
-        return Busy(0, message["retry_after"])
-    refusals: dict[str, Refusal] = {"late": TimedOut(seconds), "stopping": Stopping(), "lost": Lost()}
-    if kind in refusals:
-        return refusals[kind]
-    return MemoryError(text) if kind == "memory" else Failed(text)
+        return Busy(message["waiting"], message["retry_after"])
+    if kind == "late":
+        return TimedOut(message["seconds"])
+    if kind == "stopping":
+        return Stopping()
+    if kind == "lost":
+        return Lost()
+    if kind == "memory":
+        return MemoryError(text)
+    return _ERRORS[kind](text) if kind in _ERRORS else Failed(text)
 
 
 def batch_message(report: BatchReport) -> Json:

@@ -46,7 +46,7 @@ class _Worker:
     process: BaseProcess
     connection: Connection
     outgoing: "queue.SimpleQueue[Mapping[str, Any] | None]" = field(default_factory=queue.SimpleQueue)
-    pending: dict[int, tuple["asyncio.Future[Json]", float]] = field(default_factory=dict)
+    pending: dict[int, "asyncio.Future[Json]"] = field(default_factory=dict)
     ready: bool = False
     stopping: bool = False
     size: dict[int, int] = field(default_factory=dict)
@@ -138,7 +138,7 @@ class WorkerPool:
             raise NotReady
         worker, number = min(ready, key=lambda one: one.load), next(self._numbers)
         future: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
-        worker.pending[number] = future, seconds
+        worker.pending[number] = future
         worker.size[number] = _characters(asked)
         worker.outgoing.put({"id": number, "asked": asked, "seconds": seconds})
         try:
@@ -237,7 +237,7 @@ class WorkerPool:
             self._answered(worker, message)
 
     def _answered(self, worker: _Worker, message: Json) -> None:
-        future, seconds = worker.pending.pop(message["id"], (None, 0.0))
+        future = worker.pending.pop(message["id"], None)
         if future is None or future.done():
             return
         now = time.monotonic()
@@ -246,14 +246,14 @@ class WorkerPool:
             self._pace = 0.95 * self._pace + 0.05 * gap if self._pace else gap
         self._last_answer = now
         if "error" in message:
-            future.set_exception(told_error(message["error"], seconds))
+            future.set_exception(told_error(message["error"]))
         else:
             future.set_result(message["result"])
 
     def _ended(self, worker: _Worker) -> None:
         """A worker is gone: answer what it had, and put another in its place unless it was to end."""
         worker.ready = False
-        for future, _ in worker.pending.values():
+        for future in worker.pending.values():
             if not future.done():
                 future.set_exception(Stopping() if self._stopping else Lost())
         worker.pending.clear()

@@ -9,20 +9,26 @@ class Busy(Refusal):
     """There are as many requests as may wait.
 
     Attributes:
+        waiting: how many there are.
         retry_after: seconds after which it is worth another try.
     """
 
     def __init__(self, waiting: int, retry_after: float) -> None:
         """Say how many wait."""
         super().__init__(f"{waiting} requests wait already; try again in {retry_after:.0f} s")
-        self.retry_after = retry_after
+        self.waiting, self.retry_after = waiting, retry_after
 
 
 class TimedOut(Refusal):
-    """A request took longer than it may."""
+    """A request took longer than it may.
+
+    Attributes:
+        seconds: that it may take.
+    """
 
     def __init__(self, seconds: float) -> None:
         """Say how long it may take."""
+        self.seconds = seconds
         super().__init__(f"the answer was not there within {seconds:g} s, which is as long as a request may take")
 
 

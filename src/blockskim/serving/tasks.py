@@ -56,8 +56,8 @@ def make_task(answerer: QuestionAnswerer, asked: Mapping[str, Any]) -> Task:
         DataError: a question is empty, or there is no document.
     """
     given = dict(asked)
-    make = {"answer": answer_task, "search": search_task, "rerank": rerank_task}[given.pop("kind")]
-    return make(answerer, **given)
+    kinds: dict[str, Callable[..., Task]] = {"answer": answer_task, "search": search_task, "rerank": rerank_task}
+    return kinds[given.pop("kind")](answerer, **given)
 
 
 def answer_task(answerer: QuestionAnswerer, pairs: Sequence[Sequence[str]], options: Json) -> Task:

@@ -210,7 +210,8 @@ def test_what_is_wrong_is_said_in_a_sentence(site, body, sentence):
     assert response.status_code == 422
     assert sentence in told["error"]
     assert (told["kind"], told["request_id"]) == ("invalid", response.headers["x-request-id"])
-    assert "/" not in told["error"] and "\n" not in told["error"]
+    assert "/" not in told["error"]
+    assert "\n" not in told["error"]
 
 
 @pytest.mark.parametrize(
@@ -249,6 +250,13 @@ def test_bodies_that_are_no_json_or_hold_what_json_does_not(site, content, statu
     response = site("POST", "/", content=content, headers={"content-type": "application/json"})
     assert response.status_code == status
     assert sentence in response.json()["error"]
+
+
+def test_a_body_that_does_not_come_as_json(site):
+    for headers in ({}, {"content-type": "application/x-www-form-urlencoded"}):
+        response = site("POST", "/", content=json.dumps(ONE), headers=headers)
+        assert (response.status_code, response.json()["kind"]) == (415, "no_json")
+        assert "Content-Type: application/json" in response.json()["error"]
 
 
 def test_routes_and_methods_that_are_not_there(site):

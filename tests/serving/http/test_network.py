@@ -83,5 +83,10 @@ def test_who_announces_too_much_is_told_so_while_sending(served):
     assert raw(served[1], head + b"x" * 1_000_000).startswith(b"HTTP/1.1 413")
 
 
+def test_who_asks_before_it_sends_too_much_need_not_send(served):
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 1000000\r\n"
+    assert raw(served[1], head + b"Expect: 100-continue\r\n\r\n").startswith(b"HTTP/1.1 413")
+
+
 def test_what_is_no_http_is_refused(served):
     assert raw(served[1], b"\x16\x03\x01 nonsense\r\n\r\n").startswith(b"HTTP/1.1 400")

@@ -42,6 +42,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     for status, text in {
         400: "The body is not valid JSON.",
         401: "The key is missing or wrong.",
+        415: "The body did not come as JSON.",
         413: "The body is too large, or has too many pairs of a question and a text.",
         422: "A value is not what it should be.",
         429: "Too many requests wait; Retry-After says when to come again.",
@@ -243,8 +244,8 @@ _KINDS = {400: "invalid_json", 404: "not_found", 405: "method_not_allowed"}
 async def _explain(request: Request, error: Exception) -> Response:
     """The response to a request that has no answer."""
     if isinstance(error, RequestValidationError):
-        status, sentence = validation_sentence(error.errors())
-        answer = Answerless(status, "invalid_json" if status == 400 else "invalid", sentence)
+        status, sentence = validation_sentence(error.errors(), request.headers.get("content-type", ""))
+        answer = Answerless(status, {400: "invalid_json", 415: "no_json"}.get(status, "invalid"), sentence)
     elif isinstance(error, HTTPException):
         sentence = http_sentence(error.status_code, error.detail, request.method)
         kind = _KINDS.get(error.status_code, "invalid")

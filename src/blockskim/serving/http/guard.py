@@ -73,7 +73,9 @@ class Guard:
     async def _answer(self, visit: "_Visit", receive: Receive) -> None:
         refused = self._refused(visit)
         if refused is not None:
-            await _drain(receive, self._settings.max_body)
+            # Who asks before it sends is told without having sent.
+            if b"expect" not in dict(visit.scope["headers"]):
+                await _drain(receive, self._settings.max_body)
             await visit.refuse(refused)
             return
         try:

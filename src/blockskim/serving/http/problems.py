@@ -58,6 +58,8 @@ def answerless(error: BaseException) -> Answerless:
     return Answerless(500, "internal", OURS)
 
 
+JSON = "application/json"
+
 _FORMS = {"body", "one", "named", "list"}
 """Parts of a place that are no names of a client's: the forms that something may have."""
 
@@ -70,13 +72,16 @@ _WANTED = {
 }
 
 
-def validation_sentence(errors: Sequence[Any]) -> tuple[int, str]:
+def validation_sentence(errors: Sequence[Any], content_type: str = JSON) -> tuple[int, str]:
     """Status and sentence for a body that is not as the schema has it; of several faults the first is told.
 
     Args:
         errors: as pydantic tells them.
+        content_type: that the body came with.
     """
     first = errors[0]
+    if tuple(first["loc"]) == ("body",) and "json" not in content_type.lower():
+        return 415, f"the body must be sent with the header Content-Type: {JSON}"
     if first["type"] == "json_invalid":
         return 400, f"the body is not valid JSON: {first.get('ctx', {}).get('error', 'it can not be read')}"
     place = ""

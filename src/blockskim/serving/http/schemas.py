@@ -125,10 +125,10 @@ class SearchRequest(_Strict):
         """Names with texts; a list of texts has their places for names."""
         if isinstance(self.documents, dict):
             return list(self.documents.items())
-        return [
-            (item.name, item.text) if isinstance(item, NamedDocument) else (str(place), item)
-            for place, item in enumerate(self.documents)
-        ]
+        named: list[tuple[str, str]] = []
+        for place, item in enumerate(self.documents):
+            named.append((item.name, item.text) if isinstance(item, NamedDocument) else (str(place), str(item)))
+        return named
 
 
 class FoundAnswer(Answer):

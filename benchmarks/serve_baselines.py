@@ -1,0 +1,140 @@
+"""Servers to compare with: transformers' dense model, with the same weights, behind FastAPI or behind LitServe.
+
+    python benchmarks/serve_baselines.py plain --port 0
+    python benchmarks/serve_baselines.py litserve --port 8099
+
+``plain`` answers one request at a time. ``litserve`` has LitServe's batching on, and needs ``pip install litserve``.
+Both take what ``POST /`` of ``blockskim serve`` takes, for one question, and cut long texts into windows of 384 tokens.
+"""
+
+import argparse
+import json
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import torch
+
+from blockskim.inference.loading import load
+from blockskim.model.transformers_model import transformers_model
+
+LENGTH, STRIDE, LONGEST = 384, 128, 15
+
+
+class DenseAnswerer:
+    """transformers' model as people use it: padded batches, the best span over the windows of each text."""
+
+    def __init__(self, model: str | None, threads: int) -> None:
+        """Load a model's weights into transformers' own class."""
+        torch.set_num_threads(threads)
+        loaded = load(model)
+        self.model: Any = transformers_model(loaded.model, "sdpa")
+        self.tokenizer: Any = loaded.tokenizer
+
+    @torch.no_grad()
+    def __call__(self, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+        """The best answer to each question."""
+        questions, contexts = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        batch = self.tokenizer(
+            questions,
+            contexts,
+            truncation="only_second",
+            max_length=LENGTH,
+            stride=STRIDE,
+            padding=True,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+            return_tensors="pt",
+        )
+        owners = batch.pop("overflow_to_sample_mapping").tolist()
+        offsets = batch.pop("offset_mapping").tolist()
+        out = self.model(**batch)
+        found: list[dict[str, Any]] = [{"answer": "", "start": 0, "end": 0, "score": float("-inf")} for _ in pairs]
+        for row, owner in enumerate(owners):
+            inside = torch.tensor([part == 1 for part in batch.sequence_ids(row)])
+            starts = out.start_logits[row].masked_fill(~inside, float("-inf"))
+            ends = out.end_logits[row].masked_fill(~inside, float("-inf"))
+            scores = torch.triu(starts[:, None] + ends[None, :]).tril(LONGEST - 1)
+            scores[scores == 0] = float("-inf")
+            first, last = divmod(int(scores.argmax()), scores.shape[1])
+            score = float(scores[first, last])
+            if score > found[owner]["score"]:
+                start, end = offsets[row][first][0], offsets[row][last][1]
+                found[owner] = {"answer": contexts[owner][start:end], "start": start, "end": end, "score": score}
+        return found
+
+
+def serve_plain(answerer: DenseAnswerer, port: int) -> None:
+    """Behind FastAPI: every request on a thread, and the model for one of them at a time."""
+    import uvicorn
+    from fastapi import Body, FastAPI
+
+    api, one = FastAPI(), threading.Lock()
+
+    @api.post("/")
+    def answer(asked: Annotated[dict[str, Any], Body()]) -> dict[str, Any]:
+        with one:
+            return answerer([(asked["inputs"]["question"], asked["inputs"]["context"])])[0]
+
+    with socket.create_server(("127.0.0.1", port), backlog=2048) as listener:
+        tell("listening", url=f"http://127.0.0.1:{listener.getsockname()[1]}")
+        tell("ready")
+        uvicorn.Server(uvicorn.Config(api, log_config=None, access_log=False)).run(sockets=[listener])
+
+
+def serve_litserve(answerer: DenseAnswerer, port: int, batch: int) -> None:
+    """Behind LitServe, which batches requests."""
+    import litserve
+
+    class Api(litserve.LitAPI):  # type: ignore[misc, name-defined, unused-ignore]
+        def setup(self, device: str) -> None:
+            """Nothing: the model is there."""
+
+        def decode_request(self, request: dict[str, Any]) -> tuple[str, str]:
+            return request["inputs"]["question"], request["inputs"]["context"]
+
+        def batch(self, inputs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+            return inputs
+
+        def predict(self, inputs: list[tuple[str, str]]) -> list[dict[str, Any]]:
+            return answerer(inputs)
+
+        def unbatch(self, output: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            return output
+
+        def encode_response(self, output: dict[str, Any]) -> dict[str, Any]:
+            return output
+
+    server = litserve.LitServer(Api(max_batch_size=batch, batch_timeout=0.005, api_path="/"), accelerator="cpu")
+    tell("listening", url=f"http://127.0.0.1:{port}")
+    threading.Timer(15.0, tell, ["ready"]).start()
+    server.run(host="127.0.0.1", port=port, generate_client_file=False, log_level="error")
+
+
+def tell(event: str, **more: Any) -> None:
+    """Log as the service does."""
+    sys.stderr.write(json.dumps({"event": event, **more}) + "\n")
+    sys.stderr.flush()
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("server", choices=["plain", "litserve"])
+    parser.add_argument("--model")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=32)
+    chosen = parser.parse_args()
+    answerer = DenseAnswerer(chosen.model, chosen.threads)
+    answerer([("Is it warm?", "It is warm.")])
+    if chosen.server == "plain":
+        serve_plain(answerer, chosen.port)
+    else:
+        serve_litserve(answerer, chosen.port, chosen.batch)
+
+
+if __name__ == "__main__":
+    main()

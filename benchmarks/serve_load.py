@@ -1,0 +1,135 @@
+"""How the service bears load: throughput beside ``evaluate``, latency at half of it, short questions beside long texts.
+
+    python benchmarks/serve_load.py --data dev-v1.1.json --seconds 60 --against plain litserve > load.json
+
+All of it goes over loopback. The rate at saturation is that of a closed loop of ``--at-once`` clients; everything else
+is an open loop: requests come at random moments whether or not those before are answered. Prints one line of JSON.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import subprocess
+import sys
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from loopback import Calls, Client, Server, arrive, call, running, saturate
+
+from blockskim.data.examples import Example
+from blockskim.data.reading import read_examples
+
+LONG_WORDS = 20_000
+LONG_EVERY = 4.0
+"""Seconds between two long texts, on average."""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--limit", type=int, default=1000)
+    parser.add_argument("--model")
+    parser.add_argument("--backend", default="auto")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each measurement")
+    parser.add_argument("--at-once", type=int, default=64)
+    parser.add_argument("--against", nargs="*", choices=["plain", "litserve"], default=[])
+    chosen = parser.parse_args()
+    examples = list(islice(read_examples(chosen.data), chosen.limit))
+    bodies = [body(example.question, example.context) for example in examples]
+    named = [] if chosen.model is None else ["--model", chosen.model]
+    threads = ["--threads", str(chosen.threads)]
+    options = [*named, *threads, "--backend", chosen.backend]
+    before = evaluated(chosen.data, chosen.limit, options)
+    serve = ["-m", "blockskim", "serve", "--port", "0", "--no-log-requests", "--timeout", "120", *options]
+    with running(serve) as server:
+        found = asyncio.run(measured(server, bodies, long_bodies(examples), chosen.seconds, chosen.at_once))
+    after = evaluated(chosen.data, chosen.limit, options)
+    windows = before["windows"] / len(examples)
+    evaluate = 2 * before["windows"] / (before["seconds"] + after["seconds"])
+    found["evaluate_windows_per_second"] = round(evaluate, 1)
+    found["share_of_evaluate"] = round(found["saturation"]["per_second"] * windows / evaluate, 3)
+    for name in chosen.against:
+        script = str(Path(__file__).with_name("serve_baselines.py"))
+        port = ["--port", "0" if name == "plain" else "8099"]
+        with running([script, name, *named, *threads, *port]) as server:
+            rate = asyncio.run(saturated(server, bodies, chosen.seconds, chosen.at_once))["per_second"]
+        found[name] = {"per_second": rate, "times": round(found["saturation"]["per_second"] / rate, 2)}
+    found["conditions"] = conditions(chosen)
+    sys.stdout.write(json.dumps(found) + "\n")
+
+
+def body(question: str, context: str) -> bytes:
+    """A request."""
+    return json.dumps({"inputs": {"question": question, "context": context}}).encode()
+
+
+def long_bodies(examples: list[Example]) -> list[bytes]:
+    """Requests over texts of many words, made of the contexts one after the other."""
+    words = [word for text in dict.fromkeys(example.context for example in examples) for word in text.split()]
+    words *= -(-LONG_WORDS // len(words))
+    return [
+        body(example.question, " ".join(words[shift:] + words[:shift]).rsplit(" ", len(words) - LONG_WORDS)[0])
+        for shift, example in zip(range(0, 4000, 1000), examples, strict=False)
+    ]
+
+
+def evaluated(data: Path, limit: int, options: list[str]) -> dict[str, Any]:
+    """What ``evaluate`` prints, in a process of its own."""
+    command = [sys.executable, "-m", "blockskim", "evaluate", "--data", str(data), "--limit", str(limit)]
+    run = subprocess.run([*command, *options, "--json", "--quiet"], stdout=subprocess.PIPE, check=True, timeout=3600)
+    told: dict[str, Any] = json.loads(run.stdout)
+    return told
+
+
+async def measured(
+    server: Server, bodies: list[bytes], longs: list[bytes], seconds: float, at_once: int
+) -> dict[str, Any]:
+    """All that is measured of the service."""
+    client = Client(server)
+    single = Calls()
+    for number in range(min(100, len(bodies))):
+        await call(client, bodies, number, single)
+    full, rate = await saturate(client, bodies, seconds, at_once)
+    half = await arrive(client, bodies, seconds, rate / 2)
+    # What long texts leave free is less than half, so the short ones come at a fifth in both of these.
+    short = await arrive(client, bodies, seconds, rate / 5, seed=1)
+    beside = asyncio.create_task(arrive(client, longs, seconds, 1 / LONG_EVERY, seed=2))
+    mixed = await arrive(client, bodies, seconds, rate / 5, seed=1)
+    long = await beside
+    client.close()
+    return {
+        "single": single.figures(),
+        "saturation": {"per_second": round(rate, 2), **full.figures()},
+        "half": half.figures(),
+        "half_p99_over_single_p50": round(half.percentile(0.99) / single.percentile(0.5), 2),
+        "short_alone": short.figures(),
+        "short_beside_long": mixed.figures(),
+        "long": long.figures(),
+        "short_p95_beside_over_alone": round(mixed.percentile(0.95) / short.percentile(0.95), 2),
+    }
+
+
+async def saturated(server: Server, bodies: list[bytes], seconds: float, at_once: int) -> dict[str, Any]:
+    """Calls a second of another server."""
+    client = Client(server)
+    for number in range(3):
+        await call(client, bodies, number, Calls())
+    calls, rate = await saturate(client, bodies, seconds, at_once)
+    client.close()
+    return {"per_second": round(rate, 2), **calls.figures()}
+
+
+def conditions(chosen: argparse.Namespace) -> dict[str, Any]:
+    """What the figures hold for."""
+    given = {name: str(value) if isinstance(value, Path) else value for name, value in vars(chosen).items()}
+    given["data"] = chosen.data.name
+    return {**given, "python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count()}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""An engine with models of PyTorch and of ONNX Runtime: the library's answers, and a capacity that fits."""
+
+from concurrent.futures import wait
+from dataclasses import replace
+
+import pytest
+import torch
+
+from blockskim.inference.shipped import shipped_model
+from blockskim.serving.engine import ONNX_TURN, Engine, ModelSettings, fitting_capacity, load_answerer
+from blockskim.serving.scheduler import Capacity
+from tiny_answerers import TEXT, answerer, save_model
+
+QUESTIONS = ["Where is the nest?", "Who counted them?", "What is red?", "When were there 2,500 nests?"]
+
+
+def same(found, expected):
+    """Whether two answers are the same, up to what a model of PyTorch makes of other batch mates."""
+    return {**found, "score": None} == {**expected, "score": None} and found["score"] == pytest.approx(
+        expected["score"], rel=1e-4
+    )
+
+
+def test_answers_of_pytorch_among_others_are_those_of_the_library():
+    qa = answerer()
+    engine = Engine(qa, replace(Capacity(), batch_tokens=1_000, turn_tokens=300))
+    engine.warm_up()
+    asked = [(question, TEXT[shift:] * (1 + shift // 10)) for shift in range(0, 60, 6) for question in QUESTIONS]
+    futures = [engine.ask({"kind": "answer", "pairs": [pair], "options": {"max_seq_len": 60}}) for pair in asked]
+    wait(futures, 300)
+    for (question, text), future in zip(asked, futures, strict=True):
+        assert same(future.result(0)["answers"][0], qa(question, text, max_seq_len=60))
+    assert engine.describe() | {"points": []} == {
+        "backend": "torch",
+        "device": "cpu",
+        "dtype": "float32",
+        "layers": qa.model.num_layers,
+        "max_tokens": qa.model.position_limit,
+        "skims": True,
+        "points": [],
+        "calibrated_confidence": False,
+    }
+    engine.close()
+
+
+def test_a_directory_of_pytorch(tmp_path):
+    qa = load_answerer(ModelSettings(str(save_model(tmp_path / "kite", points={"fast": 0.5})), point="fast"))
+    assert qa.point == "fast"
+    assert fitting_capacity(qa, Capacity()) == Capacity()
+    assert ModelSettings(str(tmp_path / "kite")).served_name == "kite"
+    assert ModelSettings("owner/name").served_name == "owner/name"
+    assert isinstance(qa.model, torch.nn.Module)
+    # What its errors call it holds no path.
+    assert str(tmp_path) not in qa.loaded.name
+
+
+def test_onnx_runtime_has_small_batches_on_several_threads():
+    qa = load_answerer(ModelSettings(str(shipped_model()), threads=2))
+    assert qa.model.threads == 1
+    fitting = fitting_capacity(qa, Capacity(), 2)
+    assert (fitting.runners, fitting.turn_tokens, fitting.batch_tokens) == (2, ONNX_TURN, ONNX_TURN)
+    small = fitting_capacity(qa, Capacity(batch_tokens=100, turn_tokens=100), 3)
+    assert (small.runners, small.turn_tokens, small.batch_tokens) == (3, 100, 100)
+
+
+def test_a_gpu_has_whole_batches():
+    class OnGpu:
+        device = torch.device("cuda")
+
+    class Answerer:
+        model = OnGpu()
+
+    assert fitting_capacity(Answerer(), Capacity()).turn_tokens == Capacity().batch_tokens
