@@ -112,8 +112,8 @@ def _text(passage: Passage, marked: str) -> str:
             _piece(passage.text[a + start : b + start], int(rank[a + start]), marked) for a, b in _runs(rank[start:end])
         )
         # Between a window's last block and the next window's blocks, blanks alone are left: nothing to mark.
-        marked = owner[start] >= 0 and not passage.text[start:end].isspace()
-        block = passage.blocks[owner[start]] if marked else None
+        blank = owner[start] < 0 or passage.text[start:end].isspace()
+        block = None if blank else passage.blocks[owner[start]]
         parts.append(inner if block is None else _span(block, inner))
     return "".join(parts)
 
