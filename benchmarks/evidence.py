@@ -6,8 +6,8 @@ Sets are SQuAD (the paragraph of a question among nine others of its article), H
 facts), NewsQA and MultiSpanQA (one text each). Reported are
 
 - the share of tokens that has to stay so that 95 and 98 % of what is evidence stays. Every way has the cutting rule
-  that serves it best: one threshold for all questions on its scores, one on scores relative to a question's best, or one
-  share of every question's tokens;
+  that serves it best: one threshold for all questions on its scores, one on scores relative to a question's best, or
+  one share of every question's tokens;
 - the recall at 20, 30 and 50 % of every question's tokens;
 - the F1 of highlighted words at the threshold that is best for each way;
 - of the two ways that read, the arithmetic against the plain model and the seconds, measured in turns.
