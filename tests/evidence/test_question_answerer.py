@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from blockskim.data.tokens import tokenize
@@ -63,6 +63,11 @@ def allowed(budget, texts):
     return int(number), len if unit == "characters" else lambda text: len(tokenize(letters(), [text]).ids)
 
 
+# Each example reads several texts, some of them more than once.
+some = settings(max_examples=max(3, settings.default.max_examples // 2))
+
+
+@some
 @given(documents, wishes)
 def test_highlights_are_exact_and_within_the_budget(documents, wishes):
     assume(valid(documents.values()))
@@ -93,6 +98,7 @@ def test_highlights_are_exact_and_within_the_budget(documents, wishes):
         assert sum(count(each["text"]) for each in found) <= most
 
 
+@some
 @given(documents, wishes, st.sampled_from([GAP, "", "\n", " kite. "]))
 def test_pruned_texts_lead_back_to_the_originals_and_keep_the_budget(documents, wishes, gap):
     assume(valid(documents.values()))
@@ -121,6 +127,7 @@ def test_pruned_texts_lead_back_to_the_originals_and_keep_the_budget(documents, 
         assert sum(count(text) for text in result.documents.values()) <= most
 
 
+@some
 @given(documents, st.permutations(["a", "b", "c", "d"]), st.integers(1, 4))
 def test_a_document_gets_the_same_whatever_else_is_read_and_how(documents, order, batch_size):
     assume(valid(documents.values()))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from blockskim.errors import BlockSkimError, ConfigError
 from blockskim.method.config import ALIGNMENTS, BLOCK_SIZES, INPUTS, SkimConfig, setting_names
+from blockskim.method.evidence import EvidenceModel
 
 NAN = float("nan")
 INFINITE = float("inf")
@@ -36,6 +37,7 @@ def configs(draw):
         skim_factor=draw(st.floats(0, 1e6) | st.lists(st.floats(0, 1e6), **size)),
         neighbor_relevance=draw(st.floats(0, 1)),
         document_threshold=draw(st.floats(0, 1)),
+        evidence=draw(st.none() | st.just(EvidenceModel((1, 0.5, -2, 0.25), 0.3))),
         teaching_factor=draw(st.floats(0, 1e6)),
         balance_factor=draw(st.floats(1e-6, 1e6)),
         predictor_width=draw(st.integers(1, 4096)),
@@ -141,6 +143,11 @@ def test_config_errors_are_value_errors_that_users_can_put_right():
         ("document_threshold", 1.5, r"1\.5"),
         ("document_threshold", NAN, "nan"),
         ("document_threshold", "0.5", r"'0\.5'"),
+        ("evidence", 0.5, r"0\.5"),
+        ("evidence", {"weights": [1, 2]}, r"\[1\.0, 2\.0\]"),
+        ("evidence", {"weights": [1, 2, NAN, 3]}, "nan"),
+        ("evidence", {"weights": [1, 2, 3, 4], "threshold": 2}, "2"),
+        ("evidence", {"weights": [1, 2, 3, 4], "bias": 2}, "bias"),
         ("neighbor_relevance", -0.1, r"-0\.1"),
         ("neighbor_relevance", 1.5, r"1\.5"),
         ("neighbor_relevance", NAN, "nan"),

@@ -1,0 +1,95 @@
+"""Signals of sentences against what a plain loop over tokens and blocks gives."""
+
+import numpy as np
+import pytest
+
+from blockskim.answering.request import AnswerOptions, TextPair
+from blockskim.evidence.sentences import split_sentences
+from blockskim.evidence.signals import SignalCollector
+from light_answerers import light_answerer
+
+TEXT = (
+    "The red kite nests in Wales. It eats worms! In 2024 there were 2,500 nests. Who counted them? A man, and a kite. "
+)
+LONG = TEXT * 3 + "東京は赤い。\x01 The end."
+
+
+def run(backend_settings, batch_size, dense=False, limit=15):
+    """The collector, the batches and the windows of one run over two texts."""
+    qa = light_answerer(**backend_settings)
+    pairs = [TextPair("Where is it?", text) for text in (TEXT, LONG)]
+    reading = qa.reader.read(
+        pairs, AnswerOptions(batch_size=batch_size, dense=dense, doc_stride=16), score_all_layers=True
+    )
+    collector = SignalCollector([split_sentences(pair.context) for pair in pairs], qa.model.skim_layers, limit)
+    groups = list(reading.groups(qa.model))
+    for group, windows in groups:
+        collector.add(group, windows)
+    return collector.signals, groups
+
+
+def by_hand(groups, example, span, limit):
+    """Best span in characters and its score, and keep probabilities, of one sentence; all windows in one batch."""
+    best, keep, read = (-np.inf, None), [np.nan, np.nan], False
+    ((batch,), windows) = groups
+    scores, trace = batch.scores, batch.scores.trace
+    for row, index in enumerate(batch.indices.tolist()):
+        if windows.example_of(index) != example:
+            continue
+        _, first, end = windows.windows[index]
+        begin, offsets = windows.context_start(index), windows.contexts.offsets_of(int(windows.context_of[example]))
+        inside = [
+            token
+            for token in range(first, end)
+            if span[0] <= offsets[token, 1] - 1 < span[1] and offsets[token, 1] > offsets[token, 0]
+        ]
+        read |= bool(inside)
+        for one in inside:
+            for other in inside:
+                if one <= other < one + limit:
+                    score = float(scores.start_logits[row, begin + one - first]) + float(
+                        scores.end_logits[row, begin + other - first]
+                    )
+                    if score > best[0]:
+                        best = score, (offsets[one, 0], offsets[other, 1])
+        for block in np.flatnonzero(trace.layout.droppable[row]):
+            start = trace.layout.starts[row, block] - begin + first
+            if set(range(start, start + trace.layout.lengths[row, block])) & set(inside):
+                for place, layer in enumerate(trace.layers):
+                    keep[layer - 1] = np.fmax(keep[layer - 1], trace.probabilities[place, row, block])
+    return best, keep, read
+
+
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("limit", [1, 3, 15])
+def test_signals_are_those_of_a_plain_loop(dense, limit):
+    signals, (group,) = run({}, 64, dense, limit)
+    for example, own in enumerate(signals):
+        for number, span in enumerate(own.spans.tolist()):
+            (best, place), keep, read = by_hand(group, example, span, limit)
+            assert own.best[number] == pytest.approx(best)
+            assert np.allclose(own.keep[:, number], keep, equal_nan=True)
+            assert own.read[number] == read
+            if place is not None:
+                assert own.answers[number].tolist() == list(place)
+
+
+@pytest.mark.parametrize("thresholds", [0.4, 0.95, 1.0])
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_batches_make_no_difference(thresholds, batch_size):
+    """Not even where nothing passes the thresholds, and each batch keeps a block of its own."""
+    together, _ = run({"thresholds": thresholds}, 64)
+    apart, _ = run({"thresholds": thresholds}, batch_size)
+    for one, other in zip(together, apart, strict=True):
+        for name in ("keep", "read", "best", "answers", "total", "nulls"):
+            assert np.array_equal(getattr(one, name), getattr(other, name), equal_nan=name == "keep"), name
+
+
+def test_what_a_tokenizer_leaves_nothing_of_was_not_read():
+    qa = light_answerer()
+    text = "Kites nest. \x01\x02\x01"
+    spans = lambda text: [(0, 11), (12, 15)]  # noqa: E731
+    found = qa.highlight("Where?", {"a": text}, threshold=0.0, sentences=spans)
+    assert [(each["start"], each["end"]) for each in found] == [(0, 11)]
+    signals = SignalCollector([spans(text)], (1, 2)).signals[0]
+    assert not signals.read.any()
