@@ -69,6 +69,6 @@ def open_parquet(path: Path) -> Iterator[Any]:
             yield parquet
     except BlockSkimError:
         raise
-    # It raises errors of its own and of the system, and others where a text is no Unicode or a date is none of Python's.
+    # It raises errors of its own and of the system, and others where a text is no Unicode or a date none of Python's.
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: can't be read as Parquet: {' '.join(str(error).split())}") from error
