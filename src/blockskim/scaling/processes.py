@@ -71,11 +71,14 @@ class _Hand:
         report: ShardReport | None = result
         return report
 
-    def end(self) -> None:
-        """End the process, at once if it is working."""
+    def stop(self) -> None:
+        """Tell the process to end, at once if it is working."""
         self.pipe.close()
         if not self.is_free:
             self.process.terminate()
+
+    def wait_for_end(self) -> None:
+        """Wait until a process that was told to end has ended."""
         self.process.join(SECONDS_TO_END)
         if self.process.is_alive():
             self.process.kill()
@@ -127,7 +130,9 @@ def run_in_processes(
                     yield report
     finally:
         for hand in hands:
-            hand.end()
+            hand.stop()
+        for hand in hands:
+            hand.wait_for_end()
 
 
 def _serve(pipe: Connection, plan: BulkPlan, model: Path, threads: int | None, level: int) -> None:
