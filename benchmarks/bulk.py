@@ -114,16 +114,18 @@ def overhead(chosen: argparse.Namespace) -> dict[str, Any]:
         for number, row in enumerate(rows(chosen.rows, chosen.words))
     ]
     questions.write_text(json.dumps({"version": "1.1", "data": [{"title": "rows", "paragraphs": paragraphs}]}))
-    rates, shares = [], []
+    rates: list[tuple[float, float]] = []
+    shares = []
     for number in range(chosen.rounds):
         summary = finish(bulk(chosen, f"out-{number}", "--threads", "1"))
         command = [*blockskim("predict", chosen), "--data", str(questions), "--threads", "1", "--max-answer-len", "15"]
         predicted = finish([*command, "--predictions", str(chosen.folder / "predictions.json")])
         of_bulk = summary["windows"] / summary["worker_seconds"]
-        rates.append(of_bulk / (predicted["windows"] / predicted["seconds"]))
+        rates.append((of_bulk, predicted["windows"] / predicted["seconds"]))
         shares.append(summary["model_seconds"] / summary["worker_seconds"])
-    rate, share = statistics.median(rates), statistics.median(shares)
-    return {"beside_predict": rate, "model_share": share, "holds": rate >= LEAST_SHARE and share >= LEAST_SHARE}
+    beside, share = statistics.median(mine / other for mine, other in rates), statistics.median(shares)
+    return {"windows_per_second": rates, "beside_predict": beside, "model_share": share,
+            "holds": beside >= LEAST_SHARE and share >= LEAST_SHARE}  # fmt: skip
 
 
 MEASUREMENTS = {"memory": memory, "kills": kills, "workers": workers, "overhead": overhead}

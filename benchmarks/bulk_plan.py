@@ -69,7 +69,7 @@ class Plan:
         efficiency: share of the time of all workers that went into shards that counted.
         waiting: share of it that went into waiting for storage.
         lost: share of it that failures cost.
-        idle: share of it at the end, when some had nothing left to do.
+        idle: share of it at the start, and at the end when some had nothing left to do.
         cost: of all workers for that time.
     """
 

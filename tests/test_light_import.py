@@ -244,6 +244,16 @@ def test_the_shipped_model_answers_and_is_evaluated_without(data_file, tmp_path)
     assert json.loads(written.read_text()).keys() == {"q"}
 
 
+def test_the_shipped_model_answers_a_file_of_rows_without(tmp_path):
+    data = tmp_path / "rows.jsonl"
+    data.write_text(json.dumps({"question": QUESTION, "context": TEXT}) + "\n")
+    code, out, err = command("bulk", "answer", data, "--output", tmp_path / "out", "--json", "--quiet")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["rows"] == 1
+    row = json.loads((tmp_path / "out" / "part-000000.jsonl").read_text())
+    assert TEXT[row["start"] : row["end"]] == row["answer"] != ""
+
+
 @pytest.mark.parametrize("name", ["answer", "average", "info", "train"])
 def test_commands_that_need_it_say_so_on_one_line(name, data_file, tmp_path):
     output = tmp_path / "out"

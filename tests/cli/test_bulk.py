@@ -34,7 +34,7 @@ def test_the_summary(bulk, data, tmp_path, lines):
     assert (values["rows"], values["errors"], values["shards"], values["rows_before"]) == (10, 0, 3, 0)
     assert 0 < values["tokens_kept"] < values["tokens"]
     assert [row["id"] for row in written(tmp_path / "out")] == list(range(10))
-    assert lines[0].startswith("answer: 1 files, ")
+    assert lines[0].startswith("answer: 1 file, ")
     code, out, _ = bulk(data, "--keep", "id")
     assert (code, out.split(" wrong")[0]) == (0, "10 rows in 3 shards, 0")
     assert bulk(data, "--keep", "id", "--quiet") == (0, "", "")
@@ -100,6 +100,7 @@ def test_a_damaged_file_is_an_error_when_all_else_is_done(bulk, data, tmp_path):
         (["text.txt", "DATA", "-q", "Why?"], 2, "can't go with files of rows"),
         (["DATA", "--delimiter", "ab"], 2, "the delimiter is 'ab'"),
         (["DATA", "--point", "none"], 2, "none"),
+        ([".", "-q", "Why?"], 2, "which is read"),
     ],
 )
 def test_bad_input(bulk, data, tmp_path, monkeypatch, arguments, code, message):

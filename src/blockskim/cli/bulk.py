@@ -103,6 +103,10 @@ def run_job(
     options.set_up(printing.quiet)
     check_reading(reading)
     options.check_output_folder(output)
+    for path in inputs:
+        # The next run would read what this one wrote.
+        if path.is_dir() and output.resolve().is_relative_to(path.resolve()):
+            raise typer.BadParameter(f"{output} lies in {path}, which is read", param_hint="--output")
 
     from blockskim.scaling.bulk import run_bulk
     from blockskim.scaling.input_files import find_inputs
@@ -136,7 +140,8 @@ def run_job(
         on_error=writing.on_error.value,
     )
     size = sum(file.size for file in plan.files)
-    start = f"{job}: {len(plan.files):,} files, {size:,} bytes, {writing.workers} workers"
+    counts = ((len(plan.files), "file"), (size, "byte"), (writing.workers, "worker"))
+    start = f"{job}: {', '.join(several(count, name) for count, name in counts)}"
     with termination_as_interrupt(), bulk_progress(printing.quiet, start) as tell:
         summary = run_bulk(plan, writing.workers, tell)
     report(summary, output, printing)
@@ -155,7 +160,7 @@ def report(summary: "BulkSummary", output: Path, printing: Printing) -> None:
     elif not printing.quiet:
         speed = f"{summary.seconds:.1f} s, {summary.rows_per_second:,.1f} rows/s"
         kept = f"{summary.tokens_kept / max(1, summary.tokens):.0%} of {summary.tokens:,} tokens kept"
-        counted = f"{summary.rows:,} rows in {summary.shards:,} shards, {summary.errors:,} wrong"
+        counted = f"{several(summary.rows, 'row')} in {several(summary.shards, 'shard')}, {summary.errors:,} wrong"
         console().print(f"{counted}, {speed}, {kept}; they are in {output}", markup=False)
     if summary.rows and summary.errors == summary.rows:
         raise DataError(f"every one of {summary.rows:,} rows is wrong; the first: {summary.first_error}")
@@ -164,6 +169,11 @@ def report(summary: "BulkSummary", output: Path, printing: Printing) -> None:
     if summary.damaged:
         more = f" ({len(summary.damaged)} such files)" if len(summary.damaged) > 1 else ""
         raise DataError(f"{summary.damaged[0]}{more}; everything else is done")
+
+
+def several(count: int, name: str) -> str:
+    """A number of things, for people."""
+    return f"{count:,} {name}{'s' * (count != 1)}"
 
 
 @contextmanager

@@ -4,7 +4,8 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -133,11 +134,13 @@ def run_bulk(plan: BulkPlan, workers: int = 1, progress: Callable[[BulkProgress]
         tally = BulkProgress(total_bytes=sum(file.size for file in plan.files))
         bounds: dict[int, int] = {}
         missing = _missing(plan, output, summary, tally, bounds)
-        for report in _made(plan, model, missing, workers, threads):
-            summary.add(report)
-            _count(tally, report, bounds.pop(report.number))
-            if progress is not None:
-                progress(tally)
+        # Processes are to be ended before what they leave half written is removed.
+        with closing(_made(plan, model, missing, workers, threads)) as reports:
+            for report in reports:
+                summary.add(report)
+                _count(tally, report, bounds.pop(report.number))
+                if progress is not None:
+                    progress(tally)
         summary.rows_before = tally.rows_before
         summary.seconds = time.perf_counter() - started
         summary.rows_per_second = (summary.rows - summary.rows_before) / summary.seconds
@@ -185,7 +188,7 @@ def _count(tally: BulkProgress, report: ShardReport, size: int) -> None:
 
 def _made(
     plan: BulkPlan, model: Path, shards: Iterator[RawShard], workers: int, threads: int | None
-) -> Iterator[ShardReport]:
+) -> Generator[ShardReport]:
     """Reports about shards as they are made; no model is loaded where there are none."""
     first = next(shards, None)
     if first is None:

@@ -110,7 +110,7 @@ def _first_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     return ""
 
 
-def _changed_input(before: Any, now: list[dict[str, Any]]) -> str:
+def _changed_input(before: Any, now: Any) -> str:
     if not isinstance(before, list) or len(before) != len(now):
         count = len(before) if isinstance(before, list) else 0
         return f"there were {count:,} input files and are {len(now):,}"

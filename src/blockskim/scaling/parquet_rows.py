@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from blockskim.checks import listing
-from blockskim.errors import DataError
+from blockskim.errors import BlockSkimError, DataError
 from blockskim.extras import load_pyarrow
 from blockskim.scaling.json_lines import too_large
 from blockskim.scaling.rows import Columns, InputFile, RawRow
@@ -38,8 +38,9 @@ def parquet_rows(file: InputFile, number: int, columns: Columns, limit: int) -> 
         names = parquet.schema_arrow.names
         needed = list(columns.needed())
         for name in needed:
-            if name not in names:
-                raise DataError(f"{file.path}: has no column {name!r}; its columns are {listing(names)}")
+            if names.count(name) != 1:
+                has = f"has columns called {name!r} twice" if name in names else f"has no column {name!r}"
+                raise DataError(f"{file.path}: {has}; its columns are {listing(names)}")
         count = parquet.metadata.num_rows
         place = 0
         for batch in parquet.iter_batches(batch_size=BATCH, columns=needed):
@@ -66,6 +67,8 @@ def open_parquet(path: Path) -> Iterator[Any]:
     try:
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER) as parquet:
             yield parquet
-    # It raises errors of its own, of the system, and of Unicode where a text is none.
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+    except BlockSkimError:
+        raise
+    # It raises errors of its own and of the system, and others where a text is no Unicode or a date none of Python's.
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: can't be read as Parquet: {' '.join(str(error).split())}") from error

@@ -87,6 +87,10 @@ class BulkPlan:
             raise ConfigError("text files bring no question; give one for all of them (-q)")
         if texts and (columns.keep or columns.file_column):
             raise ConfigError(f"text files have no columns; the output names each in {FILE_COLUMN!r}")
+        inside = self.output.resolve()
+        for file in self.files:
+            if file.path.resolve().is_relative_to(inside):
+                raise ConfigError(f"{file.path} lies in the output, {self.output}; name another output")
         taken = [ROW, ERROR, *(item.name for item in JOBS[self.job].fields(self.options))]
         for name in columns.keep:
             if name in taken:

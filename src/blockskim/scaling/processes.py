@@ -4,6 +4,7 @@ A process gets a shard through a pipe when it is free, writes it, and sends back
 one which is killed, at whatever moment, holds up nobody.
 """
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -21,9 +22,6 @@ from blockskim.scaling.plan import BulkPlan
 from blockskim.scaling.raw_shards import RawShard
 from blockskim.scaling.shard_worker import ShardWorker
 
-AHEAD = 2
-"""Shards that are read before a process is free for them."""
-
 SECONDS_TO_END = 10.0
 
 
@@ -33,11 +31,19 @@ class _Hand:
     def __init__(self, plan: BulkPlan, model: Path, threads: int | None) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, other = context.Pipe()
-        self.process: SpawnProcess = context.Process(target=_serve, args=(other, plan, model, threads), daemon=True)
+        level = logging.getLogger("blockskim").getEffectiveLevel()
+        arguments = (other, plan, model, threads, level)
+        self.process: SpawnProcess = context.Process(target=_serve, args=arguments, daemon=True)
         self.process.start()
         # The process has it now, and its end is to be seen here.
         other.close()
+        self.is_starting = True
         self.shard: RawShard | None = None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a shard may be given to it."""
+        return not self.is_starting and self.shard is None
 
     def give(self, shard: RawShard) -> None:
         """Have a shard made."""
@@ -46,8 +52,8 @@ class _Hand:
         with suppress(OSError):
             self.pipe.send(shard)
 
-    def take(self) -> ShardReport:
-        """The report about the shard that was given.
+    def take(self) -> ShardReport | None:
+        """The report about the shard that was given; None when the process has its model and is free.
 
         Raises:
             BlockSkimError: what the process raised, or that it died.
@@ -61,14 +67,18 @@ class _Hand:
             raise BlockSkimError(_death(self.process.exitcode, shard)) from error
         if isinstance(result, BaseException):
             raise result
-        report: ShardReport = result
+        self.is_starting = False
+        report: ShardReport | None = result
         return report
 
-    def end(self) -> None:
-        """End the process, at once if it is working."""
+    def stop(self) -> None:
+        """Tell the process to end, at once if it is working."""
         self.pipe.close()
-        if self.shard is not None:
+        if not self.is_free:
             self.process.terminate()
+
+    def wait_for_end(self) -> None:
+        """Wait until a process that was told to end has ended."""
         self.process.join(SECONDS_TO_END)
         if self.process.is_alive():
             self.process.kill()
@@ -99,39 +109,45 @@ def run_in_processes(
     is_read = False
     try:
         while True:
-            if not is_read and len(ahead) < AHEAD:
+            if not is_read and len(ahead) < workers:
                 shard = next(shards, None)
                 is_read = shard is None
                 ahead.extend([] if shard is None else [shard])
-            free = [hand for hand in hands if hand.shard is None]
-            if ahead and not free and len(hands) < workers:
-                free = [_Hand(plan, model, threads)]
-                hands += free
+            free = [hand for hand in hands if hand.is_free]
             if ahead and free:
                 free[0].give(ahead.popleft())
                 continue
-            busy = [hand for hand in hands if hand.shard is not None]
-            if is_read and not ahead and not busy:
+            if len(hands) < workers and len(ahead) > sum(hand.is_starting for hand in hands):
+                hands.append(_Hand(plan, model, threads))
+                continue
+            if is_read and not ahead and all(hand.shard is None for hand in hands):
                 return
-            pipes = {hand.pipe: hand for hand in busy}
+            pipes = {hand.pipe: hand for hand in hands if not hand.is_free}
             # With room to read ahead there is something better to do than to wait. A dead process's pipe is ready, too.
-            for pipe in wait(list(pipes), timeout=None if is_read or len(ahead) == AHEAD else 0):
-                yield pipes[pipe].take()  # type: ignore[index] # it gives what it was given
+            for pipe in wait(list(pipes), timeout=None if is_read or len(ahead) == workers else 0):
+                report = pipes[pipe].take()  # type: ignore[index] # it gives what it was given
+                if report is not None:
+                    yield report
     finally:
         for hand in hands:
-            hand.end()
+            hand.stop()
+        for hand in hands:
+            hand.wait_for_end()
 
 
-def _serve(pipe: Connection, plan: BulkPlan, model: Path, threads: int | None) -> None:
-    """What a process does: make shards until there are no more."""
+def _serve(pipe: Connection, plan: BulkPlan, model: Path, threads: int | None, level: int) -> None:
+    """What a process does: load the model, say so, and make shards until there are no more."""
     # An interrupt goes to all processes of a terminal; the one that was called ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    logging.getLogger("blockskim").setLevel(level)
     if threads is not None:
         # The tokenizers library starts its threads when it is first used.
         os.environ["RAYON_NUM_THREADS"] = str(threads)
     try:
         worker = ShardWorker(plan, model, threads)
+        # Nothing is sent here before: what nobody reads makes the other end lose what was said.
+        pipe.send(None)
         while True:
             pipe.send(worker.run(pipe.recv()))
     except EOFError:
