@@ -160,7 +160,14 @@ def tiny_model(directory: Path) -> Path:
     tokenizer = AutoTokenizer.from_pretrained(shipped_model())
     vocabulary = AutoConfig.from_pretrained(shipped_model()).vocab_size
     torch.manual_seed(0)
-    config = BertConfig(vocabulary, 32, 2, 2, 64, max_position_embeddings=512)
+    config = BertConfig(
+        vocab_size=vocabulary,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=512,
+    )
     model = BlockSkimForQuestionAnswering.from_backbone(BertForQuestionAnswering(config), SkimConfig(block_size=32))
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)

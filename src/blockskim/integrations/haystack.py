@@ -109,7 +109,7 @@ class BlockSkimReader:
                 self.model, device=self.device, batch_size=self.batch_size, point=self.point, backend=self.backend
             )
 
-    @component.output_types(answers=list[ExtractedAnswer])
+    @component.output_types(answers=list[ExtractedAnswer])  # type: ignore[untyped-decorator]
     def run(
         self,
         query: str,
@@ -238,7 +238,7 @@ class BlockSkimPruner:
         if self._answerer is None:
             self._answerer = QuestionAnswerer(self.model, device=self.device, point=self.point, backend=self.backend)
 
-    @component.output_types(documents=list[Document])
+    @component.output_types(documents=list[Document])  # type: ignore[untyped-decorator]
     def run(
         self, query: str, documents: list[Document], budget: float | str | None = None
     ) -> dict[str, list[Document]]:

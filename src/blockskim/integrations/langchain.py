@@ -14,7 +14,7 @@ from blockskim.evidence.prune import GAP
 from blockskim.evidence.question_answerer import QuestionAnswerer
 
 
-class _Compressor(BaseDocumentCompressor):
+class _Compressor(BaseDocumentCompressor):  # type: ignore[misc]
     """What both compressors are told; the model is loaded when it is first used.
 
     Attributes:

@@ -15,7 +15,7 @@ from blockskim.evidence.prune import GAP
 from blockskim.evidence.question_answerer import QuestionAnswerer
 
 
-class _Postprocessor(BaseNodePostprocessor):
+class _Postprocessor(BaseNodePostprocessor):  # type: ignore[misc]
     """What both postprocessors are told; the model is loaded when it is first used.
 
     Attributes:

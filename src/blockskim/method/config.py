@@ -91,8 +91,10 @@ class SkimConfig:
         self.skim_factor = check_per_layer("skim_factor", self.skim_factor)
         for name in ("balance_factor", "teaching_factor", "neighbor_relevance", "document_threshold"):
             setattr(self, name, check_number(name, getattr(self, name)))
-        if self.evidence is not None and not isinstance(self.evidence, EvidenceModel):
-            self.evidence = EvidenceModel.from_dict(self.evidence)
+        # From a file it comes as a dictionary, whatever its type says.
+        evidence: object = self.evidence
+        if evidence is not None and not isinstance(evidence, EvidenceModel):
+            self.evidence = EvidenceModel.from_dict(evidence)
         self.check()
 
     def __setattr__(self, name: str, value: object) -> None:
