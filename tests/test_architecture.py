@@ -46,6 +46,13 @@ LAYERS = (
     "__main__",
 )
 
+# Each framework that has an adapter, and what of it the adapter imports.
+FRAMEWORKS = {
+    "blockskim.integrations.haystack": {"haystack"},
+    "blockskim.integrations.langchain": {"langchain_core", "pydantic"},
+    "blockskim.integrations.llama_index": {"llama_index"},
+}
+
 # What stands before the encoders takes plain tensors, arrays and text and knows no model: nothing of transformers.
 KNOW_NO_MODEL = LAYERS[: LAYERS.index("encoders")]
 
@@ -312,11 +319,13 @@ def test_lower_layers_know_no_model(module: Module) -> None:
 
 @every_module
 def test_optional_packages_are_imported_when_needed(module: Module) -> None:
+    # What an adapter is for, and what that is made of, it may import: nobody else imports the adapter.
+    own = FRAMEWORKS.get(module.name, {*WEB, "pydantic", "starlette"} if module.name.startswith(WEB_HOME) else set())
+    every = {*OPTIONAL, *WEB, "pydantic", "starlette"}.union(*FRAMEWORKS.values())
     wrong = [
         f"{where(module, line)}: {target}"
         for line, target in imports(module, executed_at_import(module.tree))
-        if target.split(".")[0] in OPTIONAL
-        or (target.split(".")[0] in {*WEB, "pydantic", "starlette"} and not module.name.startswith(WEB_HOME))
+        if target.split(".")[0] in every - own
     ]
     assert not wrong, "import these inside of the function that needs them:\n" + "\n".join(wrong)
 
@@ -332,7 +341,8 @@ def test_optional_packages_are_those_of_the_extras() -> None:
     }
     # What a plain installation has, too, may be imported anywhere.
     base = {requirement.split(">")[0].replace("-", "_") for requirement in project["dependencies"]}
-    assert extras - base == OPTIONAL | WEB | ENGINE
+    frameworks = {"haystack_ai", "langchain_core", "llama_index_core"}
+    assert extras - base == OPTIONAL | WEB | ENGINE | frameworks
 
 
 @every_module
