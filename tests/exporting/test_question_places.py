@@ -21,4 +21,5 @@ def test_a_question_of_special_tokens_alone_is_read_at_both_ends_of_the_window(t
     trace, reference = found.pop("trace"), wanted.pop("trace")
     assert trace.kept_by_layer == reference.kept_by_layer
     assert trace.kept_by_layer[-1] < 1
-    assert found == {**wanted, "score": pytest.approx(wanted["score"], rel=1e-3)}
+    probabilities = {name: pytest.approx(wanted[name], rel=1e-3) for name in ("score", "confidence")}
+    assert found == {**wanted, **probabilities}

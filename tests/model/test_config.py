@@ -39,6 +39,7 @@ def test_the_file_has_the_settings_as_plain_values(tmp_path):
         "balance_factor": 20.0,
         "block_size": 8,
         "document_threshold": 0.0,
+        "evidence": None,
         "inputs": ["match"],
         "layers": [1, 2],
         "neighbor_relevance": 0.0,

@@ -1,5 +1,5 @@
-import builtins
 import dataclasses
+import importlib
 import io
 
 import pytest
@@ -71,13 +71,13 @@ def test_plots_are_written(tmp_path, records):
 
 
 def test_without_matplotlib_a_plot_is_refused(tmp_path, monkeypatch):
-    load = builtins.__import__
+    load = importlib.import_module
 
     def refuse(name, *args):
         if name.split(".")[0] == "matplotlib":
             raise ModuleNotFoundError(name)
         return load(name, *args)
 
-    monkeypatch.setattr(builtins, "__import__", refuse)
+    monkeypatch.setattr(importlib, "import_module", refuse)
     with pytest.raises(ConfigError, match=r"blockskim\[plot\]"):
         save_plot([RECORD], tmp_path / "plot.png")

@@ -6,7 +6,7 @@ import io
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from blockskim.errors import ConfigError, DataError
@@ -53,6 +53,8 @@ def test_lines_are_cut_where_they_are_too_long(save):
 @settings(max_examples=50)
 @given(st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b"")), max_size=8), st.integers(1, 30))
 def test_every_byte_is_counted_once(tmp_path_factory, content, limit):
+    # That would be a gzip file, and a damaged one.
+    assume(not b"\n".join(content).startswith(b"\x1f\x8b"))
     path = tmp_path_factory.mktemp("lines") / "a"
     path.write_bytes(b"".join(line + b"\n" for line in content))
     with open_lines(path, limit) as lines:
