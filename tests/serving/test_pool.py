@@ -158,7 +158,7 @@ def test_stopping_gives_up_what_hangs():
 
 def test_a_model_that_can_not_be_loaded_is_told_of(tmp_path):
     async def test(pool, told):
-        with pytest.raises(Exception, match="nothing|needs PyTorch"):
+        with pytest.raises(Exception, match=r"nothing|needs PyTorch"):
             await pool.start()
 
     run(test, model=str(tmp_path / "nothing"), target=work)
