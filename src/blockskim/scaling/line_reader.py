@@ -54,7 +54,9 @@ class Lines:
 
     def __next__(self) -> Line:
         """The next line."""
-        content = self._file.readline(self._limit + 1)
+        # A byte-order mark is none of the first line's bytes, and must not be cut in two.
+        mark = 0 if self._number else len(BYTE_ORDER_MARK)
+        content = self._file.readline(self._limit + 1 + mark)
         if not content:
             raise StopIteration
         self._number += 1
