@@ -1,22 +1,21 @@
 """The sentence around an answer, for people to see where it comes from."""
 
-import re
+from blockskim.evidence.sentences import split_sentences
 
-# The end of a sentence and the white space behind it, or an empty line.
-_END = re.compile(r"""[.!?…]["'”’)\]]*\s+|[。！？]|\n\s*\n""")
 MOST = 160
 """Characters to show on either side of an answer at most."""
+
+REACH = MOST + 40
+"""Characters to look at on either side: what is longer is cut anyway."""
 
 
 def sentence_around(text: str, start: int, end: int) -> tuple[str, str]:
     """What stands before and behind ``text[start:end]`` in its sentence, cut at words where that is long."""
-    before = text[max(0, start - 4 * MOST) : start]
-    ends = [match.end() for match in _END.finditer(before)]
-    left = before[ends[-1] :] if ends else before
-    behind = text[end : end + 4 * MOST]
-    match = _END.search(behind)
-    right = behind[: match.end()] if match else behind
-    return _cut_left(left), _cut_right(right)
+    first = max(0, start - REACH)
+    spans = [(first + left, first + right) for left, right in split_sentences(text[first : end + REACH])]
+    left = max((begin for begin, _ in spans if begin <= start), default=start)
+    right = min((stop for _, stop in spans if stop >= end), default=end)
+    return _cut_left(text[left:start]), _cut_right(text[end:right])
 
 
 def _cut_left(text: str) -> str:

@@ -151,24 +151,42 @@ def _scored(
     text = windows.examples[number].context
     starts = windows.contexts.offsets_of(int(windows.context_of[number]))[:, 0].astype(np.int64)
     spans = [(int(start), int(end)) for start, end in signals.spans]
-    answers = [_answer(text, span, signals, sentence, model) for sentence, span in enumerate(spans)]
+    null, normalizer = float(signals.nulls.sum()), float(signals.log_normalizers.sum())
+    answers = [
+        _answer(text, span, float(score), tuple(answer), null, normalizer, model)
+        for span, score, answer in zip(spans, signals.best, signals.answers.tolist(), strict=True)
+    ]
     return ScoredText(text, spans, sentence_scores(signals, evidence_model(model.skim_config)), starts), answers
 
 
 def _answer(
-    text: str, sentence: tuple[int, int], signals: SentenceSignals, number: int, model: Backend
+    text: str,
+    sentence: tuple[int, int],
+    score: float,
+    span: tuple[int, int],
+    null: float,
+    normalizer: float,
+    model: Backend,
 ) -> SpanInSentence | None:
-    """The best answer inside of a sentence, in whole words, if it is likely enough."""
-    score = float(signals.best[number])
+    """The best answer inside of a sentence, in whole words, if it is likely enough.
+
+    Args:
+        text: the document.
+        sentence: its first character and one past the last.
+        score: of the best span inside of it; -inf where there is none.
+        span: first character and one past the last of that.
+        null: score of "no answer" in the document.
+        normalizer: what makes scores of the document probabilities.
+        model: whose scores they are.
+    """
     if not np.isfinite(score):
         return None
-    normalizer = float(signals.log_normalizers.sum())
     if model.confidence is not None:
-        confidence = model.confidence.of_answer(score, float(signals.nulls.sum()), normalizer)
+        confidence = model.confidence.of_answer(score, null, normalizer)
     else:
         confidence = float(np.exp(min(0.0, score - normalizer)))
-    start, end = align_to_words(text, *trim_blanks(text, *signals.answers[number].tolist()))
-    start, end = max(start, sentence[0]), min(end, sentence[1])
-    if confidence < LEAST_CONFIDENCE or start >= end:
+    if confidence < LEAST_CONFIDENCE:
         return None
-    return SpanInSentence(start, end, confidence)
+    start, end = align_to_words(text, *trim_blanks(text, *span))
+    start, end = max(start, sentence[0]), min(end, sentence[1])
+    return SpanInSentence(start, end, confidence) if start < end else None

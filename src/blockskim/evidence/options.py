@@ -19,7 +19,7 @@ KeepGiven: TypeAlias = str | Callable[[str], bool] | None
 ORDERS = ("score", "text")
 TITLES = "titles"
 _BUDGET = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*(%|tokens?|char(?:acter)?s?)?\s*")
-_WANTED = "it must be a share from 0 to 1, or such as '30%', '500 tokens' or '2000 characters'"
+_WANTED = "it must be a share above 0 and up to 1, or such as '30%', '500 tokens' or '2000 characters'"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ SHORT_LINE = 40
 """A line shorter than this was ended on purpose, and not wrapped."""
 
 _CLOSING = "\"'”’»›)\\]}」』）》】〉"
+_QUOTES = "\"”»"
 _LINE = "(?:\r\n|\r(?!\n)|[\n\v\f\x85\u2028\u2029])"
 _PLACE = re.compile(
     rf"(?P<paragraph>{_LINE}[^\S\n\r\v\f\x85\u2028\u2029]*{_LINE})"
@@ -117,6 +118,9 @@ def _ends_sentence(text: str, begin: int, start: int, end: int, cased: bool) -> 
     if _NUMBER.fullmatch(word) and text[max(begin, start - 40) : start].strip() == word:
         # The number of a list item.
         return False
+    if mark[-1] in _QUOTES:
+        # Whoever was quoted has ended: he said "no."
+        return True
     if word in TITLES:
         return False
     if word in ABBREVIATIONS or _INITIALS.fullmatch(word) or _NUMBER.fullmatch(word):
