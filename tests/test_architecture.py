@@ -48,6 +48,7 @@ LAYERS = (
 
 # Each framework that has an adapter, and what of it the adapter imports.
 FRAMEWORKS = {
+    "blockskim.integrations.evidence_settings": {"pydantic"},
     "blockskim.integrations.haystack": {"haystack"},
     "blockskim.integrations.langchain": {"langchain_core", "pydantic"},
     "blockskim.integrations.llama_index": {"llama_index"},

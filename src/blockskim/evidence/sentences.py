@@ -23,7 +23,7 @@ SHORT_LINE = 40
 """A line shorter than this was ended on purpose, and not wrapped."""
 
 _CLOSING = "\"'”’»›)\\]}」』）》】〉"
-_QUOTES = "\"”»"
+_QUOTES = '"”»'
 _LINE = "(?:\r\n|\r(?!\n)|[\n\v\f\x85\u2028\u2029])"
 _PLACE = re.compile(
     rf"(?P<paragraph>{_LINE}[^\S\n\r\v\f\x85\u2028\u2029]*{_LINE})"

@@ -5,6 +5,7 @@ pip install 'blockskim[haystack]'
 
 import logging
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
@@ -75,21 +76,7 @@ class BlockSkimReader:
 
     def to_dict(self) -> dict[str, Any]:
         """What ``Pipeline.dump`` writes of it."""
-        return default_to_dict(
-            self,
-            model=self.model,
-            top_k=self.top_k,
-            score_threshold=self.score_threshold,
-            no_answer=self.no_answer,
-            point=self.point,
-            backend=self.backend,
-            device=self.device,
-            max_seq_len=self.max_seq_len,
-            doc_stride=self.doc_stride,
-            max_answer_len=self.max_answer_len,
-            max_cost=self.max_cost,
-            batch_size=self.batch_size,
-        )
+        return default_to_dict(self, **_settings(self))
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "BlockSkimReader":
@@ -208,19 +195,7 @@ class BlockSkimPruner:
 
     def to_dict(self) -> dict[str, Any]:
         """What ``Pipeline.dump`` writes of it."""
-        return default_to_dict(
-            self,
-            model=self.model,
-            threshold=self.threshold,
-            top_k=self.top_k,
-            budget=self.budget,
-            context=self.context,
-            gap=self.gap,
-            point=self.point,
-            backend=self.backend,
-            device=self.device,
-            max_cost=self.max_cost,
-        )
+        return default_to_dict(self, **_settings(self))
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "BlockSkimPruner":
@@ -282,6 +257,12 @@ class BlockSkimPruner:
                 for number, text in pruned.documents.items()
             ]
         }
+
+
+def _settings(made: object) -> dict[str, Any]:
+    """What a component was made with, by the names of its arguments."""
+    names = [name for name in signature(type(made).__init__).parameters if name != "self"]
+    return {name: getattr(made, name) for name in names}
 
 
 def _share(name: str, value: float | None) -> float | None:

@@ -3,61 +3,15 @@
 pip install 'blockskim[llama-index]'
 """
 
-from collections.abc import Sequence
-from typing import Any
-
-from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
 from blockskim.errors import ConfigError
 from blockskim.evidence.prune import GAP
-from blockskim.evidence.question_answerer import QuestionAnswerer
+from blockskim.integrations.evidence_settings import EvidenceSettings
 
 
-class _Postprocessor(BaseNodePostprocessor):  # type: ignore[misc]
-    """What both postprocessors are told; the model is loaded when it is first used.
-
-    Attributes:
-        model: a directory or hub id; None for the model that comes with the library.
-        backend: "auto", "onnx" or "torch".
-        point: operating point of the model, by its name.
-        threshold: the least score of a sentence; None for the model's, or none where there is a ``top_k`` or
-            ``budget``.
-        top_k: sentences at most, over all nodes of a call.
-        budget: how much is kept at most, as 0.3, "30%", "500 tokens" or "2000 characters".
-        context: neighbouring sentences that are kept, too, to either side.
-        max_cost: share of the dense model's FLOPs that reading a node may cost at most.
-    """
-
-    model: str | None = None
-    backend: str = "auto"
-    point: str | None = None
-    threshold: float | None = None
-    top_k: int | None = None
-    budget: float | str | None = None
-    context: int = 0
-    max_cost: float | None = None
-    _answerer: QuestionAnswerer | None = PrivateAttr(default=None)
-
-    @property
-    def answerer(self) -> QuestionAnswerer:
-        """What reads; loaded when it is first asked for.
-
-        Raises:
-            ModelError: the model can't be loaded.
-            ConfigError: it has no such operating point, or the backend does not fit it.
-        """
-        if self._answerer is None:
-            self._answerer = QuestionAnswerer(self.model, point=self.point, backend=self.backend)
-        return self._answerer
-
-    def _options(self) -> dict[str, Any]:
-        names = ("threshold", "top_k", "budget", "context", "max_cost")
-        return {name: getattr(self, name) for name in names}
-
-
-class BlockSkimNodePruner(_Postprocessor):
+class BlockSkimNodePruner(EvidenceSettings, BaseNodePostprocessor):  # type: ignore[misc]
     """Cuts the text of nodes to the sentences that matter for the query; nodes without any are left out.
 
     Attributes:
@@ -75,19 +29,15 @@ class BlockSkimNodePruner(_Postprocessor):
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         """Copies of the nodes in their order, cut; all are read in one run, and their scores stay."""
-        query = _query(query_bundle)
-        if not nodes:
-            return []
-        pruned = self.answerer.prune(query, _texts(nodes), gap=self.gap, **self._options()).documents
         made = []
-        for number, text in pruned.items():
+        for number, text in self._pruned(_query(query_bundle), _texts(nodes), self.gap).items():
             node = nodes[number].node.model_copy(deep=True)
             node.set_content(text)
             made.append(NodeWithScore(node=node, score=nodes[number].score))
         return made
 
 
-class BlockSkimNodeHighlighter(_Postprocessor):
+class BlockSkimNodeHighlighter(EvidenceSettings, BaseNodePostprocessor):  # type: ignore[misc]
     """Keeps nodes whole and tells in their metadata what in them matters; those without evidence come last.
 
     ``metadata["highlights"]`` is a list of sentences as ``QuestionAnswerer.highlight`` gives them, with ``start`` and
@@ -104,20 +54,14 @@ class BlockSkimNodeHighlighter(_Postprocessor):
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         """Copies of the nodes, best first; all are read in one run."""
-        query = _query(query_bundle)
-        if not nodes:
-            return []
-        highlights: dict[int, list[dict[str, Any]]] = {number: [] for number in range(len(nodes))}
-        for sentence in self.answerer.highlight(query, _texts(nodes), **self._options()):
-            highlights[sentence.pop("document")].append(sentence)
         made = []
-        for number, found in highlights.items():
+        for number, sentences, score in self._highlighted(_query(query_bundle), _texts(nodes)):
             node = nodes[number].node.model_copy(deep=True)
-            node.metadata["highlights"] = found
+            node.metadata["highlights"] = sentences
             node.excluded_embed_metadata_keys = [*node.excluded_embed_metadata_keys, "highlights"]
             node.excluded_llm_metadata_keys = [*node.excluded_llm_metadata_keys, "highlights"]
-            made.append(NodeWithScore(node=node, score=max((each["score"] for each in found), default=0.0)))
-        return sorted(made, key=lambda each: -(each.score or 0.0))
+            made.append(NodeWithScore(node=node, score=score))
+        return made
 
 
 def _query(bundle: QueryBundle | None) -> str:
@@ -131,6 +75,5 @@ def _query(bundle: QueryBundle | None) -> str:
     return bundle.query_str
 
 
-def _texts(nodes: Sequence[NodeWithScore]) -> dict[int, str]:
-    """Texts by their places."""
-    return {number: each.node.get_content(MetadataMode.NONE) for number, each in enumerate(nodes)}
+def _texts(nodes: list[NodeWithScore]) -> list[str]:
+    return [each.node.get_content(MetadataMode.NONE) for each in nodes]

@@ -1,0 +1,67 @@
+"""What adapters for frameworks whose components are pydantic models are told, and what they ask of the library."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, PrivateAttr
+
+from blockskim.evidence.question_answerer import QuestionAnswerer
+
+
+class EvidenceSettings(BaseModel):
+    """How texts are cut to what matters, or annotated with it; the model is loaded when it is first used.
+
+    Attributes:
+        model: a directory or hub id; None for the model that comes with the library.
+        backend: "auto", "onnx" or "torch".
+        point: operating point of the model, by its name.
+        threshold: the least score of a sentence; None for the model's, or none where there is a ``top_k`` or
+            ``budget``.
+        top_k: sentences at most, over all texts of a call.
+        budget: how much is kept at most, as 0.3, "30%", "500 tokens" or "2000 characters".
+        context: neighbouring sentences that are kept, too, to either side.
+        max_cost: share of the dense model's FLOPs that reading a text may cost at most.
+    """
+
+    model: str | None = None
+    backend: str = "auto"
+    point: str | None = None
+    threshold: float | None = None
+    top_k: int | None = None
+    budget: float | str | None = None
+    context: int = 0
+    max_cost: float | None = None
+    _answerer: QuestionAnswerer | None = PrivateAttr(default=None)
+
+    def _load(self) -> QuestionAnswerer:
+        """What reads; loaded when it is first asked for.
+
+        Raises:
+            ModelError: the model can't be loaded.
+            ConfigError: it has no such operating point, or the backend does not fit it.
+        """
+        if self._answerer is None:
+            self._answerer = QuestionAnswerer(self.model, point=self.point, backend=self.backend)
+        return self._answerer
+
+    def _options(self) -> dict[str, Any]:
+        names = ("threshold", "top_k", "budget", "context", "max_cost")
+        return {name: getattr(self, name) for name in names}
+
+    def _pruned(self, query: str, texts: Sequence[str], gap: str) -> dict[int, str]:
+        """Pruned texts by their places, those alone of which something is left; all are read in one run."""
+        if not texts:
+            return {}
+        pruned: dict[int, str] = self._load().prune(query, dict(enumerate(texts)), gap=gap, **self._options()).documents
+        return pruned
+
+    def _highlighted(self, query: str, texts: Sequence[str]) -> list[tuple[int, list[dict[str, Any]], float]]:
+        """Place, sentences that matter, and score of the best of them, of each text; best first, in one run."""
+        if not texts:
+            return []
+        found: list[list[dict[str, Any]]] = [[] for _ in texts]
+        for sentence in self._load().highlight(query, dict(enumerate(texts)), **self._options()):
+            found[sentence.pop("document")].append(sentence)
+        scores = [max((each["score"] for each in sentences), default=0.0) for sentences in found]
+        order = sorted(range(len(texts)), key=lambda number: -scores[number])
+        return [(number, found[number], scores[number]) for number in order]
