@@ -15,8 +15,8 @@ import pytest
 from blockskim.errors import BlockSkimError, ConfigError, DataError, ModelError
 from blockskim.scaling import processes
 from blockskim.scaling.bulk import run_bulk
-from blockskim.scaling.model_files import threads_of_each
 from blockskim.scaling.plan import ModelChoice
+from blockskim.scaling.processes import threads_of_each
 from bulk_runs import json_lines, plan_for, rows_of, shards_of, written
 
 

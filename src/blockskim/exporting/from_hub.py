@@ -6,6 +6,7 @@ from typing import Any
 
 from blockskim.errors import ModelError
 from blockskim.exporting.manifest import FILE, GRAPH, INT8_GRAPH, TOKENIZER
+from blockskim.model.hub import fetch_directory
 
 FILES = (FILE, GRAPH, INT8_GRAPH, TOKENIZER, "config.json", "model.safetensors")
 """What is fetched of a repository."""
@@ -21,17 +22,10 @@ def fetch_exported(name: str, hub: Mapping[str, Any]) -> Path:
     Raises:
         ModelError: there is no such model, or the hub can't be reached.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
     given = dict(hub)
     folder = str(given.pop("subfolder", None) or "")
     patterns = [f"{folder}/{file}" if folder else file for file in FILES]
-    try:
-        directory = Path(snapshot_download(name, allow_patterns=patterns, **given)) / folder
-    # Offline, or without an answer, it raises one of its own that is an OSError or a ValueError.
-    except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
-        raise ModelError(f"{name} can't be fetched from the hub: {' '.join(str(error).split())}") from error
+    directory = fetch_directory(name, patterns, given) / folder
     if not (directory / FILE).is_file():
         raise ModelError(f"{name} was not exported: it has no {FILE}; blockskim export makes a directory that has")
     return directory

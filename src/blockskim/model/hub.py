@@ -4,11 +4,11 @@ import functools
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from blockskim.errors import ConfigError
+from blockskim.errors import ConfigError, ModelError
 
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
 """What transformers takes for reading from the hub."""
@@ -60,6 +60,27 @@ def find_file(name: str | Path, file: str, hub: Mapping[str, Any], required: boo
 
     found = cached_file(str(name), file, _raise_exceptions_for_missing_entries=required, **hub)
     return None if found is None else Path(found)
+
+
+def fetch_directory(name: str, patterns: Sequence[str], hub: Mapping[str, Any]) -> Path:
+    """A model of the hub as a directory, downloaded if need be.
+
+    Args:
+        name: hub id.
+        patterns: of the files that are wanted.
+        hub: arguments for reading from the hub, without ``subfolder``.
+
+    Raises:
+        ModelError: there is no such model, or the hub can't be reached.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(patterns), **hub))
+    # Offline, or without an answer, it raises one of its own that is an OSError or a ValueError.
+    except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
+        raise ModelError(f"{name} can't be fetched from the hub: {' '.join(str(error).split())}") from error
 
 
 def offline_aware(name: str | Path, hub: Mapping[str, Any]) -> dict[str, Any]:

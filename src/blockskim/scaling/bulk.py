@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
@@ -14,11 +13,12 @@ from typing import Any
 from blockskim.atomic import write_whole
 from blockskim.checks import check_count
 from blockskim.errors import ConfigError, DataError
+from blockskim.exporting.exported_model import available_cores
 from blockskim.scaling.manifest import begin_or_go_on, describe_run
-from blockskim.scaling.model_files import model_directory, threads_of_each
+from blockskim.scaling.model_files import model_directory
 from blockskim.scaling.output import OutputDirectory, ShardReport
 from blockskim.scaling.plan import BulkPlan
-from blockskim.scaling.processes import run_in_processes
+from blockskim.scaling.processes import run_in_processes, threads_of_each
 from blockskim.scaling.raw_shards import RawShard, raw_shards
 from blockskim.scaling.shard_worker import ShardWorker
 
@@ -123,7 +123,7 @@ def run_bulk(plan: BulkPlan, workers: int = 1, progress: Callable[[BulkProgress]
     workers = check_count("workers", workers)
     started = time.perf_counter()
     model = model_directory(plan.model.name)
-    threads = threads_of_each(plan.model.threads, workers, _cores())
+    threads = threads_of_each(plan.model.threads, workers, available_cores())
     output = OutputDirectory(plan.output, plan.output_format)
     if plan.output.exists() and not plan.output.is_dir():
         raise ConfigError(f"{plan.output} is a file; name a directory")
@@ -200,9 +200,3 @@ def _made(
     worker = ShardWorker(plan, model, threads)
     for shard in shards:
         yield worker.run(shard)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1

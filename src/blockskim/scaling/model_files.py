@@ -3,9 +3,9 @@
 import hashlib
 from pathlib import Path
 
-from blockskim.errors import ConfigError, ModelError
+from blockskim.errors import ModelError
 from blockskim.inference.shipped import shipped_model
-from blockskim.model.hub import may_be_hub_id
+from blockskim.model.hub import fetch_directory, may_be_hub_id
 
 SUFFIXES = (".json", ".txt", ".model", ".onnx", ".safetensors", ".data")
 """Files of a model directory that answers may depend on."""
@@ -29,14 +29,7 @@ def model_directory(name: str | None) -> Path:
         return path
     if path.exists() or not may_be_hub_id(name):
         raise ModelError(f"{name} is no directory and no hub id of a model")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=[f"*{suffix}" for suffix in SUFFIXES]))
-    # Offline, or without an answer, it raises one of its own that is an OSError or a ValueError.
-    except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
-        raise ModelError(f"{name} can't be fetched from the hub: {' '.join(str(error).split())}") from error
+    return fetch_directory(name, [f"*{suffix}" for suffix in SUFFIXES], {})
 
 
 def model_digest(directory: Path) -> str:
@@ -58,21 +51,3 @@ def model_digest(directory: Path) -> str:
     if not files:
         raise ModelError(f"{directory} holds no model")
     return digest.hexdigest()[:32]
-
-
-def threads_of_each(threads: int | None, workers: int, cores: int) -> int | None:
-    """Processor threads for each of several processes; None leaves the choice to the backend.
-
-    Args:
-        threads: of all together; None for all cores.
-        workers: how many processes there are.
-        cores: of the machine.
-
-    Raises:
-        ConfigError: there are fewer threads than processes.
-    """
-    if workers == 1:
-        return threads
-    if threads is not None and threads < workers:
-        raise ConfigError(f"{workers} workers need a thread each, and threads is {threads}")
-    return max(1, (threads or cores) // workers)

@@ -25,6 +25,24 @@ from blockskim.scaling.shard_worker import ShardWorker
 SECONDS_TO_END = 10.0
 
 
+def threads_of_each(threads: int | None, workers: int, cores: int) -> int | None:
+    """Processor threads for each of several processes; None leaves the choice to the backend.
+
+    Args:
+        threads: of all together; None for all cores.
+        workers: how many processes there are.
+        cores: of the machine.
+
+    Raises:
+        ConfigError: there are fewer threads than processes.
+    """
+    if workers == 1:
+        return threads
+    if threads is not None and threads < workers:
+        raise ConfigError(f"{workers} workers need a thread each, and threads is {threads}")
+    return max(1, (threads or cores) // workers)
+
+
 class _Hand:
     """A process and the shard that it works on."""
 
