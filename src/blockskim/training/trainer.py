@@ -17,7 +17,7 @@ from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.objective import joint_loss
 from blockskim.model.outputs import BlockSkimOutput
 from blockskim.training.distillation import Teacher
-from blockskim.training.distillation_losses import distillation_losses, logits_loss, surviving_tokens
+from blockskim.training.distillation_losses import distillation_losses, holds_answer, logits_loss, surviving_tokens
 from blockskim.training.recipe import Recipe
 from blockskim.training.resume import damage
 from blockskim.training.samplers import LengthGroupedSampler
@@ -95,7 +95,8 @@ class SkimTrainer(Trainer):
         if self.teacher is not None:
             with self.compute_loss_context_manager():
                 teacher_output = self.teacher.answer(inputs, settings.wants_states)
-            losses |= distillation_losses(output, teacher_output, mask, settings)
+            taught = mask if settings.unanswerable else mask & holds_answer(inputs["start_positions"])[:, None]
+            losses |= distillation_losses(output, teacher_output, taught, settings)
         if learns_from_itself:
             # After the pass that is learned from: mixed precision keeps converted weights, and those of a pass without
             # gradients would have none.
