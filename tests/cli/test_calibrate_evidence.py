@@ -24,7 +24,7 @@ def test_a_copy_scores_sentences_anew(call, model, document, tmp_path):
     assert call(*found, "highlight-98", "--json")[0] == 0
     code, out, err = call(*found, "highlight-99")
     assert (code, out) == (2, "")
-    assert "one of the model's points: highlight-95, highlight-98" in err
+    assert "one of its points: highlight-95, highlight-98" in err
     code, out, err = call(*usual)
     assert (code, out) == (2, "")
     assert "exists already" in err

@@ -99,10 +99,10 @@ def test_there_must_be_text_and_evidence():
 
 
 def test_a_point_must_be_one_of_the_model():
-    with pytest.raises(ConfigError, match=r"threshold is 'highlight-98'; .* one of the model's points: none"):
+    with pytest.raises(ConfigError, match=r"threshold is 'highlight-98'; .* it has no points of evidence"):
         light_answerer().highlight("Where?", ["It rains."], threshold="highlight-98")
     model = EvidenceModel((2, 0, -1, 0), 0.5, {"most": 0.1})
-    with pytest.raises(ConfigError, match=r"threshold is 'all'; .* one of the model's points: most"):
+    with pytest.raises(ConfigError, match=r"threshold is 'all'; .* one of its points: most"):
         light_answerer(evidence=model).prune("Where?", ["It rains."], threshold="all")
     assert EvidenceModel.from_dict(model.to_dict()) == model
     assert UNCALIBRATED.points == {}
