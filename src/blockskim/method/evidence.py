@@ -64,7 +64,8 @@ class EvidenceModel:
         if not isinstance(wanted, str):
             return self.threshold if wanted is None else wanted
         if wanted not in self.points:
-            has = f"or one of its points: {', '.join(self.points)}" if self.points else "and it has no points of evidence"
+            names = ", ".join(self.points)
+            has = f"or one of its points: {names}" if names else "and it has no points of evidence"
             raise ConfigError(f"threshold is {wanted!r:.80}; of this model it must be a score from 0 to 1, {has}")
         return self.points[wanted]
 
