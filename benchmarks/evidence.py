@@ -1,6 +1,7 @@
-"""Score sentences as evidence: this model skimming, the same reading everything, and peers; and choose how to score.
+r"""Score sentences as evidence: this model skimming, the same reading everything, and peers.
 
-    python benchmarks/evidence.py --data ../shared/data --embeddings all-MiniLM-L6-v2 --report evidence.json
+    python benchmarks/evidence.py --set squad dev-v1.1.json --set newsqa NewsQA-dev.jsonl.gz \
+        --embeddings all-MiniLM-L6-v2 --report evidence.json
 
 Sets are SQuAD (the paragraph of a question among nine others of its article), HotpotQA (ten paragraphs, supporting
 facts), NewsQA and MultiSpanQA (one text each). Reported are
@@ -45,16 +46,11 @@ from blockskim.method.evidence import features
 
 Floats = NDArray[np.float64]
 SETS: dict[str, Callable[[Path, int | None], list[Task]]] = {
-    "squad": lambda data, limit: evidence_tasks.squad([data / "squad/dev-v1.1.json"], limit, 0),
-    "hotpotqa": lambda data, limit: evidence_tasks.hotpotqa([data / "hotpotqa/hotpot_dev_goldcomplete.json"], limit, 0),
-    "newsqa": lambda data, limit: evidence_tasks.one_text([data / "mrqa/NewsQA-dev.jsonl.gz"], limit, 0, every=False),
-    "multispanqa": lambda data, limit: evidence_tasks.one_text(
-        [data / "more/multispanqa-valid.json.gz"], limit, 0, every=True
-    ),
-    "squad-train": lambda data, limit: evidence_tasks.squad([data / "squad/train-partial-v1.1.json"], limit, 1),
-    "hotpotqa-train": lambda data, limit: evidence_tasks.hotpotqa([data / "hotpotqa/hotpot_train100.json"], limit, 1),
+    "squad": lambda file, limit: evidence_tasks.squad([file], limit, 0),
+    "hotpotqa": lambda file, limit: evidence_tasks.hotpotqa([file], limit, 0),
+    "newsqa": lambda file, limit: evidence_tasks.one_text([file], limit, 0, every=False),
+    "multispanqa": lambda file, limit: evidence_tasks.one_text([file], limit, 0, every=True),
 }
-TRAINING = ("squad-train", "hotpotqa-train")
 
 
 @dataclass(frozen=True)
@@ -87,20 +83,27 @@ class Run:
 def main() -> None:
     """Measure all ways on all sets and write a table, and JSON if asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument(
-        "--sets", nargs="+", choices=list(SETS), default=[name for name in SETS if name not in TRAINING]
+        "--set",
+        nargs=2,
+        action="append",
+        required=True,
+        metavar=("NAME", "FILE"),
+        help=f"a kind of questions, of {', '.join(SETS)}, and its file; may be repeated",
     )
     parser.add_argument("--limit", type=int, help="so many questions of each set, drawn at random")
     parser.add_argument("--model", default=str(shipped_model()))
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--point", help="operating point to skim at")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--embeddings", type=Path, help="directory of a sentence-embedding model")
+    parser.add_argument("--embeddings", type=Path, help="a sentence-embedding model: its directory or a file in it")
     parser.add_argument("--no-bm25", action="store_true")
     parser.add_argument("--variants", action="store_true", help="parts of the score alone, too")
     parser.add_argument("--report", type=Path)
     chosen = parser.parse_args()
+    unknown = [name for name, _ in chosen.set if name not in SETS]
+    if unknown:
+        parser.error(f"there is no set {unknown[0]!r}; there are {', '.join(SETS)}")
     answerer = Answerer(chosen.model, device="cpu", threads=chosen.threads, backend=chosen.backend, point=chosen.point)
     reader = answerer.reader
     report: dict[str, Any] = {"model": chosen.model, "point": chosen.point, "threads": chosen.threads, "sets": {}}
@@ -110,9 +113,10 @@ def main() -> None:
     if not chosen.no_bm25:
         peers["BM25"] = evidence_peers.bm25()
     if chosen.embeddings is not None:
-        peers["embeddings"] = evidence_peers.cosine(chosen.embeddings, chosen.threads)
-    for name in chosen.sets:
-        tasks = SETS[name](chosen.data, chosen.limit)
+        folder = chosen.embeddings if chosen.embeddings.is_dir() else chosen.embeddings.parent
+        peers["embeddings"] = evidence_peers.cosine(folder, chosen.threads)
+    for name, file in chosen.set:
+        tasks = SETS[name](Path(file), chosen.limit)
         rows = list(measured(reader, tasks, peers, chosen.variants))
         report["sets"][name] = {"questions": len(tasks), "ways": rows}
         sys.stdout.write(f"{name}: {len(tasks)} questions\n")

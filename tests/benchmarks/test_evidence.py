@@ -43,7 +43,7 @@ def folder(tmp_path):
 
 
 def test_tasks_hold_their_evidence(benchmark, folder):
-    tasks = benchmark.SETS["squad"](folder, None)
+    tasks = benchmark.SETS["squad"](folder / "squad" / "dev-v1.1.json", None)
     assert len(tasks) == 12
     for task in tasks:
         assert len(task.documents) == len(set(task.documents.values())) == 10
@@ -52,7 +52,7 @@ def test_tasks_hold_their_evidence(benchmark, folder):
 
 
 def test_supporting_facts_stand_in_their_paragraphs(benchmark, shared_data):
-    for task in benchmark.SETS["hotpotqa-train"](shared_data, 5):
+    for task in benchmark.SETS["hotpotqa"](shared_data / "hotpotqa" / "hotpot_train100.json", 5):
         assert len(task.documents) >= 2
         for name, start, end in task.evidence:
             assert task.documents[name][start:end].strip() != ""
@@ -72,7 +72,8 @@ def test_figures_of_known_scores(benchmark):
 
 def test_every_way_is_measured(folder):
     report = folder / "report.json"
-    arguments = ["--data", folder, "--sets", "squad", "--limit", "2", "--no-bm25", "--variants", "--report", report]
+    squad = ("--set", "squad", folder / "squad" / "dev-v1.1.json")
+    arguments = [*squad, "--limit", "2", "--no-bm25", "--variants", "--report", report]
     done = subprocess.run(
         [sys.executable, SCRIPTS / "evidence.py", *arguments, "--backend", "onnx"], capture_output=True, text=True
     )

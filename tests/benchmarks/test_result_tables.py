@@ -37,7 +37,8 @@ def test_every_table_is_what_was_measured(fill, files):
 
 def test_no_result_is_kept_that_no_part_makes(files):
     known = {part.path for part in files.read_parts()[0]}
-    kept = {file for folder in ("scores", "long", "speed") for file in (files.RESULTS / folder).rglob("*.json")}
+    folders = ("scores", "long", "speed", "evidence", "serving", "bulk")
+    kept = {file for folder in folders for file in (files.RESULTS / folder).rglob("*.json")}
     assert kept <= known
 
 
