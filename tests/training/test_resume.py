@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import TrainerCallback
 
 from blockskim.errors import BlockSkimError, ConfigError
 from blockskim.training import train as training
@@ -14,7 +15,7 @@ from blockskim.training.resume import ASIDE, NEEDED, best_checkpoint, damage, fi
 from synthetic_task import examples
 from tiny_models import new_dense_model
 from tiny_tokenizers import word_piece
-from training_runs import short_recipe
+from training_runs import killed_by, short_recipe
 
 RECIPE = short_recipe(epochs=1, eval_steps=2)
 TRAIN, DEV = examples(32, 0), examples(4, 1)
@@ -196,3 +197,24 @@ def test_windows_longer_than_the_base_reads_are_refused_at_once(base, tmp_path):
     with pytest.raises(ConfigError, match=rf"windows.max_length is {limit + 1}, but the base reads at most {limit}"):
         training.train(base, TRAIN, DEV, tmp_path / "run", recipe, device="cpu")
     assert not (tmp_path / "run").exists()
+
+
+class Stop(TrainerCallback):
+    """Ends a run as a kill would, right after a step."""
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == 5:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("dev", [DEV, []])
+def test_a_run_that_evaluates_once_an_epoch_loses_few_steps(base, tmp_path, monkeypatch, dev):
+    monkeypatch.setattr(training, "CHECKPOINT_STEPS", 2)
+    recipe = short_recipe(epochs=1, eval_steps=0, batch_size=4)
+    whole = training.train(base, TRAIN, dev, tmp_path / "whole", recipe, device="cpu")
+    with killed_by(training, Stop()):
+        training.train(base, TRAIN, dev, tmp_path / "killed", recipe, device="cpu")
+    assert find_checkpoint(tmp_path / "killed", True).name == "checkpoint-4"
+    resumed = resume(base, tmp_path / "killed", dev=dev, recipe=recipe)
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)

@@ -119,6 +119,19 @@ class BestCallback(TrainerCallback):
             state.best_model_checkpoint = str(self.best)
 
 
+class CheckpointCallback(TrainerCallback):
+    """Saves a checkpoint every so many steps, whatever else a run saves."""
+
+    def __init__(self, every: int) -> None:
+        """Save every ``every`` steps."""
+        self.every = every
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Ask for a checkpoint if it is time for one."""
+        if state.global_step % self.every == 0:
+            control.should_save = True
+
+
 class MetricsCallback(TrainerCallback):
     """Hands on the metrics of each evaluation."""
 

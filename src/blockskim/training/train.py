@@ -22,7 +22,14 @@ from blockskim.inference.devices import choose_device, has_bfloat16
 from blockskim.inference.loading import load_tokenizer
 from blockskim.model.checkpoints import base_name, check_loadable, check_vocabulary
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.training.callbacks import BestCallback, LinesCallback, MetricsCallback, ProgressCallback, RunLines
+from blockskim.training.callbacks import (
+    BestCallback,
+    CheckpointCallback,
+    LinesCallback,
+    MetricsCallback,
+    ProgressCallback,
+    RunLines,
+)
 from blockskim.training.distillation import TEACHER_FILE, check_distillation, check_same_teacher, load_teacher
 from blockskim.training.initial_model import initial_model
 from blockskim.training.model_card import model_card
@@ -42,6 +49,9 @@ from blockskim.training.trainer import SkimTrainer
 from blockskim.training.validation import development_metrics
 
 TENSORBOARD_VARIABLE = "TENSORBOARD_LOGGING_DIR"
+
+CHECKPOINT_STEPS = 500
+"""Between two checkpoints of a run that evaluates once an epoch."""
 
 
 def train(
@@ -126,6 +136,9 @@ def train(
     if lines is not None:
         start = f"training: {len(windows.examples):,} examples, {len(windows):,} windows"
         callbacks.append(LinesCallback(lines, start))
+    if not recipe.eval_steps:
+        # The trainer saves where it evaluates: once an epoch, which may take hours.
+        callbacks.append(CheckpointCallback(CHECKPOINT_STEPS))
     if checkpoint is not None:
         callbacks.insert(0, BestCallback(best_checkpoint(checkpoint)))
         set_aside_newer(checkpoint)
@@ -203,7 +216,7 @@ def training_arguments(output: Path, recipe: Recipe, device: str, evaluates: boo
         eval_strategy=strategy if evaluates else "no",
         save_strategy=strategy,
         eval_steps=recipe.eval_steps or None,
-        save_steps=recipe.eval_steps or 500,
+        save_steps=recipe.eval_steps or CHECKPOINT_STEPS,
         save_total_limit=2,
         load_best_model_at_end=evaluates,
         metric_for_best_model="eval_selection" if evaluates else None,
