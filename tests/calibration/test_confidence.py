@@ -51,6 +51,24 @@ def test_the_fit_is_the_model_that_outcomes_were_drawn_from():
     assert np.abs(wanted - found).mean() < 0.01
 
 
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
+def test_another_share_without_an_answer_is_taken_into_account(share):
+    judged = drawn(40_000)
+    none = judged.outcomes == NONE
+    weights = np.where(none, share / none.mean(), (1 - share) / (~none).mean())
+    found = fit_confidence(judged, share).outcomes(judged.known)
+    # Among questions of that share each outcome is as likely as it is said to be.
+    for outcome in (RIGHT, WRONG, NONE):
+        said = np.average(found[:, outcome], weights=weights)
+        assert said == pytest.approx(np.average(judged.outcomes == outcome, weights=weights), abs=0.01)
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.1, float("nan"), "much"])
+def test_an_impossible_share_is_refused(share):
+    with pytest.raises(ConfigError, match="no_answer_share"):
+        fit_confidence(drawn(400), share)
+
+
 def test_the_fit_is_the_likeliest():
     judged = drawn(400)
     fitted = fit_confidence(judged)

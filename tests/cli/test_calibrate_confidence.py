@@ -49,6 +49,18 @@ def test_a_copy_gives_each_answer_a_confidence(call, model, data, document, tmp_
     assert "exists already" in err
 
 
+def test_the_share_without_an_answer_in_use_may_be_another(call, model, data, tmp_path):
+    usual = ("calibrate-confidence", "--data", data, "--model", model, *SHORT, "--device", "cpu", "--dtype", "float32")
+    found = []
+    for number, more in enumerate([(), ("--no-answer-share", 0.01)]):
+        code, out, err = call(*usual, "--output", tmp_path / str(number), "--json", *more)
+        assert (code, err) == (0, "")
+        found.append(json.loads(out)["none"])
+    assert found[0][0] > found[1][0] and found[0][1:] == found[1][1:]
+    code, out, err = call(*usual, "--output", tmp_path / "two", "--no-answer-share", 2)
+    assert (code, out) == (2, "") and "no_answer_share is 2.0" in err
+
+
 def test_people_are_told_what_came_out(call, model, data, tmp_path):
     usual = ("calibrate-confidence", "--data", data, "--model", model, *SHORT, "--device", "cpu", "--dtype", "float32")
     code, out, err = call(*usual, "--output", tmp_path / "out")

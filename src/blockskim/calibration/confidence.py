@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from blockskim.checks import is_number
 from blockskim.data.examples import Example, check_annotated
 from blockskim.data.windows import WindowSet
-from blockskim.errors import DataError
+from blockskim.errors import ConfigError, DataError
 from blockskim.evaluation.reliability import is_right, reliability
 from blockskim.inference.answers import AnswerCollector, ExampleAnswers, best_text
 from blockskim.inference.backend import Backend, LoadedBackend
@@ -77,6 +78,7 @@ def calibrate_confidence(
     thresholds: Thresholds = None,
     max_answer_length: int = 30,
     progress: Progress | None = None,
+    no_answer_share: float | None = None,
 ) -> ConfidenceFit:
     """Fit a model of confidence, and choose above which confidence of "no answer" none should be given.
 
@@ -87,16 +89,21 @@ def calibrate_confidence(
         thresholds: that it will answer at, as ``skim`` takes them.
         max_answer_length: most tokens in an answer.
         progress: called with the number of windows after each batch.
+        no_answer_share: share of the questions in use that have no answer, above 0 and below 1; None for that of the
+            windows' examples. Whatever it is, the threshold for "no answer" is the best one on the examples.
 
     Raises:
+        ConfigError: the share is impossible.
         DataError: there are too few questions of an outcome, or the answers to one are not known.
     """
     check_annotated(windows.examples)
+    if no_answer_share is not None:
+        checked_share(no_answer_share)
     collector = AnswerCollector(windows, max_answer_length)
     for batch in run_windows(model, windows, batch_size, thresholds, progress=progress):
         collector.add(batch)
     judged = judge(windows.examples, collector.results())
-    fitted = fit_confidence(judged)
+    fitted = fit_confidence(judged, no_answer_share)
     right, wrong, none = np.bincount(judged.outcomes, minlength=3).tolist()
     measured = reliability(fitted.outcomes(judged.known)[:, RIGHT].tolist(), (judged.outcomes == RIGHT).tolist())
     return ConfidenceFit(fitted, right, wrong, none, measured.error)
@@ -117,6 +124,17 @@ def save_with_confidence(loaded: LoadedBackend, confidence: ConfidenceModel, out
     copy_with_settings(loaded, output, lambda values: values.update(confidence=confidence.to_dict()))
 
 
+def checked_share(value: object) -> float:
+    """A share of questions that have no answer.
+
+    Raises:
+        ConfigError: it is none above 0 and below 1.
+    """
+    if not is_number(value) or not 0.0 < value < 1.0:
+        raise ConfigError(f"no_answer_share is {value!r:.80}; it must be a number above 0 and below 1")
+    return float(value)
+
+
 def judge(examples: Sequence[Example], answers: Sequence[ExampleAnswers]) -> Judged:
     """What is known of the best answers, and how they turned out; questions that found none at all are left out."""
     rows = [(example, answer) for example, answer in zip(examples, answers, strict=True) if answer.candidates]
@@ -133,10 +151,15 @@ def judge(examples: Sequence[Example], answers: Sequence[ExampleAnswers]) -> Jud
     )
 
 
-def fit_confidence(judged: Judged) -> ConfidenceModel:
+def fit_confidence(judged: Judged, no_answer_share: float | None = None) -> ConfidenceModel:
     """The most likely model, and the threshold for "no answer" with the best F1 by the rules of SQuAD 2.0.
 
+    Args:
+        judged: questions whose outcome is known.
+        no_answer_share: share of the questions in use that have no answer; None for that of these.
+
     Raises:
+        ConfigError: the share is impossible.
         DataError: there are too few questions of an outcome.
     """
     counts = np.bincount(judged.outcomes, minlength=3)
@@ -147,6 +170,10 @@ def fit_confidence(judged: Judged) -> ConfidenceModel:
             "have no answer"
         )
     weights = _fit(judged.known, judged.outcomes)
+    if no_answer_share is not None:
+        share = checked_share(no_answer_share)
+        # By Bayes' rule another share of a class moves its intercept, and nothing else.
+        weights[NONE, 0] += np.log(share / (1.0 - share)) - np.log(counts[NONE] / (counts[RIGHT] + counts[WRONG]))
     fitted = ConfidenceModel(tuple(weights[RIGHT]), tuple(weights[NONE]))
     chances = fitted.outcomes(judged.known)[:, NONE]
     return ConfidenceModel(fitted.right, fitted.none, best_threshold(chances, judged))

@@ -32,6 +32,15 @@ Elsewhere = Annotated[
     ),
 ]
 
+NoAnswerShare = Annotated[
+    float | None,
+    typer.Option(
+        "--no-answer-share",
+        metavar="SHARE",
+        help="Share of the questions in use that have no answer, where it is another than in the data.",
+    ),
+]
+
 
 @takes_groups
 def calibrate_confidence(
@@ -39,6 +48,7 @@ def calibrate_confidence(
     output: Output,
     more: options.MoreFiles = None,
     elsewhere: Elsewhere = 0.0,
+    no_answer_share: NoAnswerShare = None,
     selection: Selection = Selection(),
     point: options.Point = None,
     windowing: Windowing = Windowing(),
@@ -67,7 +77,9 @@ def calibrate_confidence(
     windows = cut_windows(loaded, examples, windowing)
     start = describe("calibrating", loaded.model, windows, windowing.batch_size)
     with window_progress(printing.quiet, len(windows), start) as bar:
-        fitted = fit(loaded.model, windows, windowing.batch_size, thresholds, max_answer_len, progress=bar.advance)
+        fitted = fit(
+            loaded.model, windows, windowing.batch_size, thresholds, max_answer_len, bar.advance, no_answer_share
+        )
     save_with_confidence(loaded, fitted.model, output)
     if printing.as_json:
         print_json({**fitted.summary(), "output": str(output)})
