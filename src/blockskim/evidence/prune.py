@@ -1,18 +1,17 @@
 """Pruned texts: documents cut to what matters for a question, with the way back to the originals."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from blockskim.answering.reading import TextReader, WindowCount
 from blockskim.answering.request import AnswerOptions
-from blockskim.answering.trace import AnswerTrace
+from blockskim.answering.trace import AnswerTrace, skim_summary
 from blockskim.data.tokens import FrozenTokenizer, tokenize
 from blockskim.errors import ConfigError
-from blockskim.evidence.finding import QuestionEvidence, find_evidence
+from blockskim.evidence.finding import Query, QuestionEvidence, find_evidence
 from blockskim.evidence.options import EvidenceOptions
-from blockskim.evidence.scoring import evidence_model
 from blockskim.evidence.selection import Joining, ScoredText, select
 from blockskim.evidence.sentences import Splitter, split_sentences
 
@@ -51,6 +50,19 @@ class PrunedTexts:
     pieces: dict[Any, tuple[Piece, ...]]
     kept: float
     traces: tuple[AnswerTrace, ...]
+
+    def values(self) -> dict[str, Any]:
+        """As JSON has it, with what it cost; of each piece ``start``, ``end`` and ``original``."""
+        pieces = {
+            name: [[piece.start, piece.end, piece.original] for piece in own] for name, own in self.pieces.items()
+        }
+        return {
+            "question": self.question,
+            "documents": self.documents,
+            "kept": self.kept,
+            "pieces": pieces,
+            "skim": skim_summary(self.traces),
+        }
 
     def original_span(self, document: Any, start: int, end: int) -> tuple[int, int]:
         """Where characters of a pruned text stand in the original.
@@ -100,25 +112,26 @@ class PrunedTexts:
 
 def prune(
     reader: TextReader,
-    questions: Sequence[str],
-    documents: Mapping[Any, str],
+    queries: Sequence[Query],
     options: EvidenceOptions,
     reading: AnswerOptions,
     gap: str = GAP,
     splitter: Splitter = split_sentences,
     progress: WindowCount | None = None,
+    trace: bool = True,
 ) -> list[PrunedTexts]:
-    """Cut documents to the sentences that matter for each question, in one run over all of them.
+    """Cut documents to the sentences that matter for each question, in one run.
 
     Args:
         reader: what texts are read with.
-        questions: at least one.
-        documents: texts by name.
-        options: how much may be left. A budget counts what stands in the pruned texts, gaps included.
+        queries: questions, each with its documents.
+        options: how much may be left, of all documents of a query together. A budget counts what stands in the pruned
+            texts, gaps included.
         reading: how to read.
         gap: what stands between two pieces.
         splitter: finds the sentences of a text.
         progress: called after each batch.
+        trace: whether to keep what was read of each document.
 
     Raises:
         ConfigError: an option is impossible for the model, the gap is no text, or the splitter gives no spans.
@@ -126,20 +139,24 @@ def prune(
     """
     if not isinstance(gap, str):
         raise ConfigError(f"gap is {gap!r:.80}; it must be a string")
-    least = options.least_score(evidence_model(reader.model.skim_config).threshold)
-    joining = Joining(len(gap), _token_count(reader.tokenizer)(gap))
-    found = find_evidence(reader, questions, documents, reading, splitter, progress)
-    return [_pruned(evidence, options, least, gap, joining, _token_count(reader.tokenizer)) for evidence in found]
+    found = find_evidence(reader, queries, reading, splitter, progress, trace)
+    return [pruned_to(evidence, options, gap, reader.tokenizer) for evidence in found]
 
 
-def _pruned(
-    evidence: QuestionEvidence,
-    options: EvidenceOptions,
-    least: float,
-    gap: str,
-    joining: Joining,
-    count: Callable[[str], int],
+def pruned_to(
+    evidence: QuestionEvidence, options: EvidenceOptions, gap: str, tokenizer: FrozenTokenizer
 ) -> PrunedTexts:
+    """The documents of a question, cut to the sentences that matter for it.
+
+    Args:
+        evidence: all sentences, with scores.
+        options: how much may be left.
+        gap: what stands between two pieces.
+        tokenizer: counts tokens, where the budget is in tokens.
+    """
+    count, in_tokens = _token_count(tokenizer), options.limit is not None and options.limit.unit == "tokens"
+    joining = Joining(len(gap), count(gap) if in_tokens else 0)
+    least = options.least_score(evidence.threshold)
     chosen = [list(roles) for roles in select(evidence.texts, options, least, joining)]
     texts = [_joined(text, own, gap) for text, own in zip(evidence.texts, chosen, strict=True)]
     if options.limit is not None and options.limit.unit == "tokens":
