@@ -60,7 +60,7 @@ def answerless(error: BaseException) -> Answerless:
 
 JSON = "application/json"
 
-_FORMS = {"body", "one", "named", "list"}
+_FORMS = {"body", "one", "named", "list", "share", "amount"}
 """Parts of a place that are no names of a client's: the forms that something may have."""
 
 _WANTED = {
