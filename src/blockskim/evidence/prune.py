@@ -1,7 +1,7 @@
 """Pruned texts: documents cut to what matters for a question, with the way back to the originals."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -157,16 +157,16 @@ def pruned_to(
     count, in_tokens = _token_count(tokenizer), options.limit is not None and options.limit.unit == "tokens"
     joining = Joining(len(gap), count(gap) if in_tokens else 0)
     least = options.least_score(evidence.threshold)
-    chosen = [list(roles) for roles in select(evidence.texts, options, least, joining)]
+    chosen = [set(roles) for roles in select(evidence.texts, options, least, joining)]
     texts = [_joined(text, own, gap) for text, own in zip(evidence.texts, chosen, strict=True)]
-    if options.limit is not None and options.limit.unit == "tokens":
+    if options.limit is not None and in_tokens:
         # Tokens at a cut may be others than they were in the original, and one more now and then.
-        sizes = [count(pruned) for pruned, _ in texts]
-        while sum(sizes) > options.limit.amount:
-            place, worst = _worst(evidence.texts, chosen)
-            chosen[place].remove(worst)
-            texts[place] = _joined(evidence.texts[place], chosen[place], gap)
-            sizes[place] = count(texts[place][0])
+        counts = [count(pruned) for pruned, _ in texts]
+        worst = _worst_first(evidence.texts, chosen)
+        while (over := sum(counts) - options.limit.amount) > 0:
+            for place in _leave_out(worst, chosen, over, joining.tokens):
+                texts[place] = _joined(evidence.texts[place], chosen[place], gap)
+                counts[place] = count(texts[place][0])
     left = {name: text for name, text in zip(evidence.names, texts, strict=True) if text[1]}
     kept = sum(piece.end - piece.start for _, pieces in left.values() for piece in pieces)
     return PrunedTexts(
@@ -178,12 +178,12 @@ def pruned_to(
     )
 
 
-def _joined(text: ScoredText, chosen: Sequence[int], gap: str) -> tuple[str, tuple[Piece, ...]]:
+def _joined(text: ScoredText, chosen: Set[int], gap: str) -> tuple[str, tuple[Piece, ...]]:
     """The pruned text of some sentences, and its pieces; sentences that follow each other are one piece."""
     runs: list[tuple[int, int]] = []
-    for place, number in enumerate(chosen):
+    for number in sorted(chosen):
         start, end = text.spans[number]
-        if place and chosen[place - 1] == number - 1:
+        if number - 1 in chosen:
             runs[-1] = runs[-1][0], end
         else:
             runs.append((start, end))
@@ -194,11 +194,24 @@ def _joined(text: ScoredText, chosen: Sequence[int], gap: str) -> tuple[str, tup
     return gap.join(text.text[start:end] for start, end in runs), tuple(pieces)
 
 
-def _worst(texts: Sequence[ScoredText], chosen: Sequence[Sequence[int]]) -> tuple[int, int]:
-    """Document and sentence of the lowest score among those that are kept; among equals the last."""
+def _worst_first(texts: Sequence[ScoredText], chosen: Sequence[Set[int]]) -> Iterator[tuple[int, int, int]]:
+    """Document, sentence and tokens of what is kept, the lowest score first; of equals the last."""
+    sizes = [text.sizes(in_tokens=True)[0] for text in texts]
     kept = [(float(texts[place].scores[number]), place, number) for place, own in enumerate(chosen) for number in own]
-    _, place, number = min(kept, key=lambda each: (each[0], -each[1], -each[2]))
-    return place, number
+    for _, place, number in sorted(kept, key=lambda each: (each[0], -each[1], -each[2])):
+        yield place, number, sizes[place][number]
+
+
+def _leave_out(worst: Iterator[tuple[int, int, int]], chosen: Sequence[set[int]], over: float, gap: int) -> set[int]:
+    """Take out as many sentences as have so many tokens, a gap with each; gives the documents that they were in."""
+    touched = set()
+    for place, number, tokens in worst:
+        chosen[place].remove(number)
+        touched.add(place)
+        over -= tokens + gap
+        if over <= 0:
+            break
+    return touched
 
 
 def _token_count(tokenizer: FrozenTokenizer) -> Callable[[str], int]:

@@ -58,7 +58,7 @@ WISHES = st.fixed_dictionaries(
         "threshold": st.floats(-0.1, 1.1) | ANYTHING,
         "top_k": st.integers(-1, 10_001) | ANYTHING,
         "budget": st.floats(-0.1, 1.1) | AMOUNTS | ANYTHING,
-        "context": st.integers(-1, 101) | ANYTHING,
+        "context": st.integers(-1, 21) | ANYTHING,
         "keep": st.just("titles") | ANYTHING,
     },
 )

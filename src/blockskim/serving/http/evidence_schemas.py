@@ -41,7 +41,7 @@ class EvidenceParameters(ReadingParameters):
         None,
         description="The most to keep: a share of the characters, or such as '30%', '500 tokens', '2000 characters'.",
     )
-    context: Annotated[int, Field(ge=0, le=100)] | None = Field(
+    context: Annotated[int, Field(ge=0, le=20)] | None = Field(
         None, description="Neighbouring sentences to keep on either side of each piece of evidence."
     )
     keep: Literal["titles"] | None = Field(
