@@ -12,7 +12,7 @@ from blockskim.answering.request import AnswerOptions, check_questions, pair_wit
 from blockskim.answering.trace import AnswerTrace, with_blank_documents
 from blockskim.evidence.evidence_reading import EvidenceReading, SpanInSentence, TextEvidence
 from blockskim.evidence.scoring import evidence_model
-from blockskim.evidence.selection import ScoredText
+from blockskim.evidence.selection import ScoredText, has_words
 from blockskim.evidence.sentences import Spans, Splitter, checked_spans, split_sentences
 
 
@@ -59,8 +59,11 @@ class QuestionEvidence:
     traces: Sequence[AnswerTrace] = ()
 
     def best_scores(self) -> list[float]:
-        """The score of the best sentence of each document; 0 where there is none."""
-        return [float(text.scores.max(initial=0.0)) for text in self.texts]
+        """The score of the best sentence of each document that may be evidence; 0 where there is none."""
+        return [
+            max((float(score) for number, score in enumerate(text.scores) if has_words(text, number)), default=0.0)
+            for text in self.texts
+        ]
 
 
 def start_evidence(

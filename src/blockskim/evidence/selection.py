@@ -154,7 +154,7 @@ def select(
             break
         place, number = owners[index]
         own = kept[place]
-        if not _has_words(own.document, number):
+        if not has_words(own.document, number):
             continue
         beside = _beside(own, number, options, room)
         used = own.take(number, beside, room)
@@ -200,5 +200,6 @@ def _is_title(document: ScoredText, number: int) -> bool:
     return number == 0 and ends_line and end - start <= LONGEST_TITLE and not _ENDS_SENTENCE.search(sentence)
 
 
-def _has_words(document: ScoredText, number: int) -> bool:
+def has_words(document: ScoredText, number: int) -> bool:
+    """Whether a sentence has a letter or digit; without, as a dash between two lines, it is no evidence."""
     return any(character.isalnum() for character in document.text[slice(*document.spans[number])])
