@@ -134,13 +134,17 @@ class Engine:
         return self.scheduler.submit(task.start, task.finish, seconds, task.characters)
 
     def warm_up(self) -> None:
-        """Answer a short text and a long one, so that the first question is no slower than others.
+        """Answer a short text and a long one, and look for evidence, so that the first request is no slower than others.
 
         Raises:
             ModelError: the model computes no numbers.
         """
+        question = "Is it warm?"
         for text in WARM_TEXTS:
-            self.ask({"kind": "answer", "pairs": [["Is it warm?", text]], "options": {}}, 600.0).result(600.0)
+            self.ask({"kind": "answer", "pairs": [[question, text]], "options": {}}, 600.0).result(600.0)
+        documents = [("warm", WARM_TEXTS[0])]
+        evidence = {"kind": "highlight", "question": question, "documents": documents, "options": {}}
+        self.ask(evidence, 600.0).result(600.0)
 
     def describe(self) -> Json:
         """What answers, for people and clients."""

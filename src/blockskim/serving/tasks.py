@@ -85,7 +85,6 @@ def search_task(
     check_questions([question])
     check_documents(documents)
     readable = {name: text for name, text in texts.items() if text.strip()}
-
     pairs = pair_with_each(question, readable)
 
     def start() -> PairReading:
