@@ -171,11 +171,12 @@ def _beside(own: _Kept, sentence: int, options: EvidenceOptions, room: float) ->
 
     It is nothing where there is no room for titles, which neighbours don't come without.
     """
-    always: Sequence[int] | None = ()
+    always: Sequence[int] = ()
     if options.keep is not None and not own.has_evidence:
-        always = own.always(options.keep, 2 * options.context + 1, room)
-        if always is None:
+        fitting = own.always(options.keep, 2 * options.context + 1, room)
+        if fitting is None:
             return {}
+        always = fitting
     count = len(own.document.spans)
     near = range(max(0, sentence - options.context), min(count, sentence + options.context + 1))
     every: dict[int, Role] = {**dict.fromkeys(near, "context"), **dict.fromkeys(always, "kept")}

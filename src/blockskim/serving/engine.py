@@ -134,7 +134,7 @@ class Engine:
         return self.scheduler.submit(task.start, task.finish, seconds, task.characters)
 
     def warm_up(self) -> None:
-        """Answer a short text and a long one, and look for evidence, so that the first request is no slower than others.
+        """Answer a short text and a long one, and look for evidence: the first request is no slower than others then.
 
         Raises:
             ModelError: the model computes no numbers.
