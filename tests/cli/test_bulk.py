@@ -20,8 +20,8 @@ def data(tmp_path):
 
 @pytest.fixture
 def bulk(call, model, tmp_path):
-    def run(*arguments):
-        return call("bulk", "answer", *arguments, "--model", model, "--output", tmp_path / "out", *SHORT)
+    def run(*arguments, job="answer"):
+        return call("bulk", job, *arguments, "--model", model, "--output", tmp_path / "out", *SHORT)
 
     return run
 
@@ -50,6 +50,69 @@ def test_answers_are_those_of_the_answer_command(bulk, call, model, data, tmp_pa
             assert code == 0
             assert (row["answer"], row["start"], row["end"]) == (answer["answer"], answer["start"], answer["end"])
         (tmp_path / "out").rename(tmp_path / f"out-{len(list(tmp_path.iterdir()))}")
+
+
+@pytest.mark.parametrize("job", ["highlight", "prune"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        (),
+        ("--top-k", 2, "--context", 1, "--keep-titles"),
+        ("--budget", "50%", "--dense"),
+        ("--threshold", 0.9),
+        ("--top-k", 2, "--max-cost", 0.5),
+    ],
+    ids=str,
+)
+def test_evidence_is_that_of_the_command_for_files(bulk, call, model, data, tmp_path, job, more):
+    assert (
+        bulk(
+            data,
+            *more,
+            job=job,
+        )[0]
+        == 0
+    )
+    for row, given in zip(written(tmp_path / "out"), rows_of(10), strict=True):
+        (tmp_path / "text.txt").write_text(given["context"])
+        asked = ("-q", given["question"], "-f", tmp_path / "text.txt")
+        code, out, _ = call(job, *asked, "--model", model, *SHORT[:6], *more, "--json")
+        (expected,) = json.loads(out)
+        assert code == 0
+        assert row["kept"] == pytest.approx(expected["kept"], abs=1e-6)
+        if job == "prune":
+            assert row["pruned"] == "".join(expected["documents"].values())
+        else:
+            assert [each["text"] for each in row["sentences"]] == [each["text"] for each in expected["sentences"]]
+
+
+def test_what_is_only_for_one_kind_of_evidence(bulk, data, tmp_path):
+    code, _, _ = bulk(data, "--threshold", 0, "--in-order", "--max-answer-len", 1, job="highlight")
+    assert code == 0
+    for row in written(tmp_path / "out"):
+        starts = [sentence["start"] for sentence in row["sentences"]]
+        assert starts == sorted(starts)
+    (tmp_path / "out").rename(tmp_path / "highlights")
+    code, _, _ = bulk(data, "--top-k", 2, "--gap", "~", job="prune")
+    assert code == 0
+    assert all(row["pruned"].count("~") == len(row["pieces"]) - 1 for row in written(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("job", ["highlight", "prune"])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--budget", "much"], "budget is 'much'"),
+        (["--top-k", 0], "--top-k"),
+        (["--dense", "--point", "fast"], "--dense"),
+        (["--keep", "kept"], "the output has a column 'kept' of its own"),
+    ],
+)
+def test_wishes_that_can_not_be(bulk, data, tmp_path, job, arguments, message):
+    code, out, err = bulk(data, *arguments, "--quiet", job=job)
+    assert (code, out) == (2, "")
+    assert message in " ".join(err.split())
+    assert not list((tmp_path / "out").glob("part-*"))
 
 
 def test_one_question_for_all_and_other_columns(bulk, tmp_path):

@@ -54,6 +54,8 @@ WRITERS = {
     "train": ("--train", "DATA", "--hold-out", 0.5, *SMALL, "--output", "OUT"),
     "export": ("--output", "OUT"),
     "bulk answer": ("ROWS", *SHORT, "--output", "OUT"),
+    "bulk highlight": ("ROWS", *SHORT, "--output", "OUT"),
+    "bulk prune": ("ROWS", *SHORT, "--output", "OUT"),
 }
 
 

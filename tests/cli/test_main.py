@@ -43,6 +43,10 @@ def test_help_names_every_command(call):
     ):
         assert command in out
     assert call("answer", "--help")[0] == 0
+    code, out, _ = call("bulk", "--help")
+    assert code == 0
+    for job in ("answer", "highlight", "prune"):
+        assert f"  {job} " in out
 
 
 def test_version(call):

@@ -15,6 +15,8 @@ DIRECTORIES = {
     "average": ("--model", "./none", "--model", "./none"),
     "export": ("--model", "./none"),
     "bulk answer": ("none",),
+    "bulk highlight": ("none",),
+    "bulk prune": ("none",),
 }
 """Commands that write a directory, and what they need besides."""
 
@@ -63,7 +65,7 @@ def test_a_folder_that_can_not_be_written_to(write, tmp_path, monkeypatch):
     assert list((tmp_path / "folder").iterdir()) == []
 
 
-@pytest.mark.parametrize("command", [name for name in DIRECTORIES if name not in ("train", "sweep", "bulk answer")])
+@pytest.mark.parametrize("command", [name for name in DIRECTORIES if not name.startswith(("train", "sweep", "bulk"))])
 def test_a_link_to_nothing(call, tmp_path, command):
     (tmp_path / "link").symlink_to(tmp_path / "nothing")
     code, _, err = call(command, "--output", tmp_path / "link", *DIRECTORIES[command])

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from blockskim.evidence.options import Budget, EvidenceOptions, as_budget
 from blockskim.evidence.selection import Joining, ScoredText, select
@@ -67,8 +69,86 @@ def test_gaps_and_what_stands_between_count_where_texts_are_joined():
     assert chosen(near, budget="20 characters", joining=joining, least=0.5)[0].keys() == {1}
 
 
+@st.composite
+def documents(draw):
+    """A document of random sentences, with a title or two and some without a word."""
+    sentences = draw(
+        st.lists(st.sampled_from(["One.", "Two two.", "Three.", "# Four", "—", "Five five five."]), max_size=8)
+    )
+    joined, spans = "", []
+    for sentence in sentences:
+        spans.append((len(joined), len(joined) + len(sentence)))
+        joined += sentence + draw(st.sampled_from([" ", "\n\n", ""]))
+    scores = draw(st.lists(st.sampled_from([0.0, 0.2, 0.5, 0.9]), min_size=len(spans), max_size=len(spans)))
+    starts = sorted(draw(st.sets(st.integers(0, max(0, len(joined) - 1)), max_size=12)))
+    return ScoredText(joined, spans, np.array(scores), np.array(starts, dtype=np.int64))
+
+
+def size(document, numbers, in_tokens, gap):
+    """What some sentences of a document take when they are put together, counted from the beginning."""
+
+    def count(start, end):
+        return sum(start <= token < end for token in document.token_starts.tolist()) if in_tokens else end - start
+
+    total, before = 0, None
+    for number in sorted(numbers):
+        start, end = document.spans[number]
+        total += count(start, end)
+        if before is not None and gap is not None:
+            total += count(document.spans[before][1], start) if number == before + 1 else gap
+        before = number
+    return total
+
+
+def by_hand(several, options, least, joining):
+    """The rule of ``select`` word for word, counting everything anew each time."""
+    in_tokens = options.limit is not None and options.limit.unit == "tokens"
+    gap = None if joining is None else joining.tokens if in_tokens else joining.characters
+    limit = np.inf if options.limit is None else options.limit.limit(sum(len(each.text) for each in several))
+    kept = [{} for _ in several]
+    ranked = sorted(
+        (-each.scores[number], place, number) for place, each in enumerate(several) for number in range(len(each.spans))
+    )
+    taken = 0
+    for score, place, number in ranked:
+        document, own = several[place], kept[place]
+        words = document.text[slice(*document.spans[number])]
+        if -score < least or taken == options.top_k or words == "—":
+            continue
+        near = range(number - options.context, number + options.context + 1)
+        beside = {other: "context" for other in near if 0 <= other < len(document.spans) and other != number}
+        if options.keep and "evidence" not in own.values():
+            titles = (other for other, span in enumerate(document.spans) if document.text[slice(*span)] == "# Four")
+            beside |= {other: "kept" for other in titles if other != number}
+        for more in (beside, {}):
+            tried = {**{number: "evidence"}, **more, **own, number: "evidence"}
+            every = [tried if other is own else other for other in kept]
+            used = sum(size(one, numbers, in_tokens, gap) for one, numbers in zip(several, every, strict=True))
+            if used <= limit:
+                kept[place] = tried
+                taken += 1
+                break
+    return [dict(sorted(own.items())) for own in kept]
+
+
+WISHES = st.fixed_dictionaries(
+    {"context": st.integers(0, 2), "keep": st.sampled_from([None, lambda sentence: sentence == "# Four"])},
+    optional={
+        "top_k": st.integers(1, 6),
+        "budget": st.integers(1, 60).map("{} characters".format) | st.integers(1, 12).map("{} tokens".format),
+    },
+)
+JOININGS = st.none() | st.builds(Joining, st.integers(0, 12), st.integers(0, 4))
+
+
+@given(st.lists(documents(), min_size=1, max_size=3), WISHES, st.sampled_from([0.0, 0.2, 0.6]), JOININGS)
+def test_what_is_chosen_is_what_counting_anew_each_time_gives(several, wishes, least, joining):
+    options = EvidenceOptions(**wishes)
+    assert select(several, options, least, joining) == by_hand(several, options, least, joining)
+
+
 @pytest.mark.parametrize(
-    ("given", "amount", "unit"),
+    ("budget_given", "amount", "unit"),
     [
         (0.3, 0.3, "share"),
         (1, 1.0, "share"),
@@ -80,8 +160,8 @@ def test_gaps_and_what_stands_between_count_where_texts_are_joined():
         ("7chars", 7, "characters"),
     ],
 )
-def test_amounts(given, amount, unit):
-    budget = as_budget(given)
+def test_amounts(budget_given, amount, unit):
+    budget = as_budget(budget_given)
     assert (budget.amount, budget.unit) == (pytest.approx(amount), unit)
 
 

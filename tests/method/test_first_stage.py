@@ -40,6 +40,13 @@ def test_words_that_are_everywhere_or_nowhere_weigh_nothing():
     assert scored(document(), np.array([5]), SIZE).tolist() == [0.0] * 40
 
 
+def test_a_document_without_tokens_has_no_blocks():
+    nothing = np.zeros(0, dtype=np.int64)
+    with np.errstate(all="raise"):
+        for embed in (None, lambda ids: np.ones((len(ids), 2), dtype=np.float32)):
+            assert scored(nothing, np.array([7, 8]), SIZE, embed).tolist() == []
+
+
 def test_neighbours_of_a_good_block_are_good_too():
     scores = scored(document(at_80=7), np.array([7]), SIZE)
     best = scores[20]

@@ -102,20 +102,21 @@ class Killed(BaseException):
 
 @settings(max_examples=30)
 @given(
+    job=st.sampled_from(["answer", "highlight", "prune"]),
     rows=st.integers(1, 14),
     shard_rows=st.integers(1, 5),
     wrong=st.sets(st.integers(0, 13)),
     kills=st.lists(st.tuples(st.integers(0, 12), st.booleans()), max_size=4),
 )
 def test_killed_at_any_write_and_resumed_the_output_is_that_of_one_run(
-    tmp_path_factory, rows, shard_rows, wrong, kills
+    tmp_path_factory, job, rows, shard_rows, wrong, kills
 ):
     folder = tmp_path_factory.mktemp("run")
     content = [row if row["id"] not in wrong else {"id": row["id"]} for row in rows_of(rows)]
     data = json_lines(folder / "rows.jsonl", content)
-    whole = plan_for(folder, data, keep=("id",), shard_rows=shard_rows, output=folder / "whole")
+    whole = plan_for(folder, data, job=job, keep=("id",), shard_rows=shard_rows, output=folder / "whole")
     expected = run(whole)
-    plan = plan_for(folder, data, keep=("id",), shard_rows=shard_rows)
+    plan = plan_for(folder, data, job=job, keep=("id",), shard_rows=shard_rows)
     for at, before in kills:
         with mock.patch.object(output_module, "write_whole", dying(at, before)):
             try:

@@ -40,12 +40,13 @@ def test_threads_are_shared_out():
         threads_of_each(1, 2, 8)
 
 
-def test_two_processes_write_what_one_writes(plan, tmp_path):
+@pytest.mark.parametrize("job", ["answer", "highlight", "prune"])
+def test_two_processes_write_what_one_writes(plan, tmp_path, job):
     rows = rows_of(20)
     del rows[7]["context"]
-    alone = run_bulk(plan(rows, output=tmp_path / "alone"))
+    alone = run_bulk(plan(rows, job=job, output=tmp_path / "alone"))
     seen = []
-    found = run_bulk(plan(rows), workers=2, progress=lambda state: seen.append(state.rows))
+    found = run_bulk(plan(rows, job=job), workers=2, progress=lambda state: seen.append(state.rows))
     assert shards_of(tmp_path / "out") == shards_of(tmp_path / "alone")
     for name in ("rows", "errors", "tokens", "tokens_kept", "shards", "flops", "first_error"):
         assert getattr(found, name) == getattr(alone, name)
@@ -93,15 +94,21 @@ def test_a_process_that_is_killed_ends_the_run_on_a_line_and_what_is_done_stays(
 
 
 def command(*arguments):
-    return [sys.executable, "-m", "blockskim", "bulk", "answer", *map(str, arguments)]
+    return [sys.executable, "-m", "blockskim", "bulk", *map(str, arguments)]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_run_that_is_killed_at_any_moment_goes_on_to_the_same_output(tmp_path, workers, sent):
+@pytest.mark.parametrize(
+    ("job", "workers", "sent"),
+    [
+        *(("answer", workers, sent) for workers in (1, 2) for sent in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)),
+        ("highlight", 1, signal.SIGKILL),
+        ("prune", 2, signal.SIGKILL),
+    ],
+)
+def test_a_run_that_is_killed_at_any_moment_goes_on_to_the_same_output(tmp_path, job, workers, sent):
     data = json_lines(tmp_path / "rows.jsonl", rows_of(200))
-    arguments = [data, "--backend", "onnx", "--keep", "id", "--shard-rows", 5, "--quiet", "--workers", workers]
+    arguments = [job, data, "--backend", "onnx", "--keep", "id", "--shard-rows", 5, "--quiet", "--workers", workers]
     subprocess.run(command(*arguments, "--output", tmp_path / "whole"), check=True, timeout=300)
     out = tmp_path / "out"
     rng = random.Random(workers)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from blockskim.inference.shipped import shipped_model
+from blockskim.method.evidence import UNCALIBRATED
 from blockskim.serving.engine import ONNX_TURN, Engine, ModelSettings, fitting_capacity, load_answerer
 from blockskim.serving.scheduler import Capacity
 from tiny_answerers import TEXT, answerer, save_model
@@ -39,6 +40,9 @@ def test_answers_of_pytorch_among_others_are_those_of_the_library():
         "skims": True,
         "points": [],
         "calibrated_confidence": False,
+        "calibrated_evidence": False,
+        "evidence_threshold": UNCALIBRATED.threshold,
+        "evidence_points": [],
     }
     engine.close()
 

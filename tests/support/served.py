@@ -7,6 +7,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from blockskim.data.tokens import FrozenTokenizer, PairTemplate
 from blockskim.evidence.question_answerer import QuestionAnswerer
+from blockskim.method.skim_trace import AS_NEEDED
 from blockskim.serving.engine import ModelSettings
 from blockskim.serving.logs import LogSettings
 from blockskim.serving.scheduler import Capacity
@@ -39,14 +40,14 @@ class CountingBackend(HashingBackend):
         self.batches: list[list[int]] = []
         self.broken_length: int | None = None
 
-    def score_windows(self, inputs, thresholds=None, asking=None):
+    def score_windows(self, inputs, thresholds=None, asking=AS_NEEDED):
         self.entered += 1
         self.gate.wait(60)
         lengths = inputs.lengths.tolist()
         self.batches.append(lengths)
         if self.broken_length in lengths:
             raise RuntimeError("broken")
-        return super().score_windows(inputs, thresholds)
+        return super().score_windows(inputs, thresholds, asking)
 
 
 def plain_answerer(**settings) -> QuestionAnswerer:
@@ -60,10 +61,10 @@ def plain_work(connection: Connection, settings: ModelSettings, capacity: Capaci
     original = answerer.model.score_windows
     hangs = plain_tokenizer().backend.token_to_id("z")
 
-    def score_windows(inputs, thresholds=None, asking=None):
+    def score_windows(inputs, thresholds=None, asking=AS_NEEDED):
         if hangs in inputs.ids:
             threading.Event().wait(60)
-        return original(inputs, thresholds)
+        return original(inputs, thresholds, asking)
 
     answerer.model.score_windows = score_windows
     serve_answerer(connection, answerer, capacity)

@@ -306,10 +306,10 @@ class Answerer:
         """Tokenise and plan, and run nothing: for whoever runs windows by itself, such as a server.
 
         Args:
-            pairs: questions with their texts, at least one pair.
+            pairs: questions with their texts; where there is none, options are refused all the same.
             options: how to answer.
             trace: whether to keep what was read of each window.
-            progress: called after each batch, by whoever runs ``run.groups``.
+            progress: called after each batch, where all of it runs at once.
 
         Raises:
             ConfigError: an option does not fit the model.
@@ -321,12 +321,7 @@ class Answerer:
         self, pairs: Sequence[TextPair], options: AnswerOptions, trace: bool, progress: WindowCount | None = None
     ) -> tuple[list[ExampleAnswers], list[AnswerTrace]]:
         """Answers of each pair, and their traces if asked for."""
-        if not pairs:
-            # Options are refused although there is nothing to read.
-            self.reader.check(options)
-            return [], []
         reading = self.start(pairs, options, trace, progress)
-        for group, windows in reading.run.groups(self.model):
-            reading.collect(group, windows)
+        reading.read()
         answers = reading.answers()
-        return answers, reading.traces(answers) if trace else []
+        return answers, reading.traces(answers)

@@ -1,5 +1,6 @@
 """Running questions and texts through a model: what answers are collected from, and evidence too."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from blockskim.inference.first_stage import Reading
 from blockskim.inference.operating_point import choose_thresholds
 from blockskim.inference.runner import Thresholds, WindowBatch, batches, run_windows, whole_examples
 from blockskim.inference.window_settings import window_settings
+from blockskim.method.skim_trace import Asking
 
 WindowCount = Callable[[int, int], None]
 """Called with the number of windows that are done and the number of all."""
@@ -24,6 +26,8 @@ class TextRun:
         windows: of the whole texts; the number of an example is that of its pair.
         reading: what is read of them; complete once ``groups`` came to its end.
         thresholds: what they are skimmed with.
+        asking: which predictors are asked on the way.
+        started: when the texts came, by ``time.perf_counter``.
     """
 
     def __init__(
@@ -32,7 +36,8 @@ class TextRun:
         reading: Reading,
         thresholds: Thresholds,
         batch_size: int,
-        score_all_layers: bool = False,
+        asking: Asking,
+        started: float,
         progress: WindowCount | None = None,
     ) -> None:
         """Prepare a run; nothing is computed before ``groups``.
@@ -42,14 +47,16 @@ class TextRun:
             reading: decides what of them is read.
             thresholds: as ``run_windows`` takes them.
             batch_size: windows that run together.
-            score_all_layers: ask predictors of layers whose threshold is 0 too.
+            asking: which predictors are asked on the way.
+            started: when the texts came, by ``time.perf_counter``.
             progress: called after each batch.
         """
         self.windows = windows
         self.reading = reading
         self.thresholds = thresholds
+        self.asking = asking
+        self.started = started
         self._batch_size = batch_size
-        self._score_all_layers = score_all_layers
         self._progress = progress
 
     def groups(self, backend: Backend) -> Iterator[tuple[list[WindowBatch], WindowSet]]:
@@ -66,7 +73,7 @@ class TextRun:
                 backend,
                 read,
                 thresholds=self.thresholds,
-                score_all_layers=self._score_all_layers,
+                score_all_layers=self.asking.all_layers,
                 selected=batches(read, size, phase.among),
             )
             count = len(read if phase.among is None else phase.among)
@@ -121,15 +128,6 @@ class TextReader:
             length = min(length, limit)
         return window_settings(self.model, self.tokenizer, length, options.doc_stride, options.max_question_len)
 
-    def check(self, options: AnswerOptions) -> None:
-        """Refuse options that are impossible for the model.
-
-        Raises:
-            ConfigError: one is.
-        """
-        self.thresholds(options)
-        self.window_settings(options)
-
     def read(
         self,
         pairs: Sequence[TextPair],
@@ -140,7 +138,7 @@ class TextReader:
         """Check texts and cut them into windows, to be run through the model.
 
         Args:
-            pairs: what to read, at least one.
+            pairs: what to read; where there is none, options are refused all the same.
             options: how.
             progress: called after each batch with how many windows are done, and of how many as far as is known.
             score_all_layers: ask predictors of layers whose threshold is 0 too.
@@ -149,13 +147,15 @@ class TextReader:
             ConfigError: an option is impossible for the model.
             DataError: a question or text is blank or holds no valid text.
         """
+        started = time.perf_counter()
         thresholds, settings = self.thresholds(options), self.window_settings(options)
         check_texts(pairs)
         examples = [Example(str(number), pair.question, pair.context) for number, pair in enumerate(pairs)]
         windows = make_windows(examples, self.tokenizer, settings, stand_in="?")
         warn_of_unread(windows, pairs)
         reading = Reading(self.model, windows, thresholds, options.max_cost)
-        return TextRun(windows, reading, thresholds, options.batch_size or self.batch_size, score_all_layers, progress)
+        batch_size = options.batch_size or self.batch_size
+        return TextRun(windows, reading, thresholds, batch_size, Asking(score_all_layers), started, progress)
 
 
 def _reporting(

@@ -124,16 +124,21 @@ def pair_up(question: object, context: object) -> list[TextPair]:
 def pair_with_all(questions: Sequence[str], documents: Mapping[Any, str]) -> list[TextPair]:
     """Every question with every document, the documents of a question side by side."""
     return [
-        TextPair(
-            question,
-            text,
-            str(name),
-            question_name(number, len(questions)),
-            _document_name(name),
-        )
+        pair
         for number, question in enumerate(questions, start=1)
-        for name, text in documents.items()
+        for pair in pair_with_each(question, documents, question_name(number, len(questions)))
     ]
+
+
+def pair_with_each(question: str, documents: Mapping[Any, str], name: str = "the question") -> list[TextPair]:
+    """A question with each of some documents.
+
+    Args:
+        question: the question.
+        documents: texts by name.
+        name: what messages call the question.
+    """
+    return [TextPair(question, text, str(key), name, _document_name(key)) for key, text in documents.items()]
 
 
 def question_name(number: int, count: int) -> str:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from blockskim.cli import options
+from blockskim.cli import evidence_options, options
 from blockskim.cli.answer import NoAnswer, TopK
 from blockskim.cli.bulk_options import Inputs, Output, Reading, Writing, check_reading
 from blockskim.cli.bulk_progress import bulk_progress
+from blockskim.cli.highlight import InOrder
 from blockskim.cli.option_groups import Computing, Printing, Windowing, takes_groups
 from blockskim.cli.output import console, print_json
+from blockskim.cli.prune import Gap
 
 if TYPE_CHECKING:
     from blockskim.scaling.bulk import BulkSummary
@@ -69,6 +71,55 @@ def bulk_answer(
         "max_question_len": windowing.max_question_len,
     }
     run_job("answer", call, inputs, output, reading, writing, windowing.batch_size, computing, backend, printing)
+
+
+@bulk.command("highlight")
+@takes_groups
+def bulk_highlight(
+    inputs: Inputs,
+    output: Output,
+    reading: Reading = Reading(),
+    writing: Writing = Writing(),
+    wanted: evidence_options.Wanted = evidence_options.Wanted(),
+    in_order: InOrder = False,
+    max_answer_len: options.MaxAnswerLength = 15,
+    skimming: evidence_options.Reading = evidence_options.Reading(),
+    computing: Computing = Computing(),
+    printing: Printing = Printing(),
+) -> None:
+    """Find the sentences of every row's text that matter for its question, word for word.
+
+    How much is wanted holds for each row by itself. The output has a row for each, in their order, with a list of
+    sentences; of one that is wrong it says what.
+    """
+    options.check_one_way(skimming.dense, None, skimming.point)
+    order = "text" if in_order else "score"
+    call = {**wanted.settings(), "order": order, "max_answer_len": max_answer_len, **skimming.call()}
+    backend = skimming.backend
+    run_job("highlight", call, inputs, output, reading, writing, skimming.batch_size, computing, backend, printing)
+
+
+@bulk.command("prune")
+@takes_groups
+def bulk_prune(
+    inputs: Inputs,
+    output: Output,
+    reading: Reading = Reading(),
+    writing: Writing = Writing(),
+    wanted: evidence_options.Wanted = evidence_options.Wanted(),
+    gap: Gap = " […] ",
+    skimming: evidence_options.Reading = evidence_options.Reading(),
+    computing: Computing = Computing(),
+    printing: Printing = Printing(),
+) -> None:
+    """Cut every row's text to what matters for its question, for a language model to read.
+
+    How much may be left holds for each row by itself. The output has a row for each, in their order, with the pruned
+    text and the way back to the whole one; of one that is wrong it says what.
+    """
+    options.check_one_way(skimming.dense, None, skimming.point)
+    call = {**wanted.settings(), "gap": gap, **skimming.call()}
+    run_job("prune", call, inputs, output, reading, writing, skimming.batch_size, computing, skimming.backend, printing)
 
 
 def run_job(

@@ -32,9 +32,7 @@ Threshold = Annotated[
         "--top-k or --budget]",
     ),
 ]
-TopK = Annotated[
-    int | None, typer.Option("--top-k", "-k", min=1, metavar="N", help="Sentences of evidence over all files at most.")
-]
+TopK = Annotated[int | None, typer.Option("--top-k", "-k", min=1, metavar="N", help="Sentences of evidence at most.")]
 Budget = Annotated[
     str | None,
     typer.Option(
@@ -44,7 +42,7 @@ Budget = Annotated[
 Context = Annotated[
     int, typer.Option("--context", min=0, metavar="N", help="Neighbouring sentences to keep on either side.")
 ]
-KeepTitles = Annotated[bool, typer.Option("--keep-titles", help="Keep headings of files that have evidence.")]
+KeepTitles = Annotated[bool, typer.Option("--keep-titles", help="Keep headings of texts that have evidence.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How the files are read."""
+    """How texts are read."""
 
     point: options.Point = None
     dense: options.Dense = False
@@ -77,6 +75,17 @@ class Reading:
     max_question_len: options.MaxQuestionLength = 64
     backend: options.BackendName = options.Backend.AUTO
 
+    def call(self) -> dict[str, Any]:
+        """Values as calls of the library have them, without those that change no result."""
+        return {
+            "point": self.point,
+            "dense": self.dense,
+            "max_cost": self.max_cost,
+            "max_seq_len": self.max_length,
+            "doc_stride": self.doc_stride,
+            "max_question_len": self.max_question_len,
+        }
+
     def settings(self) -> "AnswerOptions":
         """Values as the library has them.
 
@@ -85,15 +94,7 @@ class Reading:
         """
         from blockskim.answering.request import AnswerOptions
 
-        return AnswerOptions(
-            point=self.point,
-            dense=self.dense,
-            max_cost=self.max_cost,
-            batch_size=self.batch_size,
-            max_seq_len=self.max_length,
-            doc_stride=self.doc_stride,
-            max_question_len=self.max_question_len,
-        )
+        return AnswerOptions(**self.call(), batch_size=self.batch_size)
 
 
 def check_asked(questions: Sequence[str], reading: Reading) -> None:

@@ -62,27 +62,17 @@ def highlight(
 
     from dataclasses import replace
 
-    from blockskim.answering.trace import skim_summary
+    from blockskim.evidence.finding import queries_over
     from blockskim.evidence.highlight import highlight as find
     from blockskim.evidence.options import EvidenceOptions
 
     evidence = EvidenceOptions(**wanted.settings(), order="text" if in_order else "score")
     how = replace(reading.settings(), max_answer_len=max_answer_len)
     with window_progress(printing.quiet) as bar:
-        reader = loaded_answerer(computing, reading).reader
-        results = find(reader, question, documents, evidence, how, progress=bar.update)
+        reader, queries = loaded_answerer(computing, reading).reader, queries_over(question, documents)
+        results = find(reader, queries, evidence, how, progress=bar.update)
     if printing.as_json:
-        print_json(
-            [
-                {
-                    "question": result.question,
-                    "sentences": result.sentences,
-                    "kept": result.kept,
-                    "skim": skim_summary(result.traces),
-                }
-                for result in results
-            ]
-        )
+        print_json([result.values() for result in results])
     else:
         _show(results, total_length(documents))
     if explain is not None:

@@ -1,6 +1,6 @@
 """``blockskim prune``: texts cut to what matters for a question."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -20,9 +20,6 @@ from blockskim.cli.evidence_options import (
 from blockskim.cli.option_groups import Computing, Printing, takes_groups
 from blockskim.cli.output import console, print_json, printable
 from blockskim.cli.progress import window_progress
-
-if TYPE_CHECKING:
-    from blockskim.evidence.prune import PrunedTexts
 
 Gap = Annotated[str, typer.Option("--gap", metavar="TEXT", help="What stands where something was cut out.")]
 
@@ -46,16 +43,16 @@ def prune(
     check_asked(question, reading)
     documents = named_documents(file, more)
 
-    from blockskim.answering.trace import skim_summary
+    from blockskim.evidence.finding import queries_over
     from blockskim.evidence.options import EvidenceOptions
     from blockskim.evidence.prune import prune as cut
 
     evidence = EvidenceOptions(**wanted.settings())
     with window_progress(printing.quiet) as bar:
-        reader = loaded_answerer(computing, reading).reader
-        results = cut(reader, question, documents, evidence, reading.settings(), gap, progress=bar.update)
+        reader, queries = loaded_answerer(computing, reading).reader, queries_over(question, documents)
+        results = cut(reader, queries, evidence, reading.settings(), gap, progress=bar.update)
     if printing.as_json:
-        print_json([{**_record(result), "skim": skim_summary(result.traces)} for result in results])
+        print_json([result.values() for result in results])
         return
     out = console()
     for index, result in enumerate(results):
@@ -70,9 +67,3 @@ def prune(
     if not printing.quiet:
         for result in results:
             typer.echo(share_line(result.kept, total_length(documents)), err=True)
-
-
-def _record(result: "PrunedTexts") -> dict[str, Any]:
-    """A result as JSON has it; of each piece its places in the pruned text and in the original."""
-    pieces = {name: [[piece.start, piece.end, piece.original] for piece in own] for name, own in result.pieces.items()}
-    return {"question": result.question, "documents": result.documents, "kept": result.kept, "pieces": pieces}

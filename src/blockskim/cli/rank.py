@@ -31,13 +31,12 @@ def rank(
     from rich.text import Text
 
     from blockskim.answering.trace import skim_summary
-    from blockskim.evidence.finding import find_evidence
+    from blockskim.evidence.finding import find_evidence, queries_over
     from blockskim.evidence.highlight import rank as ranked
-    from blockskim.evidence.sentences import split_sentences
 
     with window_progress(printing.quiet) as bar:
-        reader = loaded_answerer(computing, reading).reader
-        found = find_evidence(reader, question, documents, reading.settings(), split_sentences, bar.update)
+        reader, queries = loaded_answerer(computing, reading).reader, queries_over(question, documents)
+        found = find_evidence(reader, queries, reading.settings(), progress=bar.update)
     results = [(each, ranked(each, top_k)) for each in found]
     if printing.as_json:
         print_json(

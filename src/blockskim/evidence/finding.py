@@ -1,47 +1,42 @@
-"""Reading documents for a question: every sentence with its score, and the answer that stands in it if there is one."""
+"""Reading documents for questions: every sentence with its score, and the answer that stands in it if there is one."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from blockskim.answering.reading import TextReader, TextRun, WindowCount
-from blockskim.answering.request import AnswerOptions, check_questions, pair_with_all, warn_of_blank
-from blockskim.answering.trace import (
-    AnswerTrace,
-    WindowTrace,
-    add_windows,
-    nothing_read,
-    trace_answers,
-    trace_unread,
-)
-from blockskim.answering.word_boundaries import align_to_words, trim_blanks
-from blockskim.evidence.scoring import evidence_model, sentence_scores
-from blockskim.evidence.selection import ScoredText
-from blockskim.evidence.sentences import Splitter, checked_spans
-from blockskim.evidence.signals import SentenceSignals, SignalCollector
-from blockskim.inference.backend import Backend
-
-LEAST_CONFIDENCE = 0.1
-"""Of a span that is called an answer; in most sentences there is none."""
+from blockskim.answering.reading import TextReader, WindowCount
+from blockskim.answering.request import AnswerOptions, check_questions, pair_with_each, question_name, warn_of_blank
+from blockskim.answering.trace import AnswerTrace, with_blank_documents
+from blockskim.evidence.evidence_reading import EvidenceReading, SpanInSentence, TextEvidence
+from blockskim.evidence.scoring import evidence_model
+from blockskim.evidence.selection import ScoredText, has_words
+from blockskim.evidence.sentences import Spans, Splitter, checked_spans, split_sentences
+from blockskim.method.evidence import EvidenceModel
 
 
 @dataclass(frozen=True, slots=True)
-class SpanInSentence:
-    """An answer that stands in a sentence.
+class Query:
+    """A question, and where to look for evidence.
 
     Attributes:
-        start: its first character in the document.
-        end: one past its last.
-        confidence: the probability that it is right; of a model that was not calibrated for that, the share of the
-            probability of all spans of its document.
+        question: the question.
+        documents: texts by name; a blank one has no sentences.
     """
 
-    start: int
-    end: int
-    confidence: float
+    question: str
+    documents: Mapping[Any, str]
+
+    def readable(self) -> dict[Any, str]:
+        """The documents that are not blank."""
+        return {name: text for name, text in self.documents.items() if text.strip()}
+
+
+def queries_over(questions: Sequence[str], documents: Mapping[Any, str]) -> list[Query]:
+    """Several questions, each about all documents."""
+    return [Query(question, documents) for question in questions]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,140 +48,118 @@ class QuestionEvidence:
         names: of the documents.
         texts: their sentences, with scores.
         answers: the answer in each sentence, None where there is none.
-        traces: what was read of each.
+        model: what scored the sentences.
+        traces: what was read of each; nothing where that was not asked for.
     """
 
     question: str
     names: Sequence[Any]
     texts: Sequence[ScoredText]
     answers: Sequence[Sequence[SpanInSentence | None]]
-    traces: Sequence[AnswerTrace]
+    model: EvidenceModel
+    traces: Sequence[AnswerTrace] = ()
 
     def best_scores(self) -> list[float]:
-        """The score of the best sentence of each document; 0 where there is none."""
-        return [float(text.scores.max(initial=0.0)) for text in self.texts]
+        """The score of the best sentence of each document that may be evidence; 0 where there is none."""
+        return [
+            max((float(score) for number, score in enumerate(text.scores) if has_words(text, number)), default=0.0)
+            for text in self.texts
+        ]
 
 
-def find_evidence(
+def start_evidence(
     reader: TextReader,
-    questions: Sequence[str],
-    documents: Mapping[Any, str],
+    queries: Sequence[Query],
     options: AnswerOptions,
-    splitter: Splitter,
+    splitter: Splitter = split_sentences,
     progress: WindowCount | None = None,
-) -> list[QuestionEvidence]:
-    """Score every sentence of all documents for every question, in one run.
-
-    What a document's sentences get does not depend on the other documents or questions.
+    trace: bool = True,
+) -> EvidenceReading:
+    """Tokenise, split and plan, and run nothing: for whoever runs windows by itself, such as a server.
 
     Args:
         reader: what texts are read with.
-        questions: at least one.
-        documents: texts by name; a blank one has no sentences, of which a warning tells.
+        queries: what is asked; several may share documents. Of blank documents a warning tells.
         options: how to read.
         splitter: finds the sentences of a text.
-        progress: called after each batch.
+        progress: called after each batch, where all of it runs at once.
+        trace: whether to keep what was read of each document.
 
     Raises:
         ConfigError: an option is impossible for the model, or the splitter gives no spans.
         DataError: a question is blank, or a question or document holds no valid text.
     """
-    check_questions(questions)
-    warn_of_blank(documents)
-    readable = {name: text for name, text in documents.items() if text.strip()}
-    sentences = {name: checked_spans(splitter, text) for name, text in readable.items()}
-    reader.check(options)
-    started = time.perf_counter()
-    pairs = pair_with_all(questions, readable)
+    check_questions([query.question for query in queries])
+    for documents in {id(query.documents): query.documents for query in queries}.values():
+        warn_of_blank(documents)
+    pairs = [
+        pair
+        for number, query in enumerate(queries, start=1)
+        for pair in pair_with_each(query.question, query.readable(), question_name(number, len(queries)))
+    ]
     model = reader.model
-    collector = SignalCollector(
-        [sentences[name] for _ in questions for name in readable], model.skim_layers, options.max_answer_len
-    )
-    read: dict[int, tuple[WindowTrace, ...]] = {}
-    if not pairs:
-        return [_of_question(question, documents, {}, model.num_layers) for question in questions]
     run = reader.read(pairs, options, progress, score_all_layers=model.has_trained_predictors)
-    for group, windows in run.groups(model):
-        collector.add(group, windows)
-        add_windows(read, group, windows)
-    unread = trace_unread(run.reading, model.skim_config.block_size)
-    scored = [_scored(run, number, signals, model) for number, signals in enumerate(collector.signals)]
-    seconds = time.perf_counter() - started
-    traces = trace_answers(pairs, read, [()] * len(pairs), model.num_layers, seconds, unread)
-    found = []
-    for number, question in enumerate(questions):
-        part = range(number * len(readable), (number + 1) * len(readable))
-        own = {name: (*scored[index], traces[index]) for name, index in zip(readable, part, strict=True)}
-        found.append(_of_question(question, documents, own, model.num_layers))
-    return found
+    found: dict[str, Spans] = {}
+    for pair in pairs:
+        if pair.context not in found:
+            found[pair.context] = checked_spans(splitter, pair.context)
+    sentences = [found[pair.context] for pair in pairs]
+    return EvidenceReading(model, run, pairs, sentences, options.max_answer_len, trace)
 
 
-def _of_question(
-    question: str,
-    documents: Mapping[Any, str],
-    read: Mapping[Any, tuple[ScoredText, list[SpanInSentence | None], AnswerTrace]],
-    layers: int,
-) -> QuestionEvidence:
-    """What was found for a question; of documents that were not read, nothing."""
-    none = np.zeros(0)
-    every = [
-        read[name]
-        if name in read
-        else (
-            ScoredText(text, [], none, none.astype(np.int64)),
-            [],
-            nothing_read(question, text, str(name), layers),
-        )
-        for name, text in documents.items()
-    ]
-    texts, answers, traces = zip(*every, strict=True)
-    return QuestionEvidence(question, tuple(documents), texts, answers, traces)
-
-
-def _scored(
-    run: TextRun, number: int, signals: SentenceSignals, model: Backend
-) -> tuple[ScoredText, list[SpanInSentence | None]]:
-    """The sentences of one pair with their scores and answers."""
-    windows = run.windows
-    text = windows.examples[number].context
-    starts = windows.contexts.offsets_of(int(windows.context_of[number]))[:, 0].astype(np.int64)
-    spans = [(int(start), int(end)) for start, end in signals.spans]
-    null, normalizer = float(signals.nulls.sum()), float(signals.log_normalizers.sum())
-    answers = [
-        _answer(text, span, float(score), tuple(answer), null, normalizer, model)
-        for span, score, answer in zip(spans, signals.best, signals.answers.tolist(), strict=True)
-    ]
-    return ScoredText(text, spans, sentence_scores(signals, evidence_model(model.skim_config)), starts), answers
-
-
-def _answer(
-    text: str,
-    sentence: tuple[int, int],
-    score: float,
-    span: tuple[int, int],
-    null: float,
-    normalizer: float,
-    model: Backend,
-) -> SpanInSentence | None:
-    """The best answer inside of a sentence, in whole words, if it is likely enough.
+def evidence_by_question(
+    reader: TextReader, queries: Sequence[Query], reading: EvidenceReading, seconds: float | None = None
+) -> list[QuestionEvidence]:
+    """What was found, when all windows were taken.
 
     Args:
-        text: the document.
-        sentence: its first character and one past the last.
-        score: of the best span inside of it; -inf where there is none.
-        span: first character and one past the last of that.
-        null: score of "no answer" in the document.
-        normalizer: what makes scores of the document probabilities.
-        model: whose scores they are.
+        reader: what texts were read with.
+        queries: what ``start_evidence`` was given.
+        reading: what it gave.
+        seconds: that reading took; those that went by since the texts came when None.
     """
-    if not np.isfinite(score):
-        return None
-    if model.confidence is not None:
-        confidence = model.confidence.of_answer(score, null, normalizer)
-    else:
-        confidence = float(np.exp(min(0.0, score - normalizer)))
-    if confidence < LEAST_CONFIDENCE:
-        return None
-    start, end = align_to_words(text, *trim_blanks(text, *span))
-    start, end = max(start, sentence[0]), min(end, sentence[1])
-    return SpanInSentence(start, end, confidence) if start < end else None
+    layers, scorer = reader.model.num_layers, evidence_model(reader.model.skim_config)
+    found, traces = iter(reading.evidence()), iter(reading.traces(seconds))
+    results = []
+    for query in queries:
+        every = [next(found) if text.strip() else _nothing(text) for text in query.documents.values()]
+        own = list(islice(traces, len(query.readable())))
+        read = with_blank_documents(query.question, query.documents, own, layers) if reading.traced else ()
+        texts, answers = [each.text for each in every], [each.answers for each in every]
+        results.append(QuestionEvidence(query.question, tuple(query.documents), texts, answers, scorer, read))
+    return results
+
+
+def find_evidence(
+    reader: TextReader,
+    queries: Sequence[Query],
+    options: AnswerOptions,
+    splitter: Splitter = split_sentences,
+    progress: WindowCount | None = None,
+    trace: bool = True,
+) -> list[QuestionEvidence]:
+    """Score every sentence of the documents of every query, in one run.
+
+    What a document's sentences get does not depend on the other documents or questions.
+
+    Args:
+        reader: what texts are read with.
+        queries: as ``start_evidence`` takes them.
+        options: how to read.
+        splitter: finds the sentences of a text.
+        progress: called after each batch.
+        trace: whether to keep what was read of each document.
+
+    Raises:
+        ConfigError: an option is impossible for the model, or the splitter gives no spans.
+        DataError: a question is blank, or a question or document holds no valid text.
+    """
+    reading = start_evidence(reader, queries, options, splitter, progress, trace)
+    reading.read()
+    return evidence_by_question(reader, queries, reading)
+
+
+def _nothing(text: str) -> TextEvidence:
+    """What a blank text holds."""
+    none = np.zeros(0)
+    return TextEvidence(ScoredText(text, [], none, none.astype(np.int64)), [])

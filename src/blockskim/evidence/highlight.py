@@ -1,16 +1,17 @@
 """Highlights: the sentences of documents that matter for a question, each a citation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
 from blockskim.answering.reading import TextReader, WindowCount
 from blockskim.answering.request import AnswerOptions
-from blockskim.answering.trace import AnswerTrace
-from blockskim.evidence.finding import QuestionEvidence, SpanInSentence, find_evidence
+from blockskim.answering.trace import AnswerTrace, skim_summary
+from blockskim.evidence.evidence_reading import SpanInSentence
+from blockskim.evidence.finding import Query, QuestionEvidence, find_evidence
 from blockskim.evidence.options import EvidenceOptions
-from blockskim.evidence.scoring import evidence_model
-from blockskim.evidence.selection import Role, select
+from blockskim.evidence.scoring import check_threshold
+from blockskim.evidence.selection import Role, ScoredText, select
 from blockskim.evidence.sentences import Splitter, split_sentences
 
 
@@ -61,34 +62,43 @@ class Highlights:
     kept: float
     traces: tuple[AnswerTrace, ...]
 
+    def values(self) -> dict[str, Any]:
+        """As JSON has it, with what it cost."""
+        return {
+            "question": self.question,
+            "sentences": self.sentences,
+            "kept": self.kept,
+            "skim": skim_summary(self.traces),
+        }
+
 
 def highlight(
     reader: TextReader,
-    questions: Sequence[str],
-    documents: Mapping[Any, str],
+    queries: Sequence[Query],
     options: EvidenceOptions,
     reading: AnswerOptions,
     splitter: Splitter = split_sentences,
     progress: WindowCount | None = None,
+    trace: bool = True,
 ) -> list[Highlights]:
-    """Find the sentences that matter for each question, in one run over all documents.
+    """Find the sentences that matter for each question, in one run.
 
     Args:
         reader: what texts are read with.
-        questions: at least one.
-        documents: texts by name.
-        options: how much is wanted.
+        queries: questions, each with its documents.
+        options: how much is wanted, of all documents of a query together.
         reading: how to read.
         splitter: finds the sentences of a text.
         progress: called after each batch.
+        trace: whether to keep what was read of each document.
 
     Raises:
         ConfigError: an option is impossible for the model, or the splitter gives no spans.
         DataError: a question is blank, or a question or document holds no valid text.
     """
-    least = options.least_score(evidence_model(reader.model.skim_config))
-    found = find_evidence(reader, questions, documents, reading, splitter, progress)
-    return [_highlights(evidence, options, least) for evidence in found]
+    check_threshold(options, reader.model)
+    found = find_evidence(reader, queries, reading, splitter, progress, trace)
+    return [highlights_of(evidence, options) for evidence in found]
 
 
 def rank(evidence: QuestionEvidence, top_k: int | None) -> list[RankedDocument]:
@@ -100,33 +110,45 @@ def rank(evidence: QuestionEvidence, top_k: int | None) -> list[RankedDocument]:
     return sorted(ranked, key=lambda each: -each["score"])[:top_k]
 
 
-def _highlights(evidence: QuestionEvidence, options: EvidenceOptions, least: float) -> Highlights:
-    sentences: list[Sentence] = []
-    traces = []
-    chosen = select(evidence.texts, options, least)
-    rows = zip(evidence.names, evidence.texts, evidence.answers, evidence.traces, chosen, strict=True)
-    for name, text, answers, trace, roles in rows:
-        own = []
-        for number, role in roles.items():
-            start, end = text.spans[number]
-            sentence = Sentence(
-                document=name,
-                text=text.text[start:end],
-                start=start,
-                end=end,
-                score=float(text.scores[number]),
-                role=role,
-                answer=_answer(text.text, answers[number]),
-            )
-            own.append(sentence)
-        sentences += own
-        marked = sorted(own, key=lambda each: -each["score"])
-        traces.append(replace(trace, spans=tuple((each["start"], each["end"], each["score"]) for each in marked)))
+def highlights_of(evidence: QuestionEvidence, options: EvidenceOptions) -> Highlights:
+    """The sentences of documents that matter for a question.
+
+    Args:
+        evidence: all sentences, with scores.
+        options: how much is wanted.
+    """
+    chosen = select(evidence.texts, options, options.least_score(evidence.model))
+    rows = zip(evidence.names, evidence.texts, evidence.answers, chosen, strict=True)
+    by_document = [
+        [_sentence(name, text, number, role, answers[number]) for number, role in roles.items()]
+        for name, text, answers, roles in rows
+    ]
+    sentences = [sentence for own in by_document for sentence in own]
     if options.order == "score":
         sentences.sort(key=lambda each: -each["score"])
     total = sum(len(text.text) for text in evidence.texts)
     kept = sum(each["end"] - each["start"] for each in sentences) / max(1, total)
-    return Highlights(evidence.question, sentences, kept, tuple(traces))
+    traces = tuple(map(_marked, evidence.traces, by_document)) if evidence.traces else ()
+    return Highlights(evidence.question, sentences, kept, traces)
+
+
+def _sentence(name: Any, text: ScoredText, number: int, role: Role, answer: SpanInSentence | None) -> Sentence:
+    start, end = text.spans[number]
+    return Sentence(
+        document=name,
+        text=text.text[start:end],
+        start=start,
+        end=end,
+        score=float(text.scores[number]),
+        role=role,
+        answer=_answer(text.text, answer),
+    )
+
+
+def _marked(trace: AnswerTrace, sentences: Sequence[Sentence]) -> AnswerTrace:
+    """What was read of a document, with its sentences as what was found, best first."""
+    best = sorted(sentences, key=lambda each: -each["score"])
+    return replace(trace, spans=tuple((each["start"], each["end"], each["score"]) for each in best))
 
 
 def _answer(text: str, found: SpanInSentence | None) -> SentenceAnswer | None:

@@ -2,10 +2,11 @@
 
 import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypeAlias
 
+from blockskim.answering.request import AnswerOptions
 from blockskim.checks import check_count, check_number, check_range, is_number
 from blockskim.errors import ConfigError
 from blockskim.method.evidence import EvidenceModel
@@ -93,6 +94,19 @@ class EvidenceOptions:
         """
         wants_amount = self.top_k is not None or self.limit is not None
         return 0.0 if self.threshold is None and wants_amount else model.least_score(self.threshold)
+
+
+def evidence_and_reading(given: Mapping[str, Any]) -> tuple[EvidenceOptions, AnswerOptions]:
+    """Arguments of ``highlight`` and ``prune`` by name, as what is wanted and how to read.
+
+    Raises:
+        ConfigError: a value is impossible.
+    """
+    wanted = {name: value for name, value in given.items() if name in _WISHES}
+    return EvidenceOptions(**wanted), AnswerOptions(**{name: given[name] for name in given.keys() - wanted.keys()})
+
+
+_WISHES = frozenset(item.name for item in fields(EvidenceOptions) if item.init)
 
 
 def as_budget(value: object) -> Budget | None:

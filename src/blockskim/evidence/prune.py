@@ -1,18 +1,18 @@
 """Pruned texts: documents cut to what matters for a question, with the way back to the originals."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
 from blockskim.answering.reading import TextReader, WindowCount
 from blockskim.answering.request import AnswerOptions
-from blockskim.answering.trace import AnswerTrace
+from blockskim.answering.trace import AnswerTrace, skim_summary
 from blockskim.data.tokens import FrozenTokenizer, tokenize
 from blockskim.errors import ConfigError
-from blockskim.evidence.finding import QuestionEvidence, find_evidence
+from blockskim.evidence.finding import Query, QuestionEvidence, find_evidence
 from blockskim.evidence.options import EvidenceOptions
-from blockskim.evidence.scoring import evidence_model
+from blockskim.evidence.scoring import check_threshold
 from blockskim.evidence.selection import Joining, ScoredText, select
 from blockskim.evidence.sentences import Splitter, split_sentences
 
@@ -51,6 +51,19 @@ class PrunedTexts:
     pieces: dict[Any, tuple[Piece, ...]]
     kept: float
     traces: tuple[AnswerTrace, ...]
+
+    def values(self) -> dict[str, Any]:
+        """As JSON has it, with what it cost; of each piece ``start``, ``end`` and ``original``."""
+        pieces = {
+            name: [[piece.start, piece.end, piece.original] for piece in own] for name, own in self.pieces.items()
+        }
+        return {
+            "question": self.question,
+            "documents": self.documents,
+            "kept": self.kept,
+            "pieces": pieces,
+            "skim": skim_summary(self.traces),
+        }
 
     def original_span(self, document: Any, start: int, end: int) -> tuple[int, int]:
         """Where characters of a pruned text stand in the original.
@@ -100,25 +113,26 @@ class PrunedTexts:
 
 def prune(
     reader: TextReader,
-    questions: Sequence[str],
-    documents: Mapping[Any, str],
+    queries: Sequence[Query],
     options: EvidenceOptions,
     reading: AnswerOptions,
     gap: str = GAP,
     splitter: Splitter = split_sentences,
     progress: WindowCount | None = None,
+    trace: bool = True,
 ) -> list[PrunedTexts]:
-    """Cut documents to the sentences that matter for each question, in one run over all of them.
+    """Cut documents to the sentences that matter for each question, in one run.
 
     Args:
         reader: what texts are read with.
-        questions: at least one.
-        documents: texts by name.
-        options: how much may be left. A budget counts what stands in the pruned texts, gaps included.
+        queries: questions, each with its documents.
+        options: how much may be left, of all documents of a query together. A budget counts what stands in the pruned
+            texts, gaps included.
         reading: how to read.
         gap: what stands between two pieces.
         splitter: finds the sentences of a text.
         progress: called after each batch.
+        trace: whether to keep what was read of each document.
 
     Raises:
         ConfigError: an option is impossible for the model, the gap is no text, or the splitter gives no spans.
@@ -126,30 +140,35 @@ def prune(
     """
     if not isinstance(gap, str):
         raise ConfigError(f"gap is {gap!r:.80}; it must be a string")
-    least = options.least_score(evidence_model(reader.model.skim_config))
-    joining = Joining(len(gap), _token_count(reader.tokenizer)(gap))
-    found = find_evidence(reader, questions, documents, reading, splitter, progress)
-    return [_pruned(evidence, options, least, gap, joining, _token_count(reader.tokenizer)) for evidence in found]
+    check_threshold(options, reader.model)
+    found = find_evidence(reader, queries, reading, splitter, progress, trace)
+    return [pruned_to(evidence, options, gap, reader.tokenizer) for evidence in found]
 
 
-def _pruned(
-    evidence: QuestionEvidence,
-    options: EvidenceOptions,
-    least: float,
-    gap: str,
-    joining: Joining,
-    count: Callable[[str], int],
+def pruned_to(
+    evidence: QuestionEvidence, options: EvidenceOptions, gap: str, tokenizer: FrozenTokenizer
 ) -> PrunedTexts:
-    chosen = [list(roles) for roles in select(evidence.texts, options, least, joining)]
+    """The documents of a question, cut to the sentences that matter for it.
+
+    Args:
+        evidence: all sentences, with scores.
+        options: how much may be left.
+        gap: what stands between two pieces.
+        tokenizer: counts tokens, where the budget is in tokens.
+    """
+    count, in_tokens = _token_count(tokenizer), options.limit is not None and options.limit.unit == "tokens"
+    joining = Joining(len(gap), count(gap) if in_tokens else 0)
+    least = options.least_score(evidence.model)
+    chosen = [set(roles) for roles in select(evidence.texts, options, least, joining)]
     texts = [_joined(text, own, gap) for text, own in zip(evidence.texts, chosen, strict=True)]
-    if options.limit is not None and options.limit.unit == "tokens":
+    if options.limit is not None and in_tokens:
         # Tokens at a cut may be others than they were in the original, and one more now and then.
-        sizes = [count(pruned) for pruned, _ in texts]
-        while sum(sizes) > options.limit.amount:
-            place, worst = _worst(evidence.texts, chosen)
-            chosen[place].remove(worst)
-            texts[place] = _joined(evidence.texts[place], chosen[place], gap)
-            sizes[place] = count(texts[place][0])
+        counts = [count(pruned) for pruned, _ in texts]
+        worst = _worst_first(evidence.texts, chosen)
+        while (over := sum(counts) - options.limit.amount) > 0:
+            for place in _leave_out(worst, chosen, over, joining.tokens):
+                texts[place] = _joined(evidence.texts[place], chosen[place], gap)
+                counts[place] = count(texts[place][0])
     left = {name: text for name, text in zip(evidence.names, texts, strict=True) if text[1]}
     kept = sum(piece.end - piece.start for _, pieces in left.values() for piece in pieces)
     return PrunedTexts(
@@ -161,12 +180,12 @@ def _pruned(
     )
 
 
-def _joined(text: ScoredText, chosen: Sequence[int], gap: str) -> tuple[str, tuple[Piece, ...]]:
+def _joined(text: ScoredText, chosen: Set[int], gap: str) -> tuple[str, tuple[Piece, ...]]:
     """The pruned text of some sentences, and its pieces; sentences that follow each other are one piece."""
     runs: list[tuple[int, int]] = []
-    for place, number in enumerate(chosen):
+    for number in sorted(chosen):
         start, end = text.spans[number]
-        if place and chosen[place - 1] == number - 1:
+        if number - 1 in chosen:
             runs[-1] = runs[-1][0], end
         else:
             runs.append((start, end))
@@ -177,11 +196,24 @@ def _joined(text: ScoredText, chosen: Sequence[int], gap: str) -> tuple[str, tup
     return gap.join(text.text[start:end] for start, end in runs), tuple(pieces)
 
 
-def _worst(texts: Sequence[ScoredText], chosen: Sequence[Sequence[int]]) -> tuple[int, int]:
-    """Document and sentence of the lowest score among those that are kept; among equals the last."""
+def _worst_first(texts: Sequence[ScoredText], chosen: Sequence[Set[int]]) -> Iterator[tuple[int, int, int]]:
+    """Document, sentence and tokens of what is kept, the lowest score first; of equals the last."""
+    sizes = [text.sizes(in_tokens=True)[0] for text in texts]
     kept = [(float(texts[place].scores[number]), place, number) for place, own in enumerate(chosen) for number in own]
-    _, place, number = min(kept, key=lambda each: (each[0], -each[1], -each[2]))
-    return place, number
+    for _, place, number in sorted(kept, key=lambda each: (each[0], -each[1], -each[2])):
+        yield place, number, sizes[place][number]
+
+
+def _leave_out(worst: Iterator[tuple[int, int, int]], chosen: Sequence[set[int]], over: float, gap: int) -> set[int]:
+    """Take out as many sentences as have so many tokens, a gap with each; gives the documents that they were in."""
+    touched = set()
+    for place, number, tokens in worst:
+        chosen[place].remove(number)
+        touched.add(place)
+        over -= tokens + gap
+        if over <= 0:
+            break
+    return touched
 
 
 def _token_count(tokenizer: FrozenTokenizer) -> Callable[[str], int]:

@@ -7,7 +7,7 @@ from blockskim.answering.reading import WindowCount
 from blockskim.answering.request import DEFAULT_LENGTH, AnswerOptions
 from blockskim.answering.texts import DocumentsGiven, TextsGiven, as_documents, as_texts, is_one_text
 from blockskim.checks import check_count
-from blockskim.evidence.finding import find_evidence
+from blockskim.evidence.finding import find_evidence, queries_over
 from blockskim.evidence.highlight import highlight, rank
 from blockskim.evidence.options import BudgetGiven, EvidenceOptions, KeepGiven, ThresholdGiven
 from blockskim.evidence.prune import GAP, prune
@@ -103,7 +103,7 @@ class QuestionAnswerer(Answerer):
             max_cost=max_cost,
         )
         asked, texts = as_texts("question", questions), as_documents(documents)
-        found = highlight(self.reader, asked, texts, options, reading, sentences, progress)
+        found = highlight(self.reader, queries_over(asked, texts), options, reading, sentences, progress, trace=False)
         results = [each.sentences for each in found]
         return results[0] if is_one_text(questions) else results
 
@@ -171,7 +171,7 @@ class QuestionAnswerer(Answerer):
             max_cost=max_cost,
         )
         asked, texts = as_texts("question", questions), as_documents(documents)
-        results = prune(self.reader, asked, texts, options, reading, gap, sentences, progress)
+        results = prune(self.reader, queries_over(asked, texts), options, reading, gap, sentences, progress)
         return results[0] if is_one_text(questions) else results
 
     def rank(
@@ -227,6 +227,6 @@ class QuestionAnswerer(Answerer):
             max_cost=max_cost,
         )
         asked, texts = as_texts("question", questions), as_documents(documents)
-        found = find_evidence(self.reader, asked, texts, reading, sentences, progress)
+        found = find_evidence(self.reader, queries_over(asked, texts), reading, sentences, progress, trace=False)
         results = [rank(evidence, count) for evidence in found]
         return results[0] if is_one_text(questions) else results

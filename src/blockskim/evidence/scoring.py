@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from blockskim.evidence.options import EvidenceOptions
 from blockskim.evidence.signals import Floats, SentenceSignals
+from blockskim.inference.backend import Backend
 from blockskim.method.config import SkimConfig
 from blockskim.method.evidence import UNCALIBRATED, EvidenceModel, features
 
@@ -10,6 +12,15 @@ from blockskim.method.evidence import UNCALIBRATED, EvidenceModel, features
 def evidence_model(config: SkimConfig) -> EvidenceModel:
     """What a model of these settings scores sentences with."""
     return config.evidence or UNCALIBRATED
+
+
+def check_threshold(options: EvidenceOptions, model: Backend) -> None:
+    """Refuse a threshold that the model does not have.
+
+    Raises:
+        ConfigError: it has no point of that name.
+    """
+    options.least_score(evidence_model(model.skim_config))
 
 
 def sentence_scores(signals: SentenceSignals, model: EvidenceModel) -> Floats:

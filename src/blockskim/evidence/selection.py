@@ -2,9 +2,8 @@
 
 import math
 import re
-from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -35,14 +34,12 @@ class ScoredText:
     scores: NDArray[np.float64]
     token_starts: NDArray[np.int64]
 
-    def characters(self, start: int, end: int) -> int:
-        """Characters from one place to another."""
-        return end - start
-
-    def tokens(self, start: int, end: int) -> int:
-        """Tokens that begin from one place to another."""
-        first, last = np.searchsorted(self.token_starts, (start, end))
-        return int(last - first)
+    def sizes(self, in_tokens: bool) -> tuple[list[int], list[int]]:
+        """What each sentence takes, and what lies between each and the next: characters, or tokens that begin there."""
+        bounds = np.array(self.spans, dtype=np.int64).reshape(-1, 2)
+        if in_tokens:
+            bounds = np.searchsorted(self.token_starts, bounds)
+        return (bounds[:, 1] - bounds[:, 0]).tolist(), (bounds[1:, 0] - bounds[:-1, 1]).tolist()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,48 +55,73 @@ class Joining:
     tokens: int
 
 
-@dataclass(slots=True)
 class _Kept:
-    """The sentences of one document that are kept so far, and what they take."""
+    """The sentences of one document that are kept so far."""
 
-    document: ScoredText
-    size: Callable[[int, int], int]
-    gap: int | None
-    roles: dict[int, Role] = field(default_factory=dict)
-    order: list[int] = field(default_factory=list)
-    used: int = 0
+    def __init__(self, document: ScoredText, in_tokens: bool, joining: Joining | None) -> None:
+        """Keep nothing yet.
 
-    def take(self, sentence: int, beside: Mapping[int, Role], room: float) -> bool:
-        """Keep a sentence as evidence with others beside it, if there is room for all of them; whether there is."""
-        added = [number for number in (sentence, *beside) if number not in self.roles]
-        before = self.used
+        Args:
+            document: the document.
+            in_tokens: whether room is counted in tokens.
+            joining: how sentences are put together, if what stands between them counts, too.
+        """
+        self.document = document
+        self.roles: dict[int, Role] = {}
+        self.has_evidence = False
+        self._sizes, self._between = document.sizes(in_tokens)
+        self._gap = None if joining is None else joining.tokens if in_tokens else joining.characters
+        self._first, self._last = len(self._sizes), -1
+        self._always: list[int] | None = None
+        self._always_takes = 0
+
+    def take(self, sentence: int, beside: Mapping[int, Role], room: float) -> int | None:
+        """Keep a sentence as evidence with others beside it; what that takes, or None where there is no room for it."""
+        added = sorted(number for number in {sentence, *beside} if number not in self.roles)
+        needed = self._needed(added)
+        if needed > room:
+            return None
         for number in added:
-            self._add(number, beside.get(number, "evidence"))
-        if self.used - before > room:
-            for number in added:
-                self.order.remove(number)
-                del self.roles[number]
-            self.used = before
-            return False
+            self.roles[number] = beside.get(number, "evidence")
+        if added:
+            self._first, self._last = min(self._first, added[0]), max(self._last, added[-1])
         self.roles[sentence] = "evidence"
-        return True
+        self.has_evidence = True
+        return needed
 
-    def _add(self, sentence: int, role: Role) -> None:
-        place = bisect_left(self.order, sentence)
-        left = self.order[place - 1] if place else None
-        right = self.order[place] if place < len(self.order) else None
-        self.used += self.size(*self.document.spans[sentence])
-        self.used += self._link(left, sentence) + self._link(sentence, right) - self._link(left, right)
-        self.order.insert(place, sentence)
-        self.roles[sentence] = role
+    def always(self, keep: KeepGiven, more: int, room: float) -> list[int] | None:
+        """The sentences that are kept if any of the document is; None where there is no room for them.
 
-    def _link(self, left: int | None, right: int | None) -> int:
-        """What stands between two sentences that follow each other among those that are kept."""
-        if self.gap is None or left is None or right is None:
-            return 0
-        if right > left + 1:
-            return self.gap
-        return self.size(self.document.spans[left][1], self.document.spans[right][0])
+        Args:
+            keep: which they are.
+            more: how many others come with them at most.
+            room: that is left.
+        """
+        if self._always is None:
+            self._always = _always_kept(self.document, keep)
+            self._always_takes = self._needed(self._always)
+        # Each of the others may take nothing and save a gap.
+        return None if self._always_takes - more * (self._gap or 0) > room else self._always
+
+    def _needed(self, added: Sequence[int]) -> int:
+        """What it takes to keep more sentences, given in ascending order.
+
+        Only neighbours matter, and whether there is anything on a side, so it takes no longer the more is kept.
+        """
+        total = sum(self._sizes[number] for number in added)
+        if self._gap is None:
+            return total
+        first, last, previous = self._first, self._last, -2
+        for number in added:
+            if first < number:
+                near = number - 1 == previous or number - 1 in self.roles
+                total += self._between[number - 1] if near else self._gap
+            if number < last:
+                total += self._between[number] if number + 1 in self.roles else self._gap
+            if first < number < last:
+                total -= self._gap
+            first, last, previous = min(first, number), max(last, number), number
+        return total
 
 
 def select(
@@ -123,8 +145,7 @@ def select(
     if options.limit is not None:
         in_tokens = options.limit.unit == "tokens"
         limit = options.limit.limit(sum(len(document.text) for document in documents))
-    gap = None if joining is None else joining.tokens if in_tokens else joining.characters
-    kept = [_Kept(document, document.tokens if in_tokens else document.characters, gap) for document in documents]
+    kept = [_Kept(document, in_tokens, joining) for document in documents]
     scores = np.concatenate([document.scores for document in documents])
     owners = [(place, number) for place, document in enumerate(documents) for number in range(len(document.spans))]
     taken, room = 0, math.inf if limit is None else limit
@@ -133,24 +154,34 @@ def select(
             break
         place, number = owners[index]
         own = kept[place]
-        if not _has_words(own.document, number):
+        if not has_words(own.document, number):
             continue
-        before = own.used
-        if own.take(number, _beside(own, number, options), room) or own.take(number, {}, room):
-            room -= own.used - before
+        beside = _beside(own, number, options, room)
+        used = own.take(number, beside, room)
+        if used is None and beside:
+            used = own.take(number, {}, room)
+        if used is not None:
+            room -= used
             taken += 1
-    return [{number: each.roles[number] for number in each.order} for each in kept]
+    return [{number: each.roles[number] for number in sorted(each.roles)} for each in kept]
 
 
-def _beside(own: _Kept, sentence: int, options: EvidenceOptions) -> dict[int, Role]:
-    """What is kept beside a sentence: its neighbours, and with the first of a document what it has of titles."""
-    document = own.document
-    beside: dict[int, Role] = {}
-    if options.keep is not None and "evidence" not in own.roles.values():
-        beside = dict.fromkeys(_always_kept(document, options.keep), "kept")
-    near = range(max(0, sentence - options.context), min(len(document.spans), sentence + options.context + 1))
-    every: dict[int, Role] = {**dict.fromkeys(near, "context"), **beside}
-    return {number: role for number, role in every.items() if number != sentence}
+def _beside(own: _Kept, sentence: int, options: EvidenceOptions, room: float) -> dict[int, Role]:
+    """What is kept beside a sentence: its neighbours, and with the first of a document what it has of titles.
+
+    It is nothing where there is no room for titles, which neighbours don't come without.
+    """
+    always: Sequence[int] = ()
+    if options.keep is not None and not own.has_evidence:
+        fitting = own.always(options.keep, 2 * options.context + 1, room)
+        if fitting is None:
+            return {}
+        always = fitting
+    count = len(own.document.spans)
+    near = range(max(0, sentence - options.context), min(count, sentence + options.context + 1))
+    every: dict[int, Role] = {**dict.fromkeys(near, "context"), **dict.fromkeys(always, "kept")}
+    every.pop(sentence, None)
+    return every
 
 
 def _always_kept(document: ScoredText, keep: KeepGiven) -> list[int]:
@@ -170,5 +201,6 @@ def _is_title(document: ScoredText, number: int) -> bool:
     return number == 0 and ends_line and end - start <= LONGEST_TITLE and not _ENDS_SENTENCE.search(sentence)
 
 
-def _has_words(document: ScoredText, number: int) -> bool:
+def has_words(document: ScoredText, number: int) -> bool:
+    """Whether a sentence has a letter or digit; without, as a dash between two lines, it is no evidence."""
     return any(character.isalnum() for character in document.text[slice(*document.spans[number])])

@@ -52,7 +52,7 @@ def block_scores(
     starts = np.arange(0, len(context), size)
     found = np.maximum.reduceat(alike[:, places], starts, axis=1)
     # The inverse document frequency of a likeness, with blocks for documents.
-    weights = np.log(len(starts) / np.maximum(found.sum(1), 0.5)).clip(min=0.0)
+    weights = np.log(max(1, len(starts)) / np.maximum(found.sum(1), 0.5)).clip(min=0.0)
     scores: NDArray[np.float64] = weights @ _spread(found).astype(np.float64)
     return scores, flops
 

@@ -37,7 +37,7 @@ def shard_schema(plan: BulkPlan) -> Any:
         [
             pyarrow.field(ROW, pyarrow.int64()),
             *(pyarrow.field(field.name, field.type) for field in kept),
-            *(pyarrow.field(field.name, _arrow_type(field.kind)) for field in plan.fields),
+            *(pyarrow.field(field.name, _arrow_type(field)) for field in plan.fields),
             pyarrow.field(ERROR, pyarrow.string()),
         ]
     )
@@ -124,8 +124,10 @@ def _is_text(text: str) -> bool:
     return True
 
 
-def _arrow_type(kind: str | tuple[Field, ...]) -> Any:
+def _arrow_type(field: Field) -> Any:
     pyarrow, _ = load_pyarrow()
-    if isinstance(kind, tuple):
-        return pyarrow.list_(pyarrow.struct([pyarrow.field(item.name, _arrow_type(item.kind)) for item in kind]))
-    return {"text": pyarrow.string(), "number": pyarrow.float64(), "whole": pyarrow.int64()}[kind]
+    if field.many:
+        return pyarrow.list_(_arrow_type(field._replace(many=False)))
+    if isinstance(field.kind, tuple):
+        return pyarrow.struct([pyarrow.field(item.name, _arrow_type(item)) for item in field.kind])
+    return {"text": pyarrow.string(), "number": pyarrow.float64(), "whole": pyarrow.int64()}[field.kind]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from blockskim.data.packed_inputs import join_packed
 from blockskim.inference.backend import Backend
 from blockskim.inference.runner import Thresholds, WindowBatch, window_batch
-from blockskim.method.skim_trace import SkimTrace
+from blockskim.method.skim_trace import AS_NEEDED, Asking, SkimTrace
 from blockskim.serving.fair_queue import Turn
 
 
@@ -50,7 +50,9 @@ class TurnResult:
     seconds: float
 
 
-def run_batch(backend: Backend, turns: Sequence[Turn], thresholds: Thresholds) -> tuple[list[TurnResult], BatchReport]:
+def run_batch(
+    backend: Backend, turns: Sequence[Turn], thresholds: Thresholds, asking: Asking = AS_NEEDED
+) -> tuple[list[TurnResult], BatchReport]:
     """Run turns of several jobs at once.
 
     If that fails, each runs by itself, so that nobody has to bear what another has sent.
@@ -59,16 +61,17 @@ def run_batch(backend: Backend, turns: Sequence[Turn], thresholds: Thresholds) -
         backend: what computes.
         turns: at least one; their windows are of different texts.
         thresholds: what all of them are skimmed with.
+        asking: which predictors are asked for all of them.
     """
     started = time.perf_counter()
     inputs = [turn.phase.windows.pack(turn.indices) for turn in turns]
     try:
-        scores = backend.score_windows(join_packed(inputs), thresholds)
+        scores = backend.score_windows(join_packed(inputs), thresholds, asking)
     # Whatever it is, it is the request's that alone runs into it again.
     except Exception as error:
         if len(turns) == 1:
             return [TurnResult(None, error, time.perf_counter() - started)], _report(turns, [], started)
-        alone = [run_batch(backend, [turn], thresholds) for turn in turns]
+        alone = [run_batch(backend, [turn], thresholds, asking) for turn in turns]
         return [results[0] for results, _ in alone], _joined([report for _, report in alone])
     seconds, flops = time.perf_counter() - started, max(1, int(scores.trace.flops.sum()))
     results, first = [], 0

@@ -8,19 +8,29 @@ from typing import Any
 
 from blockskim.answering.backend_choice import choose_exported
 from blockskim.answering.loading import load_backend
-from blockskim.answering.pair_reading import PairReading
 from blockskim.errors import BlockSkimError, ModelError
 from blockskim.evidence.question_answerer import QuestionAnswerer
+from blockskim.evidence.scoring import evidence_model
 from blockskim.exporting.exported_model import ExportedModel, available_cores
 from blockskim.serving.batch import BatchReport
+from blockskim.serving.evidence_tasks import highlight_task, prune_task, rerank_task
 from blockskim.serving.scheduler import Capacity, JobReport, Scheduler
-from blockskim.serving.tasks import Json, Task, make_task
+from blockskim.serving.tasks import Json, Task, answer_task, search_task
 
 ONNX_TURN = 1_024
 """Tokens of a turn where each window runs on one thread: a small one keeps that thread from being busy for long."""
 
 WARM_TEXTS = ("It is warm.", "The kettle sings on the stove, and it is warm in here. " * 130)
 """What is read before the first question: a window, and a text of which passages are chosen."""
+
+TASKS: dict[str, Callable[..., Task[Any]]] = {
+    "answer": answer_task,
+    "search": search_task,
+    "highlight": highlight_task,
+    "prune": prune_task,
+    "rerank": rerank_task,
+}
+"""What a request may be, by its ``kind``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,30 +120,31 @@ class Engine:
         """Take a task; the future is done with its result, and to cancel it drops what waits of it.
 
         Args:
-            asked: as ``make_task`` takes it.
+            asked: its ``kind`` is a name in ``TASKS``; the rest is what the function there takes.
             seconds: after which it is given up.
 
         Raises:
             ConfigError: an option is impossible.
-            DataError: a question is empty.
+            DataError: a question is empty, or there is no document.
             Busy: as many requests as may wait are there.
             Stopping: the engine was closed.
         """
-        task = make_task(self.answerer, asked)
-        if not task.pairs:
-            future: Future[Json] = Future()
-            future.set_result(task.finish([], []))
-            return future
-        return self.scheduler.submit(lambda: self._start(task), _finisher(task), seconds, task.characters)
+        given = dict(asked)
+        task = TASKS[given.pop("kind")](self.answerer, **given)
+        return self.scheduler.submit(task.start, task.finish, seconds, task.characters)
 
     def warm_up(self) -> None:
-        """Answer a short text and a long one, so that the first question is no slower than others.
+        """Answer a short text and a long one, and look for evidence: the first request is no slower than others then.
 
         Raises:
             ModelError: the model computes no numbers.
         """
+        question = "Is it warm?"
         for text in WARM_TEXTS:
-            self.ask({"kind": "answer", "pairs": [["Is it warm?", text]], "options": {}}, 600.0).result(600.0)
+            self.ask({"kind": "answer", "pairs": [[question, text]], "options": {}}, 600.0).result(600.0)
+        documents = [("warm", WARM_TEXTS[0])]
+        evidence = {"kind": "highlight", "question": question, "documents": documents, "options": {}}
+        self.ask(evidence, 600.0).result(600.0)
 
     def describe(self) -> Json:
         """What answers, for people and clients."""
@@ -148,22 +159,14 @@ class Engine:
             "skims": skims,
             "points": sorted(model.skim_config.points) if skims else [],
             "calibrated_confidence": model.confidence is not None,
+            "calibrated_evidence": model.skim_config.evidence is not None,
+            "evidence_threshold": evidence_model(model.skim_config).threshold,
+            "evidence_points": sorted(evidence_model(model.skim_config).points),
         }
 
     def close(self, grace: float = 30.0) -> bool:
         """Take no more and finish what is there; gives whether all of it was finished within ``grace`` seconds."""
         return self.scheduler.close(grace)
-
-    def _start(self, task: Task) -> PairReading:
-        return self.answerer.start(task.pairs, task.options, task.trace)
-
-
-def _finisher(task: Task) -> Callable[[PairReading, float], Json]:
-    def finish(reading: PairReading, seconds: float) -> Json:
-        answers = reading.answers()
-        return task.finish(answers, reading.traces(answers, seconds) if task.trace else [])
-
-    return finish
 
 
 def users_fault(error: BaseException) -> bool:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from blockskim.answering.pair_reading import PairReading
+from blockskim.answering.text_reading import TextReading
 from blockskim.inference.backend import Backend
 from blockskim.inference.first_stage import Phase
 from blockskim.inference.runner import Thresholds, WindowBatch
@@ -23,6 +23,7 @@ from blockskim.serving.fair_queue import FairQueue, Turn, cut_into_turns
 from blockskim.serving.refusals import Busy, Stopping, TimedOut
 
 Result = TypeVar("Result")
+Reading = TypeVar("Reading", bound=TextReading)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +67,15 @@ class JobReport:
 class _Job(Generic[Result]):
     """A request on its way."""
 
-    start: Callable[[], PairReading]
-    finish: Callable[[PairReading, float], Result]
+    start: Callable[[], TextReading]
+    finish: Callable[[Any, float], Result]
     seconds: float
     long: bool
     future: "Future[Result]" = field(default_factory=Future)
     began: float = field(default_factory=time.monotonic)
     plan_seconds: float = 0.0
     model_seconds: float = 0.0
-    reading: PairReading | None = None
+    reading: TextReading | None = None
     phases: Iterator[Phase] | None = None
     phase: Phase | None = None
     batches: dict[int, WindowBatch] = field(default_factory=dict)
@@ -138,8 +139,8 @@ class Scheduler:
 
     def submit(
         self,
-        start: Callable[[], PairReading],
-        finish: Callable[[PairReading, float], Result],
+        start: Callable[[], Reading],
+        finish: Callable[[Reading, float], Result],
         seconds: float = 60.0,
         characters: int = 0,
     ) -> "Future[Result]":
@@ -249,10 +250,11 @@ class Scheduler:
         with self._changed:
             if not job.future.done():
                 job.left = len(turns)
-                self._queue.put(job, turns, _hashable(job.reading.thresholds))
+                # Predictors that one asks beside its own would count as arithmetic of the other.
+                self._queue.put(job, turns, (_hashable(job.reading.thresholds), job.reading.asking))
                 self._changed.notify()
 
-    def _finish(self, job: _Job[Any], reading: PairReading) -> None:
+    def _finish(self, job: _Job[Any], reading: TextReading) -> None:
         read = time.monotonic()
         result = job.finish(reading, job.plan_seconds + job.model_seconds)
         if self._on_done is not None:
@@ -281,9 +283,8 @@ class Scheduler:
     def _run_batch(self, batch: Sequence[tuple[_Job[Any], Turn]]) -> None:
         reading = batch[0][0].reading
         assert reading is not None
-        thresholds: Thresholds = reading.thresholds
         try:
-            results, report = run_batch(self._backend, [turn for _, turn in batch], thresholds)
+            results, report = run_batch(self._backend, [turn for _, turn in batch], reading.thresholds, reading.asking)
         except BaseException as error:
             # Nobody may wait for ever for a thread that failed.
             for job, _ in batch:

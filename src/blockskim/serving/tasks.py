@@ -1,66 +1,41 @@
-"""What a request asks for and what answers it, as plain JSON: pairs to answer, documents to search or to rank.
+"""What a request asks for and what answers it, as plain JSON: pairs to answer, documents to search.
 
 The forms of the routes are elsewhere; here is what they come down to, and what crosses from one process to another.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from blockskim.answering.explain_page import runs_of_blocks
+from blockskim.answering.pair_reading import PairReading
 from blockskim.answering.ranking import answers_in_text, answers_over_documents
-from blockskim.answering.request import AnswerOptions, TextPair, check_questions, pair_with_all
+from blockskim.answering.request import AnswerOptions, TextPair, check_questions, pair_with_each
+from blockskim.answering.text_reading import TextReading
 from blockskim.answering.trace import AnswerTrace, skim_summary, with_blank_documents
 from blockskim.errors import DataError
 from blockskim.evidence.question_answerer import QuestionAnswerer
-from blockskim.inference.answers import ExampleAnswers
-from blockskim.inference.no_answer import NoAnswerRule
-from blockskim.method.confidence import ConfidenceModel
 
 Json = dict[str, Any]
-Finish = Callable[[Sequence[ExampleAnswers], Sequence[AnswerTrace]], Json]
+Reading = TypeVar("Reading", bound=TextReading)
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class Task(Generic[Reading]):
     """What a request comes down to.
 
     Attributes:
-        pairs: to read; none where all texts are blank.
-        options: how to answer.
-        trace: whether what was read is needed.
-        finish: makes the result of the answers and traces of the pairs.
+        start: tokenises its texts and plans what of them is run.
+        finish: makes the result of what was read, given the seconds that this took.
+        characters: of its texts.
     """
 
-    pairs: Sequence[TextPair]
-    options: AnswerOptions
-    trace: bool
-    finish: Finish
-
-    @property
-    def characters(self) -> int:
-        """Characters of its texts."""
-        return sum(len(pair.context) + len(pair.question) for pair in self.pairs)
+    start: Callable[[], Reading]
+    finish: Callable[[Reading, float], Json]
+    characters: int
 
 
-def make_task(answerer: QuestionAnswerer, asked: Mapping[str, Any]) -> Task:
-    """What a request comes down to.
-
-    Args:
-        answerer: whose model is to answer.
-        asked: ``kind`` is "answer", "search" or "rerank"; the rest is what ``answer_task``, ``search_task`` and
-            ``rerank_task`` take.
-
-    Raises:
-        ConfigError: an option is impossible.
-        DataError: a question is empty, or there is no document.
-    """
-    given = dict(asked)
-    kinds: dict[str, Callable[..., Task]] = {"answer": answer_task, "search": search_task, "rerank": rerank_task}
-    return kinds[given.pop("kind")](answerer, **given)
-
-
-def answer_task(answerer: QuestionAnswerer, pairs: Sequence[Sequence[str]], options: Json) -> Task:
+def answer_task(answerer: QuestionAnswerer, pairs: Sequence[Sequence[str]], options: Json) -> Task[PairReading]:
     """Answer each question from its own context.
 
     Args:
@@ -81,19 +56,22 @@ def answer_task(answerer: QuestionAnswerer, pairs: Sequence[Sequence[str]], opti
         for number, (question, context) in enumerate(pairs, start=1)
     ]
 
-    def finish(answers: Sequence[ExampleAnswers], traces: Sequence[AnswerTrace]) -> Json:
-        confidence = answerer.model.confidence
+    def start() -> PairReading:
+        return answerer.start(texts, chosen)
+
+    def finish(reading: PairReading, seconds: float) -> Json:
+        confidence, answers = answerer.model.confidence, reading.answers()
         found = [
             answers_in_text(each, pair.context, chosen, confidence) for each, pair in zip(answers, texts, strict=True)
         ]
         return {"answers": [each[0] if chosen.top_k == 1 else each for each in found]}
 
-    return Task(texts, chosen, False, finish)
+    return Task(start, finish, characters_of(texts))
 
 
 def search_task(
     answerer: QuestionAnswerer, question: str, documents: Sequence[tuple[str, str]], options: Json, explain: bool
-) -> Task:
+) -> Task[PairReading]:
     """Find the best answers over several documents.
 
     Args:
@@ -105,51 +83,30 @@ def search_task(
     """
     chosen, texts = AnswerOptions(**options), dict(documents)
     check_questions([question])
-    _check_documents(documents)
+    check_documents(documents)
     readable = {name: text for name, text in texts.items() if text.strip()}
+    pairs = pair_with_each(question, readable)
 
-    def finish(answers: Sequence[ExampleAnswers], traces: Sequence[AnswerTrace]) -> Json:
+    def start() -> PairReading:
+        return answerer.start(pairs, chosen, trace=True)
+
+    def finish(reading: PairReading, seconds: float) -> Json:
+        answers = reading.answers()
+        traces = reading.traces(answers, seconds)
         found = answers_over_documents(answers, readable, chosen, answerer.model.confidence)
         every = with_blank_documents(question, texts, traces, answerer.model.num_layers)
         result = {"question": question, "answers": found, "skim": skim_summary(every)}
         return result | ({"documents": [_explained(trace) for trace in every]} if explain else {})
 
-    return Task(pair_with_all([question], readable), chosen, True, finish)
+    return Task(start, finish, characters_of(pairs))
 
 
-def rerank_task(
-    answerer: QuestionAnswerer, query: str, documents: Sequence[str], top_n: int | None, options: Json
-) -> Task:
-    """Rank documents by how likely they are to hold an answer; that of one does not depend on the others.
-
-    Args:
-        answerer: whose model is to judge.
-        query: the question.
-        documents: the texts.
-        top_n: how many to give; all when None.
-        options: of ``AnswerOptions``.
-    """
-    chosen = AnswerOptions(**options)
-    check_questions([query])
-    _check_documents(documents)
-    readable = {str(number): text for number, text in enumerate(documents) if text.strip()}
-
-    def finish(answers: Sequence[ExampleAnswers], traces: Sequence[AnswerTrace]) -> Json:
-        scores = dict.fromkeys(range(len(documents)), 0.0)
-        for name, each in zip(readable, answers, strict=True):
-            scores[int(name)] = relevance(each, answerer.model.confidence)
-        ranked = sorted(scores, key=lambda number: (-scores[number], number))[:top_n]
-        return {"results": [{"index": number, "relevance_score": scores[number]} for number in ranked]}
-
-    return Task(pair_with_all([query], readable), chosen, False, finish)
+def characters_of(pairs: Sequence[TextPair]) -> int:
+    """Characters of questions and texts, which are read once for each pair."""
+    return sum(len(pair.context) + len(pair.question) for pair in pairs)
 
 
-def relevance(answers: ExampleAnswers, confidence: ConfidenceModel | None = None) -> float:
-    """The chance that a text holds an answer, from 0 to 1."""
-    return 1.0 - NoAnswerRule(confidence).chance(answers)
-
-
-def _check_documents(documents: Sequence[object]) -> None:
+def check_documents(documents: Collection[object]) -> None:
     """Refuse to search nothing.
 
     Raises:

@@ -86,9 +86,7 @@ def test_the_model_by_its_name(make_site):
 def test_search_is_that_of_the_library(site, documents):
     asked = {"question": QUESTION, "documents": documents, "parameters": {"top_k": 5}, "explain": True}
     found = site.post("/search", asked).json()
-    given = [(item["name"], item["text"]) if isinstance(item, dict) else item for item in documents]
-    given = documents if isinstance(documents, dict) else given
-    expected = site.answerer.search(QUESTION, given, top_k=5)
+    expected = site.answerer.search(QUESTION, given(documents), top_k=5)
     assert found["answers"] == expected.answers
     assert found["question"] == QUESTION
     assert [document["name"] for document in found["documents"]] == [trace.document for trace in expected.traces]
@@ -113,28 +111,158 @@ def test_nothing_to_read_has_no_answer(site):
     assert [document["runs"] for document in found["documents"]] == [[], []]
 
 
-def test_reranking(site):
+def given(documents):
+    """Documents of a request as the library takes them."""
+    if isinstance(documents, dict):
+        return documents
+    return [(item["name"], item["text"]) if isinstance(item, dict) else item for item in documents]
+
+
+FORMS = [
+    {"a": TEXT * 3, "b": TEXT[9:], "blank": " "},
+    [TEXT * 3, TEXT[9:], ""],
+    [{"name": "a", "text": TEXT * 3}, {"name": "b", "text": TEXT[5:]}],
+]
+
+
+@pytest.mark.parametrize("documents", FORMS)
+def test_highlights_are_those_of_the_library(site, documents):
+    found = site.post("/highlight", {"question": QUESTION, "documents": documents}).json()
+    assert set(found) == {"question", "sentences", "kept", "skim"}
+    assert found["question"] == QUESTION
+    assert found["sentences"] == site.answerer.highlight(QUESTION, given(documents))
+    texts = dict(documents if isinstance(documents, dict) else enumerate(documents))
+    sizes = [len(text if isinstance(text, str) else text["text"]) for text in texts.values()]
+    assert found["kept"] == sum(each["end"] - each["start"] for each in found["sentences"]) / sum(sizes)
+    assert 0 < found["skim"]["flops"] <= found["skim"]["dense_flops"]
+
+
+@pytest.mark.parametrize("documents", FORMS)
+def test_pruned_texts_are_those_of_the_library(site, documents):
+    asked = {"question": QUESTION, "documents": documents, "parameters": {"budget": 0.4}}
+    found = site.post("/prune", asked).json()
+    expected = site.answerer.prune(QUESTION, given(documents), budget=0.4)
+    assert set(found) == {"question", "documents", "kept", "pieces", "skim"}
+    assert found["documents"] == expected.documents
+    assert list(found["documents"]) == list(expected.documents)
+    assert found["kept"] == expected.kept
+    assert found["pieces"] == {
+        name: [[piece.start, piece.end, piece.original] for piece in own] for name, own in expected.pieces.items()
+    }
+
+
+READING = [{"doc_stride": 3}, {"max_seq_len": 40}, {"max_question_len": 2}, {"dense": True}, {"max_cost": 0.5}]
+WISHES = [
+    {"threshold": 0.1},
+    {"top_k": 3},
+    {"budget": 0.3},
+    {"budget": "30%"},
+    {"budget": "40 tokens"},
+    {"budget": 1},
+    {"top_k": 1, "context": 1},
+    {"top_k": 1, "keep": "titles"},
+]
+OF_HIGHLIGHTS = [{"top_k": 9, "order": "text"}, {"top_k": 9, "max_answer_len": 1}]
+
+
+@pytest.mark.parametrize("parameters", [*READING, *WISHES, *OF_HIGHLIGHTS], ids=str)
+def test_every_parameter_reaches_highlights(site, parameters):
+    documents = {"a": f"# Kites\n\n{TEXT * 4}", "b": TEXT[9:]}
+    found = site.post("/highlight", {"question": QUESTION, "documents": documents, "parameters": parameters}).json()
+    assert found["sentences"] == site.answerer.highlight(QUESTION, documents, **parameters)
+
+
+@pytest.mark.parametrize("parameters", [*READING, *WISHES, {"top_k": 3, "gap": " ~ "}, {"gap": ""}], ids=str)
+def test_every_parameter_reaches_pruned_texts(site, parameters):
+    documents = {"a": f"# Kites\n\n{TEXT * 4}", "b": TEXT[9:]}
+    found = site.post("/prune", {"question": QUESTION, "documents": documents, "parameters": parameters}).json()
+    assert found["documents"] == site.answerer.prune(QUESTION, documents, **parameters).documents
+
+
+@pytest.mark.parametrize("route", ["/highlight", "/prune", "/v1/rerank"])
+def test_an_operating_point_of_evidence(make_site, route):
+    from blockskim.serving.engine import Engine
+    from served import plain_answerer
+
+    site = make_site(engine=Engine(plain_answerer(points={"exact": 0.0, "fast": 0.9})))
+    name = "query" if route == "/v1/rerank" else "question"
+    found = [
+        site.post(route, {name: QUESTION, "documents": [TEXT * 3], "parameters": {"point": point}}).json()
+        for point in ("exact", "fast")
+    ]
+    assert found[0] != found[1]
+
+
+@pytest.mark.parametrize("route", ["/highlight", "/prune"])
+def test_nothing_to_read_holds_no_evidence(site, route):
+    found = site.post(route, {"question": QUESTION, "documents": [" ", ""]}).json()
+    assert (found.get("sentences", []), found.get("documents", {}), found["kept"]) == ([], {}, 0.0)
+    assert found["skim"]["flops"] == 0
+
+
+WRONG_WISHES = [
+    ({"threshold": 1.5}, "parameters.threshold must be less than or equal to 1"),
+    ({"threshold": [0.5]}, "parameters.threshold must be a valid number"),
+    ({"threshold": "most"}, "threshold is 'most'; of this model it must be a score from 0 to 1, and it has no points"),
+    ({"top_k": 0}, "parameters.top_k must be greater than or equal to 1"),
+    ({"budget": 500}, "parameters.budget must be less than or equal to 1"),
+    ({"budget": "much"}, "budget is 'much'; it must be a share above 0 and up to 1, or such as '30%'"),
+    ({"budget": "9" * 50}, "parameters.budget must have at most 40 characters"),
+    ({"budget": True}, "parameters.budget must be a valid number"),
+    ({"budget": []}, "parameters.budget must be a valid number"),
+    ({"context": -1}, "parameters.context must be greater than or equal to 0"),
+    ({"keep": "all"}, "parameters.keep must be 'titles'"),
+    ({"handle_impossible_answer": True}, "parameters.handle_impossible_answer is unknown"),
+    ({"dense": True, "point": "fast"}, "dense reads everything"),
+    ({"point": "none"}, "no operating point 'none'"),
+]
+
+
+@pytest.mark.parametrize(("parameters", "sentence"), WRONG_WISHES, ids=[sentence for _, sentence in WRONG_WISHES])
+@pytest.mark.parametrize("route", ["/highlight", "/prune"])
+def test_what_is_wrong_with_a_wish_is_said_in_a_sentence(site, route, parameters, sentence):
+    response = site.post(route, {"question": QUESTION, "documents": [TEXT], "parameters": parameters})
+    assert (response.status_code, response.json()["kind"]) == (422, "invalid")
+    assert sentence in response.json()["error"]
+
+
+def test_each_route_has_wishes_of_its_own(site):
+    asked = {"question": QUESTION, "documents": [TEXT]}
+    for route, wrong in (
+        ("/highlight", {"gap": "~"}),
+        ("/prune", {"order": "text"}),
+        ("/prune", {"max_answer_len": 1}),
+    ):
+        response = site.post(route, {**asked, "parameters": wrong})
+        assert (response.status_code, response.json()["error"]) == (422, f"parameters.{next(iter(wrong))} is unknown")
+    response = site.post("/v1/rerank", {"query": QUESTION, "documents": [TEXT], "parameters": {"top_k": 1}})
+    assert (response.status_code, response.json()["error"]) == (422, "parameters.top_k is unknown")
+    response = site.post("/highlight", {**asked, "parameters": {"order": "best"}})
+    assert "parameters.order must be 'score' or 'text'" in response.json()["error"]
+
+
+def test_reranking_is_that_of_the_library(site):
     documents = [TEXT, " ", TEXT[20:], "The kite."]
+    expected = [
+        {"index": int(each["document"]), "relevance_score": each["score"]}
+        for each in site.answerer.rank(QUESTION, documents)
+    ]
     found = site.post("/v1/rerank", {"query": QUESTION, "documents": documents, "model": "any"}).json()
-    assert found["model"] == "default"
-    assert sorted(result["index"] for result in found["results"]) == [0, 1, 2, 3]
-    scores = [result["relevance_score"] for result in found["results"]]
-    assert scores == sorted(scores, reverse=True)
-    assert all(0 <= score <= 1 for score in scores)
+    assert found == {"model": "default", "results": expected}
     assert found["results"][-1] == {"index": 1, "relevance_score": 0.0}
     best = site.post(
         "/v1/rerank",
         {"query": QUESTION, "documents": [{"text": text} for text in documents], "top_n": 1, "return_documents": True},
     ).json()["results"]
-    assert best == [found["results"][0] | {"document": {"text": documents[found["results"][0]["index"]]}}]
+    assert best == [expected[0] | {"document": {"text": documents[expected[0]["index"]]}}]
 
 
-def test_the_relevance_of_a_document_does_not_depend_on_the_others(site):
-    documents = [TEXT, TEXT[20:], "The kite."]
-    together = site.post("/v1/rerank", {"query": QUESTION, "documents": documents}).json()["results"]
-    for result in together:
-        alone = site.post("/v1/rerank", {"query": QUESTION, "documents": [documents[result["index"]]]}).json()
-        assert alone["results"][0]["relevance_score"] == result["relevance_score"]
+@pytest.mark.parametrize("parameters", READING, ids=str)
+def test_every_parameter_reaches_the_ranking(site, parameters):
+    documents = [TEXT * 4, TEXT[20:]]
+    found = site.post("/v1/rerank", {"query": QUESTION, "documents": documents, "parameters": parameters}).json()
+    expected = site.answerer.rank(QUESTION, documents, **parameters)
+    assert [each["relevance_score"] for each in found["results"]] == [each["score"] for each in expected]
 
 
 def test_status_and_info(site):
@@ -142,6 +270,7 @@ def test_status_and_info(site):
     assert site("GET", "/ready").json() == {"status": "ready"}
     info = site("GET", "/info").json()
     assert (info["model"], info["version"], info["layers"]) == ("default", __version__, 3)
+    assert (info["calibrated_evidence"], 0 < info["evidence_threshold"] < 1) == (False, True)
     assert info["limits"] == {"bytes": 2_000_000, "pairs": 32, "seconds": 30.0}
 
 
@@ -155,7 +284,7 @@ def test_the_page_loads_nothing_from_elsewhere(site):
         assert word not in page.text
 
 
-@pytest.mark.parametrize("route", ["/", "/search", "/v1/rerank"])
+@pytest.mark.parametrize("route", ["/", "/search", "/highlight", "/prune", "/v1/rerank"])
 def test_the_examples_of_the_schema_are_answered(site, route):
     schema = site("GET", "/openapi.json").json()
     examples = schema["paths"][route]["post"]["requestBody"]["content"]["application/json"]["examples"]
@@ -170,13 +299,15 @@ def test_the_schema_names_every_route_and_its_problems(site):
         "/",
         "/models/{name}",
         "/search",
+        "/highlight",
+        "/prune",
         "/v1/rerank",
         "/health",
         "/ready",
         "/info",
         "/metrics",
     }
-    for route in ("/", "/search", "/v1/rerank"):
+    for route in ("/", "/search", "/highlight", "/prune", "/v1/rerank"):
         assert {"401", "413", "422", "429", "503", "504"} < set(paths[route]["post"]["responses"])
 
 
@@ -185,6 +316,7 @@ WRONG = [
     (ONE | {"parameters": {"top_k": "2"}}, "parameters.top_k must be a valid integer"),
     (ONE | {"parameters": {"top_k": True}}, "parameters.top_k must be a valid integer"),
     (ONE | {"parameters": {"topk": 2}}, "parameters.topk is unknown"),
+    (ONE | {"parameters": {"top\n\tk": 2}}, "parameters.top k is unknown"),
     (ONE | {"parameters": {"threshold": [0.5]}}, "thresholds"),
     (ONE | {"parameters": {"threshold": 1.5}}, "parameters.threshold must be less than or equal to 1"),
     (ONE | {"parameters": {"threshold": 0.5, "dense": True}}, "dense reads everything"),
@@ -229,8 +361,9 @@ def test_what_is_wrong_is_said_in_a_sentence(site, body, sentence):
         ({"question": QUESTION, "documents": TEXT}, "documents must be an object"),
     ],
 )
-def test_wrong_documents(site, body, sentence):
-    response = site.post("/search", body)
+@pytest.mark.parametrize("route", ["/search", "/highlight", "/prune"])
+def test_wrong_documents(site, route, body, sentence):
+    response = site.post(route, body)
     assert (response.status_code, response.json()["kind"]) == (422, "invalid")
     assert sentence in response.json()["error"]
 
@@ -303,11 +436,13 @@ def test_counters_for_prometheus(make_site):
     site = make_site()
     site.post("/", ONE)
     site.post("/", {})
+    site.post("/highlight", {"question": QUESTION, "documents": [TEXT]})
     site("GET", "/nothing")
     text = site("GET", "/metrics").text
     for line in (
         'blockskim_requests_total{route="/",status="200"} 1.0',
         'blockskim_requests_total{route="/",status="422"} 1.0',
+        'blockskim_requests_total{route="/highlight",status="200"} 1.0',
         'blockskim_requests_total{route="other",status="404"} 1.0',
         'blockskim_errors_total{kind="invalid"} 1.0',
         "blockskim_requests_waiting 0.0",

@@ -51,6 +51,8 @@ def test_a_body_that_is_too_large(make_site):
     [
         ("/", {"inputs": [ONE["inputs"]] * 4}),
         ("/search", {"question": QUESTION, "documents": [TEXT] * 4}),
+        ("/highlight", {"question": QUESTION, "documents": [TEXT] * 4}),
+        ("/prune", {"question": QUESTION, "documents": [TEXT] * 4}),
         ("/v1/rerank", {"query": QUESTION, "documents": [TEXT] * 4}),
     ],
 )

@@ -11,6 +11,14 @@ from starlette.middleware.cors import CORSMiddleware
 
 from blockskim import __version__
 from blockskim.serving.http import examples
+from blockskim.serving.http.evidence_schemas import (
+    HighlightRequest,
+    HighlightResponse,
+    PruneRequest,
+    PruneResponse,
+    RerankRequest,
+    RerankResponse,
+)
 from blockskim.serving.http.guard import App, Guard, problem_body
 from blockskim.serving.http.metrics import CONTENT_TYPE, Metrics
 from blockskim.serving.http.page import read_page
@@ -25,10 +33,10 @@ from blockskim.serving.http.problems import (
 from blockskim.serving.http.schemas import (
     Answer,
     AnswerRequest,
+    DocumentsRequest,
     Problem,
     QuestionContext,
-    RerankRequest,
-    RerankResponse,
+    ReadingParameters,
     SearchRequest,
     SearchResponse,
     Status,
@@ -70,7 +78,8 @@ def make_app(service: Service, settings: HttpSettings, metrics: Metrics | None =
         redoc_url=None,
     )
     _add_status_routes(api, service, settings, metrics)
-    _add_question_routes(api, service, settings)
+    _add_answer_routes(api, service, settings)
+    _add_evidence_routes(api, service, settings)
     # What is under Exception alone is a bug, which the framework raises once more when it is answered.
     for kind in (RequestValidationError, HTTPException, *EXPECTED, Exception):
         api.add_exception_handler(kind, _explain)
@@ -115,8 +124,8 @@ def _add_status_routes(api: FastAPI, service: Service, settings: HttpSettings, m
         return Response(metrics.exposition(), media_type=CONTENT_TYPE)
 
 
-def _add_question_routes(api: FastAPI, service: Service, settings: HttpSettings) -> None:
-    """Routes that ask the model. Those for highlighting and pruning belong here, too."""
+def _add_answer_routes(api: FastAPI, service: Service, settings: HttpSettings) -> None:
+    """Routes that answer questions."""
 
     async def answer(request: Request, asked: AnswerRequest) -> Response:
         several = not isinstance(asked.inputs, QuestionContext)
@@ -124,10 +133,10 @@ def _add_question_routes(api: FastAPI, service: Service, settings: HttpSettings)
         _check_pairs(len(inputs), settings)
         pairs = [[item.question, item.context] for item in inputs]
         _log(request, settings, len(pairs), pairs[0][0] if pairs else "")
-        options = asked.parameters.options() if asked.parameters else {}
         if not pairs:
             return _json([])
-        found = await service.ask({"kind": "answer", "pairs": pairs, "options": options}, _left(request, settings))
+        task = {"kind": "answer", "pairs": pairs, "options": _options(asked.parameters)}
+        found = await service.ask(task, _left(request, settings))
         return _json(found["answers"] if several else found["answers"][0])
 
     @api.post(
@@ -160,24 +169,34 @@ def _add_question_routes(api: FastAPI, service: Service, settings: HttpSettings)
     async def search(
         request: Request, asked: Annotated[SearchRequest, Body(openapi_examples=examples.SEARCH)]
     ) -> Response:
-        documents = asked.named()
-        _check_pairs(len(documents), settings)
-        _check_names([name for name, _ in documents])
-        _log(request, settings, len(documents), asked.question)
-        task = {
-            "kind": "search",
-            "question": asked.question,
-            "documents": documents,
-            "options": asked.parameters.options() if asked.parameters else {},
-            "explain": asked.explain,
-        }
+        task = _documents_task("search", request, asked, asked.parameters, settings)
+        return _json(await service.ask({**task, "explain": asked.explain}, _left(request, settings)))
+
+
+def _add_evidence_routes(api: FastAPI, service: Service, settings: HttpSettings) -> None:
+    """Routes that find what of documents matters."""
+
+    @api.post(
+        "/highlight", response_model=HighlightResponse, responses=_PROBLEMS, summary="Find the sentences that matter"
+    )
+    async def highlight(
+        request: Request, asked: Annotated[HighlightRequest, Body(openapi_examples=examples.HIGHLIGHT)]
+    ) -> Response:
+        task = _documents_task("highlight", request, asked, asked.parameters, settings)
+        return _json(await service.ask(task, _left(request, settings)))
+
+    @api.post("/prune", response_model=PruneResponse, responses=_PROBLEMS, summary="Cut documents to what matters")
+    async def prune(
+        request: Request, asked: Annotated[PruneRequest, Body(openapi_examples=examples.PRUNE)]
+    ) -> Response:
+        task = _documents_task("prune", request, asked, asked.parameters, settings)
         return _json(await service.ask(task, _left(request, settings)))
 
     @api.post(
         "/v1/rerank",
         response_model=RerankResponse,
         responses=_PROBLEMS,
-        summary="Rank documents by how likely they are to hold an answer",
+        summary="Order documents by how likely they hold evidence",
     )
     async def rerank(
         request: Request, asked: Annotated[RerankRequest, Body(openapi_examples=examples.RERANK)]
@@ -185,18 +204,37 @@ def _add_question_routes(api: FastAPI, service: Service, settings: HttpSettings)
         texts = asked.texts()
         _check_pairs(len(texts), settings)
         _log(request, settings, len(texts), asked.query)
-        options = asked.parameters.options() if asked.parameters else {}
-        task = {
-            "kind": "rerank",
-            "query": asked.query,
-            "documents": texts,
-            "top_n": asked.top_n,
-            "options": options,
-        }
+        options = _options(asked.parameters)
+        task = {"kind": "rerank", "query": asked.query, "documents": texts, "top_n": asked.top_n, "options": options}
         results = (await service.ask(task, _left(request, settings)))["results"]
         if asked.return_documents:
             results = [result | {"document": {"text": texts[result["index"]]}} for result in results]
         return _json({"model": settings.served_name, "results": results})
+
+
+def _documents_task(
+    kind: str,
+    request: Request,
+    asked: DocumentsRequest,
+    parameters: ReadingParameters | None,
+    settings: HttpSettings,
+) -> Json:
+    """What a question about documents asks for, once it was checked and logged.
+
+    Raises:
+        TooMany: there are more documents than a request may have.
+        HTTPException: two have the same name.
+    """
+    documents = asked.named()
+    _check_pairs(len(documents), settings)
+    _check_names([name for name, _ in documents])
+    _log(request, settings, len(documents), asked.question)
+    return {"kind": kind, "question": asked.question, "documents": documents, "options": _options(parameters)}
+
+
+def _options(parameters: ReadingParameters | None) -> Json:
+    """What was given of the parameters, as the library takes it."""
+    return {} if parameters is None else parameters.options()
 
 
 def _json(value: Any, status: int = 200) -> Response:

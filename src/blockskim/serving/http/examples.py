@@ -43,3 +43,33 @@ RERANK: dict[str, Any] = {
         "value": {"query": "How many sea otters were left?", "documents": [_KITE, _OTTER], "top_n": 1},
     }
 }
+
+HIGHLIGHT: dict[str, Any] = {
+    "best": {
+        "summary": "The best sentence of two texts, with the answer in it",
+        "value": {
+            "question": "How many sea otters were left?",
+            "documents": {"kite.txt": _KITE, "otter.txt": _OTTER},
+            "parameters": {"top_k": 1},
+        },
+    },
+    "likely": {
+        "summary": "Whatever is likely enough to be evidence, in the order of the texts",
+        "value": {
+            "question": "What does the red kite eat?",
+            "documents": [_KITE, _OTTER],
+            "parameters": {"order": "text", "context": 1},
+        },
+    },
+}
+
+PRUNE: dict[str, Any] = {
+    "budget": {
+        "summary": "Two texts cut to a third",
+        "value": {
+            "question": "How many sea otters were left?",
+            "documents": {"kite.txt": _KITE, "otter.txt": _OTTER},
+            "parameters": {"budget": "33%", "gap": " … "},
+        },
+    }
+}

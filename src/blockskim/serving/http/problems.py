@@ -1,5 +1,6 @@
 """From errors to statuses and one clear sentence; nothing of a traceback or a path leaves the server."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,8 +61,10 @@ def answerless(error: BaseException) -> Answerless:
 
 JSON = "application/json"
 
-_FORMS = {"body", "one", "named", "list"}
+_FORMS = {"body", "one", "named", "list", "share", "amount"}
 """Parts of a place that are no names of a client's: the forms that something may have."""
+
+_SHOULD = re.compile(r"^(?:Input|String|List|Dictionary) should")
 
 _WANTED = {
     "model_attributes_type": "must be an object",
@@ -93,9 +96,10 @@ def validation_sentence(errors: Sequence[Any], content_type: str = JSON) -> tupl
     message = first["msg"]
     wanted = _WANTED.get(first["type"], "")
     if not wanted:
-        should = message.startswith("Input should")
-        wanted = message.replace("Input should", "must", 1) if should else f"is wrong: {message}"
-    return 422, f"{place[:200] or 'the body'} {wanted[:300]}"
+        wanted, said = _SHOULD.subn("must", message)
+        wanted = wanted if said else f"is wrong: {message}"
+    # Names are the client's, and may be of anything.
+    return 422, " ".join(f"{place[:200] or 'the body'} {wanted[:300]}".split())
 
 
 def http_sentence(status: int, detail: str, method: str) -> str:

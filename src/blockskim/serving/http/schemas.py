@@ -1,4 +1,4 @@
-"""The forms of requests and answers, as the OpenAPI schema has them."""
+"""The forms of requests for answers and of what they get, as the OpenAPI schema has them."""
 
 from typing import Annotated, Any, Literal
 
@@ -8,7 +8,7 @@ MOST_ANSWERS = 100
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
-def _form(value: Any) -> str:
+def form_of(value: Any) -> str:
     """Which form something that may have several is in; anything else is held against the first of them."""
     if isinstance(value, list):
         return "named" if value and isinstance(value[0], dict) else "list"
@@ -19,42 +19,32 @@ Thresholds = Annotated[
     Annotated[Share, Tag("one")]
     | Annotated[list[Share], Field(max_length=1_000), Tag("list")]
     | Annotated[list[Share], Tag("named")],
-    Discriminator(_form),
+    Discriminator(form_of),
 ]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A part of a request: nothing in it is taken for what it is not."""
+
     model_config = ConfigDict(strict=True)
 
 
-class Parameters(_Strict):
-    """How to answer. At most one of ``point``, ``threshold`` and ``dense`` may be given."""
+class ReadingParameters(Strict):
+    """How texts are read. At most one of ``point`` and ``dense`` may be given."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
-    top_k: Annotated[int, Field(ge=1, le=MOST_ANSWERS)] | None = Field(None, description="How many answers to give.")
     doc_stride: Annotated[int, Field(ge=0, le=100_000)] | None = Field(
         None, description="Tokens by which windows of a long text overlap."
     )
-    max_answer_len: Annotated[int, Field(ge=1, le=512)] | None = Field(None, description="Most tokens in an answer.")
     max_seq_len: Annotated[int, Field(ge=32, le=8_192)] | None = Field(
         None, description="Tokens in a window, question included."
     )
     max_question_len: Annotated[int, Field(ge=1, le=4_096)] | None = Field(
         None, description="Tokens of a question that are read."
     )
-    handle_impossible_answer: bool | None = Field(
-        None, description='Whether "no answer", the empty string, may be among the answers.'
-    )
-    no_answer_threshold: Share | None = Field(
-        None, description='Confidence of "no answer" above which it comes first; needs handle_impossible_answer.'
-    )
-    align_to_words: bool | None = Field(None, description="Whether answers are extended to whole words.")
     point: Annotated[str, Field(max_length=100)] | None = Field(
         None, description="Operating point of the model, by its name; /info lists them."
-    )
-    threshold: Thresholds | None = Field(
-        None, description="Keep probability under which a block is dropped: one, or one per layer with a predictor."
     )
     dense: bool | None = Field(None, description="Read everything, as a model without Block-Skim does.")
     max_cost: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = Field(
@@ -62,11 +52,31 @@ class Parameters(_Strict):
     )
 
     def options(self) -> dict[str, Any]:
-        """What was given, as ``AnswerOptions`` takes it."""
+        """What was given, as the library takes it."""
         return self.model_dump(exclude_none=True)
 
 
-class QuestionContext(_Strict):
+AnswerLength = Annotated[int, Field(ge=1, le=512)]
+
+
+class Parameters(ReadingParameters):
+    """How to answer. At most one of ``point``, ``threshold`` and ``dense`` may be given."""
+
+    top_k: Annotated[int, Field(ge=1, le=MOST_ANSWERS)] | None = Field(None, description="How many answers to give.")
+    max_answer_len: AnswerLength | None = Field(None, description="Most tokens in an answer.")
+    handle_impossible_answer: bool | None = Field(
+        None, description='Whether "no answer", the empty string, may be among the answers.'
+    )
+    no_answer_threshold: Share | None = Field(
+        None, description='Confidence of "no answer" above which it comes first; needs handle_impossible_answer.'
+    )
+    align_to_words: bool | None = Field(None, description="Whether answers are extended to whole words.")
+    threshold: Thresholds | None = Field(
+        None, description="Keep probability under which a block is dropped: one, or one per layer with a predictor."
+    )
+
+
+class QuestionContext(Strict):
     """A question and the text to answer it from."""
 
     question: str
@@ -77,11 +87,11 @@ OneOrMore = Annotated[
     Annotated[QuestionContext, Tag("one")]
     | Annotated[list[QuestionContext], Tag("named")]
     | Annotated[list[QuestionContext], Tag("list")],
-    Discriminator(_form),
+    Discriminator(form_of),
 ]
 
 
-class AnswerRequest(_Strict):
+class AnswerRequest(Strict):
     """Question answering as the Hugging Face inference API has it."""
 
     inputs: OneOrMore
@@ -98,7 +108,7 @@ class Answer(BaseModel):
     confidence: float | None = None
 
 
-class NamedDocument(_Strict):
+class NamedDocument(Strict):
     """A document with its name."""
 
     name: str
@@ -109,17 +119,15 @@ Documents = Annotated[
     Annotated[dict[str, str], Tag("one")]
     | Annotated[list[NamedDocument], Tag("named")]
     | Annotated[list[str], Tag("list")],
-    Discriminator(_form),
+    Discriminator(form_of),
 ]
 
 
-class SearchRequest(_Strict):
-    """A question over several documents: texts by name, a list of texts, or a list of names with texts."""
+class DocumentsRequest(Strict):
+    """A question about several documents: texts by name, a list of texts, or a list of names with texts."""
 
     question: str
     documents: Documents
-    parameters: Parameters | None = None
-    explain: bool = Field(False, description="Tell what was read of each document and what was skipped.")
 
     def named(self) -> list[tuple[str, str]]:
         """Names with texts; a list of texts has their places for names."""
@@ -129,6 +137,13 @@ class SearchRequest(_Strict):
         for place, item in enumerate(self.documents):
             named.append((item.name, item.text) if isinstance(item, NamedDocument) else (str(place), str(item)))
         return named
+
+
+class SearchRequest(DocumentsRequest):
+    """A question to answer from several documents."""
+
+    parameters: Parameters | None = None
+    explain: bool = Field(False, description="Tell what was read of each document and what was skipped.")
 
 
 class FoundAnswer(Answer):
@@ -165,47 +180,6 @@ class SearchResponse(BaseModel):
     answers: list[FoundAnswer]
     skim: Skim
     documents: list[ReadDocument] | None = None
-
-
-class TextDocument(_Strict):
-    """A document of which the text alone is read."""
-
-    text: str
-
-
-class RerankRequest(_Strict):
-    """Documents to rank by how likely they are to hold an answer, as Cohere's and Jina's APIs have it."""
-
-    query: str
-    documents: Annotated[
-        Annotated[list[str], Tag("list")]
-        | Annotated[list[TextDocument], Tag("named")]
-        | Annotated[list[str], Tag("one")],
-        Discriminator(_form),
-    ]
-    top_n: Annotated[int, Field(ge=1)] | None = None
-    return_documents: bool = False
-    model: str | None = Field(None, description="Taken and not used: there is one model.")
-    parameters: Parameters | None = None
-
-    def texts(self) -> list[str]:
-        """The texts."""
-        return [item.text if isinstance(item, TextDocument) else item for item in self.documents]
-
-
-class RankedDocument(BaseModel):
-    """A document by its place, with the chance that it holds an answer, from 0 to 1."""
-
-    index: int
-    relevance_score: float
-    document: TextDocument | None = None
-
-
-class RerankResponse(BaseModel):
-    """The documents, best first."""
-
-    model: str
-    results: list[RankedDocument]
 
 
 class Status(BaseModel):
