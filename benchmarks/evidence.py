@@ -12,8 +12,8 @@ facts), NewsQA and MultiSpanQA (one text each). Reported are
 - the F1 of highlighted words at the threshold that is best for each way;
 - of the two ways that read, the arithmetic against the plain model and the seconds, measured in turns.
 
-``--fit`` learns the weights of the score anew, on questions of training sets, and prints them for the model's config.
-``--variants`` adds what the score is made of, each part alone.
+The weights of the score come from ``blockskim calibrate-evidence``. ``--variants`` adds what the score is made of, each
+part alone.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from blockskim.answering.answerer import Answerer
 from blockskim.answering.reading import TextReader
 from blockskim.answering.request import AnswerOptions, TextPair
 from blockskim.atomic import write_whole
-from blockskim.evidence.fitting import fit_evidence
+from blockskim.evidence.calibrate import sentences_holding
 from blockskim.evidence.scoring import evidence_model, sentence_scores
 from blockskim.evidence.sentences import split_sentences
 from blockskim.evidence.signals import SentenceSignals, SignalCollector
@@ -98,15 +98,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--embeddings", type=Path, help="directory of a sentence-embedding model")
     parser.add_argument("--no-bm25", action="store_true")
-    parser.add_argument("--fit", type=int, metavar="N", help="learn the score from N questions of each training set")
     parser.add_argument("--variants", action="store_true", help="parts of the score alone, too")
     parser.add_argument("--report", type=Path)
     chosen = parser.parse_args()
     answerer = Answerer(chosen.model, device="cpu", threads=chosen.threads, backend=chosen.backend, point=chosen.point)
     reader = answerer.reader
     report: dict[str, Any] = {"model": chosen.model, "point": chosen.point, "threads": chosen.threads, "sets": {}}
-    if chosen.fit:
-        reader.model.skim_config.evidence = fitted(reader, chosen.data, chosen.fit)
     report["evidence"] = evidence_model(reader.model.skim_config).to_dict()
     sys.stdout.write(json.dumps(report["evidence"]) + "\n")
     peers: dict[str, evidence_peers.Scorer] = {"first tokens": evidence_peers.first}
@@ -171,27 +168,13 @@ def read(reader: TextReader, task: Task, dense: bool) -> tuple[Run, Sentences]:
         texts += [pair.context[start:end] for start, end in own]
         tokens += [int(((offsets[:, 0] < end) & (offsets[:, 1] > start)).sum()) for start, end in own]
         places = np.array(own, dtype=np.int64).reshape(-1, 2)
-        pieces = [first + _holding(places, start, end) for name, start, end in task.evidence if name == pair.document]
+        marked = [(start, end) for name, start, end in task.evidence if name == pair.document]
+        pieces = [first + sentences_holding(places, start, end) for start, end in marked]
         needed += [piece for piece in pieces if len(piece)]
         first += len(own)
     return Run(collector.signals, flops, dense_flops, seconds), Sentences(
         texts, np.array(tokens, dtype=np.int64), needed, task.every
     )
-
-
-def fitted(reader: TextReader, data: Path, count: int) -> Any:
-    """Weights learned from training sets, skimmed and read whole, so that they hold for any threshold."""
-    known, labels = [], []
-    for name in TRAINING:
-        for task in SETS[name](data, count):
-            for dense in (False, True):
-                run, sentences = read(reader, task, dense)
-                known += [features(signals.keep, signals.best) for signals in run.signals]
-                own = np.zeros(len(sentences.texts), dtype=np.bool_)
-                for piece in sentences.needed:
-                    own[piece] = True
-                labels.append(own)
-    return fit_evidence(np.concatenate(known), np.concatenate(labels))
 
 
 def figures(known: Sequence[Sentences], scores: Sequence[Floats]) -> dict[str, float]:
@@ -207,14 +190,6 @@ def figures(known: Sequence[Sentences], scores: Sequence[Floats]) -> dict[str, f
     }
     found |= {f"recall_at_{level}": float((shares <= level / 100).mean()) for level in (20, 30, 50)}
     return found | {"word_f1": max(_best_word_f1(rows), _best_word_f1(relative))}
-
-
-def _holding(places: NDArray[np.int64], start: int, end: int) -> NDArray[np.int64]:
-    """Sentences that hold a good part of a span, or lie in it for a good part; any that touch it if there are none."""
-    shared = np.minimum(places[:, 1], end) - np.maximum(places[:, 0], start)
-    sizes = places[:, 1] - places[:, 0]
-    good = np.flatnonzero((shared > 0) & ((2 * shared >= end - start) | (2 * shared >= sizes)))
-    return good if len(good) else np.flatnonzero(shared > 0)
 
 
 def _shares(own: Sentences, scores: Floats) -> Floats:

@@ -4,7 +4,8 @@
 
 Writes SQuAD's layout, a file a data set: a share of what the model knew, and questions that have no answer.
 ``same-article.json`` holds questions of SQuAD asked of another paragraph of their article, one that shares words with
-the question and holds none of its answers.
+the question and holds none of its answers. ``other-article.json`` holds questions asked of a paragraph of another
+article, and ``short.json`` questions asked of one to three sentences, with the answer or of another article.
 """
 
 import argparse
@@ -12,11 +13,14 @@ import gzip
 import json
 import random
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from blockskim.atomic import write_whole
 from blockskim.data.other_contexts import WORD
+from blockskim.data.splitting import place
+from blockskim.evidence.sentences import split_sentences
 
 SEED = 7
 SHARES = {
@@ -30,7 +34,9 @@ SHARES = {
     "quoref": ("other/quoref-superni-train.json", 1.0),
 }
 ELSEWHERE = 0.14
-"""Share of SQuAD's questions that are asked of another paragraph."""
+"""Share of SQuAD's questions that are asked of another paragraph, of another article, of few sentences."""
+HELD_OUT = 0.05
+"""Share of articles that training holds out; a question stays on its side, whatever article it is asked of."""
 
 
 def main() -> None:
@@ -47,6 +53,9 @@ def main() -> None:
         write(chosen.output / f"{name}.json", sampled(articles, share, rng) if share < 1 else articles)
         if name == "squad":
             write(chosen.output / "same-article.json", asked_of_others(articles, rng))
+            # Numbers of their own, so that the other files stay as they are.
+            write(chosen.output / "other-article.json", asked_of_other_articles(articles, random.Random(SEED + 1)))
+            write(chosen.output / "short.json", asked_of_few_sentences(articles, random.Random(SEED + 2)))
 
 
 def read(file: Path) -> list[dict[str, Any]]:
@@ -89,20 +98,96 @@ def asked_of_others(articles: list[dict[str, Any]], rng: random.Random) -> list[
                     continue
                 texts = [answer["text"].lower() for answer in question["answers"]]
                 others = [
-                    place
-                    for place, other in enumerate(paragraphs)
-                    if place != own and not any(text in other["context"].lower() for text in texts)
+                    spot
+                    for spot, other in enumerate(paragraphs)
+                    if spot != own and not any(text in other["context"].lower() for text in texts)
                 ]
                 if others:
                     wanted = set(WORD.findall(question["question"].lower()))
-                    place = max(others, key=lambda other: (len(wanted & words[other]), rng.random()))
-                    name = f"{question['id']}-other"
-                    values = {"id": name, "question": question["question"], "answers": [], "is_impossible": True}
-                    asked[place].append(values)
-        chosen = [{"context": paragraphs[place]["context"], "qas": found} for place, found in sorted(asked.items())]
+                    spot = max(others, key=lambda other: (len(wanted & words[other]), rng.random()))
+                    asked[spot].append(unanswerable(question, "other"))
+        chosen = [{"context": paragraphs[spot]["context"], "qas": found} for spot, found in sorted(asked.items())]
         if chosen:
             made.append({"title": article["title"], "paragraphs": chosen})
     return made
+
+
+def asked_of_other_articles(articles: list[dict[str, Any]], rng: random.Random) -> list[dict[str, Any]]:
+    """A share of the questions, each over a paragraph of another article that holds none of its answers."""
+    asked: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for article, question in drawn(articles, rng):
+        title, context = elsewhere(articles, article, question, rng)
+        asked[title, context].append(unanswerable(question, "far"))
+    return [{"title": title, "paragraphs": [{"context": text, "qas": found}]} for (title, text), found in asked.items()]
+
+
+def asked_of_few_sentences(articles: list[dict[str, Any]], rng: random.Random) -> list[dict[str, Any]]:
+    """A share of the questions over the sentence of the answer and up to one on either side, two in five elsewhere."""
+    made = []
+    for article, question, context in drawn_with_context(articles, rng):
+        title = article["title"]
+        if rng.random() < 0.4:
+            title, other = elsewhere(articles, article, question, rng)
+            text, asked = few_sentences(other, rng.randrange(len(other)), rng)[0], unanswerable(question, "few")
+        else:
+            answer = question["answers"][0]
+            text, start = few_sentences(context, answer["answer_start"], rng)
+            moved = {"text": answer["text"], "answer_start": answer["answer_start"] - start}
+            if text[moved["answer_start"] :][: len(answer["text"])] != answer["text"]:
+                continue
+            asked = {"id": f"{question['id']}-short", "question": question["question"], "answers": [moved]}
+        made.append({"title": title, "paragraphs": [{"context": text, "qas": [asked]}]})
+    return made
+
+
+def drawn(articles: list[dict[str, Any]], rng: random.Random) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """A share of the questions, each with its article."""
+    for article, question, _ in drawn_with_context(articles, rng):
+        yield article, question
+
+
+def drawn_with_context(
+    articles: list[dict[str, Any]], rng: random.Random
+) -> Iterator[tuple[dict[str, Any], dict[str, Any], str]]:
+    """A share of the questions, each with its article and its paragraph."""
+    for article in articles:
+        for paragraph in article["paragraphs"]:
+            for question in paragraph["qas"]:
+                if rng.random() < ELSEWHERE:
+                    yield article, question, paragraph["context"]
+
+
+def elsewhere(
+    articles: list[dict[str, Any]], own: dict[str, Any], question: dict[str, Any], rng: random.Random
+) -> tuple[str, str]:
+    """Title and text of a paragraph of another article, on the same side of the hold-out, without the answers."""
+    texts = [answer["text"].lower() for answer in question["answers"]]
+    side = held_out(own["title"])
+    while True:
+        article = rng.choice(articles)
+        context = rng.choice(article["paragraphs"])["context"]
+        if article is own or held_out(article["title"]) != side or any(text in context.lower() for text in texts):
+            continue
+        return article["title"], context
+
+
+def held_out(title: str) -> bool:
+    """Whether training holds an article out."""
+    return place(title, 0) < HELD_OUT
+
+
+def few_sentences(text: str, position: int, rng: random.Random) -> tuple[str, int]:
+    """The sentence at a position with up to one before and one after it, and where it begins in the text."""
+    spans = list(split_sentences(text))
+    at = max((number for number, (start, _) in enumerate(spans) if start <= position), default=0)
+    first, last = max(0, at - rng.randrange(2)), min(len(spans) - 1, at + rng.randrange(2))
+    start, end = spans[first][0], spans[last][1]
+    return text[start:end], start
+
+
+def unanswerable(question: dict[str, Any], name: str) -> dict[str, Any]:
+    """A question as one without an answer."""
+    return {"id": f"{question['id']}-{name}", "question": question["question"], "answers": [], "is_impossible": True}
 
 
 if __name__ == "__main__":

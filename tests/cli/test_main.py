@@ -36,6 +36,7 @@ def test_help_names_every_command(call):
         "average",
         "export",
         "calibrate-confidence",
+        "calibrate-evidence",
         "bulk",
         "serve",
         "info",

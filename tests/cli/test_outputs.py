@@ -8,6 +8,7 @@ DIRECTORIES = {
     "train": ("--base", "none", "--train", "none", "--hold-out", 0.1),
     "calibrate": ("--data", "none", "--max-f1-drop", 1),
     "calibrate-confidence": ("--data", "none"),
+    "calibrate-evidence": ("--data", "none"),
     "sweep": ("--data", "none", "--thresholds", "0.5", "--no-plot"),
     "prune-heads": ("--data", "none", "--total", 1),
     "make-student": ("--base", "./none", "--every", 2),

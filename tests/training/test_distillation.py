@@ -167,6 +167,35 @@ def test_the_losses_are_added_with_their_weights(base, teacher, tmp_path):
         torch.testing.assert_close(loss, output.loss + added)
 
 
+def test_windows_without_an_answer_are_learned_from_the_teacher_unless_told_otherwise(base, teacher, tmp_path):
+    model = BlockSkimForQuestionAnswering.from_backbone(base, RECIPE.skim).eval()
+    batch = batch_of(model)
+    weights = {"weight": 1.0, "hidden_weight": 1.0}
+
+    def parts(unanswerable):
+        recipe = RECIPE.replace(distillation={**weights, "unanswerable": unanswerable})
+        trainer = trainer_of(model, recipe, tmp_path, teacher)
+        trainer.compute_loss(model, batch)
+        return {name: float(trainer._sums[name]) for name in ("teacher_loss", "hidden_loss")}
+
+    assert (batch["start_positions"][:, 0] > 0).all()
+    assert parts(False) == parts(True)
+    # The target of a window without an answer is its first token.
+    for positions in (batch["start_positions"], batch["end_positions"]):
+        positions[0] = -1
+        positions[0, 0] = 0
+    some = parts(False)
+    assert 0 < some["teacher_loss"] < parts(True)["teacher_loss"]
+    batch["start_positions"][:, 0] = batch["end_positions"][:, 0] = 0
+    assert parts(False) == {"teacher_loss": 0.0, "hidden_loss": 0.0}
+
+
+@pytest.mark.parametrize("value", [1, "false", None])
+def test_whether_unanswerable_windows_are_learned_is_true_or_false(value):
+    with pytest.raises(ConfigError, match=r"distillation.unanswerable is .*; it must be true or false"):
+        DistillationSettings(unanswerable=value)
+
+
 def test_attention_output_is_what_the_output_projection_reads(base, teacher, tmp_path):
     model = BlockSkimForQuestionAnswering.from_pretrained(place_model(base, tmp_path)).eval()
     read = []

@@ -1,7 +1,5 @@
 """Fitting what turns the scores of answers into confidence, on questions that nothing was trained on."""
 
-import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,18 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blockskim.atomic import new_directory
 from blockskim.data.examples import Example, check_annotated
 from blockskim.data.windows import WindowSet
-from blockskim.errors import DataError, ModelError
+from blockskim.errors import DataError
 from blockskim.evaluation.reliability import is_right, reliability
 from blockskim.inference.answers import AnswerCollector, ExampleAnswers, best_text
 from blockskim.inference.backend import Backend, LoadedBackend
 from blockskim.inference.runner import Progress, Thresholds, run_windows
 from blockskim.method.confidence import FEATURES, ConfidenceModel, features, softmax
 from blockskim.metrics.squad import best_over, token_f1
-
-CONFIG = "config.json"
+from blockskim.surgery.settings_copy import copy_with_settings
 
 RIGHT, WRONG, NONE = range(3)
 """Outcomes: the answer is right, it is wrong, there is none."""
@@ -118,23 +114,7 @@ def save_with_confidence(loaded: LoadedBackend, confidence: ConfidenceModel, out
         ModelError: it is no Block-Skim model, whose config has no place for it.
         ConfigError: something is at ``output`` already.
     """
-    source = Path(loaded.name)
-    with new_directory(output) as part:
-        if source.is_dir():
-            for path in source.iterdir():
-                if path.is_file():
-                    shutil.copy(path, part / path.name)
-        else:
-            # It is one of PyTorch: a graph comes from a directory.
-            network: Any = loaded.model
-            tokenizer: Any = loaded.tokenizer
-            network.save_pretrained(part)
-            tokenizer.save_pretrained(part)
-        values = json.loads((part / CONFIG).read_text(encoding="utf-8"))
-        if values.get("model_type") != "blockskim":
-            raise ModelError(f"{loaded.name} is no Block-Skim model; convert it first, and calibrate what that writes")
-        values["confidence"] = confidence.to_dict()
-        (part / CONFIG).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    copy_with_settings(loaded, output, lambda values: values.update(confidence=confidence.to_dict()))
 
 
 def judge(examples: Sequence[Example], answers: Sequence[ExampleAnswers]) -> Judged:

@@ -15,6 +15,7 @@ from blockskim.cli.benchmark import benchmark
 from blockskim.cli.bulk import bulk
 from blockskim.cli.calibrate import calibrate
 from blockskim.cli.calibrate_confidence import calibrate_confidence
+from blockskim.cli.calibrate_evidence import calibrate_evidence
 from blockskim.cli.evaluate import evaluate
 from blockskim.cli.export import export
 from blockskim.cli.highlight import highlight
@@ -41,6 +42,7 @@ for _command in (
     benchmark,
     calibrate,
     calibrate_confidence,
+    calibrate_evidence,
     sweep,
     make_student,
     prune_heads,

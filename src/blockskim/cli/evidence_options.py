@@ -12,7 +12,7 @@ from blockskim.cli.option_groups import Computing
 from blockskim.cli.session import model_name
 
 if TYPE_CHECKING:
-    from blockskim.answering.reading import TextReader
+    from blockskim.answering.answerer import Answerer
     from blockskim.answering.request import AnswerOptions
 
 Question = Annotated[
@@ -24,13 +24,12 @@ File = Annotated[
 ]
 More = Annotated[list[str] | None, typer.Argument(metavar="FILE", help="More files to read.")]
 Threshold = Annotated[
-    float | None,
+    str | None,
     typer.Option(
         "--threshold",
-        min=0.0,
-        max=1.0,
         metavar="P",
-        help="Least score of evidence.  [default: the model's; none with --top-k or --budget]",
+        help="Least score of evidence, or a point of the model as highlight-98.  [default: the model's; none with "
+        "--top-k or --budget]",
     ),
 ]
 TopK = Annotated[
@@ -61,8 +60,8 @@ class Wanted:
     def settings(self) -> dict[str, Any]:
         """Values as ``EvidenceOptions`` has them."""
         keep = "titles" if self.keep_titles else None
-        names = ("threshold", "top_k", "budget", "context")
-        return {**{name: getattr(self, name) for name in names}, "keep": keep}
+        values = {name: getattr(self, name) for name in ("top_k", "budget", "context")}
+        return {**values, "threshold": _score_or_name(self.threshold), "keep": keep}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,7 @@ def named_documents(files: Sequence[str] | None, more: Sequence[str] | None) -> 
     return read_documents(names)
 
 
-def text_reader(computing: Computing, reading: Reading) -> "TextReader":
+def loaded_answerer(computing: Computing, reading: Reading) -> "Answerer":
     """What reads texts with the model that was named, or with the one that comes along.
 
     Raises:
@@ -131,7 +130,7 @@ def text_reader(computing: Computing, reading: Reading) -> "TextReader":
     """
     from blockskim.answering.answerer import Answerer
 
-    answerer = Answerer(
+    return Answerer(
         model_name(computing),
         device=computing.device.value,
         dtype=computing.dtype.value,
@@ -140,7 +139,6 @@ def text_reader(computing: Computing, reading: Reading) -> "TextReader":
         point=reading.point,
         backend=reading.backend.value,
     )
-    return answerer.reader
 
 
 def share_line(kept: float, characters: int) -> str:
@@ -151,3 +149,11 @@ def share_line(kept: float, characters: int) -> str:
 def total_length(documents: Mapping[str, str]) -> int:
     """Characters of all documents."""
     return sum(map(len, documents.values()))
+
+
+def _score_or_name(text: str | None) -> float | str | None:
+    """A threshold as it was given: a number, or else the name of a point."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text

@@ -15,9 +15,9 @@ from blockskim.cli.evidence_options import (
     Reading,
     Wanted,
     check_asked,
+    loaded_answerer,
     named_documents,
     share_line,
-    text_reader,
     total_length,
 )
 from blockskim.cli.option_groups import Computing, Printing, takes_groups
@@ -69,7 +69,8 @@ def highlight(
     evidence = EvidenceOptions(**wanted.settings(), order="text" if in_order else "score")
     how = replace(reading.settings(), max_answer_len=max_answer_len)
     with window_progress(printing.quiet) as bar:
-        results = find(text_reader(computing, reading), question, documents, evidence, how, progress=bar.update)
+        reader = loaded_answerer(computing, reading).reader
+        results = find(reader, question, documents, evidence, how, progress=bar.update)
     if printing.as_json:
         print_json(
             [

@@ -12,9 +12,9 @@ from blockskim.cli.evidence_options import (
     Reading,
     Wanted,
     check_asked,
+    loaded_answerer,
     named_documents,
     share_line,
-    text_reader,
     total_length,
 )
 from blockskim.cli.option_groups import Computing, Printing, takes_groups
@@ -52,7 +52,7 @@ def prune(
 
     evidence = EvidenceOptions(**wanted.settings())
     with window_progress(printing.quiet) as bar:
-        reader = text_reader(computing, reading)
+        reader = loaded_answerer(computing, reading).reader
         results = cut(reader, question, documents, evidence, reading.settings(), gap, progress=bar.update)
     if printing.as_json:
         print_json([{**_record(result), "skim": skim_summary(result.traces)} for result in results])

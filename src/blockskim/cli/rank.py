@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from blockskim.cli import options
-from blockskim.cli.evidence_options import File, More, Question, Reading, check_asked, named_documents, text_reader
+from blockskim.cli.evidence_options import File, More, Question, Reading, check_asked, loaded_answerer, named_documents
 from blockskim.cli.option_groups import Computing, Printing, takes_groups
 from blockskim.cli.output import console, print_json, printable
 from blockskim.cli.progress import window_progress
@@ -36,7 +36,7 @@ def rank(
     from blockskim.evidence.sentences import split_sentences
 
     with window_progress(printing.quiet) as bar:
-        reader = text_reader(computing, reading)
+        reader = loaded_answerer(computing, reading).reader
         found = find_evidence(reader, question, documents, reading.settings(), split_sentences, bar.update)
     results = [(each, ranked(each, top_k)) for each in found]
     if printing.as_json:

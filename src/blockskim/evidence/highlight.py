@@ -86,7 +86,7 @@ def highlight(
         ConfigError: an option is impossible for the model, or the splitter gives no spans.
         DataError: a question is blank, or a question or document holds no valid text.
     """
-    least = options.least_score(evidence_model(reader.model.skim_config).threshold)
+    least = options.least_score(evidence_model(reader.model.skim_config))
     found = find_evidence(reader, questions, documents, reading, splitter, progress)
     return [_highlights(evidence, options, least) for evidence in found]
 

@@ -8,10 +8,14 @@ from typing import Literal, TypeAlias
 
 from blockskim.checks import check_count, check_number, check_range, is_number
 from blockskim.errors import ConfigError
+from blockskim.method.evidence import EvidenceModel
 
 Unit = Literal["share", "characters", "tokens"]
 BudgetGiven: TypeAlias = float | str | None
 """A share of the characters from 0 to 1, or such as "30%", "500 tokens" or "2000 characters"."""
+
+ThresholdGiven: TypeAlias = float | str | None
+"""A score from 0 to 1, or the name of a point of the model, such as "highlight-98"."""
 
 KeepGiven: TypeAlias = str | Callable[[str], bool] | None
 """``"titles"``, or whether a sentence is to be kept beside the evidence of its document."""
@@ -45,8 +49,8 @@ class EvidenceOptions:
     """What is taken for evidence, and what goes with it; checked when it is made.
 
     Attributes:
-        threshold: the least score of evidence, from 0 to 1; None for the model's, or for none where ``top_k`` or
-            ``budget`` says how much is wanted.
+        threshold: the least score of evidence, from 0 to 1, or a point of the model by its name; None for the model's
+            own, or for none where ``top_k`` or ``budget`` says how much is wanted.
         top_k: sentences of evidence at most, over all documents of a question; None for any number.
         budget: how much may be kept; None for any amount.
         context: neighbouring sentences to either side of each piece of evidence.
@@ -57,7 +61,7 @@ class EvidenceOptions:
         ConfigError: a value is impossible.
     """
 
-    threshold: float | None = None
+    threshold: ThresholdGiven = None
     top_k: int | None = None
     budget: BudgetGiven = None
     context: int = 0
@@ -67,7 +71,7 @@ class EvidenceOptions:
 
     def __post_init__(self) -> None:
         """Refuse what is impossible, and bring numbers to Python's own."""
-        if self.threshold is not None:
+        if self.threshold is not None and not isinstance(self.threshold, str):
             object.__setattr__(self, "threshold", check_range("threshold", self.threshold, 0.0, 1.0))
         if self.top_k is not None:
             object.__setattr__(self, "top_k", check_count("top_k", self.top_k))
@@ -81,11 +85,14 @@ class EvidenceOptions:
         if self.order not in ORDERS:
             raise ConfigError(f"order is {self.order!r:.80}; it must be 'score' or 'text'")
 
-    def least_score(self, default: float) -> float:
-        """The least score of evidence, where the model's is ``default``."""
-        if self.threshold is not None:
-            return self.threshold
-        return default if self.top_k is None and self.limit is None else 0.0
+    def least_score(self, model: EvidenceModel) -> float:
+        """The least score of evidence with a model.
+
+        Raises:
+            ConfigError: the model has no point of the name that was given.
+        """
+        wants_amount = self.top_k is not None or self.limit is not None
+        return 0.0 if self.threshold is None and wants_amount else model.least_score(self.threshold)
 
 
 def as_budget(value: object) -> Budget | None:

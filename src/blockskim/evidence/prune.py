@@ -126,7 +126,7 @@ def prune(
     """
     if not isinstance(gap, str):
         raise ConfigError(f"gap is {gap!r:.80}; it must be a string")
-    least = options.least_score(evidence_model(reader.model.skim_config).threshold)
+    least = options.least_score(evidence_model(reader.model.skim_config))
     joining = Joining(len(gap), _token_count(reader.tokenizer)(gap))
     found = find_evidence(reader, questions, documents, reading, splitter, progress)
     return [_pruned(evidence, options, least, gap, joining, _token_count(reader.tokenizer)) for evidence in found]

@@ -15,8 +15,8 @@ class EvidenceSettings(BaseModel):
         model: a directory or hub id; None for the model that comes with the library.
         backend: "auto", "onnx" or "torch".
         point: operating point of the model, by its name.
-        threshold: the least score of a sentence; None for the model's, or none where there is a ``top_k`` or
-            ``budget``.
+        threshold: the least score of a sentence, or a point of the model by its name, as "highlight-98"; None for the
+            model's own, or none where there is a ``top_k`` or ``budget``.
         top_k: sentences at most, over all texts of a call.
         budget: how much is kept at most, as 0.3, "30%", "500 tokens" or "2000 characters".
         context: neighbouring sentences that are kept, too, to either side.
@@ -26,7 +26,7 @@ class EvidenceSettings(BaseModel):
     model: str | None = None
     backend: str = "auto"
     point: str | None = None
-    threshold: float | None = None
+    threshold: float | str | None = None
     top_k: int | None = None
     budget: float | str | None = None
     context: int = 0

@@ -152,7 +152,7 @@ class BlockSkimPruner:
     def __init__(
         self,
         model: str | None = None,
-        threshold: float | None = None,
+        threshold: float | str | None = None,
         top_k: int | None = None,
         budget: float | str | None = None,
         context: int = 0,
@@ -166,8 +166,8 @@ class BlockSkimPruner:
 
         Args:
             model: a directory or hub id; None for the model that comes with the library.
-            threshold: the least score of a sentence; None for the model's, or none where there is a ``top_k`` or
-                ``budget``.
+            threshold: the least score of a sentence, or a point of the model by its name; None for the model's own, or
+                none where there is a ``top_k`` or ``budget``.
             top_k: sentences at most, over all documents of a call.
             budget: how much is kept at most, as 0.3, "30%", "500 tokens" or "2000 characters".
             context: neighbouring sentences that are kept, too, to either side.

@@ -60,7 +60,7 @@ def span_distillation_loss(
 
     The mean over samples, start and end of the Kullback-Leibler divergence of the distributions at a temperature, times
     the temperature's square, so that its gradients keep their size. Tokens outside of the mask take no part, in
-    neither distribution.
+    neither distribution; a sample that has none in it counts as one that has nothing to learn.
 
     Args:
         start_logits: Shape: (batch, tokens)
@@ -107,6 +107,18 @@ def surviving_tokens(output: BlockSkimOutput, attention_mask: Tensor) -> Tensor:
     """Real tokens that a training run did not drop. Shape: (batch, tokens)."""
     assert output.start_logits is not None
     return attention_mask.bool() & (output.start_logits.detach() != -torch.inf)
+
+
+def holds_answer(start_positions: Tensor) -> Tensor:
+    """Which windows of a training batch hold an answer; the target of the others is their first token.
+
+    Args:
+        start_positions: of the QA target, then of annotated answers. Shape: (batch, 1 + spans)
+
+    Returns:
+        Shape: (batch,)
+    """
+    return start_positions[:, 0] > 0
 
 
 def _states(output: BlockSkimOutput, name: str) -> tuple[Tensor, ...]:

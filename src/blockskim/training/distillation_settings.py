@@ -25,6 +25,8 @@ class DistillationSettings:
         state_loss: how states are compared: "mse" (mean squared difference) or "cosine" (one minus the cosine).
         layers: pairs of a layer of the student and the layer of the teacher that it is compared with, from 1; None:
             every layer of the student with one of the teacher, evenly spread.
+        unanswerable: whether windows that hold no answer are learned from the teacher, too. False for a teacher that
+            never saw a question without an answer, and would teach that every text holds one.
         self_weight: of what the model learns from its own dense logits in the steps in which blocks are dropped, at the
             same temperature. It needs no teacher.
     """
@@ -36,6 +38,7 @@ class DistillationSettings:
     attention_weight: float = 0.0
     state_loss: str = "mse"
     layers: tuple[tuple[int, int], ...] | None = None
+    unanswerable: bool = True
     self_weight: float = 0.0
 
     def __post_init__(self) -> None:
@@ -49,6 +52,8 @@ class DistillationSettings:
             raise ConfigError(
                 f"distillation.state_loss is {self.state_loss!r}; it must be one of {', '.join(STATE_LOSSES)}"
             )
+        if not isinstance(self.unanswerable, bool):
+            raise ConfigError(f"distillation.unanswerable is {self.unanswerable!r}; it must be true or false")
         if self.layers is not None:
             object.__setattr__(self, "layers", _pairs(self.layers))
 

@@ -18,7 +18,7 @@ from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.objective import joint_loss
 from blockskim.model.outputs import BlockSkimOutput
 from blockskim.training.distillation import Teacher
-from blockskim.training.distillation_losses import distillation_losses, logits_loss, surviving_tokens
+from blockskim.training.distillation_losses import distillation_losses, holds_answer, logits_loss, surviving_tokens
 from blockskim.training.loss_shares import loss_shares
 from blockskim.training.processes import Processes
 from blockskim.training.recipe import Recipe
@@ -107,8 +107,8 @@ class SkimTrainer(Trainer):
         assert isinstance(self.model, BlockSkimForQuestionAnswering)
         distillation = self._distillation_losses(model, output, inputs, bool(dropping))
         if self.team.count > 1:
-            mask, layers = surviving_tokens(output, inputs["attention_mask"]), len(self.model.skim_layers)
-            shares = loss_shares(output, mask, self.model.skim_config, layers, self.team)
+            taught, layers = self._taught(output, inputs), len(self.model.skim_layers)
+            shares = loss_shares(output, taught, self.model.skim_config, layers, self.team)
             distillation = shares.apply(output, distillation)
         loss = joint_loss(output, self.model.skim_config, settings.label_weight)
         assert loss is not None
@@ -143,13 +143,20 @@ class SkimTrainer(Trainer):
         if self.teacher is not None:
             with self.compute_loss_context_manager():
                 teacher_output = self.teacher.answer(inputs, settings.wants_states)
-            losses |= distillation_losses(output, teacher_output, mask, settings)
+            losses |= distillation_losses(output, teacher_output, self._taught(output, inputs), settings)
         if learns_from_itself:
             # After the pass that is learned from: mixed precision keeps converted weights, and those of a pass without
             # gradients would have none.
             part = logits_loss(output, _dense_answer(model, inputs), mask, settings.temperature)
             losses["self_loss"] = settings.self_weight * part
         return losses
+
+    def _taught(self, output: BlockSkimOutput, inputs: Mapping[str, Any]) -> Tensor:
+        """The tokens of which a teacher tells something. Shape: (batch, tokens)."""
+        mask = surviving_tokens(output, inputs["attention_mask"])
+        if self.recipe.distillation.unanswerable:
+            return mask
+        return mask & holds_answer(inputs["start_positions"])[:, None]
 
     def _dropping(self) -> dict[str, float]:
         """The threshold of this step, if it is one in which blocks are dropped.
