@@ -11,7 +11,7 @@ import typer
 
 from blockskim.cli import options
 from blockskim.cli.answer import NoAnswer, TopK
-from blockskim.cli.bulk_options import Inputs, Output, Reading, Writing, check_reading
+from blockskim.cli.bulk_options import BulkGroup, Inputs, Output, Reading, Writing, check_reading
 from blockskim.cli.bulk_progress import bulk_progress
 from blockskim.cli.option_groups import Computing, Printing, Windowing, takes_groups
 from blockskim.cli.output import console, print_json
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-bulk = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+bulk = typer.Typer(cls=BulkGroup, no_args_is_help=True, rich_markup_mode=None)
 
 
 @bulk.callback()
@@ -143,7 +143,7 @@ def run_job(
     counts = ((len(plan.files), "file"), (size, "byte"), (writing.workers, "worker"))
     start = f"{job}: {', '.join(several(count, name) for count, name in counts)}"
     with termination_as_interrupt(), bulk_progress(printing.quiet, start) as tell:
-        summary = run_bulk(plan, writing.workers, tell)
+        summary = run_bulk(plan, writing.workers, tell, writing.ray)
     report(summary, output, printing)
 
 
