@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+# Before Ray is imported: all addresses are of loopback, and nobody is told of its use.
+os.environ |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 ray = pytest.importorskip("ray")
 ray_data = pytest.importorskip("ray.data")
 

@@ -1,6 +1,5 @@
 """A Ray cluster of several nodes on this machine, reached by loopback alone."""
 
-import os
 import signal
 import time
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ def ray_nodes(count=2):
     Yields:
         The cluster, with ``worker_nodes``, ``add_node`` and ``remove_node``.
     """
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     import ray
     from ray.cluster_utils import Cluster
 
