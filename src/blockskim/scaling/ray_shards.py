@@ -1,12 +1,13 @@
 """Shards made by actors on a Ray cluster, each with a model of its own.
 
-This process reads the input and writes the output; the actors need neither. Ray starts an actor anew that died, on
-another machine if its own is gone, and gives it the shard once more. A shard is written when it is whole, so what a
-dead actor leaves is nothing.
+This process reads the input and writes the output; the actors need neither. One that died is replaced, on another
+machine if its own is gone, and its shard goes to one that is free. A shard is written when it is whole, so a dead actor
+leaves nothing.
 """
 
 import logging
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,8 @@ from blockskim.scaling.shard_worker import ShardWorker
 
 logger = logging.getLogger(__name__)
 
-RESTARTS = 3
-"""How often an actor is started anew, and a shard given to it once more. What makes an actor die every time ends the
-run."""
+MOST_DEATHS = 4
+"""What so many actors died of, a shard or loading the model, ends the run."""
 
 SECONDS_TO_START = 60.0
 """After so long without any actor, a warning says that the cluster may have no room for one."""
@@ -87,62 +87,110 @@ def run_on_ray(
     output = OutputDirectory(plan.output, plan.output_format)
     with joined_cluster(address) as ray:
         share = share_cluster(ray, plan.model, workers)
-        kind = ray.remote(ShardActor).options(
-            **share.resources, max_restarts=RESTARTS, max_task_retries=RESTARTS, scheduling_strategy="SPREAD"
-        )
+        kind = ray.remote(ShardActor).options(**share.resources, max_restarts=0, scheduling_strategy="SPREAD")
         parcel = ModelParcel.of(ray, model)
-        actors = [kind.remote(plan, parcel, share.threads) for _ in range(workers)]
+        team = _Team(ray, lambda: kind.remote(plan, parcel, share.threads), shards)
         try:
-            for made in _results(ray, actors, shards):
+            for made in team.results(workers):
                 yield output.write(*made)
         finally:
-            for actor in actors:
-                # They may be gone, and the cluster, too.
-                with suppress(Exception):
-                    ray.kill(actor)
+            team.end()
 
 
-def _results(ray: Any, actors: list[Any], shards: Iterator[RawShard]) -> Iterator[tuple[ShardReport, bytes]]:
-    """What actors make of shards, each of which goes to one that is free."""
-    busy: dict[Any, tuple[Any, RawShard | None]] = {actor.load.remote(): (actor, None) for actor in actors}
-    following = next(shards, None)
-    has_started = False
-    # Actors that never start, as the cluster has no room for them, hold up nobody.
-    while following is not None or any(shard is not None for _, shard in busy.values()):
-        done, _ = ray.wait(list(busy), num_returns=1, timeout=SECONDS_TO_START)
-        if not done and not has_started:
-            logger.warning("no actor has started yet; does the cluster have room for one? %s", _room(ray))
-        for reference in done:
-            actor, shard = busy.pop(reference)
-            made = _got(ray, reference, shard)
-            has_started = True
-            if following is not None:
-                busy[actor.make.remote(following)] = actor, following
-                following = next(shards, None)
-            if made is not None:
-                yield made
+class _Team:
+    """Actors and what each of them works on."""
 
+    def __init__(self, ray: Any, start: Callable[[], Any], shards: Iterator[RawShard]) -> None:
+        self._ray = ray
+        self._start = start
+        self._shards = shards
+        self._is_read = False
+        self._again: deque[RawShard] = deque()
+        # What is waited for, the actor that does it, and the shard; none while it loads its model.
+        self._busy: dict[Any, tuple[Any, RawShard | None]] = {}
+        self._idle: list[Any] = []
+        self._deaths: Counter[int] = Counter()
 
-def _got(ray: Any, reference: Any, shard: RawShard | None) -> tuple[ShardReport, bytes] | None:
-    """What an actor made; None when it has its model and is free.
+    def results(self, workers: int) -> Iterator[tuple[ShardReport, bytes]]:
+        """What so many actors make of all shards.
 
-    Raises:
-        BlockSkimError: what it raised, or that it died.
-        OSError: likewise.
-    """
-    try:
-        result: Any = ray.get(reference)
-    except ray.exceptions.RayActorError as error:
-        rows = "" if shard is None else f" while it had rows {shard.first:,} to {shard.first + len(shard.rows) - 1:,}"
-        raise BlockSkimError(
-            f"an actor died{rows}, perhaps for lack of memory, as it did each time that Ray started it anew; what is "
-            "done stays, and the same command goes on from there"
-        ) from error
-    if isinstance(result, BaseException):
-        raise result
-    made: tuple[ShardReport, bytes] | None = result
-    return made
+        Raises:
+            BlockSkimError: what one raised, or that too many died.
+            OSError: what one raised.
+        """
+        for _ in range(workers):
+            self._add_actor()
+        has_started = False
+        # Actors that never start, as the cluster has no room for them, hold up nobody.
+        while not self._is_read or self._again or any(shard is not None for _, shard in self._busy.values()):
+            done, _ = self._ray.wait(list(self._busy), num_returns=1, timeout=SECONDS_TO_START)
+            if not done and not has_started:
+                logger.warning("no actor has started yet; does the cluster have room for one? It has %s", self._room())
+            for reference in done:
+                actor, shard = self._busy.pop(reference)
+                try:
+                    result = self._ray.get(reference)
+                except self._ray.exceptions.RayTaskError:
+                    raise
+                except self._ray.exceptions.RayError as error:
+                    self._replace(actor, shard, error)
+                    continue
+                if isinstance(result, BaseException):
+                    raise result
+                has_started = True
+                self._give(actor)
+                if result is not None:
+                    yield result
 
+    def end(self) -> None:
+        """End all actors."""
+        for actor in [*self._idle, *(actor for actor, _ in self._busy.values())]:
+            self._kill(actor)
 
-def _room(ray: Any) -> str:
-    return ", ".join(f"{name} {count:g}" for name, count in ray.available_resources().items() if name in ("CPU", "GPU"))
+    def _add_actor(self) -> None:
+        actor = self._start()
+        self._busy[actor.load.remote()] = actor, None
+
+    def _give(self, actor: Any) -> None:
+        """Have an actor make the next shard, if there is one."""
+        shard = self._again.popleft() if self._again else None
+        if shard is None and not self._is_read:
+            shard = next(self._shards, None)
+            self._is_read = shard is None
+        if shard is None:
+            self._idle.append(actor)
+        else:
+            self._busy[actor.make.remote(shard)] = actor, shard
+
+    def _replace(self, actor: Any, shard: RawShard | None, error: Exception) -> None:
+        """Start another actor in place of one that died, or can't be reached, and have its shard made.
+
+        Raises:
+            BlockSkimError: the same has happened too often.
+        """
+        self._kill(actor)
+        reason = -1 if shard is None else shard.number
+        self._deaths[reason] += 1
+        if self._deaths[reason] == MOST_DEATHS:
+            what = "loaded the model"
+            if shard is not None:
+                what = f"had rows {shard.first:,} to {shard.first + len(shard.rows) - 1:,}"
+            raise BlockSkimError(
+                f"{MOST_DEATHS} actors died while they {what}, perhaps for lack of memory; what is done stays, and the "
+                "same command goes on from there"
+            ) from error
+        self._add_actor()
+        if shard is not None:
+            self._again.append(shard)
+            # The new one may find no room.
+            if self._idle:
+                self._give(self._idle.pop())
+
+    def _kill(self, actor: Any) -> None:
+        # It may be gone, and the cluster, too.
+        with suppress(Exception):
+            self._ray.kill(actor)
+
+    def _room(self) -> str:
+        room = self._ray.available_resources()
+        return ", ".join(f"{name} {room.get(name, 0):g}" for name in ("CPU", "GPU"))
