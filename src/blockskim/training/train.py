@@ -213,6 +213,7 @@ def training_arguments(
         metric_for_best_model="eval_selection" if evaluates else None,
         greater_is_better=True if evaluates else None,
         logging_steps=50,
+        log_level_replica="error",
         report_to=["tensorboard"] if has("tensorboard") else [],
         disable_tqdm=True,
         remove_unused_columns=False,
