@@ -4,8 +4,11 @@ The model is the one that comes along, without PyTorch. ``make test-integrations
 rarely installed.
 """
 
+import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -185,6 +188,22 @@ def test_impossible_settings_of_a_dataset_are_refused(cluster):
     taken = ray.data.from_items([{**row, "answer": "x"} for row in rows_of(2)])
     with pytest.raises(Exception, match=r"the dataset has .*answer.* already"):
         answer_dataset(taken, model=CHOICE).take_all()
+
+
+def test_the_command_prints_its_summary_alone(cluster, tmp_path):
+    data = json_lines(tmp_path / "rows.jsonl", rows_of(12))
+    command = [sys.executable, "-m", "blockskim", "bulk", "answer", data, "--output", tmp_path / "out"]
+    command += ["--backend", "onnx", "--keep", "id", "--workers", "2", "--shard-rows", "3", "--json"]
+    ended = subprocess.run(
+        [*command, "--ray", cluster.address], capture_output=True, text=True, timeout=200, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["rows"] == 12
+    assert [row["id"] for row in written(tmp_path / "out")] == list(range(12))
+    ended = subprocess.run([*command, "--ray", "nowhere"], capture_output=True, text=True, timeout=200, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "error: no Ray cluster can be joined at nowhere: " in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def workers():

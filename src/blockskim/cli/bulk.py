@@ -2,8 +2,9 @@
 
 import logging
 import signal
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,7 +143,9 @@ def run_job(
     size = sum(file.size for file in plan.files)
     counts = ((len(plan.files), "file"), (size, "byte"), (writing.workers, "worker"))
     start = f"{job}: {', '.join(several(count, name) for count, name in counts)}"
-    with termination_as_interrupt(), bulk_progress(printing.quiet, start) as tell:
+    # Ray prints what goes wrong on its machines to standard output, which is for the summary.
+    elsewhere = nullcontext() if writing.ray is None else redirect_stdout(sys.stderr)
+    with termination_as_interrupt(), elsewhere, bulk_progress(printing.quiet, start) as tell:
         summary = run_bulk(plan, writing.workers, tell, writing.ray)
     report(summary, output, printing)
 

@@ -14,6 +14,7 @@ from blockskim.atomic import write_whole
 from blockskim.checks import check_count
 from blockskim.errors import ConfigError, DataError
 from blockskim.exporting.exported_model import available_cores
+from blockskim.extras import load_ray
 from blockskim.scaling.manifest import begin_or_go_on, describe_run
 from blockskim.scaling.model_files import model_directory
 from blockskim.scaling.output import OutputDirectory, ShardReport
@@ -129,6 +130,9 @@ def run_bulk(
         OSError: something can't be written; ``filename`` names it.
     """
     workers = check_count("workers", workers)
+    if ray_address is not None:
+        # Before anything is written.
+        load_ray()
     started = time.perf_counter()
     model = model_directory(plan.model.name)
     threads = None if ray_address is not None else threads_of_each(plan.model.threads, workers, available_cores())

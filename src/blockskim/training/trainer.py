@@ -124,9 +124,9 @@ class SkimTrainer(Trainer):
 
     def _share_of_step(self, windows: int) -> float:
         """What a part of a step counts for beside the others; the last step of an epoch has parts of other sizes."""
-        parts = self.current_gradient_accumulation_steps
-        if parts == 1:
+        if self.recipe.gradient_accumulation == 1:
             return 1.0
+        parts = self.current_gradient_accumulation_steps
         counts = self.team.total(torch.tensor([windows, self._windows_of_step], device=self.args.device))
         return float(counts[0] / counts[1]) * parts
 
