@@ -14,7 +14,7 @@ DEV := $(VENV)/.ready-dev
 # An environment of its own without PyTorch, in which answering must work as well.
 LIGHT_VENV := .venv-light
 LIGHT := $(LIGHT_VENV)/.ready
-# The frameworks that have an adapter, which bring much: apart from everything else.
+# The frameworks that have an adapter, and Ray, which bring much: apart from everything else.
 FRAMEWORKS_VENV := .venv-integrations
 FRAMEWORKS := $(FRAMEWORKS_VENV)/.ready
 
@@ -29,7 +29,7 @@ PYTEST_ARGS ?=
 help:
 	@echo 'make demo    answer three questions over examples/demo.txt with the shipped model'
 	@echo 'make test    lint, types and tests, with PyTorch and without'
-	@echo 'make test-integrations  tests of the adapters, with Haystack, LangChain and LlamaIndex'
+	@echo 'make test-integrations  tests of the adapters, with Haystack, LangChain and LlamaIndex, and of Ray'
 	@echo 'make lint    lint and types only'
 	@echo 'make format  let ruff rewrite what it can'
 	@echo 'make bench   time skimming against dense baselines'
@@ -53,9 +53,9 @@ test: lint test-light
 test-light: $(LIGHT)
 	HYPOTHESIS_PROFILE=few $(LIGHT_VENV)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
-# Adapters in the real frameworks, with the model that ships.
+# Adapters in the real frameworks, and bulk runs on a cluster of Ray, with the model that ships.
 test-integrations: $(FRAMEWORKS)
-	HYPOTHESIS_PROFILE=few $(FRAMEWORKS_VENV)/bin/python -m pytest tests/integrations $(PYTEST_ARGS)
+	HYPOTHESIS_PROFILE=few $(FRAMEWORKS_VENV)/bin/python -m pytest tests/integrations tests/scaling/test_ray.py $(PYTEST_ARGS)
 
 lint: $(DEV)
 	$(PY) -m ruff check .
@@ -114,7 +114,7 @@ $(FRAMEWORKS): $(REQUIREMENTS)
 	@$(call make-venv,$(FRAMEWORKS_VENV))
 	@echo 'Installing blockskim and the frameworks into $(FRAMEWORKS_VENV) ...'
 	@$(FRAMEWORKS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-	  --editable '.[haystack,langchain,llama-index]' hypothesis pytest
+	  --editable '.[haystack,langchain,llama-index,ray]' hypothesis pytest
 	@touch $@
 
 # Makes a virtual environment unless a working one is there, and says what is missing when it can't.

@@ -74,7 +74,7 @@ FLOOR_PLAN = ROOT / "docs" / "architecture.md"
 DOCS = tuple(sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]))
 
 # Installed with an extra only: never imported when a module is, but inside of the function that needs it.
-OPTIONAL = {"accelerate", "tensorboard", "matplotlib", "onnx", "onnxscript", "optuna", "pyarrow"}
+OPTIONAL = {"accelerate", "tensorboard", "matplotlib", "onnx", "onnxscript", "optuna", "pyarrow", "ray"}
 
 # The same, but for one package that is about them: nothing imports it when it is imported itself, but the command.
 WEB = {"fastapi", "prometheus_client", "uvicorn"}
@@ -334,7 +334,7 @@ def test_optional_packages_are_imported_when_needed(module: Module) -> None:
 def test_optional_packages_are_those_of_the_extras() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = {
-        requirement.split(">")[0].replace("-", "_")
+        re.split(r"[>\[]", requirement)[0].replace("-", "_")
         for name, requirements in project["optional-dependencies"].items()
         if name != "dev"
         for requirement in requirements

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from blockskim.errors import BlockSkimError, ConfigError
-from blockskim.extras import has, load_matplotlib, load_optuna, load_pyarrow, raise_missing, torch_needed
+from blockskim.extras import has, load_matplotlib, load_optuna, load_pyarrow, load_ray, raise_missing, torch_needed
 
 
 def test_whether_a_package_is_installed():
@@ -31,6 +31,7 @@ def test_whether_a_package_is_installed():
             load_pyarrow,
             "reading and writing Parquet needs pyarrow, which is not installed: pip install 'blockskim[bulk]'",
         ),
+        ("ray", load_ray, "running on a cluster needs Ray, which is not installed: pip install 'blockskim[ray]'"),
     ],
 )
 def test_the_error_names_the_extra(package, load, message, monkeypatch):

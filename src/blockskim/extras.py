@@ -78,6 +78,17 @@ def load_pyarrow() -> tuple[Any, Any]:
     return _load("pyarrow", need, "bulk"), _load("pyarrow.parquet", need, "bulk")
 
 
+def load_ray() -> Any:
+    """The module ``ray``, with ``ray.data`` in it.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    need = "running on a cluster needs Ray"
+    _load("ray.data", need, "ray")
+    return _load("ray", need, "ray")
+
+
 def check_server() -> None:
     """See to it that what the HTTP service is made of is installed; nothing is imported.
 

@@ -2,10 +2,12 @@
 
 import csv
 import json
+import sys
 
 import pytest
 
 from blockskim.cli import progress as reporting
+from blockskim.cli.bulk_options import with_ray_address
 from blockskim.cli.bulk_progress import counted, pace
 from blockskim.scaling.bulk import BulkProgress
 from bulk_runs import json_lines, rows_of, written
@@ -188,3 +190,25 @@ def test_what_earlier_runs_did_makes_no_run_faster():
     assert counted(state) == ("600 rows (5 wrong)", "75% of the input")
     assert list(pace(state, 50.0)) == ["2 rows/s", "50 s left"]
     assert list(pace(BulkProgress(rows=5, rows_before=5), 1.0)) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["in", "--ray"], ["in", "--ray="]),
+        (["--ray", "--quiet", "in"], ["--ray=", "--quiet", "in"]),
+        (["--ray", "10.0.0.1:6379", "in"], ["--ray", "10.0.0.1:6379", "in"]),
+        (["--ray=auto", "in"], ["--ray=auto", "in"]),
+        (["in"], ["in"]),
+    ],
+)
+def test_a_cluster_has_an_address_or_none(given, expected):
+    assert with_ray_address(given) == expected
+
+
+def test_without_ray_it_is_said_how_to_get_it(bulk, data, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    code, out, err = bulk(data, "--ray")
+    assert (code, out) == (2, "")
+    assert err == "error: running on a cluster needs Ray, which is not installed: pip install 'blockskim[ray]'\n"
+    assert not (tmp_path / "out").exists()

@@ -59,6 +59,20 @@ def test_a_teacher_is_learned_from(call, plain, data, tmp_path):
     assert "## Teacher" in (output / "README.md").read_text()
 
 
+def test_tokens_are_kept_for_other_runs_where_asked(call, plain, data, tmp_path):
+    arguments = ("train", "--base", plain, "--train", data, "--hold-out", 0.5, *SMALL, "--quiet", "--device", "cpu")
+    cache = tmp_path / "cache"
+    code, _, err = call(*arguments, "--output", tmp_path / "one", "--cache", cache)
+    assert code == 0, err
+    [folder] = cache.iterdir()
+    made = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    code, _, err = call(*arguments, "--output", tmp_path / "two", "--cache", cache, "--set", "gradient_accumulation=2")
+    assert code == 0, err
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == made
+    assert [path.name for path in cache.iterdir()] == [folder.name]
+    assert not (tmp_path / "two" / "windows").exists()
+
+
 def test_changes_of_the_recipe():
     assert parse_changes(["distillation.layers=[[1, 2]]"]) == {"distillation": {"layers": [[1, 2]]}}
     assert parse_changes(["epochs=3", "learning_rate=1.0e-5", "skim.block_size=8", "skim.inputs=[tiles]"]) == {
@@ -84,6 +98,7 @@ def test_words_that_change_nothing_are_refused(change):
         (["--base", "PLAIN", "--train", "DATA", "--dev", "DATA", "--output", "OUT", "--recipe", "cake"], 2, "cake"),
         (["--base", "PLAIN", "--train", "DATA", "--dev", "DATA", "--output", "OUT", "--set", "epochs=no"], 2, "epochs"),
         (["--base", "PLAIN", "--train", "DATA", "--dev", "DATA", "--output", "OUT", "--set", "epoch=1"], 2, "epoch"),
+        (["--base", "PLAIN", "--train", "DATA", "--dev", "DATA", "--output", "OUT", "--cache", ""], 2, "--cache"),
         (["--base", "PLAIN", "--train", "nowhere", "--dev", "DATA", "--output", "OUT"], 1, "nowhere: no such file"),
         (["--base", "./none", "--train", "DATA", "--dev", "DATA", "--output", "OUT"], 1, "no such model directory"),
         (["--base", "PLAIN", "--train", "DATA", "--dev", "DATA", "--output", "OUT", "--resume"], 1, "no checkpoint"),

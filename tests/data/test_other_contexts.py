@@ -1,11 +1,14 @@
 """Questions that are asked of a text without their answer."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from blockskim.data.examples import Answer, Example
-from blockskim.data.other_contexts import asked_elsewhere
+from blockskim.data.other_contexts import asked_elsewhere, other_contexts
+from blockskim.data.splitting import place
 from blockskim.errors import ConfigError
 
 HARBOUR = "The harbour of Lindow opened in 1820 and closed again after two storms."
@@ -64,3 +67,33 @@ def test_a_share_is_chosen_by_names_alone(share, seed):
 def test_impossible_shares_are_refused(share):
     with pytest.raises(ConfigError, match="share"):
         asked_elsewhere(EXAMPLES, share)
+
+
+TEXTS = [HARBOUR, PIER, MARKET, REPEATED, "A market beside the harbour.", "The larch was built in 1820."]
+questions = st.tuples(
+    st.sampled_from(["", "Lindow", "Other"]), st.sampled_from(TEXTS), st.sampled_from(TEXTS), st.booleans()
+)
+
+
+@given(st.lists(questions, max_size=12), st.sampled_from([0.4, 1.0]), st.integers(0, 3))
+def test_of_an_article_the_first_context_of_those_that_share_most_is_taken(asked_questions, share, seed):
+    examples = [
+        Example(str(number), question, context, references=("1820",) if answerable else (), title=title)
+        for number, (title, context, question, answerable) in enumerate(asked_questions)
+    ]
+    expected = []
+    for example in examples:
+        others = {one.context for one in examples if one.title == example.title} - {example.context}
+        without = [text for text in dict.fromkeys(one.context for one in examples) if text in others]
+        without = [text for text in without if not any(answer in text for answer in example.references)]
+        if example.title and example.references and place(example.id, seed) < share and without:
+            shared = [len(words(example.question) & words(text)) for text in without]
+            expected.append((example.id, without[shared.index(max(shared))]))
+    made = asked_elsewhere(examples, share, seed)
+    assert [(one.id.removesuffix("-elsewhere"), one.context) for one in made] == expected
+    pairs = other_contexts(examples, share, seed)
+    assert [(examples[one].id, examples[other].context) for one, other in pairs] == expected
+
+
+def words(text):
+    return set(re.findall(r"\w{4,}", text.lower()))

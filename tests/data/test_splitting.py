@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blockskim.data.examples import Example
-from blockskim.data.splitting import sample_examples, split_by_article
+from blockskim.data.splitting import held_out, place, sample_examples, split_by_article
 from blockskim.errors import ConfigError
 
 
@@ -20,23 +20,23 @@ def articles(count, questions=3, title="article {}"):
 @given(fraction=st.floats(0, 0.95), seed=st.integers(0, 5))
 def test_a_split_loses_nothing_and_cuts_no_article(fraction, seed):
     examples = articles(150)
-    train, held_out = split_by_article(examples, fraction, seed)
-    assert sorted(item.id for item in train + held_out) == sorted(item.id for item in examples)
-    assert not {item.title for item in train} & {item.title for item in held_out}
+    train, chosen = split_by_article(examples, fraction, seed)
+    assert sorted(item.id for item in train + chosen) == sorted(item.id for item in examples)
+    assert not {item.title for item in train} & {item.title for item in chosen}
 
 
 def test_the_split_of_an_article_does_not_depend_on_what_else_is_read():
     whole, part = articles(200), articles(120)
-    held_out = {item.id for item in split_by_article(whole, 0.3)[1]}
-    assert {item.id for item in split_by_article(part, 0.3)[1]} == {item.id for item in part} & held_out
-    assert 0.2 < len(held_out) / len(whole) < 0.4
+    chosen = {item.id for item in split_by_article(whole, 0.3)[1]}
+    assert {item.id for item in split_by_article(part, 0.3)[1]} == {item.id for item in part} & chosen
+    assert 0.2 < len(chosen) / len(whole) < 0.4
 
 
 def test_one_title_for_all_splits_by_context():
-    train, held_out = split_by_article(articles(400, title="reddit"), 0.5)
+    train, chosen = split_by_article(articles(400, title="reddit"), 0.5)
     assert train
-    assert held_out
-    assert not {item.context for item in train} & {item.context for item in held_out}
+    assert chosen
+    assert not {item.context for item in train} & {item.context for item in chosen}
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.0, 2.0, float("nan")])
@@ -52,3 +52,35 @@ def test_examples_are_chosen_from_the_whole_file():
     assert chosen == [example for example in everything if example in chosen]
     assert chosen == sample_examples(everything, 5, seed=1)
     assert sample_examples(everything, 500, 0) == sample_examples(everything, None, 0) == everything
+
+
+def plainly_held_out(examples, fraction, seed):
+    """The rule, in as few words as possible, with everything in memory."""
+    contexts = {}
+    for example in examples:
+        contexts.setdefault(example.title, set()).add(example.context)
+    most = max(100, 0.02 * sum(map(len, contexts.values())))
+
+    def article(example):
+        return example.title if example.title and len(contexts[example.title]) <= most else example.context
+
+    return [place(article(example), seed) < fraction for example in examples]
+
+
+@given(
+    sizes=st.lists(st.tuples(st.sampled_from(["", "a", "b"]), st.integers(1, 260)), max_size=4),
+    fraction=st.floats(0, 0.95),
+    seed=st.integers(0, 3),
+)
+def test_what_is_held_out_follows_the_rule(sizes, fraction, seed):
+    examples = [
+        Example(f"{number}", "?", f"context {title} {number // 2}", title=title)
+        for title, count in sizes
+        for number in range(count)
+    ]
+    assert held_out(iter(examples), fraction, seed).tolist() == plainly_held_out(examples, fraction, seed)
+
+
+def test_halves_of_surrogate_pairs_are_no_hindrance():
+    examples = [Example("1", "?", "\ud800 kite", title="\udc00")]
+    assert held_out(examples, 0.0).tolist() == [False]

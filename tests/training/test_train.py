@@ -146,7 +146,7 @@ def losses(output):
 def test_a_killed_run_resumes_to_the_very_same_model(base, tmp_path, monkeypatch):
     recipe = RECIPE.replace(epochs=1.5, eval_steps=10)
     arguments = training.training_arguments
-    monkeypatch.setattr(training, "training_arguments", lambda *a: _log_often(arguments(*a)))
+    monkeypatch.setattr(training, "training_arguments", lambda *given: _log_often(arguments(*given)))
     data = examples(200, 0), examples(10, 1)
     training.train(base, *data, tmp_path / "whole", recipe, device="cpu")
     with killed_by(training, Stop()):
@@ -155,6 +155,20 @@ def test_a_killed_run_resumes_to_the_very_same_model(base, tmp_path, monkeypatch
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
     first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
     assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_parts_of_a_step_add_up_to_its_answer_loss(base, tmp_path, monkeypatch):
+    recipe = RECIPE.replace(epochs=2, eval_steps=0, hidden_dropout=0.0, skim={"skim_factor": 0.0})
+    arguments = training.training_arguments
+    monkeypatch.setattr(training, "training_arguments", lambda *given: _log_often(arguments(*given)))
+    # The last step of an epoch has five windows: a part of four, and one of one.
+    for parts in (1, 2, 8):
+        chosen = recipe.replace(gradient_accumulation=parts)
+        training.train(base, examples(21, 0), [], tmp_path / str(parts), chosen, device="cpu")
+    expected = losses(tmp_path / "1")
+    assert len(expected) == 3
+    for parts in (2, 8):
+        assert losses(tmp_path / str(parts)) == pytest.approx(expected, abs=1e-4)
 
 
 def _log_often(arguments):

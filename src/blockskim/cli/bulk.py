@@ -2,8 +2,9 @@
 
 import logging
 import signal
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import typer
 
 from blockskim.cli import evidence_options, options
 from blockskim.cli.answer import NoAnswer, TopK
-from blockskim.cli.bulk_options import Inputs, Output, Reading, Writing, check_reading
+from blockskim.cli.bulk_options import BulkGroup, Inputs, Output, Reading, Writing, check_reading
 from blockskim.cli.bulk_progress import bulk_progress
 from blockskim.cli.highlight import InOrder
 from blockskim.cli.option_groups import Computing, Printing, Windowing, takes_groups
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-bulk = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+bulk = typer.Typer(cls=BulkGroup, no_args_is_help=True, rich_markup_mode=None)
 
 
 @bulk.callback()
@@ -193,8 +194,10 @@ def run_job(
     size = sum(file.size for file in plan.files)
     counts = ((len(plan.files), "file"), (size, "byte"), (writing.workers, "worker"))
     start = f"{job}: {', '.join(several(count, name) for count, name in counts)}"
-    with termination_as_interrupt(), bulk_progress(printing.quiet, start) as tell:
-        summary = run_bulk(plan, writing.workers, tell)
+    # Ray prints what goes wrong on its machines to standard output, which is for the summary.
+    elsewhere = nullcontext() if writing.ray is None else redirect_stdout(sys.stderr)
+    with termination_as_interrupt(), elsewhere, bulk_progress(printing.quiet, start) as tell:
+        summary = run_bulk(plan, writing.workers, tell, writing.ray)
     report(summary, output, printing)
 
 

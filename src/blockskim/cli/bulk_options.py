@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from blockskim.cli import options
 
@@ -85,6 +86,14 @@ Workers = Annotated[
         "--workers", min=1, max=MOST_WORKERS, metavar="N", help="Processes with a model each; threads are shared out."
     ),
 ]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="[ADDRESS]",
+        help="Run the workers as actors on a Ray cluster: this one, or else one that Ray finds or starts here.",
+    ),
+]
 WrongRows = Annotated[
     OnError, typer.Option("--on-error", help="record: tell of a wrong row in its place; stop: end at the first one.")
 ]
@@ -113,6 +122,25 @@ class Writing:
     shard_rows: ShardRows = 1000
     workers: Workers = 1
     on_error: WrongRows = OnError.RECORD
+    ray: RayAddress = None
+
+
+class BulkGroup(TyperGroup):
+    """The jobs, of which each takes ``--ray`` with an address or without one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line."""
+        return super().parse_args(ctx, with_ray_address(args))
+
+
+def with_ray_address(arguments: list[str]) -> list[str]:
+    """The arguments, with an empty address behind a ``--ray`` that has none."""
+    given = []
+    for place, argument in enumerate(arguments):
+        following = arguments[place + 1 : place + 2]
+        has_none = argument == "--ray" and (not following or following[0].startswith("-"))
+        given.append("--ray=" if has_none else argument)
+    return given
 
 
 def check_reading(reading: Reading) -> None:

@@ -37,7 +37,7 @@ def read_data(
 
     stream = read_examples(files, None if format is None else format.value, skip_bad, answers != "ignored")
     if hold_out is not None:
-        examples = split_held_out(list(stream), hold_out)[1][:limit]
+        examples = list(split_held_out(list(stream), hold_out)[1][:limit])
     else:
         examples = list(islice(stream, limit))
     if answers == "needed":
@@ -53,18 +53,21 @@ def read_data(
     return examples
 
 
-def split_held_out(examples: "Sequence[Example]", fraction: float) -> "tuple[list[Example], list[Example]]":
+def split_held_out(examples: "Sequence[Example]", fraction: float) -> "tuple[Sequence[Example], Sequence[Example]]":
     """Examples to train on, and those held out.
 
     Raises:
         DataError: one of the two is empty.
     """
-    from blockskim.data.splitting import split_by_article
+    import numpy as np
+
+    from blockskim.data.example_files import ChosenExamples
+    from blockskim.data.splitting import held_out
     from blockskim.errors import DataError
 
-    train, held_out = split_by_article(examples, fraction, seed=0)
-    if not held_out:
+    chosen = held_out(examples, fraction, seed=0)
+    if not chosen.any():
         raise DataError(f"none of {len(examples)} examples is held out at {fraction:g}; hold out a larger fraction")
-    if not train:
+    if chosen.all():
         raise DataError(f"all of {len(examples)} examples are held out at {fraction:g}; hold out a smaller fraction")
-    return train, held_out
+    return ChosenExamples(examples, np.flatnonzero(~chosen)), ChosenExamples(examples, np.flatnonzero(chosen))

@@ -9,7 +9,13 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
-from blockskim.cli.streams import STANDARD_OUTPUT, discard, occupy_standard_files, replace_closed_streams
+from blockskim.cli.streams import (
+    STANDARD_OUTPUT,
+    discard,
+    is_first_process,
+    occupy_standard_files,
+    replace_closed_streams,
+)
 from blockskim.errors import DISK_FAULTS, BlockSkimError, ConfigError
 from blockskim.extras import torch_needed
 
@@ -131,6 +137,8 @@ def _lacks_memory(error: BaseException) -> bool:
 
 
 def _complain(message: str) -> None:
+    if not is_first_process():
+        return  # The first one says the same.
     line = " ".join(message.split())
     if len(line) > LONGEST_LINE:
         line = f"{line[:LONGEST_LINE]}…"

@@ -155,6 +155,8 @@ def set_up(quiet: bool) -> None:
     """Send the library's warnings to standard error, one per line, and keep its dependencies silent."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    # Read when PyTorch is imported, whose libraries warn of what users can't change.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     if quiet:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     handler = logging.StreamHandler()

@@ -1,17 +1,18 @@
 """``blockskim train``: joint training of an encoder, its QA head and its skim predictors."""
 
-from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from blockskim.cli import options
-from blockskim.cli.data_files import split_held_out
 from blockskim.cli.option_groups import Printing, takes_groups
 from blockskim.cli.output import console, print_json
 from blockskim.cli.progress import plain_lines, progress_console
 from blockskim.cli.session import hide_foreign_progress
+from blockskim.cli.streams import is_first_process
+from blockskim.cli.training_data import TrainingData, reading_progress, training_data
 
 Base = Annotated[
     str,
@@ -37,6 +38,15 @@ Teacher = Annotated[
     str | None,
     typer.Option("--teacher", metavar="DIR_OR_HUB_ID", help="QA or Block-Skim model to learn from, too."),
 ]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        parser=options.output_path,
+        metavar="DIR",
+        help="Where tokenised data is kept for other runs.  [default: the output, until the run has ended]",
+    ),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the output.")]
 
 
@@ -52,6 +62,7 @@ def train(
     changes: Changes = None,
     teacher: Teacher = None,
     resume: Resume = False,
+    cache: Cache = None,
     format: options.DataFormat = None,
     skip_bad: options.SkipBad = False,
     device: options.DeviceName = options.Device.AUTO,
@@ -64,55 +75,53 @@ def train(
     of the training files (--hold-out). With a teacher (--teacher) its start and end logits are learned beside the
     answers; --set distillation.NAME=VALUE says how much, and whether states inside of it are learned, too.
     """
-    options.set_up(printing.quiet)
+    # Of several processes, the first speaks for all, and tells the others what it read.
+    speaks = is_first_process()
+    options.set_up(printing.quiet or not speaks)
     if (dev is None) == (hold_out is None):
         raise typer.BadParameter("give development data by --dev FILE or by --hold-out FRACTION, one of them")
     options.check_output_folder(output)
     settings = parse_changes(changes or [])
 
-    from blockskim.data.examples import check_annotated
-    from blockskim.data.reading import read_examples
     from blockskim.training.recipe import Recipe
 
     chosen = Recipe.load(recipe).replace(**settings)
-    name = None if format is None else format.value
-    files = [*train_files, *(more or [])]
-    examples = list(read_examples(files, name, skip_bad))
-    sources = Counter(example.source for example in examples)
-    if hold_out is not None:
-        examples, development = split_held_out(examples, hold_out)
-    else:
-        assert dev is not None
-        development = list(read_examples(dev, name, skip_bad))
-    check_annotated([*examples, *development])
+    name, files = None if format is None else format.value, [*train_files, *(more or [])]
+    lines = plain_lines(printing.quiet or not speaks)
+    with ExitStack() as stack:
+        data = TrainingData()
+        if speaks:
+            with reading_progress(printing.quiet, lines) as tell:
+                folder = cache or output
+                data = stack.enter_context(training_data(files, dev, hold_out, name, skip_bad, folder, tell))
 
-    from blockskim.inference.devices import set_threads
-    from blockskim.inference.loading import load_tokenizer
-    from blockskim.model.checkpoints import check_loadable
-    from blockskim.training import train as training
+        from blockskim.inference.devices import set_threads
+        from blockskim.inference.loading import load_tokenizer
+        from blockskim.model.checkpoints import check_loadable
+        from blockskim.training import train as training
 
-    hide_foreign_progress()
-    set_threads(threads)
-    check_loadable(base)
-    load_tokenizer(base)
-    if teacher is not None:
-        check_loadable(teacher)
-    lines = plain_lines(printing.quiet)
-    training.train(
-        base,
-        examples,
-        development,
-        output,
-        chosen,
-        device=device.value,
-        resume=resume,
-        report=print_json if printing.as_json else _show,
-        console=None if printing.quiet or lines is not None else progress_console(),
-        lines=lines,
-        sources=sources,
-        teacher=teacher,
-    )
-    if not printing.as_json and not printing.quiet:
+        hide_foreign_progress()
+        set_threads(threads)
+        check_loadable(base)
+        load_tokenizer(base)
+        if teacher is not None:
+            check_loadable(teacher)
+        training.train(
+            base,
+            data.train,
+            data.development,
+            output,
+            chosen,
+            device=device.value,
+            resume=resume,
+            report=print_json if printing.as_json else _show,
+            console=None if printing.quiet or lines is not None or not speaks else progress_console(),
+            lines=lines,
+            sources=data.sources,
+            teacher=teacher,
+            cache_dir=cache,
+        )
+    if speaks and not printing.as_json and not printing.quiet:
         console().print(f"the model is in {output}", markup=False)
 
 

@@ -30,20 +30,40 @@ def asked_elsewhere(examples: Sequence[Example], share: float, seed: int = 0) ->
     Raises:
         ConfigError: the share is impossible.
     """
-    share = check_range("share", share, 0.0, 1.0)
-    contexts: dict[str, dict[str, frozenset[str]]] = defaultdict(dict)
-    for example in examples:
-        if share and example.title and example.context not in contexts[example.title]:
-            contexts[example.title][example.context] = _words(example.context)
-    made = []
-    for example in examples:
-        if not example.references or not example.title or place(example.id, seed) >= share:
-            continue
-        other = _closest(example, contexts[example.title])
-        if other is not None:
-            name = f"{example.id}-elsewhere"
-            made.append(replace(example, id=name, context=other, answers=(), references=(), evidence=()))
-    return made
+    pairs = other_contexts(examples, share, seed)
+    return [with_other_context(examples[asked], examples[other].context) for asked, other in pairs]
+
+
+def other_contexts(examples: Sequence[Example], share: float, seed: int = 0) -> list[tuple[int, int]]:
+    """Which examples ``asked_elsewhere`` makes: the number of each question's, and of one that has the context for it.
+
+    Memory holds the texts of one article at a time, and of every example some bytes.
+
+    Raises:
+        ConfigError: the share is impossible.
+    """
+    if not check_range("share", share, 0.0, 1.0):
+        return []
+    articles: dict[str, list[int]] = defaultdict(list)
+    for number, example in enumerate(examples):
+        if example.title:
+            articles[example.title].append(number)
+    pairs = []
+    for numbers in articles.values():
+        article = {number: examples[number] for number in numbers}
+        contexts = {example.context: _words(example.context) for example in article.values()}
+        first = {article[number].context: number for number in reversed(numbers)}
+        for number, example in article.items():
+            if example.references and place(example.id, seed) < share:
+                other = _closest(example, contexts)
+                pairs += [] if other is None else [(number, first[other])]
+    return sorted(pairs)
+
+
+def with_other_context(example: Example, context: str) -> Example:
+    """An example that asks its question of another text, in which there is no answer."""
+    name = f"{example.id}-elsewhere"
+    return replace(example, id=name, context=context, answers=(), references=(), evidence=())
 
 
 def _closest(example: Example, contexts: Mapping[str, frozenset[str]]) -> str | None:

@@ -87,6 +87,7 @@ def run_dense(
     max_answer_length: int,
     progress: Progress | None = None,
     allow_untrained: bool = False,
+    selected: Iterable[NDArray[np.int64]] | None = None,
 ) -> tuple[list[ExampleAnswers], BlockScores]:
     """Run a model with nothing dropped and every predictor asked.
 
@@ -97,13 +98,15 @@ def run_dense(
         max_answer_length: most tokens in an answer.
         progress: called with the number of windows after each batch.
         allow_untrained: ask predictors that never learned anything, which is refused otherwise.
+        selected: the batches to run, of those that ``batches`` makes; all when None. Of other examples there is no
+            answer.
 
     Returns:
         The answers to each example, and what every predictor said of every block.
     """
     collector = AnswerCollector(windows, max_answer_length)
     batches: list[WindowBatch] = []
-    for batch in run_windows(model, windows, batch_size, 0.0, True, progress, allow_untrained=allow_untrained):
+    for batch in run_windows(model, windows, batch_size, 0.0, True, progress, selected, allow_untrained):
         collector.add(batch)
         batches.append(batch)
     return collector.results(), collect_block_scores(batches, windows)

@@ -14,12 +14,14 @@ from blockskim.atomic import write_whole
 from blockskim.checks import check_count
 from blockskim.errors import ConfigError, DataError
 from blockskim.exporting.exported_model import available_cores
+from blockskim.extras import load_ray
 from blockskim.scaling.manifest import begin_or_go_on, describe_run
 from blockskim.scaling.model_files import model_directory
 from blockskim.scaling.output import OutputDirectory, ShardReport
 from blockskim.scaling.plan import BulkPlan
 from blockskim.scaling.processes import run_in_processes, threads_of_each
 from blockskim.scaling.raw_shards import RawShard, raw_shards
+from blockskim.scaling.ray_shards import run_on_ray
 from blockskim.scaling.shard_worker import ShardWorker
 
 logger = logging.getLogger(__name__)
@@ -101,13 +103,20 @@ class BulkSummary:
         return {name: getattr(self, name) for name in self.__dataclass_fields__ if not name.startswith("_")}
 
 
-def run_bulk(plan: BulkPlan, workers: int = 1, progress: Callable[[BulkProgress], None] | None = None) -> BulkSummary:
+def run_bulk(
+    plan: BulkPlan,
+    workers: int = 1,
+    progress: Callable[[BulkProgress], None] | None = None,
+    ray_address: str | None = None,
+) -> BulkSummary:
     """Make the shards of a run that are not there yet.
 
     Args:
         plan: what is done.
-        workers: processes with a model each; 1 for this process alone.
+        workers: processes with a model each; 1 for this process alone. On a cluster, actors with a model each.
         progress: called when a shard is done.
+        ray_address: of the Ray cluster that does the work; "" for the one that Ray finds, or a new one on this machine.
+            None for no cluster.
 
     Returns:
         What became of it. Rows that are wrong are in the output with an ``error``; of a file that can't be read to its
@@ -121,9 +130,12 @@ def run_bulk(plan: BulkPlan, workers: int = 1, progress: Callable[[BulkProgress]
         OSError: something can't be written; ``filename`` names it.
     """
     workers = check_count("workers", workers)
+    if ray_address is not None:
+        # Before anything is written.
+        load_ray()
     started = time.perf_counter()
     model = model_directory(plan.model.name)
-    threads = threads_of_each(plan.model.threads, workers, available_cores())
+    threads = None if ray_address is not None else threads_of_each(plan.model.threads, workers, available_cores())
     output = OutputDirectory(plan.output, plan.output_format)
     if plan.output.exists() and not plan.output.is_dir():
         raise ConfigError(f"{plan.output} is a file; name a directory")
@@ -135,7 +147,7 @@ def run_bulk(plan: BulkPlan, workers: int = 1, progress: Callable[[BulkProgress]
         bounds: dict[int, int] = {}
         missing = _missing(plan, output, summary, tally, bounds)
         # Processes are to be ended before what they leave half written is removed.
-        with closing(_made(plan, model, missing, workers, threads)) as reports:
+        with closing(_made(plan, model, missing, workers, threads, ray_address)) as reports:
             for report in reports:
                 summary.add(report)
                 _count(tally, report, bounds.pop(report.number))
@@ -187,13 +199,21 @@ def _count(tally: BulkProgress, report: ShardReport, size: int) -> None:
 
 
 def _made(
-    plan: BulkPlan, model: Path, shards: Iterator[RawShard], workers: int, threads: int | None
+    plan: BulkPlan,
+    model: Path,
+    shards: Iterator[RawShard],
+    workers: int,
+    threads: int | None,
+    ray_address: str | None,
 ) -> Generator[ShardReport]:
     """Reports about shards as they are made; no model is loaded where there are none."""
     first = next(shards, None)
     if first is None:
         return
     shards = chain([first], shards)
+    if ray_address is not None:
+        yield from run_on_ray(plan, model, shards, workers, ray_address)
+        return
     if workers > 1:
         yield from run_in_processes(plan, model, shards, workers, threads)
         return

@@ -32,6 +32,19 @@ def model_directory(name: str | None) -> Path:
     return fetch_directory(name, [f"*{suffix}" for suffix in SUFFIXES], {})
 
 
+def model_content(directory: Path) -> dict[str, bytes]:
+    """The files of a model that its answers may depend on, by their names.
+
+    Raises:
+        ModelError: there are none, or they can't be read.
+    """
+    files = _files(directory)
+    try:
+        return {path.name: path.read_bytes() for path in files}
+    except OSError as error:
+        raise ModelError(f"{error.filename or directory}: can't be read: {error.strerror or error}") from error
+
+
 def model_digest(directory: Path) -> str:
     """A digest of weights, settings and tokenizer.
 
@@ -39,8 +52,8 @@ def model_digest(directory: Path) -> str:
         ModelError: there are none, or they can't be read.
     """
     digest = hashlib.sha256()
+    files = _files(directory)
     try:
-        files = sorted(path for path in directory.iterdir() if path.suffix in SUFFIXES and path.is_file())
         for path in files:
             digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
             with path.open("rb") as file:
@@ -48,6 +61,19 @@ def model_digest(directory: Path) -> str:
                     digest.update(chunk)
     except OSError as error:
         raise ModelError(f"{error.filename or directory}: can't be read: {error.strerror or error}") from error
+    return digest.hexdigest()[:32]
+
+
+def _files(directory: Path) -> list[Path]:
+    """Files that answers may depend on, in the order of their names.
+
+    Raises:
+        ModelError: there are none, or the directory can't be read.
+    """
+    try:
+        files = sorted(path for path in directory.iterdir() if path.suffix in SUFFIXES and path.is_file())
+    except OSError as error:
+        raise ModelError(f"{error.filename or directory}: can't be read: {error.strerror or error}") from error
     if not files:
         raise ModelError(f"{directory} holds no model")
-    return digest.hexdigest()[:32]
+    return files

@@ -1,15 +1,13 @@
 """The output directory of a run: shards and reports about them, each of which appears whole or not at all."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from blockskim.atomic import write_whole
 from blockskim.errors import ConfigError
-from blockskim.scaling.shard_files import shard_bytes
 
 REPORTS = "_shards"
 LOCK = "_lock"
@@ -47,7 +45,7 @@ class ShardReport:
     dense_flops: int
     seconds: float
     model_seconds: float
-    num_bytes: int = 0
+    num_bytes: int
 
 
 class OutputDirectory:
@@ -66,26 +64,16 @@ class OutputDirectory:
         """The report about a shard."""
         return self.path / REPORTS / f"{number:06d}.json"
 
-    def write(self, report: ShardReport, rows: Sequence[dict[str, Any]], schema: Any) -> ShardReport:
-        """Write a shard and the report about it.
-
-        Args:
-            report: about the shard.
-            rows: what it holds.
-            schema: of Parquet, as ``shard_schema`` gives it.
-
-        Returns:
-            The report, with the size of the file.
+    def write(self, report: ShardReport, content: bytes) -> ShardReport:
+        """Write the file of a shard and the report about it, which is returned.
 
         Raises:
             OSError: it can't be written; ``filename`` is what was to be written.
         """
-        content = shard_bytes(rows, self._format, schema)
-        values = {**asdict(report), "num_bytes": len(content)}
         # A shard without a report would not count, so this comes first.
-        write_whole(self.report_path(report.number), json.dumps(values, ensure_ascii=False) + "\n")
+        write_whole(self.report_path(report.number), json.dumps(asdict(report), ensure_ascii=False) + "\n")
         write_whole(self.shard_path(report.number), content)
-        return ShardReport(**values)
+        return report
 
     def done(self, number: int) -> ShardReport | None:
         """The report about a shard that is done; None for one that is missing or not as it was written."""

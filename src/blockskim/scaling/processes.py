@@ -173,10 +173,10 @@ def _serve(pipe: Connection, plan: BulkPlan, model: Path, threads: int | None, l
     except (BlockSkimError, OSError) as error:
         # There may be nobody to hear of it.
         with suppress(OSError):
-            pipe.send(_bare(error))
+            pipe.send(sendable_error(error))
 
 
-def _bare(error: BlockSkimError | OSError) -> BlockSkimError | OSError:
+def sendable_error(error: BlockSkimError | OSError) -> BlockSkimError | OSError:
     """An error that can be sent: its message, and its class if that is one of those with a meaning of its own."""
     if isinstance(error, OSError):
         return OSError(error.errno, error.strerror, error.filename)

@@ -113,7 +113,7 @@ def read_row(raw: RawRow, file: InputFile, columns: Columns, limit: int) -> Row:
             raise DataError(raw.error)
         record = _record(raw, file)
         kept = {name: record.get(name) for name in names}
-        question = _text(record, columns.question_column) if columns.question is None else columns.question
+        question = column_text(record, columns.question_column) if columns.question is None else columns.question
         return Row(question, _context(record, file, columns, limit), kept, where)
     except DataError as error:
         # Errors of files name them already.
@@ -152,8 +152,8 @@ def _context(record: Mapping[str, Any], file: InputFile, columns: Columns, limit
     if file.format == "text":
         return _checked("the file", _file_text(file.path, limit))
     if columns.file_column is None:
-        return _text(record, columns.context_column)
-    name = _text(record, columns.file_column)
+        return column_text(record, columns.context_column)
+    name = column_text(record, columns.file_column)
     root = Path(columns.file_root) if columns.file_root is not None else file.path.parent
     try:
         path = (root / name).resolve()
@@ -181,7 +181,7 @@ def _file_text(path: Path, limit: int) -> str:
         return content.decode("utf-8-sig")
 
 
-def _text(record: Mapping[str, Any], name: str) -> str:
+def column_text(record: Mapping[str, Any], name: str) -> str:
     """The text in a column.
 
     Raises:

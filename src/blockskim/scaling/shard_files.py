@@ -56,6 +56,13 @@ def shard_bytes(rows: Sequence[dict[str, Any]], format: str, schema: Any) -> byt
     return file.getvalue()
 
 
+def arrow_column(values: Sequence[Any], field: Field) -> Any:
+    """What a job made of some rows, for one of its columns, as an array of Arrow."""
+    pyarrow, _ = load_pyarrow()
+    kind = _arrow_type(field.kind)
+    return pyarrow.array([_fitting(value, kind) for value in values], kind)
+
+
 def check_kept(rows: Sequence[Row], plan: BulkPlan, schema: Any) -> list[Row]:
     """The rows, of which those are wrong whose copied columns do not fit into the columns of Parquet.
 

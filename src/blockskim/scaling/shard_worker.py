@@ -13,10 +13,10 @@ from blockskim.evidence.question_answerer import QuestionAnswerer
 from blockskim.scaling.jobs import JOBS
 from blockskim.scaling.meter import Meter, MeteredBackend
 from blockskim.scaling.output import OutputDirectory, ShardReport
-from blockskim.scaling.plan import ERROR, ROW, BulkPlan
+from blockskim.scaling.plan import ERROR, ROW, BulkPlan, ModelChoice
 from blockskim.scaling.raw_shards import RawShard
 from blockskim.scaling.rows import Row, read_row
-from blockskim.scaling.shard_files import check_kept, shard_schema
+from blockskim.scaling.shard_files import check_kept, shard_bytes, shard_schema
 
 MOST_CHARACTERS = 8_000_000
 """Texts that are held at a time, beside one of any length that is allowed. A shard of more runs in several calls."""
@@ -42,7 +42,7 @@ class ShardWorker:
         self._plan = plan
         self._output = OutputDirectory(plan.output, plan.output_format)
         self._schema = shard_schema(plan)
-        self._answerer, self._backend = load_answerer(plan, model, threads)
+        self._answerer, self._backend = load_answerer(plan.model, model, threads)
         # Refuses impossible options now, and not once for every row.
         self._call([TRIAL])
 
@@ -52,6 +52,14 @@ class ShardWorker:
         Raises:
             DataError: a row is wrong, and the run is to stop there.
             OSError: the shard can't be written; ``filename`` is its file.
+        """
+        return self._output.write(*self.make(shard))
+
+    def make(self, shard: RawShard) -> tuple[ShardReport, bytes]:
+        """Do what is to be done with the rows of a shard: a report, and the content of its file.
+
+        Raises:
+            DataError: a row is wrong, and the run is to stop there.
         """
         started = time.perf_counter()
         self._backend.meter = meter = Meter()
@@ -66,6 +74,7 @@ class ShardWorker:
                 number = shard.first + len(written)
                 empty = {field.name: None for field in self._plan.fields}
                 written.append({ROW: number, **row.kept, **(values or empty), ERROR: error or None})
+        content = shard_bytes(written, self._plan.output_format, self._schema)
         report = ShardReport(
             number=shard.number,
             digest=shard.digest,
@@ -79,8 +88,9 @@ class ShardWorker:
             dense_flops=meter.dense_flops,
             seconds=time.perf_counter() - started,
             model_seconds=meter.seconds,
+            num_bytes=len(content),
         )
-        return self._output.write(report, written, self._schema)
+        return report, content
 
     def _groups(self, shard: RawShard) -> Iterator[list[Row]]:
         """The rows of a shard, as many at a time as may be in memory."""
@@ -99,7 +109,7 @@ class ShardWorker:
     def _results(self, rows: Sequence[Row]) -> Iterator[tuple[Row, dict[str, Any] | None, str]]:
         """Each row, what was made of it, and what is wrong with it."""
         good = [row for row in rows if not row.error]
-        with _without_warnings():
+        with without_warnings():
             found = iter(each_alone_if_need_be(self._call, good))
         for row in rows:
             if row.error:
@@ -107,7 +117,7 @@ class ShardWorker:
                 continue
             result = next(found)
             if isinstance(result, Exception):
-                yield row, None, f"{row.where}: {_described(result)}"
+                yield row, None, f"{row.where}: {described(result)}"
             else:
                 yield row, result, ""
 
@@ -115,14 +125,18 @@ class ShardWorker:
         return JOBS[self._plan.job].run(self._answerer, rows, self._plan.options)
 
 
-def load_answerer(plan: BulkPlan, model: Path, threads: int | None) -> tuple[QuestionAnswerer, MeteredBackend]:
+def load_answerer(choice: ModelChoice, model: Path, threads: int | None) -> tuple[QuestionAnswerer, MeteredBackend]:
     """The answerer of a run, and the backend in it, which counts.
+
+    Args:
+        choice: on what the model runs.
+        model: its directory.
+        threads: processor threads; None for what the backend takes by itself.
 
     Raises:
         ModelError: the model can't be used.
         ConfigError: the backend does not fit it, or is not installed.
     """
-    choice = plan.model
     loaded = load_backend(str(model), None, choice.device, choice.dtype, threads, {}, choice.backend)
     backend = MeteredBackend(loaded.model)
     return QuestionAnswerer(backend, loaded.tokenizer, batch_size=choice.batch_size), backend
@@ -152,14 +166,14 @@ def each_alone_if_need_be(
     return [*each_alone_if_need_be(call, rows[:half]), *each_alone_if_need_be(call, rows[half:])]
 
 
-def _described(error: Exception) -> str:
+def described(error: Exception) -> str:
     """An error on one line; with its class where it is none of ours."""
     text = " ".join(str(error).split())
     return text if isinstance(error, BlockSkimError) else f"{type(error).__name__}: {text}"
 
 
 @contextmanager
-def _without_warnings() -> Iterator[None]:
+def without_warnings() -> Iterator[None]:
     """Silence warnings about single rows: there may be millions, and they count rows from the call's first one."""
     logger = logging.getLogger("blockskim.answering")
     level = logger.level

@@ -10,19 +10,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 
+def steps_bar(console: Console, transient: bool = False) -> Progress:
+    """A bar with what is done, of how much, and the time left; if ``transient``, it goes when it is full."""
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    return Progress(TextColumn("{task.description}"), *columns, console=console, transient=transient)
+
+
 class ProgressCallback(TrainerCallback):
     """Shows steps, loss and time left on a console."""
 
     def __init__(self, console: Console) -> None:
         """Draw on ``console``."""
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-        )
+        self.progress = steps_bar(console)
         self.task: Any = None
 
     def on_train_begin(

@@ -21,6 +21,7 @@ GROUPS = ("skim", "windows", "distillation")
 POSITIVE = (
     "epochs",
     "batch_size",
+    "gradient_accumulation",
     "learning_rate",
     "head_learning_rate",
     "predictor_learning_rate",
@@ -29,7 +30,7 @@ POSITIVE = (
 )
 FROM_ZERO = ("weight_decay", "eval_steps", "eval_examples", "seed")
 SHARES = ("warmup", "hidden_dropout", "attention_dropout", "drop_share", "elsewhere_share")
-WHOLE = ("batch_size", "eval_steps", "eval_examples", "max_answer_length", "seed")
+WHOLE = ("batch_size", "gradient_accumulation", "eval_steps", "eval_examples", "max_answer_length", "seed")
 """What the numbers among the settings may be: above 0, at least 0, from 0 to 1; and which of them are whole."""
 
 SWITCHES = ("predictors_only", "label_evidence", "group_by_length")
@@ -58,7 +59,8 @@ class Recipe:
         drop_thresholds: lowest and highest threshold of such a step, which is drawn in between on a logarithmic scale
             and holds for all layers.
         epochs: passes over the data.
-        batch_size: windows per step.
+        batch_size: windows per step, those of all processes together.
+        gradient_accumulation: parts in which the windows of a step run, one after the other; more need less memory.
         learning_rate: of the encoder, at its peak.
         head_learning_rate: of the QA head, at its peak; of the predictors, too, if they have none of their own.
         predictor_learning_rate: of the predictors, at its peak; None for that of the QA head.
@@ -85,6 +87,7 @@ class Recipe:
     drop_thresholds: tuple[float, float] = (0.05, 0.5)
     epochs: float = 2.0
     batch_size: int = 16
+    gradient_accumulation: int = 1
     learning_rate: float = 3e-5
     head_learning_rate: float = 1e-3
     predictor_learning_rate: float | None = None
@@ -114,6 +117,7 @@ class Recipe:
             object.__setattr__(self, name, check_whole(name, value) if name in WHOLE else value)
         object.__setattr__(self, "windows", _checked_windows(self.windows))
         object.__setattr__(self, "drop_thresholds", _range("drop_thresholds", self.drop_thresholds))
+        self.part_size()
         if self.drop_share and self.predictors_only:
             raise ConfigError("drop_share is for training the encoder, which predictors_only leaves as it is")
         if self.distillation.self_weight and not self.drop_share:
@@ -126,6 +130,21 @@ class Recipe:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be true or false")
         if self.precision not in ("auto", "float32", "bfloat16", "float16"):
             raise ConfigError(f"precision is {self.precision!r}; it must be auto, float32, bfloat16 or float16")
+
+    def part_size(self, processes: int = 1) -> int:
+        """Windows that one of several processes runs at once.
+
+        Raises:
+            ConfigError: the windows of a step can't be shared out evenly.
+        """
+        parts = self.gradient_accumulation * processes
+        if self.batch_size % parts:
+            among = f" in each of {processes} processes" if processes > 1 else ""
+            raise ConfigError(
+                f"batch_size is {self.batch_size}, which does not divide into gradient_accumulation "
+                f"{self.gradient_accumulation} equal parts{among}; it must be a multiple of {parts}"
+            )
+        return self.batch_size // parts
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

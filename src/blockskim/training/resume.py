@@ -27,9 +27,12 @@ STATE_FILE = "trainer_state.json"
 WEIGHTS_FILE = "model.safetensors"
 
 NEEDED = ("config.json", STATE_FILE, WEIGHTS_FILE, "optimizer.pt", "scheduler.pt", "rng_state.pth")
-"""Without one of these a run would not go on as it was."""
+"""Without one of these a run would not go on as it was. The last one is of the only process of a run."""
 
-INPUTS = {"train": "the training data", "dev": "the development data", "base": "the base model"}
+TRAIN_KEY = "train_windows"
+PROCESSES = "processes"
+
+INPUTS = {TRAIN_KEY: "the training data", "dev": "the development data", "base": "the base model"}
 """What a run depends on beside its recipe, by its name in ``INPUTS_FILE``."""
 
 ASIDE = "damaged-"
@@ -38,7 +41,7 @@ ASIDE = "damaged-"
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 
-def find_checkpoint(output: Path, resume: bool) -> Path | None:
+def find_checkpoint(output: Path, resume: bool, processes: int = 1) -> Path | None:
     """The newest whole checkpoint of a run, to resume from; None where a run begins.
 
     Newer ones that are damaged are warned of.
@@ -46,9 +49,11 @@ def find_checkpoint(output: Path, resume: bool) -> Path | None:
     Args:
         output: folder of the run.
         resume: whether it is to go on.
+        processes: how many train.
 
     Raises:
         BlockSkimError: there is nothing to resume from, or a run to be overwritten, or no checkpoint is whole.
+        ConfigError: the run was started with another number of processes.
     """
     folder = output / CHECKPOINTS
     found = _checkpoints(folder)
@@ -60,9 +65,10 @@ def find_checkpoint(output: Path, resume: bool) -> Path | None:
         return None
     if not found:
         raise BlockSkimError(f"there is no checkpoint in {folder} to resume from; start without --resume")
+    _check_same_processes(output, processes)
     faults: list[str] = []
     for path in found:
-        fault = damage(path)
+        fault = damage(path, processes)
         if fault is None:
             for one in faults:
                 logger.warning("%s; going on from %s", one, path.name)
@@ -71,9 +77,10 @@ def find_checkpoint(output: Path, resume: bool) -> Path | None:
     raise BlockSkimError(f"{faults[0]}, and no checkpoint in {folder} is whole; start anew in another folder")
 
 
-def damage(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint, with the file's name; None if a run can go on from it."""
-    for name in NEEDED:
+def damage(checkpoint: Path, processes: int = 1) -> str | None:
+    """What is wrong with a checkpoint, with the file's name; None if a run of so many processes can go on from it."""
+    states = NEEDED[-1:] if processes == 1 else tuple(f"rng_state_{rank}.pth" for rank in range(processes))
+    for name in (*NEEDED[:-1], *states):
         if not (checkpoint / name).is_file():
             return f"{checkpoint / name} is missing"
     for path in sorted(checkpoint.iterdir()):
@@ -88,7 +95,7 @@ def damage(checkpoint: Path) -> str | None:
     return None
 
 
-def best_checkpoint(checkpoint: Path) -> Path | None:
+def best_checkpoint(checkpoint: Path, processes: int = 1) -> Path | None:
     """The best checkpoint so far of a run that goes on from ``checkpoint``; None if there is none that can be read.
 
     It is looked for beside ``checkpoint``, wherever the run's folder was when it was written.
@@ -97,7 +104,7 @@ def best_checkpoint(checkpoint: Path) -> Path | None:
     if not isinstance(best, str):
         return None
     path = checkpoint.parent / Path(best).name
-    fault = damage(path)
+    fault = damage(path, processes)
     if fault is None:
         return path
     logger.warning("%s; the best checkpoint is chosen among those that follow", fault)
@@ -135,27 +142,27 @@ def check_same_recipe(output: Path, recipe: Recipe) -> None:
 
 
 def input_digests(
-    model: BlockSkimForQuestionAnswering, train: WindowSet, dev: WindowSet | None
-) -> dict[str, str | None]:
-    """Digests of what a run depends on beside its recipe, by the names of ``INPUTS``.
+    model: BlockSkimForQuestionAnswering, train: str, dev: WindowSet | None, processes: int = 1
+) -> dict[str, str | int | None]:
+    """What a run depends on beside its recipe: digests by the names of ``INPUTS``, and the number of processes.
 
     Args:
         model: that is trained, before the first step.
-        train: windows to learn from.
+        train: the key of the windows to learn from.
         dev: windows to choose the best checkpoint by; None for none.
+        processes: how many train.
     """
     base = hashlib.sha256()
     add_weights(base, model.state_dict())
-    digests: dict[str, str | None] = {"base": base.hexdigest()[:32], "dev": None}
-    for name, windows in (("train", train), ("dev", dev)):
-        if windows is not None:
-            digest = hashlib.sha256()
-            add_windows(digest, windows)
-            digests[name] = digest.hexdigest()[:32]
-    return digests
+    digests: dict[str, str | int | None] = {"base": base.hexdigest()[:32], "dev": None, TRAIN_KEY: train}
+    if dev is not None:
+        digest = hashlib.sha256()
+        add_windows(digest, dev)
+        digests["dev"] = digest.hexdigest()[:32]
+    return {**digests, PROCESSES: processes}
 
 
-def check_same_inputs(output: Path, digests: Mapping[str, str | None]) -> None:
+def check_same_inputs(output: Path, digests: Mapping[str, str | int | None]) -> None:
     """Refuse to go on with a run on other data, or from another base, than it began with.
 
     Raises:
@@ -168,8 +175,25 @@ def check_same_inputs(output: Path, digests: Mapping[str, str | None]) -> None:
         return
     before = read_record(path)
     for name, what in INPUTS.items():
-        if before.get(name) != digests[name]:
+        if name == TRAIN_KEY and name not in before:
+            logger.warning("%s is of an earlier version, so whether the training data is the same is not known", path)
+        elif before.get(name) != digests[name]:
             raise ConfigError(f"{what} is not what the run in {output} was started with; resume with the same")
+
+
+def _check_same_processes(output: Path, processes: int) -> None:
+    """Refuse to go on with a run in another number of processes than it began with: each has random numbers of its own.
+
+    Raises:
+        ConfigError: there are more or fewer.
+        BlockSkimError: how many there were can't be read.
+    """
+    path = output / INPUTS_FILE
+    before = read_record(path).get(PROCESSES, 1) if path.is_file() else 1
+    if before != processes:
+        raise ConfigError(
+            f"the run in {output} was started with {before} processes, not {processes}; resume with as many"
+        )
 
 
 def read_record(path: Path) -> dict[str, Any]:

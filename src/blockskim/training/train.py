@@ -4,19 +4,20 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallback, TrainingArguments, set_seed
+from transformers import PrinterCallback, TrainerCallback, TrainingArguments, set_seed
 
 from blockskim.atomic import new_files, write_errors_named, write_whole
 from blockskim.data.collate import training_collator
 from blockskim.data.examples import Example, check_annotated
-from blockskim.data.other_contexts import asked_elsewhere
-from blockskim.data.splitting import sample_examples
-from blockskim.data.windows import WindowSet, make_windows
-from blockskim.errors import BlockSkimError, ConfigError, DataError
+from blockskim.data.tokens import freeze_tokenizer
+from blockskim.data.window_files import StoredWindows
+from blockskim.data.windows import make_windows
+from blockskim.errors import BlockSkimError, ConfigError
 from blockskim.extras import has, raise_missing
 from blockskim.inference.devices import choose_device, has_bfloat16
 from blockskim.inference.loading import load_tokenizer
@@ -32,21 +33,22 @@ from blockskim.training.callbacks import (
 )
 from blockskim.training.distillation import TEACHER_FILE, check_distillation, check_same_teacher, load_teacher
 from blockskim.training.initial_model import initial_model
+from blockskim.training.inputs import InputMaker
 from blockskim.training.model_card import model_card
+from blockskim.training.processes import Processes, join_processes
 from blockskim.training.recipe import Recipe
 from blockskim.training.resume import (
     CHECKPOINTS,
     INPUTS_FILE,
     RECIPE_FILE,
     best_checkpoint,
-    check_same_inputs,
     check_same_recipe,
     find_checkpoint,
-    input_digests,
     set_aside_newer,
 )
 from blockskim.training.trainer import SkimTrainer
 from blockskim.training.validation import development_metrics
+from blockskim.training.window_cache import FOLDER, WindowCache
 
 TENSORBOARD_VARIABLE = "TENSORBOARD_LOGGING_DIR"
 
@@ -67,8 +69,13 @@ def train(
     sources: Mapping[str, int] | None = None,
     teacher: str | Path | None = None,
     lines: RunLines | None = None,
+    cache_dir: str | Path | None = None,
 ) -> BlockSkimForQuestionAnswering:
     """Train a Block-Skim model and save the best one of its evaluations.
+
+    Training examples are tokenised into files, so that they may be more than memory holds (``StoredExamples`` keeps
+    them in a file, too). Of several processes that a launcher started, each learns from its share of every batch; the
+    first one's data count.
 
     Args:
         base: directory or hub id of an encoder, of a QA model, or of a Block-Skim model to train on.
@@ -84,6 +91,8 @@ def train(
         teacher: directory or hub id of a QA or Block-Skim model with the same vocabulary; what of it is learned, and
             how much, is in ``recipe.distillation``.
         lines: where to tell of the run in plain lines; None for nowhere.
+        cache_dir: where windows are kept for other runs with the same data, tokenizer and window settings; None for the
+            output, and no longer than the run.
 
     Returns:
         The trained model, in evaluation mode.
@@ -101,15 +110,15 @@ def train(
     if not isinstance(recipe, Recipe):
         raise ConfigError(f"recipe is {recipe!r:.80}; it must be a Recipe, as Recipe.load reads one")
     check_distillation(recipe.distillation, teacher, recipe.predictors_only)
-    check_annotated([*train_examples, *dev_examples])
+    check_annotated(chain(train_examples, dev_examples))
     check_loadable(base)
     output = Path(output_dir)
-    checkpoint = find_checkpoint(output, resume)
-    if checkpoint is not None:
-        check_same_recipe(output, recipe)
+    team = join_processes(choose_device(device))
+    recipe.part_size(team.count)
+    checkpoint = team.from_first(lambda: _checkpoint(output, resume, recipe, team))
     set_seed(recipe.seed)
     tokenizer = load_tokenizer(base)
-    model = initial_model(base, recipe, console or lines)
+    model = initial_model(base, recipe, (console or lines) if team.is_first else None)
     check_vocabulary(model.encoder, tokenizer, base)
     _check_positions(model, recipe)
     loaded_teacher = None
@@ -117,39 +126,40 @@ def train(
         loaded_teacher = load_teacher(teacher, tokenizer, model, recipe.distillation, recipe.windows.max_length)
     if checkpoint is not None:
         check_same_teacher(output, loaded_teacher)
-    windows = training_windows(train_examples, tokenizer, recipe)
-    dev_windows = _validation_windows(dev_examples, tokenizer, recipe) if dev_examples else None
-    digests = input_digests(model, windows, dev_windows)
-    if checkpoint is not None:
-        check_same_inputs(output, digests)
+    cache = WindowCache(output / FOLDER if cache_dir is None else Path(cache_dir), cache_dir is not None)
+    maker = InputMaker(cache, freeze_tokenizer(tokenizer), recipe, console, lines)
+    known = output if checkpoint is not None else None
+    inputs = team.from_first(lambda: maker.make(train_examples, dev_examples, model, known, team.count))
+    windows = StoredWindows(inputs.windows)
     evaluate = None
-    if dev_windows is not None:
-        evaluate = development_metrics(dev_windows, 2 * recipe.batch_size, recipe.max_answer_length)
-    output.mkdir(parents=True, exist_ok=True)
-    _write(output / RECIPE_FILE, recipe.to_dict())
-    _write(output / INPUTS_FILE, digests)
-    if loaded_teacher is not None:
-        _write(output / TEACHER_FILE, loaded_teacher.identity())
-    callbacks: list[TrainerCallback] = [MetricsCallback(report)] if report else []
-    if console is not None:
-        callbacks.append(ProgressCallback(console))
-    if lines is not None:
-        start = f"training: {len(windows.examples):,} examples, {len(windows):,} windows"
-        callbacks.append(LinesCallback(lines, start))
+    if inputs.development:
+        dev_windows = make_windows(inputs.development, tokenizer, recipe.windows)
+        evaluate = development_metrics(dev_windows, 2 * recipe.batch_size, recipe.max_answer_length, team)
+    if team.is_first:
+        output.mkdir(parents=True, exist_ok=True)
+        _write(output / RECIPE_FILE, recipe.to_dict())
+        _write(output / INPUTS_FILE, inputs.digests)
+        if loaded_teacher is not None:
+            _write(output / TEACHER_FILE, loaded_teacher.identity())
+        if checkpoint is not None:
+            set_aside_newer(checkpoint)
+    callbacks: list[TrainerCallback] = []
     if not recipe.eval_steps:
         # The trainer saves where it evaluates: once an epoch, which may take hours.
         callbacks.append(CheckpointCallback(CHECKPOINT_STEPS))
     if checkpoint is not None:
-        callbacks.insert(0, BestCallback(best_checkpoint(checkpoint)))
-        set_aside_newer(checkpoint)
+        callbacks.append(BestCallback(best_checkpoint(checkpoint, team.count)))
+    if team.is_first:
+        callbacks += _tellers(report, console, lines, windows)
     with _tensorboard_in(output / "tensorboard"):
         trainer = SkimTrainer(
             recipe,
             windows,
             evaluate,
             loaded_teacher,
+            team,
             model=model,
-            args=training_arguments(output, recipe, device, evaluate is not None),
+            args=training_arguments(output, recipe, device, evaluate is not None, team.count),
             data_collator=training_collator(windows.template.pad_id, recipe.label_evidence),
             processing_class=tokenizer,
             callbacks=callbacks,
@@ -162,6 +172,8 @@ def train(
     with write_errors_named(output):
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     model.eval()
+    if not team.is_first:
+        return model
     with new_files(output) as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
@@ -176,24 +188,15 @@ def train(
         None if loaded_teacher is None else loaded_teacher.name,
     )
     write_whole(output / "README.md", card)
+    if not cache.is_shared:
+        cache.remove()
     return model
 
 
-def training_windows(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> WindowSet:
-    """Windows of the examples that can be learned from, and of those that the recipe makes of them.
-
-    Raises:
-        DataError: none can.
-    """
-    usable = [example for example in examples if example.answers or not example.answerable]
-    if not usable:
-        raise DataError(f"none of {len(examples)} training examples has an answer in its context")
-    elsewhere = asked_elsewhere(usable, recipe.elsewhere_share, recipe.seed)
-    return make_windows([*usable, *elsewhere], tokenizer, recipe.windows)
-
-
-def training_arguments(output: Path, recipe: Recipe, device: str, evaluates: bool) -> TrainingArguments:
-    """The recipe in the words of transformers' Trainer."""
+def training_arguments(
+    output: Path, recipe: Recipe, device: str, evaluates: bool, processes: int = 1
+) -> TrainingArguments:
+    """The recipe in the words of transformers' Trainer, for one of several processes."""
     target = choose_device(device)
     precision = recipe.precision
     if precision == "auto":
@@ -204,7 +207,8 @@ def training_arguments(output: Path, recipe: Recipe, device: str, evaluates: boo
     return TrainingArguments(
         output_dir=str(output / CHECKPOINTS),
         num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=recipe.batch_size,
+        per_device_train_batch_size=recipe.part_size(processes),
+        gradient_accumulation_steps=recipe.gradient_accumulation,
         learning_rate=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
         max_grad_norm=recipe.max_grad_norm,
@@ -222,6 +226,7 @@ def training_arguments(output: Path, recipe: Recipe, device: str, evaluates: boo
         metric_for_best_model="eval_selection" if evaluates else None,
         greater_is_better=True if evaluates else None,
         logging_steps=50,
+        log_level_replica="error",
         report_to=["tensorboard"] if has("tensorboard") else [],
         disable_tqdm=True,
         remove_unused_columns=False,
@@ -232,10 +237,28 @@ def training_arguments(output: Path, recipe: Recipe, device: str, evaluates: boo
     )
 
 
-def _validation_windows(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> WindowSet:
-    """Windows of development data, or of the recipe's share of it."""
-    chosen = sample_examples(examples, recipe.eval_examples or None, recipe.seed)
-    return make_windows(chosen, tokenizer, recipe.windows)
+def _checkpoint(output: Path, resume: bool, recipe: Recipe, team: Processes) -> Path | None:
+    """The checkpoint to go on from, under the recipe that the run began with."""
+    checkpoint = find_checkpoint(output, resume, team.count)
+    if checkpoint is not None:
+        check_same_recipe(output, recipe)
+    return checkpoint
+
+
+def _tellers(
+    report: Callable[[dict[str, Any]], None] | None,
+    console: Console | None,
+    lines: RunLines | None,
+    windows: StoredWindows,
+) -> list[TrainerCallback]:
+    """What tells people of the run."""
+    callbacks: list[TrainerCallback] = [MetricsCallback(report)] if report else []
+    if console is not None:
+        callbacks.append(ProgressCallback(console))
+    if lines is not None:
+        start = f"training: {windows.num_examples:,} examples, {len(windows):,} windows"
+        callbacks.append(LinesCallback(lines, start))
+    return callbacks
 
 
 def _check_positions(model: BlockSkimForQuestionAnswering, recipe: Recipe) -> None:

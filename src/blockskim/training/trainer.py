@@ -8,49 +8,84 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader
 from transformers import Trainer
 
 from blockskim.atomic import write_errors_named
+from blockskim.data.window_files import StoredWindows
 from blockskim.data.windows import WindowSet
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.objective import joint_loss
 from blockskim.model.outputs import BlockSkimOutput
 from blockskim.training.distillation import Teacher
 from blockskim.training.distillation_losses import distillation_losses, holds_answer, logits_loss, surviving_tokens
+from blockskim.training.loss_shares import loss_shares
+from blockskim.training.processes import Processes
 from blockskim.training.recipe import Recipe
 from blockskim.training.resume import damage
-from blockskim.training.samplers import LengthGroupedSampler
+from blockskim.training.samplers import LengthGroupedSampler, ProcessBatches
 
 Evaluate = Callable[[BlockSkimForQuestionAnswering], dict[str, float]]
 
 
+class ProcessLoader(DataLoader[dict[str, Tensor]]):
+    """Loads the batches of one of several processes."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next."""
+        assert isinstance(self.batch_sampler, ProcessBatches)
+        self.batch_sampler.set_epoch(epoch)
+
+
 class SkimTrainer(Trainer):
-    """Trains a Block-Skim model on a window set."""
+    """Trains a Block-Skim model on windows."""
 
     def __init__(
         self,
         recipe: Recipe,
-        windows: WindowSet,
+        windows: WindowSet | StoredWindows,
         evaluate_model: Evaluate | None,
         teacher: Teacher | None = None,
+        team: Processes | None = None,
         **kwargs: Any,
     ) -> None:
         """Train by ``recipe`` on ``windows``; ``evaluate_model`` gives the metrics of an evaluation."""
         super().__init__(train_dataset=windows, eval_dataset=windows if evaluate_model else None, **kwargs)
         self.recipe = recipe
+        self.team = team or Processes()
+        if self.team.count > 1:
+            # With the seed of all, processes would drop the same places of different windows.
+            torch.manual_seed(recipe.seed + self.team.rank)
         self.evaluate_model = evaluate_model
         self.teacher = teacher
         if teacher is not None:
             nn.Module.to(teacher.model, self.args.device)
         self._lengths = windows.lengths
         self._sums: dict[str, Tensor] = {}
-        self._steps = 0
+        self._parts = 0
+        self._windows_of_step = 0
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        return LengthGroupedSampler(
-            self._lengths, self.args.train_batch_size, self.recipe.seed, self.recipe.group_by_length
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
+        recipe = self.recipe
+        return LengthGroupedSampler(self._lengths, recipe.batch_size, recipe.seed, recipe.group_by_length)
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Batches; of several processes, those of this one."""
+        if self.team.count == 1:
+            return super().get_train_dataloader()
+        size = self.recipe.batch_size // self.recipe.gradient_accumulation
+        batches = ProcessBatches(self._get_train_sampler(), size, self.team.rank, self.team.count)
+        assert self.train_dataset is not None
+        pinned = self.args.dataloader_pin_memory and self.args.device.type == "cuda"
+        return ProcessLoader(
+            self.train_dataset, batch_sampler=batches, collate_fn=self.data_collator, pin_memory=pinned
         )
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list[Any], Any]:
+        """The parts of a step."""
+        parts, count = super().get_batch_samples(epoch_iterator, num_batches, device)
+        self._windows_of_step = sum(len(part["input_ids"]) for part in parts)
+        return parts, count
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """AdamW with learning rates of their own for QA head and predictors; no decay on biases and norms."""
@@ -69,18 +104,31 @@ class SkimTrainer(Trainer):
         settings, dropping = self.recipe.distillation, self._dropping()
         states = {"output_hidden_states": True} if self.teacher is not None and settings.wants_states else {}
         output = model(**inputs, **dropping, **states)
-        parts = {name: getattr(output, name) for name in ("qa_loss", "skim_loss", "teaching_loss")}
-        distillation = self._distillation_losses(model, output, inputs, bool(dropping))
         assert isinstance(self.model, BlockSkimForQuestionAnswering)
+        distillation = self._distillation_losses(model, output, inputs, bool(dropping))
+        if self.team.count > 1:
+            taught, layers = self._taught(output, inputs), len(self.model.skim_layers)
+            shares = loss_shares(output, taught, self.model.skim_config, layers, self.team)
+            distillation = shares.apply(output, distillation)
         loss = joint_loss(output, self.model.skim_config, settings.label_weight)
         assert loss is not None
         for part in distillation.values():
             loss = loss + part
-        for name, part in {**parts, **distillation}.items():
+        names = ("qa_loss", "skim_loss", "teaching_loss")
+        for name, part in {**{name: getattr(output, name) for name in names}, **distillation}.items():
             if part is not None:
                 self._sums[name] = self._sums.get(name, torch.zeros((), device=part.device)) + part.detach()
-        self._steps += 1
+        self._parts += 1
+        loss = loss * self._share_of_step(len(inputs["input_ids"]))
         return (loss, output) if return_outputs else loss
+
+    def _share_of_step(self, windows: int) -> float:
+        """What a part of a step counts for beside the others; the last step of an epoch has parts of other sizes."""
+        if self.recipe.gradient_accumulation == 1:
+            return 1.0
+        parts = self.current_gradient_accumulation_steps
+        counts = self.team.total(torch.tensor([windows, self._windows_of_step], device=self.args.device))
+        return float(counts[0] / counts[1]) * parts
 
     def _distillation_losses(
         self, model: nn.Module, output: BlockSkimOutput, inputs: dict[str, Any], dropping: bool
@@ -95,14 +143,20 @@ class SkimTrainer(Trainer):
         if self.teacher is not None:
             with self.compute_loss_context_manager():
                 teacher_output = self.teacher.answer(inputs, settings.wants_states)
-            taught = mask if settings.unanswerable else mask & holds_answer(inputs["start_positions"])[:, None]
-            losses |= distillation_losses(output, teacher_output, taught, settings)
+            losses |= distillation_losses(output, teacher_output, self._taught(output, inputs), settings)
         if learns_from_itself:
             # After the pass that is learned from: mixed precision keeps converted weights, and those of a pass without
             # gradients would have none.
             part = logits_loss(output, _dense_answer(model, inputs), mask, settings.temperature)
             losses["self_loss"] = settings.self_weight * part
         return losses
+
+    def _taught(self, output: BlockSkimOutput, inputs: Mapping[str, Any]) -> Tensor:
+        """The tokens of which a teacher tells something. Shape: (batch, tokens)."""
+        mask = surviving_tokens(output, inputs["attention_mask"])
+        if self.recipe.distillation.unanswerable:
+            return mask
+        return mask & holds_answer(inputs["start_positions"])[:, None]
 
     def _dropping(self) -> dict[str, float]:
         """The threshold of this step, if it is one in which blocks are dropped.
@@ -117,9 +171,10 @@ class SkimTrainer(Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, beside the loss, the means of its parts since the last time."""
-        if "loss" in logs and self._steps:
-            logs = {**logs, **{name: float(value) / self._steps for name, value in self._sums.items()}}
-            self._sums, self._steps = {}, 0
+        if "loss" in logs and self._parts:
+            means = {name: self.team.total(value) / self.team.count for name, value in self._sums.items()}
+            logs = {**logs, **{name: float(value) / self._parts for name, value in means.items()}}
+            self._sums, self._parts = {}, 0
         super().log(logs, start_time)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
@@ -129,7 +184,7 @@ class SkimTrainer(Trainer):
             with write_errors_named(folder, folder):
                 super()._save_checkpoint(model, trial)
         except BaseException:
-            if damage(folder) is not None:
+            if self.team.is_first and damage(folder, self.team.count) is not None:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
 

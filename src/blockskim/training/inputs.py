@@ -1,0 +1,100 @@
+"""What a run learns from and is measured by, made ready by its first process."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from blockskim.data.examples import Example
+from blockskim.data.splitting import sample_examples
+from blockskim.data.tokens import FrozenTokenizer
+from blockskim.data.window_files import windows_key
+from blockskim.data.windows import make_windows
+from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.training.callbacks import RunLines, steps_bar
+from blockskim.training.recipe import Recipe
+from blockskim.training.resume import check_same_inputs, input_digests
+from blockskim.training.window_cache import TrainingExamples, WindowCache
+
+
+@dataclass(frozen=True, slots=True)
+class RunInputs:
+    """What all processes of a run are told.
+
+    Attributes:
+        windows: the folder of the windows to learn from.
+        development: the examples to measure by.
+        digests: what ``resume.input_digests`` says of the run.
+    """
+
+    windows: Path
+    development: list[Example]
+    digests: dict[str, str | int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class InputMaker:
+    """Makes examples ready.
+
+    Attributes:
+        cache: where windows go.
+        tokenizer: that reads them.
+        recipe: of the run.
+        console: where to draw progress; None for nowhere.
+        lines: where to tell of it; None for nowhere.
+    """
+
+    cache: WindowCache
+    tokenizer: FrozenTokenizer
+    recipe: Recipe
+    console: Console | None
+    lines: RunLines | None
+
+    def make(
+        self,
+        train: Sequence[Example],
+        dev: Sequence[Example],
+        model: BlockSkimForQuestionAnswering,
+        begun: Path | None,
+        processes: int,
+    ) -> RunInputs:
+        """Tokenise what is learned from, and choose what is measured by.
+
+        Args:
+            train: what to learn from.
+            dev: what to choose the best checkpoint by, or to choose that from.
+            model: that is trained, before the first step.
+            begun: the folder of the run that goes on; None for a new one.
+            processes: how many train.
+
+        Raises:
+            DataError: nothing can be learned from, or a question has no token.
+            ConfigError: a run would go on with other data or another base.
+            OSError: windows can't be written; ``filename`` names them.
+        """
+        recipe, tokenizer = self.recipe, self.tokenizer
+        examples = TrainingExamples(train, recipe)
+        development = sample_examples(dev, recipe.eval_examples or None, recipe.seed)
+        dev_windows = make_windows(development, tokenizer, recipe.windows) if development else None
+        key = windows_key(examples, tokenizer, recipe.windows)
+        digests = input_digests(model, key, dev_windows, processes)
+        if begun is not None:
+            check_same_inputs(begun, digests)
+        with self._progress(len(examples)) as progress:
+            folder = self.cache.find_or_make(key, examples, tokenizer, recipe.windows, progress)
+        return RunInputs(folder, development, digests)
+
+    @contextmanager
+    def _progress(self, total: int) -> Iterator[Callable[[int], None] | None]:
+        """A function that tells how many examples are tokenised."""
+        if self.lines is not None:
+            self.lines.begin("examples tokenised", total)
+            yield self.lines.reach
+        elif self.console is not None:
+            with steps_bar(self.console, transient=True) as bar:
+                task = bar.add_task("tokenising", total=total)
+                yield lambda done: bar.update(task, completed=done)
+        else:
+            yield None

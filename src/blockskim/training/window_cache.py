@@ -1,0 +1,109 @@
+"""The windows that a run learns from, as files: made once, found again by what they are made of."""
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from blockskim.atomic import new_directory
+from blockskim.data.example_files import ChosenExamples
+from blockskim.data.examples import Example
+from blockskim.data.other_contexts import other_contexts, with_other_context
+from blockskim.data.tokens import FrozenTokenizer
+from blockskim.data.window_files import StoredWindows, write_windows
+from blockskim.data.windows import WindowSettings
+from blockskim.errors import DataError
+from blockskim.training.recipe import Recipe
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "windows"
+"""Of a run's output: where windows lie unless another folder is named."""
+
+
+class TrainingExamples:
+    """The examples that can be learned from, then those that the recipe makes of them; may be read several times."""
+
+    def __init__(self, examples: Sequence[Example], recipe: Recipe) -> None:
+        """Look at all examples.
+
+        Raises:
+            DataError: none can be learned from.
+        """
+        usable = [number for number, example in enumerate(examples) if example.answers or not example.answerable]
+        if not usable:
+            raise DataError(f"none of {len(examples)} training examples has an answer in its context")
+        self._usable = ChosenExamples(examples, np.array(usable, dtype=np.int64))
+        self._elsewhere = other_contexts(self._usable, recipe.elsewhere_share, recipe.seed)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._usable) + len(self._elsewhere)
+
+    def __iter__(self) -> Iterator[Example]:
+        """All of them, in an order that is always the same."""
+        yield from self._usable
+        for asked, other in self._elsewhere:
+            yield with_other_context(self._usable[asked], self._usable[other].context)
+
+
+class WindowCache:
+    """A folder in which windows of one run, or of several, are kept."""
+
+    def __init__(self, folder: Path, is_shared: bool) -> None:
+        """Keep windows in ``folder``; one that is not shared by other runs holds nothing but those of the last one."""
+        self.folder = folder
+        self.is_shared = is_shared
+
+    def find_or_make(
+        self,
+        key: str,
+        examples: TrainingExamples,
+        tokenizer: FrozenTokenizer,
+        settings: WindowSettings,
+        progress: Callable[[int], None] | None = None,
+    ) -> Path:
+        """The folder of some examples' windows; they are made unless they are there.
+
+        Args:
+            key: of the other three, as ``windows_key`` gives it.
+            examples: what to read.
+            tokenizer: that reads them.
+            settings: of the windows.
+            progress: called with the number of examples that are tokenised, now and then.
+
+        Raises:
+            DataError: a question has no token.
+            OSError: something can't be written; ``filename`` names it.
+        """
+        path = self.folder / key
+        if path.exists():
+            try:
+                StoredWindows(path)
+                return path
+            except DataError as error:
+                logger.warning("%s; tokenising again", error)
+                shutil.rmtree(path)
+        if not self.is_shared:
+            # Of other data, or half written by a run that was killed.
+            self.remove()
+        try:
+            with new_directory(path) as part:
+                write_windows(part, examples, tokenizer, settings, progress)
+        except BaseException as error:
+            if isinstance(error, OSError) and self.is_shared and path.exists():
+                return path  # Another run was quicker.
+            if not self.is_shared:
+                self.remove()
+                with suppress(OSError):
+                    # The output of a run that did not begin.
+                    self.folder.parent.rmdir()
+            raise
+        return path
+
+    def remove(self) -> None:
+        """Remove all windows."""
+        shutil.rmtree(self.folder, ignore_errors=True)
