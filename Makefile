@@ -55,7 +55,7 @@ test-light: $(LIGHT)
 
 # Adapters in the real frameworks, with the model that ships.
 test-integrations: $(FRAMEWORKS)
-	HYPOTHESIS_PROFILE=few $(FRAMEWORKS_VENV)/bin/python -m pytest tests/integrations $(PYTEST_ARGS)
+	HYPOTHESIS_PROFILE=few $(FRAMEWORKS_VENV)/bin/python -m pytest tests/integrations tests/docs/test_how_to.py $(PYTEST_ARGS)
 
 lint: $(DEV)
 	$(PY) -m ruff check .
