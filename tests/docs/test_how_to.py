@@ -4,7 +4,6 @@ A fenced block runs that stands right under ``<!-- run -->``. Those of a page ru
 """
 
 import contextlib
-import glob
 import importlib.util
 import io
 import logging
@@ -23,7 +22,7 @@ BLOCK = re.compile(r"^<!-- run -->\n```(?P<language>\w+)\n(?P<code>.*?)^```$", r
 LANGUAGES = {"python", "bash"}
 # What a page needs beside the plain installation.
 EXTRAS = {"haystack": "haystack", "langchain": "langchain_core", "llama-index": "llama_index"}
-TORCH = (*MODELS, "load(", "backend=\"torch\"", "register_pipeline", "transformers")
+TORCH = (*MODELS, "load(", 'backend="torch"', "register_pipeline", "transformers")
 BY_PAGE = {page.relative_to(ROOT): BLOCK.findall(page.read_text(encoding="utf-8")) for page in PAGES}
 
 
@@ -73,9 +72,14 @@ def run_commands(code):
     assert commands
     for program, *arguments in commands:
         assert program == "blockskim"
-        expanded = [name for word in arguments for name in (sorted(glob.glob(word)) if "*" in word else [word])]
+        words = [name for word in arguments for name in expanded(word)]
         with contextlib.redirect_stdout(io.StringIO()):
-            assert run(expanded) == 0, arguments
+            assert run(words) == 0, words
+
+
+def expanded(word):
+    """What a shell makes of a word."""
+    return sorted(map(str, Path().glob(word))) if "*" in word else [word]
 
 
 def test_every_page_that_shows_how_has_something_that_runs():

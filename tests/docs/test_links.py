@@ -1,13 +1,13 @@
 """Relative links of every page lead somewhere: to a file that is there, and to a heading that it has."""
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
+from draw_results import FIGURES, FIGURES_BY_NAME
+from result_files import read_results
 
 ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT / "benchmarks"))
 FOLDERS = ("docs", "examples", "results", "benchmarks", "src", "tests")
 PAGES = sorted(
     [
@@ -38,11 +38,10 @@ def anchors(page):
 
 def not_drawn_yet(target):
     """Whether it is a figure of something that was not measured for the model that ships."""
-    from draw_results import FIGURES, FIGURES_BY_NAME
-    from result_files import read_results
-
-    return target.parent == FIGURES and target.stem in FIGURES_BY_NAME and (
-        FIGURES_BY_NAME[target.stem][0] not in read_results()
+    return (
+        target.parent == FIGURES
+        and target.stem in FIGURES_BY_NAME
+        and (FIGURES_BY_NAME[target.stem][0] not in read_results())
     )
 
 

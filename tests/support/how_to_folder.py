@@ -1,4 +1,4 @@
-"""The folder in which what the documentation shows is run: small texts, data and models under the names that it uses."""
+"""The folder in which what the documentation shows is run: small texts, data and models by the names that it uses."""
 
 import gzip
 import json
@@ -82,7 +82,8 @@ def _models(folder: Path) -> None:
     from tiny_tokenizers import word_piece
 
     tokenizer = word_piece()
-    checkpoint = new_dense_model("bert", vocab_size=len(tokenizer), max_position_embeddings=512, initializer_range=0.05)
+    sizes = {"vocab_size": len(tokenizer), "max_position_embeddings": 512, "num_hidden_layers": 6}
+    checkpoint = new_dense_model("bert", initializer_range=0.05, **sizes)
     config = SkimConfig(predictor_width=8, thresholds=0.3, points={"fast": 0.6})
     model = BlockSkimForQuestionAnswering.from_backbone(checkpoint, config).eval()
     spread_opinions(model, "bert")
