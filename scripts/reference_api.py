@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "blockskim"
 GROUPS: Mapping[str, Sequence[str]] = {
     "Answering": ("QuestionAnswerer", "register_pipeline"),
     "Models and settings": ("BlockSkimForQuestionAnswering", "SkimConfig", "load", "export"),
-    "Data": ("read_examples", "WindowSettings", "make_windows"),
+    "Data": ("Example", "Answer", "read_examples", "WindowSettings", "make_windows"),
     "Training": ("Recipe", "train"),
     "Measuring": ("evaluate", "evaluate_windows"),
     "Calibration": ("Target", "calibrate", "calibrate_points"),
@@ -24,7 +24,6 @@ RETURNED = (
     "answering.trace.AnswerTrace",
     "evidence.prune.PrunedTexts",
     "inference.loading.LoadedModel",
-    "data.examples.Example",
     "evaluation.evaluate.Evaluation",
     "evaluation.cost.CostReport",
     "calibration.result.Calibration",
@@ -39,8 +38,8 @@ RETURNED = (
 INTRODUCTION = """
 # Python
 
-All public names are importable from `blockskim`, and each is imported when it is first used: `import blockskim` itself is
-quick and needs no PyTorch. What is not named here may change with any release.
+All public names are importable from `blockskim`, and each is imported when it is first used: `import blockskim` itself
+is quick and needs no PyTorch. What is not named here may change with any release.
 
 """
 

@@ -11,9 +11,9 @@ from markdown_text import GENERATED, code, plain, table
 INTRODUCTION = """
 # Command line
 
-Written from the commands themselves; `blockskim COMMAND --help` says the same. Exit codes: 0; 1 for data or a model that
-can't be used, or a file that can't be written; 2 for options that can't be; 130 when interrupted. With `--json` standard
-output holds JSON and nothing else, and everything for people goes to standard error.
+Written from the commands themselves; `blockskim COMMAND --help` says the same. Exit codes: 0; 1 for data or a model
+that can't be used, or a file that can't be written; 2 for options that can't be; 130 when interrupted. With `--json`
+standard output holds JSON and nothing else, and everything for people goes to standard error.
 
 """
 

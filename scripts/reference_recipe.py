@@ -11,8 +11,8 @@ INTRODUCTION = """
 
 A recipe is a YAML file with any of these settings, or the name of one
 [that comes with the library](#recipes-that-ship). `extends: NAME_OR_FILE` takes all settings of another recipe that the
-file does not have itself. `blockskim train --set NAME=VALUE` changes one of them (`--set skim.block_size=32`), and so does
-`Recipe.replace` in Python. Names that are unknown and values that are impossible are refused before anything is loaded.
+file does not have itself. `blockskim train --set NAME=VALUE` changes one of them (`--set skim.block_size=32`), and so
+does `Recipe.replace` in Python. Unknown names and impossible values are refused before anything is loaded.
 
 ```yaml
 extends: skim

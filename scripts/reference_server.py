@@ -9,8 +9,8 @@ from markdown_text import GENERATED, code, plain, table
 INTRODUCTION = """
 # Service
 
-Routes, parameters and metrics of `blockskim serve`. A running service has the same at `/openapi.json`, with examples; its
-options are those of [the command](cli.md#blockskim-serve). [How to serve](../how-to/serve.md) tells how to run it.
+Routes, parameters and metrics of `blockskim serve`. A running service has the same at `/openapi.json`, with examples;
+its options are those of [the command](cli.md#blockskim-serve). [How to serve](../how-to/serve.md) tells how to run it.
 
 ## Routes
 

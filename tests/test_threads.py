@@ -247,7 +247,9 @@ def save_pretrained(examples, directory):
 
 def evaluate(examples, directory):
     model, own = cold(), tokenizer("wordpiece")
-    return lambda number: without_seconds(blockskim.evaluate(model, own, examples, SETTINGS, thresholds=0.5))
+    return lambda number: without_seconds(
+        blockskim.evaluate(model, make_windows(examples, own, SETTINGS), thresholds=0.5)
+    )
 
 
 def evaluate_windows(examples, directory):

@@ -1,13 +1,11 @@
 """Official scores of a model on a data file, and what its answers cost."""
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from blockskim.checks import check_count, check_range
-from blockskim.data.examples import Example
-from blockskim.data.windows import WindowSet, WindowSettings, make_windows
+from blockskim.data.windows import WindowSet
 from blockskim.errors import DataError
 from blockskim.evaluation.cost import CostReport, padded_flops
 from blockskim.evaluation.reliability import Reliability, measured_reliability
@@ -20,8 +18,6 @@ from blockskim.inference.no_answer import NoAnswerRule
 from blockskim.inference.runner import Progress, Thresholds, batches, run_windows
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
     from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 
@@ -166,20 +162,12 @@ def report(model: Backend, windows: WindowSet, result: Evaluation) -> dict[str, 
     }
 
 
-def evaluate(
-    model: "BlockSkimForQuestionAnswering",
-    tokenizer: "PreTrainedTokenizerBase",
-    examples: Iterable[Example],
-    settings: WindowSettings | None = None,
-    **options: Any,
-) -> dict[str, Any]:
-    """Score a model on examples and report what its answers cost.
+def evaluate(model: "BlockSkimForQuestionAnswering", windows: WindowSet, **options: Any) -> dict[str, Any]:
+    """Score a model on windows and report what its answers cost.
 
     Args:
         model: the model; put in evaluation mode.
-        tokenizer: its fast tokenizer.
-        examples: from ``read_examples``.
-        settings: of the windows.
+        windows: from ``make_windows``, as ``calibrate`` takes them.
         **options: for ``evaluate_windows``: ``batch_size``, ``thresholds`` and so on.
 
     Returns:
@@ -188,9 +176,7 @@ def evaluate(
     Raises:
         DataError: there are no examples.
     """
-    listed = list(examples)
-    if not listed:
+    if not windows.examples:
         raise DataError("there are no examples to evaluate")
-    windows = make_windows(listed, tokenizer, settings)
     model.eval()
     return report(model, windows, evaluate_windows(model, windows, **options))
