@@ -80,6 +80,14 @@ def evaluate_windows(
 
     Raises:
         ConfigError: one of the numbers is impossible.
+
+    Examples:
+        >>> from blockskim import evaluate_windows, load, make_windows, read_examples
+        >>> loaded = load("my-model", device="cpu")
+        >>> examples = list(read_examples("dev.json"))
+        >>> found = evaluate_windows(loaded.model, make_windows(examples, loaded.tokenizer), thresholds=0.3)
+        >>> set(found.predictions) == {example.id for example in examples}
+        True
     """
     max_answer_length, n_best = check_count("max_answer_length", max_answer_length), check_count("n_best", n_best)
     check_range("fact_threshold", fact_threshold, 0.0, 1.0)
@@ -175,6 +183,14 @@ def evaluate(model: "BlockSkimForQuestionAnswering", windows: WindowSet, **optio
 
     Raises:
         DataError: there are no examples.
+
+    Examples:
+        >>> from blockskim import evaluate, load, make_windows, read_examples
+        >>> loaded = load("my-model", device="cpu")
+        >>> windows = make_windows(list(read_examples("dev.json")), loaded.tokenizer)
+        >>> figures = evaluate(loaded.model, windows, thresholds=0.3)
+        >>> 0 <= figures["f1"] <= 100 and figures["flops_speedup"] > 0
+        True
     """
     if not windows.examples:
         raise DataError("there are no examples to evaluate")
