@@ -60,7 +60,7 @@ def drawing(passage: Passage, digest: str) -> str:
         digest: of the weights that read it.
     """
     fates, answer = fates_of(passage)
-    dropped = sorted({fate for fate in fates if fate not in (None, READ)}, key=int)
+    dropped = sorted({fate for fate in fates if fate is not None and fate != READ})
     lines = [_line(passage.text, first, last, y, fates, answer) for first, last, y in _places(passage.text)]
     height = TOP + LINE * len(lines) + MARGIN
     width = round(2 * MARGIN + COLUMNS * CHARACTER)
@@ -77,7 +77,7 @@ def drawing(passage: Passage, digest: str) -> str:
             f'<rect class="page" width="{width}" height="{height}"/>',
             f'<text class="question" x="{MARGIN}" y="32">{html.escape(passage.question)}</text>',
             f'<text class="found" x="{MARGIN}" y="56">{found}<tspan class="cost" dx="14">{cost}</tspan></text>',
-            _legend([int(fate) for fate in dropped if fate is not None], width),
+            _legend(dropped, width),
             *lines,
             "</svg>\n",
         ]
