@@ -17,6 +17,9 @@ LIGHT := $(LIGHT_VENV)/.ready
 # The frameworks that have an adapter, and Ray, which bring much: apart from everything else.
 FRAMEWORKS_VENV := .venv-integrations
 FRAMEWORKS := $(FRAMEWORKS_VENV)/.ready
+# What builds the site; it reads the sources and needs nothing of the package installed.
+DOCS_VENV := .venv-docs
+DOCS := $(DOCS_VENV)/.ready
 
 # Test processes side by side; `make test PYTEST_WORKERS=0` runs in one.
 PYTEST_WORKERS ?= 2
@@ -24,18 +27,21 @@ PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo setup test test-light test-integrations lint format bench results clean distclean
+.PHONY: help demo setup test test-light test-integrations coverage lint format docs reference bench results clean distclean
 
 help:
 	@echo 'make demo    answer three questions over examples/demo.txt with the shipped model'
 	@echo 'make test    lint, types and tests, with PyTorch and without'
 	@echo 'make test-integrations  tests of the adapters, with Haystack, LangChain and LlamaIndex, and of Ray'
+	@echo 'make coverage  branch coverage of the fast tests, 92 % at least'
 	@echo 'make lint    lint and types only'
 	@echo 'make format  let ruff rewrite what it can'
+	@echo 'make docs    build the site into .site/html; a link that leads nowhere fails'
+	@echo 'make reference  write docs/reference and the drawings of the docs anew'
 	@echo 'make bench   time skimming against dense baselines'
 	@echo 'make results  measure every figure of the docs anew (DATA=folder)'
 	@echo 'make setup   the environment for development, in $(VENV)'
-	@echo 'make clean   remove caches and build products; make distclean removes $(VENV) and $(LIGHT_VENV), too'
+	@echo 'make clean   remove caches and build products; make distclean removes the environments, too'
 
 demo: $(BASE)
 	@$(BLOCKSKIM) answer \
@@ -55,7 +61,13 @@ test-light: $(LIGHT)
 
 # Adapters in the real frameworks, and bulk runs on a cluster of Ray, with the model that ships.
 test-integrations: $(FRAMEWORKS)
-	HYPOTHESIS_PROFILE=few $(FRAMEWORKS_VENV)/bin/python -m pytest tests/integrations tests/scaling/test_ray.py $(PYTEST_ARGS)
+	HYPOTHESIS_PROFILE=few $(FRAMEWORKS_VENV)/bin/python -m pytest tests/integrations tests/scaling/test_ray.py tests/docs/test_how_to.py $(PYTEST_ARGS)
+
+# Without the tests of end-to-end runs, which cover little that others don't.
+coverage: $(DEV)
+	rm -f .coverage .coverage.*
+	HYPOTHESIS_PROFILE=few $(PY) -m pytest -n $(PYTEST_WORKERS) --dist worksteal -m 'not slow' \
+	  --cov --cov-report=term:skip-covered --cov-report=xml $(PYTEST_ARGS)
 
 lint: $(DEV)
 	$(PY) -m ruff check .
@@ -65,6 +77,15 @@ lint: $(DEV)
 format: $(DEV)
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+docs: $(DOCS)
+	$(DOCS_VENV)/bin/python scripts/site_pages.py
+	$(DOCS_VENV)/bin/zensical build --clean --strict
+
+reference: $(DEV)
+	$(PY) scripts/reference.py
+	$(PY) scripts/draw_page.py
+	$(PY) scripts/draw_front.py
 
 # Every figure of the docs, measured anew: DATA is a folder of evaluation sets, ONLY picks parts, AGAIN=1 repeats them.
 DATA ?= data
@@ -79,11 +100,11 @@ bench: $(TORCH)
 	  --batch-size 1,16 --against dense-sdpa,aligned
 
 clean:
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist .site .coverage coverage.xml .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV) $(LIGHT_VENV) $(FRAMEWORKS_VENV)
+	rm -rf $(VENV) $(LIGHT_VENV) $(FRAMEWORKS_VENV) $(DOCS_VENV)
 
 $(BASE): $(REQUIREMENTS)
 	@$(call make-venv,$(VENV))
@@ -115,6 +136,13 @@ $(FRAMEWORKS): $(REQUIREMENTS)
 	@echo 'Installing blockskim and the frameworks into $(FRAMEWORKS_VENV) ...'
 	@$(FRAMEWORKS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 	  --editable '.[haystack,langchain,llama-index,ray]' hypothesis pytest
+	@touch $@
+
+$(DOCS): $(REQUIREMENTS)
+	@$(call make-venv,$(DOCS_VENV))
+	@echo 'Installing what builds the site into $(DOCS_VENV) ...'
+	@$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  mkdocstrings-python zensical
 	@touch $@
 
 # Makes a virtual environment unless a working one is there, and says what is missing when it can't.

@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from result_files import ROOT, Part, read_parts, read_results, weights_digest
-from result_tables import TABLES, Results
+from result_tables import TABLES
+from table_parts import Results
 
 from blockskim.atomic import write_whole
 

@@ -22,7 +22,7 @@ EVIDENCE_WAYS = {
 
 def evidence(results: Results) -> str:
     """How much of the text has to stay until the evidence stays, by each way to score sentences."""
-    rows = []
+    rows: list[list[str]] = []
     parts = [f"evidence/{name}" for name in EVIDENCE_SETS]
     for name, title in EVIDENCE_SETS.items():
         for questions, way in _ways(results, name):

@@ -247,7 +247,9 @@ def save_pretrained(examples, directory):
 
 def evaluate(examples, directory):
     model, own = cold(), tokenizer("wordpiece")
-    return lambda number: without_seconds(blockskim.evaluate(model, own, examples, SETTINGS, thresholds=0.5))
+    return lambda number: without_seconds(
+        blockskim.evaluate(model, blockskim.make_windows(examples, own, SETTINGS), thresholds=0.5)
+    )
 
 
 def evaluate_windows(examples, directory):
@@ -329,7 +331,9 @@ NOT_FOR_SEVERAL_THREADS = {
     # Training seeds the whole process: two runs at once would disturb each other. Answers meanwhile have a test.
     "train",
     # These take no model.
+    "Answer",
     "BlockSkimError",
+    "Example",
     "Recipe",
     "SkimConfig",
     "Target",

@@ -12,6 +12,7 @@ from blockskim.model import auto_classes
 if TYPE_CHECKING:
     from blockskim.calibration.calibrate import calibrate, calibrate_points
     from blockskim.calibration.targets import Target
+    from blockskim.data.examples import Answer, Example
     from blockskim.data.reading import read_examples
     from blockskim.data.windows import WindowSettings, make_windows
     from blockskim.errors import BlockSkimError
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Answer",
     "BlockSkimError",
     "BlockSkimForQuestionAnswering",
+    "Example",
     "QuestionAnswerer",
     "Recipe",
     "SkimConfig",
@@ -49,8 +52,10 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Answer": "blockskim.data.examples",
     "BlockSkimError": "blockskim.errors",
     "BlockSkimForQuestionAnswering": "blockskim.model.modeling",
+    "Example": "blockskim.data.examples",
     "QuestionAnswerer": "blockskim.evidence.question_answerer",
     "Recipe": "blockskim.training.recipe",
     "SkimConfig": "blockskim.method.config",

@@ -11,6 +11,14 @@ class BlockSkimError(Exception):
 
     The command line prints the message on one line, without a traceback, and exits with code 1, or 2 for a
     setting that is impossible.
+
+    Examples:
+        >>> from blockskim import BlockSkimError, SkimConfig
+        >>> try:
+        ...     SkimConfig(block_size=7)
+        ... except BlockSkimError as error:
+        ...     print(error)
+        block_size is 7; it must be one of 8, 16, 32, 64
     """
 
 

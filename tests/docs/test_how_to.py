@@ -1,5 +1,12 @@
-"""What the how-to pages show is run as it stands there."""
+"""What README, quickstart and how-to pages show is run as it stands there.
 
+A fenced block runs that stands right under ``<!-- run -->``. Those of a page run in their order, in one folder.
+"""
+
+import contextlib
+import importlib.util
+import io
+import logging
 import os
 import re
 import shlex
@@ -8,44 +15,84 @@ from pathlib import Path
 import pytest
 
 from blockskim.cli.main import run
+from how_to_folder import DATA, MODELS, ROOT, fill
 
-ROOT = Path(__file__).parents[2]
-# Pages whose every block runs as it stands; those about frameworks run in tests/integrations.
-PAGES = [ROOT / "docs" / "how-to" / f"{name}.md" for name in ("highlight", "prune")]
-
-
-def fenced(page, language):
-    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+PAGES = [ROOT / "README.md", ROOT / "docs" / "quickstart.md", *sorted((ROOT / "docs" / "how-to").glob("*.md"))]
+BLOCK = re.compile(r"^<!-- run -->\n```(?P<language>\w+)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
+LANGUAGES = {"python", "bash"}
+# What a page needs beside the plain installation.
+EXTRAS = {"haystack": "haystack", "langchain": "langchain_core", "llama-index": "llama_index"}
+TORCH = (*MODELS, "load(", 'backend="torch"', "register_pipeline", "transformers")
+BY_PAGE = {page.relative_to(ROOT): BLOCK.findall(page.read_text(encoding="utf-8")) for page in PAGES}
 
 
 @pytest.fixture(autouse=True)
-def in_a_copy(tmp_path, monkeypatch):
-    """The working directory has the files that the pages name, and may be written to."""
-    (tmp_path / "examples").mkdir()
-    for name in ("examples/demo.txt", "README.md"):
-        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
-    monkeypatch.chdir(tmp_path)
+def as_found():
+    """Leaves the environment and logging as they were."""
     environment = dict(os.environ)
+    logger = logging.getLogger("blockskim")
+    handlers, level, propagate = logger.handlers, logger.level, logger.propagate
     yield
+    logger.handlers, logger.propagate = handlers, propagate
+    logger.setLevel(level)
     for name in set(os.environ) - set(environment):
         del os.environ[name]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
-def test_the_code_runs(page):
-    names = {}
-    blocks = fenced(page, "python")
-    assert blocks
-    for block in blocks:
-        exec(compile(block, str(page), "exec"), names)
+def need(*modules):
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"{module} is not installed")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
-def test_the_commands_run(page, capsys):
-    lines = [line for block in fenced(page, "bash") for line in block.splitlines()]
-    assert lines
-    for line in lines:
-        program, *arguments = shlex.split(line)
+@pytest.mark.parametrize("page", [page for page, blocks in BY_PAGE.items() if blocks], ids=str)
+def test_what_a_page_shows_runs(page, tmp_path, monkeypatch):
+    blocks = BY_PAGE[page]
+    text = "".join(code for _, code in blocks)
+    need(*(module for name, module in EXTRAS.items() if page.stem == name))
+    if any(name in text for name in TORCH):
+        need("torch", "accelerate" if "train" in text else "torch")
+    if ".parquet" in text:
+        need("pyarrow")
+    fill(tmp_path, text)
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "__main__"}
+    for language, code in blocks:
+        assert language in LANGUAGES
+        if language == "python":
+            exec(compile(code, str(page), "exec"), names)
+        else:
+            run_commands(code)
+
+
+def run_commands(code):
+    """Runs the ``blockskim`` commands of a block in this process."""
+    lines = re.sub(r"\\\n", " ", code).splitlines()
+    commands = [words for line in lines if (words := shlex.split(line, comments=True))]
+    assert commands
+    for program, *arguments in commands:
         assert program == "blockskim"
-        assert run(arguments) == 0
-        assert "5 September 1977" in capsys.readouterr().out or arguments[0] == "rank"
+        words = [name for word in arguments for name in expanded(word)]
+        with contextlib.redirect_stdout(io.StringIO()):
+            assert run(words) == 0, words
+
+
+def expanded(word):
+    """What a shell makes of a word."""
+    return sorted(map(str, Path().glob(word))) if "*" in word else [word]
+
+
+def test_every_page_that_shows_how_has_something_that_runs():
+    silent = {page.stem for page, blocks in BY_PAGE.items() if not blocks}
+    # Those that tell how to change the library itself, and a service, which examples/ runs.
+    assert silent == {"add-a-family", "add-a-predictor", "serve"}
+
+
+def test_marks_are_in_the_form_that_is_looked_for():
+    for page, blocks in BY_PAGE.items():
+        assert (ROOT / page).read_text(encoding="utf-8").count("<!-- run -->") == len(blocks), page
+
+
+def test_data_and_models_have_the_names_that_pages_use():
+    text = "".join(code for blocks in BY_PAGE.values() for _, code in blocks)
+    assert all(name in text for name in (*DATA, *MODELS))

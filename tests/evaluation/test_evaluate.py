@@ -38,7 +38,7 @@ def model():
 
 
 def test_the_report_has_the_figures_of_the_contract(model):
-    figures = evaluate(model, TOKENIZER, examples(), SETTINGS, thresholds=0.5)
+    figures = evaluate(model, make_windows(examples(), TOKENIZER, SETTINGS), thresholds=0.5)
     names = "exact_match f1 examples windows flops_per_example dense_flops_per_example padded_flops_per_example"
     names += " flops_speedup flops_speedup_padded seconds kept_by_layer predictor"
     assert set(names.split()) <= set(figures)
@@ -102,4 +102,4 @@ def test_numbers_of_numpy_are_taken(model):
 
 def test_no_examples_are_an_error(model):
     with pytest.raises(DataError, match="no examples"):
-        evaluate(model, TOKENIZER, [])
+        evaluate(model, make_windows([], TOKENIZER))

@@ -1,4 +1,4 @@
-"""The code of ``docs/export.md`` runs as it stands there."""
+"""The code of ``docs/how-to/export.md`` runs as it stands there."""
 
 import ast
 import re
@@ -11,7 +11,7 @@ from blockskim import QuestionAnswerer
 from blockskim.inference.shipped import shipped_model
 from javascript import PAGE, Node
 
-TEXT = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[2] / "docs" / "how-to" / "export.md").read_text(encoding="utf-8")
 
 
 def block(language: str) -> str:
@@ -34,7 +34,7 @@ def test_the_python_example_answers_without_this_library() -> None:
     modules = {name for node in ast.walk(ast.parse(code)) for name in imported(node)}
     assert modules == {"json", "numpy", "onnxruntime", "tokenizers"}
     names: dict = {"print": lambda *_: None}
-    exec(compile(code, "docs/export.md", "exec"), names)
+    exec(compile(code, "docs/how-to/export.md", "exec"), names)
     assert names["answer"] == "Ann"
     answerer = QuestionAnswerer(backend="onnx", threads=1)
     assert names["answer"] == answerer(names["question"], names["text"], align_to_words=False)["answer"]

@@ -175,7 +175,7 @@ def test_a_model_that_computes_no_numbers_is_told_of(model, windows, place, valu
         with pytest.raises(ModelError, match=message):
             evaluate_windows(broken, windows, 8, 0.5)
         with pytest.raises(ModelError, match=message):
-            evaluate(broken, TOKENIZER, windows.examples, windows.settings, thresholds=0.5)
+            evaluate(broken, make_windows(windows.examples, TOKENIZER, windows.settings), thresholds=0.5)
         with pytest.raises(ModelError, match=message):
             QuestionAnswerer(broken, TOKENIZER)("where are the nests ?", CONTEXT, threshold=0.5)
         with pytest.raises(ModelError, match=message):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blockskim.method.predictors.tiles import tile_features
-from strategies import batches, every_alignment, every_family, every_input, few, seeds, thresholds
+from strategies import batches, every_alignment, every_combination, every_family, every_input, few, seeds, thresholds
 from tiny_models import FAMILIES, dense_model, make_batch, new_dense_model, new_skim_model, skim_model, views_of
 
 SIZES = [(4, 30), (2, 41), (6, 12), (3, 0)]
@@ -16,9 +16,7 @@ def close(found, expected, atol=1e-5):
     torch.testing.assert_close(found, expected, atol=atol, rtol=0)
 
 
-@every_family
-@every_input
-@every_alignment
+@every_combination
 @few
 @given(batches, seeds, st.integers(0, 9))
 def test_dense_forward_gives_the_logits_of_transformers(family, inputs, alignment, sizes, seed, padding):
@@ -58,9 +56,7 @@ def test_padding_on_either_side_changes_nothing(family, inputs, sizes, seed, pad
         torch.testing.assert_close(found.skim_logits, expected.skim_logits, atol=1e-4, rtol=1e-4, equal_nan=True)
 
 
-@every_family
-@every_input
-@every_alignment
+@every_combination
 def test_a_padded_batch_gives_what_one_by_one_gives(family, inputs, alignment):
     batch = make_batch(family, SIZES, padding=3)
     model = skim_model(family, inputs, alignment)
@@ -250,9 +246,7 @@ def test_gradients_of_the_qa_loss_are_those_of_transformers(family):
         torch.testing.assert_close(value.grad, theirs[name].grad, atol=1e-4, rtol=1e-3, msg=name)
 
 
-@every_family
-@every_input
-@every_alignment
+@every_combination
 @few
 @given(batches, seeds, thresholds, st.integers(0, 9))
 def test_dropping_in_training_gives_what_skimming_gives(family, inputs, alignment, sizes, seed, values, padding):

@@ -12,7 +12,7 @@ from blockskim.kernels import packed_attention, packed_linear
 from blockskim.method.cost import LayerCost, LayerUse, ModelCost, dense_flops, skim_flops
 from blockskim.model import ragged
 from plain_attention import attend_plainly
-from strategies import every_alignment, every_family, every_input, few, seeds, thresholds
+from strategies import every_alignment, every_combination, every_family, every_input, few, seeds, thresholds
 from tiny_models import dense_model, judged_by_modules, make_batch, new_dense_model, new_skim_model, skim_model
 
 few_more = settings(max_examples=max(4, settings.default.max_examples // 6))
@@ -75,9 +75,7 @@ def test_narrow_heads_are_counted_as_they_are():
     assert dense_flops(model.cost, lengths_of(batch)).tolist() == [expected]
 
 
-@every_family
-@every_input
-@every_alignment
+@every_combination
 @few
 @given(st.integers(0, 6), st.integers(0, 90), seeds, thresholds)
 def test_closed_form_is_what_the_counter_counts_on_a_skimming_run(

@@ -16,7 +16,7 @@ from blockskim.method.config import INPUTS, SkimConfig
 from blockskim.method.losses import block_loss, teaching_loss
 from blockskim.model.config import BlockSkimConfig
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from strategies import every_alignment, every_family, every_input, few, seeds
+from strategies import every_alignment, every_combination, every_family, every_input, few, seeds
 from tiny_models import (
     dense_model,
     encoder_config,
@@ -38,9 +38,7 @@ def same(one, other, batch, **skimming):
     assert np.array_equal(one.skim(**batch.inputs).trace.kept, other.skim(**batch.inputs).trace.kept)
 
 
-@every_family
-@every_input
-@every_alignment
+@every_combination
 def test_saving_and_loading_changes_no_output(family, inputs, alignment, tmp_path):
     model = skim_model(family, inputs, alignment)
     model.save_pretrained(tmp_path)

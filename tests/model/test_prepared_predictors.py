@@ -11,7 +11,7 @@ from blockskim.method.predictors import tiles
 from blockskim.method.predictors.match import MatchPredictor
 from blockskim.method.predictors.predictor import keep_probabilities
 from blockskim.model.prepared_predictors import prepare_predictor
-from strategies import every_alignment, every_family, every_input
+from strategies import every_combination, every_input
 from tiny_models import make_batch, new_skim_model, skim_model, views_of
 
 BATCH = make_batch("bert", [(4, 60), (2, 41), (6, 12), (3, 0)])
@@ -38,9 +38,7 @@ def by_modules(model, views):
         return {number: keep_probabilities(model.predictors[str(number)](view)) for number, view in views.items()}
 
 
-@every_family
-@every_input
-@every_alignment
+@every_combination
 def test_judges_say_what_predictors_say(family, inputs, alignment):
     model = skim_model(family, inputs, alignment)
     views = skim_views(model, make_batch(family, BATCH.sizes))

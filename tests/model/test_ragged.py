@@ -13,7 +13,7 @@ from blockskim.kernels import packed_attention
 from blockskim.method.config import INPUTS
 from blockskim.model import ragged
 from layers_by_hand import answer, run_layer
-from strategies import batches, every_alignment, every_family, every_input, few, seeds, thresholds
+from strategies import batches, every_alignment, every_combination, every_family, every_input, few, seeds, thresholds
 from tiny_models import dense_model, make_batch, skim_model, views_of
 
 SIZES = [(4, 30), (2, 41), (6, 12), (3, 0)]
@@ -37,9 +37,7 @@ def kept_tokens(output):
     return kept
 
 
-@every_family
-@every_input
-@every_alignment
+@every_combination
 @few
 @given(batches, seeds, st.integers(0, 9), st.booleans())
 def test_threshold_0_gives_the_logits_of_the_dense_transformers_model(
@@ -57,9 +55,7 @@ def test_threshold_0_gives_the_logits_of_the_dense_transformers_model(
         assert found.trace.layers == ()
 
 
-@every_family
-@every_input
-@every_alignment
+@every_combination
 @few
 @given(batches, seeds)
 def test_predictors_say_the_same_in_the_dense_and_the_ragged_pass(family, inputs, alignment, sizes, seed):
@@ -72,9 +68,7 @@ def test_predictors_say_the_same_in_the_dense_and_the_ragged_pass(family, inputs
         np.testing.assert_allclose(found.probabilities, expected.detach().numpy(), atol=1e-4, rtol=0)
 
 
-@every_family
-@every_input
-@every_alignment
+@every_combination
 @few
 @given(batches, seeds, st.integers(0, 9), st.booleans(), thresholds)
 def test_a_ragged_batch_gives_what_one_by_one_gives(family, inputs, alignment, sizes, seed, padding, left, values):
@@ -91,9 +85,7 @@ def test_a_ragged_batch_gives_what_one_by_one_gives(family, inputs, alignment, s
         assert int(together.trace.dense_flops[row]) == int(alone.trace.dense_flops[0])
 
 
-@every_family
-@every_input
-@every_alignment
+@every_combination
 @few
 @given(batches.flatmap(lambda sizes: st.tuples(st.just(sizes), st.permutations(range(len(sizes))))), seeds, thresholds)
 def test_the_order_of_the_batch_changes_nothing(family, inputs, alignment, case, seed, values):
@@ -108,9 +100,7 @@ def test_the_order_of_the_batch_changes_nothing(family, inputs, alignment, case,
     assert np.array_equal(found.trace.flops, expected.trace.flops[order])
 
 
-@every_family
-@every_input
-@every_alignment
+@every_combination
 @few
 @given(batches, seeds, st.integers(1, 30), thresholds)
 def test_padding_on_either_side_changes_nothing(family, inputs, alignment, sizes, seed, padding, values):
@@ -126,9 +116,7 @@ def test_padding_on_either_side_changes_nothing(family, inputs, alignment, sizes
         assert np.array_equal(found.trace.flops, expected.trace.flops)
 
 
-@every_family
-@every_input
-@every_alignment
+@every_combination
 @few
 @given(batches, seeds, thresholds)
 def test_what_is_kept_shrinks_from_layer_to_layer_but_never_to_nothing(family, inputs, alignment, sizes, seed, values):
@@ -151,9 +139,7 @@ def test_what_is_kept_shrinks_from_layer_to_layer_but_never_to_nothing(family, i
         assert int((kept & batch.context)[row].sum()) == size[1] - judged_tokens + left
 
 
-@every_family
-@every_input
-@every_alignment
+@every_combination
 @few
 @given(batches, seeds, st.lists(st.floats(0, 1), min_size=2, max_size=4))
 def test_the_kept_set_of_the_first_layer_shrinks_as_the_threshold_rises(family, inputs, alignment, sizes, seed, values):

@@ -3,7 +3,7 @@ import torch
 
 from blockskim.method.config import INPUTS
 from blockskim.profiling.batch_aligned import aligned_flops, skim_aligned
-from strategies import every_alignment, every_family, every_input
+from strategies import every_combination, every_family
 from tiny_models import dense_model, make_batch, skim_model
 
 SIZES = [(4, 60), (2, 41), (6, 72), (3, 0)]
@@ -28,9 +28,7 @@ def test_with_nothing_dropped_the_logits_are_those_of_the_dense_model(family, th
     assert tuple(found.droppable) == (() if threshold == 0 else (1, 2))
 
 
-@every_family
-@every_input
-@every_alignment
+@every_combination
 @pytest.mark.parametrize("threshold", [0.3, 0.6, 1.0])
 def test_alone_a_sample_gets_the_logits_of_our_own_pass(family, inputs, alignment, threshold):
     batch = make_batch(family, SIZES)

@@ -1,5 +1,8 @@
 """Hypothesis strategies and parametrisations that the model tests share."""
 
+import itertools
+import os
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -9,6 +12,22 @@ from tiny_models import ALIGNMENTS, FAMILIES, INPUT_SETS
 every_family = pytest.mark.parametrize("family", FAMILIES)
 every_input = pytest.mark.parametrize("inputs", INPUT_SETS, ids="+".join)
 every_alignment = pytest.mark.parametrize("alignment", ALIGNMENTS)
+
+
+def combinations() -> list[tuple[str, tuple[str, ...], str]]:
+    """Families, inputs and alignments, so that any two values of two of them meet; all three where there is time."""
+    if os.environ.get("HYPOTHESIS_PROFILE") == "search":
+        return list(itertools.product(FAMILIES, INPUT_SETS, ALIGNMENTS))
+    pairs = itertools.product(enumerate(FAMILIES), enumerate(INPUT_SETS))
+    return [(family, inputs, ALIGNMENTS[(row + column) % 2]) for (row, family), (column, inputs) in pairs]
+
+
+# What a family does with attention, what a predictor sees and where blocks begin are three modules: what goes wrong
+# between them goes wrong between two.
+every_combination = pytest.mark.parametrize(
+    ("family", "inputs", "alignment"),
+    [pytest.param(*values, id="-".join([values[0], "+".join(values[1]), values[2]])) for values in combinations()],
+)
 
 # The models' properties are run for every family, input and alignment, so a few examples of each will do.
 few = settings(max_examples=max(3, settings.default.max_examples // 16))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blockskim.data.examples import Example
-from blockskim.data.windows import WindowSettings
+from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.errors import ConfigError, DataError
 from blockskim.evaluation.evaluate import evaluate
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
@@ -164,7 +164,7 @@ def test_a_pruned_model_is_saved_trained_on_and_pruned_again(trained, tmp_path):
     save_pruned(model, word_piece(), trained, importance, removed, tmp_path / "pruned")
     found = loaded(tmp_path / "pruned")
     fresh = examples(40, 2)
-    figures = [evaluate(one, word_piece(), fresh, SETTINGS, thresholds=0.5) for one in (model, found)]
+    figures = [evaluate(one, make_windows(fresh, word_piece(), SETTINGS), thresholds=0.5) for one in (model, found)]
     for values in figures:
         values.pop("seconds")
     assert figures[0] == figures[1]
@@ -179,7 +179,7 @@ def test_a_pruned_model_is_saved_trained_on_and_pruned_again(trained, tmp_path):
     trained_on = training.train(tmp_path / "pruned", examples(120, 3), [], tmp_path / "more", RECIPE, device="cpu")
     assert trained_on.pruned_heads == model.pruned_heads
     again = loaded(tmp_path / "more")
-    assert evaluate(again, word_piece(), fresh, SETTINGS, thresholds=0.0)["f1"] > 90
+    assert evaluate(again, make_windows(fresh, word_piece(), SETTINGS), thresholds=0.0)["f1"] > 90
     # New predictors fit the heads that are left, too.
     others = RECIPE.replace(epochs=0.2, skim={"inputs": ["question", "hidden"]})
     training.train(tmp_path / "more", examples(20, 3), [], tmp_path / "others", others, device="cpu")
@@ -190,7 +190,9 @@ def test_a_pruned_model_is_saved_trained_on_and_pruned_again(trained, tmp_path):
     again.save_pretrained(tmp_path / "twice")
     twice = loaded(tmp_path / "twice")
     assert sum(map(len, twice.pruned_heads.values())) == 7
-    first, second = (evaluate(one, word_piece(), fresh, SETTINGS, thresholds=0.5) for one in (again, twice))
+    first, second = (
+        evaluate(one, make_windows(fresh, word_piece(), SETTINGS), thresholds=0.5) for one in (again, twice)
+    )
     assert first["f1"] == second["f1"]
     assert first["flops_per_example"] == second["flops_per_example"]
 

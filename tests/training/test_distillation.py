@@ -53,7 +53,7 @@ def teacher(place):
     folder = save_encoder(place / "untrained", answers=True, seed=3)
     recipe = RECIPE.replace(epochs=5, skim={"skim_factor": 0.0, "inputs": ["match"]})
     model = training.train(folder, examples(240, 0), [], place / "run", recipe, device="cpu")
-    assert evaluate(model, word_piece(), examples(40, 9), RECIPE.windows, thresholds=0.0)["f1"] > 90
+    assert evaluate(model, make_windows(examples(40, 9), word_piece(), RECIPE.windows), thresholds=0.0)["f1"] > 90
     dense = AutoModelForQuestionAnswering.from_pretrained(folder)
     dense.base_model.load_state_dict(model.encoder.state_dict())
     dense.qa_outputs.load_state_dict(model.qa_outputs.state_dict())
@@ -227,7 +227,7 @@ def test_a_student_believes_its_teacher_more_than_wrong_answers(base, teacher, t
         settings = {"weight": 20.0} if given else {}
         recipe = RECIPE.replace(epochs=4, distillation=settings, skim={"inputs": ["match"]})
         model = training.train(base, wrong, [], tmp_path / name, recipe, device="cpu", teacher=given)
-        found[name] = evaluate(model, word_piece(), examples(40, 9), RECIPE.windows, thresholds=0.0)["f1"]
+        found[name] = evaluate(model, make_windows(examples(40, 9), word_piece(), RECIPE.windows), thresholds=0.0)["f1"]
     assert found["alone"] < 10
     assert found["taught"] > 90
     card = (tmp_path / "taught" / "README.md").read_text()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from blockskim.data.windows import make_windows
 from blockskim.encoders import adapter_for
 from blockskim.evaluation.evaluate import evaluate
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
@@ -31,7 +32,7 @@ def test_a_tiny_model_learns_the_answer_and_its_predictors_find_the_block(family
     model = BlockSkimForQuestionAnswering.from_pretrained(tmp_path / "trained").eval()
     for layer in model.adapter.layers(model.encoder):
         assert model.adapter.attention_dropout(layer) == 0.05
-    assert evaluate(model, tokenizer, examples(40, 2), RECIPE.windows, thresholds=0.0)["f1"] > 90
+    assert evaluate(model, make_windows(examples(40, 2), tokenizer, RECIPE.windows), thresholds=0.0)["f1"] > 90
     found = [lines[-1][f"auc_{number}"] for number in model.skim_layers]
     assert max(found) > CHANCE + LARGE_MARGIN
     assert min(found) > CHANCE + SMALL_MARGIN

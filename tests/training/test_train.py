@@ -52,7 +52,7 @@ def test_a_tiny_model_learns_the_answer_and_its_predictors_find_the_block(traine
     output, lines = trained
     model = BlockSkimForQuestionAnswering.from_pretrained(output).eval()
     fresh = examples(60, 2)
-    figures = evaluate(model, word_piece(), fresh, RECIPE.windows, thresholds=0.5)
+    figures = evaluate(model, make_windows(fresh, word_piece(), RECIPE.windows), thresholds=0.5)
     assert figures["f1"] > 90
     # Chance would keep the answer's block as often as any other.
     assert figures["predictor"][-1]["recall"] > 0.9
@@ -229,7 +229,7 @@ def test_a_block_skim_model_can_be_trained_on(trained, tmp_path):
     model = training.train(
         output, examples(40, 3), [], tmp_path / "more", RECIPE.replace(epochs=1, eval_steps=0), device="cpu"
     )
-    assert evaluate(model, word_piece(), examples(30, 4), RECIPE.windows, thresholds=0.0)["f1"] > 90
+    assert evaluate(model, make_windows(examples(30, 4), word_piece(), RECIPE.windows), thresholds=0.0)["f1"] > 90
 
 
 def test_a_block_skim_model_gets_new_predictors_where_others_are_called_for(trained, tmp_path):
@@ -240,7 +240,7 @@ def test_a_block_skim_model_gets_new_predictors_where_others_are_called_for(trai
     assert "new predictors" in console.file.getvalue()
     assert "block_size, inputs" in console.file.getvalue()
     assert model.skim_config == other.skim
-    assert evaluate(model, word_piece(), examples(30, 4), RECIPE.windows, thresholds=0.0)["f1"] > 90
+    assert evaluate(model, make_windows(examples(30, 4), word_piece(), RECIPE.windows), thresholds=0.0)["f1"] > 90
 
 
 def test_training_that_drops_blocks_gives_the_same_weights_again(base, tmp_path):
@@ -408,7 +408,9 @@ def test_calibration_finds_a_cheaper_point_within_the_target_twice_the_same(trai
     assert first.dense.f1 - first.chosen.f1 <= 1.0
     again = calibrate(model, windows, max_f1_drop=1.0)
     assert again.chosen.thresholds == first.chosen.thresholds
-    figures = evaluate(model, word_piece(), examples(80, 5), RECIPE.windows, thresholds=first.chosen.thresholds)
+    figures = evaluate(
+        model, make_windows(examples(80, 5), word_piece(), RECIPE.windows), thresholds=first.chosen.thresholds
+    )
     assert figures["f1"] == pytest.approx(first.chosen.f1)
     assert figures["flops_speedup"] == pytest.approx(first.chosen.flops_speedup)
     lost = first.dense.f1 - first.chosen.f1

@@ -53,11 +53,10 @@ class SearchResult:
 class Answerer:
     """Answers questions over texts of any length.
 
-    Example::
-
-        qa = Answerer()
-        qa(question="Who wrote it?", context="Ann wrote it.")
-        # {'score': 0.98, 'start': 0, 'end': 3, 'answer': 'Ann'}
+    Examples:
+        >>> answerer = Answerer()
+        >>> answerer(question="Who wrote it?", context="Ann wrote it.")["answer"]
+        'Ann'
     """
 
     def __init__(

@@ -83,6 +83,14 @@ def calibrate(
 
     Raises:
         ConfigError: there is no target, it is impossible, or trials are asked for without Optuna.
+
+    Examples:
+        >>> from blockskim import calibrate, load, make_windows, read_examples
+        >>> loaded = load("my-model", device="cpu")
+        >>> windows = make_windows(list(read_examples("held-out.json")), loaded.tokenizer)
+        >>> found = calibrate(loaded.model, windows, max_f1_drop=20)
+        >>> found.satisfied, len(found.chosen.thresholds) == len(loaded.model.skim_layers)
+        (True, True)
     """
     target = Target(max_f1_drop, target_speedup, max_answers_lost, by)
     settings = CalibrationSettings(batch_size, max_answer_length, points, max_f1_at_risk, overhead, trials, seed)
@@ -127,6 +135,14 @@ def calibrate_points(
 
     Raises:
         ConfigError: there is no target, a name is impossible, or trials are asked for without Optuna.
+
+    Examples:
+        >>> from blockskim import Target, calibrate_points, load, make_windows, read_examples
+        >>> loaded = load("my-model", device="cpu")
+        >>> windows = make_windows(list(read_examples("held-out.json")), loaded.tokenizer)
+        >>> targets = {"careful": Target(max_f1_drop=20), "fast": Target(target_speedup=1.01)}
+        >>> sorted(calibrate_points(loaded.model, windows, targets))
+        ['careful', 'fast']
     """
     settings = CalibrationSettings(batch_size, max_answer_length, points, max_f1_at_risk, overhead, trials, seed)
     return run_calibration(model, windows, targets, settings, progress, cache)

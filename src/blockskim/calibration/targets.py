@@ -25,6 +25,11 @@ class Target:
 
     Raises:
         ConfigError: nothing is asked for, or something impossible.
+
+    Examples:
+        >>> from blockskim import Target
+        >>> str(Target(max_f1_drop=0.5))
+        'at most 0.5 F1 lost'
     """
 
     max_f1_drop: float | None = None

@@ -8,7 +8,13 @@ from blockskim.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An annotated answer: the text and the character offset in the context at which it starts."""
+    """An annotated answer: the text and the character offset in the context at which it starts.
+
+    Examples:
+        >>> from blockskim import Answer
+        >>> Answer("Wales", 22).end
+        27
+    """
 
     text: str
     start: int
@@ -37,6 +43,14 @@ class Example:
         metadata: whatever else the format's official score needs, as (name, value) pairs; see each reader.
         annotated: whether the file tells the answers, of which there may be none. The questions of a test file are
             not annotated: they can be answered, but neither scored nor learned from.
+
+    Examples:
+        >>> from blockskim import Answer, Example
+        >>> text = "The red kite nests in Wales."
+        >>> answer = Answer("Wales", text.index("Wales"))
+        >>> example = Example("1", "Where does it nest?", text, (answer,), (answer.text,))
+        >>> example.answerable
+        True
     """
 
     id: str

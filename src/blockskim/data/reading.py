@@ -69,6 +69,13 @@ def read_examples(
     Raises:
         DataError: a file is missing, empty or of no known format, or there is no such format; while iterating, a
             record is not what it should be.
+
+    Examples:
+        >>> from blockskim import read_examples
+        >>> example = next(read_examples("dev.json"))
+        >>> answer = example.answers[0]
+        >>> example.context[answer.start : answer.end] == answer.text
+        True
     """
     if format is not None and format not in READERS:
         raise DataError(f"there is no format {format!r}; known are {', '.join(READERS)}")

@@ -41,6 +41,11 @@ class WindowSettings:
         max_length: of a window, question and special tokens included.
         doc_stride: by how much neighbouring windows overlap.
         max_question_length: longer questions lose their end.
+
+    Examples:
+        >>> from blockskim import WindowSettings
+        >>> WindowSettings(max_length=256).doc_stride
+        128
     """
 
     max_length: int = 384
@@ -304,6 +309,13 @@ def make_windows(
     Raises:
         ConfigError: the settings leave no room, or the tokenizer is slow.
         DataError: a question has no token, and there is no stand-in.
+
+    Examples:
+        >>> from blockskim import load, make_windows, read_examples
+        >>> examples = list(read_examples("dev.json"))
+        >>> windows = make_windows(examples, load("my-model").tokenizer)
+        >>> len(windows) >= len(examples)
+        True
     """
     settings = WindowSettings() if settings is None else settings
     frozen = freeze_tokenizer(tokenizer)

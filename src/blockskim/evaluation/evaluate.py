@@ -1,13 +1,11 @@
 """Official scores of a model on a data file, and what its answers cost."""
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from blockskim.checks import check_count, check_range
-from blockskim.data.examples import Example
-from blockskim.data.windows import WindowSet, WindowSettings, make_windows
+from blockskim.data.windows import WindowSet
 from blockskim.errors import DataError
 from blockskim.evaluation.cost import CostReport, padded_flops
 from blockskim.evaluation.reliability import Reliability, measured_reliability
@@ -20,8 +18,6 @@ from blockskim.inference.no_answer import NoAnswerRule
 from blockskim.inference.runner import Progress, Thresholds, batches, run_windows
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
     from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 
@@ -84,6 +80,14 @@ def evaluate_windows(
 
     Raises:
         ConfigError: one of the numbers is impossible.
+
+    Examples:
+        >>> from blockskim import evaluate_windows, load, make_windows, read_examples
+        >>> loaded = load("my-model", device="cpu")
+        >>> examples = list(read_examples("dev.json"))
+        >>> found = evaluate_windows(loaded.model, make_windows(examples, loaded.tokenizer), thresholds=0.3)
+        >>> set(found.predictions) == {example.id for example in examples}
+        True
     """
     max_answer_length, n_best = check_count("max_answer_length", max_answer_length), check_count("n_best", n_best)
     check_range("fact_threshold", fact_threshold, 0.0, 1.0)
@@ -166,20 +170,12 @@ def report(model: Backend, windows: WindowSet, result: Evaluation) -> dict[str, 
     }
 
 
-def evaluate(
-    model: "BlockSkimForQuestionAnswering",
-    tokenizer: "PreTrainedTokenizerBase",
-    examples: Iterable[Example],
-    settings: WindowSettings | None = None,
-    **options: Any,
-) -> dict[str, Any]:
-    """Score a model on examples and report what its answers cost.
+def evaluate(model: "BlockSkimForQuestionAnswering", windows: WindowSet, **options: Any) -> dict[str, Any]:
+    """Score a model on windows and report what its answers cost.
 
     Args:
         model: the model; put in evaluation mode.
-        tokenizer: its fast tokenizer.
-        examples: from ``read_examples``.
-        settings: of the windows.
+        windows: from ``make_windows``, as ``calibrate`` takes them.
         **options: for ``evaluate_windows``: ``batch_size``, ``thresholds`` and so on.
 
     Returns:
@@ -187,10 +183,16 @@ def evaluate(
 
     Raises:
         DataError: there are no examples.
+
+    Examples:
+        >>> from blockskim import evaluate, load, make_windows, read_examples
+        >>> loaded = load("my-model", device="cpu")
+        >>> windows = make_windows(list(read_examples("dev.json")), loaded.tokenizer)
+        >>> figures = evaluate(loaded.model, windows, thresholds=0.3)
+        >>> 0 <= figures["f1"] <= 100 and figures["flops_speedup"] > 0
+        True
     """
-    listed = list(examples)
-    if not listed:
+    if not windows.examples:
         raise DataError("there are no examples to evaluate")
-    windows = make_windows(listed, tokenizer, settings)
     model.eval()
     return report(model, windows, evaluate_windows(model, windows, **options))

@@ -17,13 +17,19 @@ from blockskim.evidence.sentences import Splitter, split_sentences
 class QuestionAnswerer(Answerer):
     """Answers questions over texts of any length, and finds what in them matters.
 
-    Example::
-
-        qa = QuestionAnswerer()
-        qa(question="Who wrote it?", context="Ann wrote it.")
-        # {'score': 0.98, 'start': 0, 'end': 3, 'answer': 'Ann'}
-        qa.highlight("Who wrote it?", {"a.txt": text}, top_k=3)  # sentences, each a citation
-        qa.prune("Who wrote it?", {"a.txt": text}, budget=0.3).documents  # texts cut to what matters
+    Examples:
+        >>> from blockskim import QuestionAnswerer
+        >>> qa = QuestionAnswerer()
+        >>> text = "Ann wrote it in 2024. It was printed in Leeds."
+        >>> answer = qa(question="Who wrote it?", context=text)
+        >>> answer["answer"], text[answer["start"] : answer["end"]]
+        ('Ann', 'Ann')
+        >>> qa.search("Where was it printed?", {"a.txt": text, "b.txt": "The kite nests."}).answers[0]["document"]
+        'a.txt'
+        >>> [sentence["text"] for sentence in qa.highlight("Where was it printed?", {"a.txt": text}, top_k=1)]
+        ['It was printed in Leeds.']
+        >>> qa.prune("Where was it printed?", {"a.txt": text}, top_k=1).documents
+        {'a.txt': 'It was printed in Leeds.'}
     """
 
     def highlight(

@@ -105,6 +105,13 @@ def export(
         ConfigError: the family can't be exported, a package is missing, there is something at ``output``, or no choice
             of int8 layers loses as little as asked.
         ModelError: the model can't be loaded, or the tokenizer is another model's.
+
+    Examples:
+        >>> from blockskim import QuestionAnswerer, export
+        >>> result = export("my-model", "my-export")
+        >>> answerer = QuestionAnswerer("my-export")  # needs no PyTorch
+        >>> answerer("where is the kite ?", "the kite is in wales .")["start"] >= 0
+        True
     """
     target = Path(output)
     settings = None if int8 is False else Int8Settings() if int8 is True else int8

@@ -63,6 +63,12 @@ def load(
         ModelError: there is no such model, it can't answer questions, something of it is missing or damaged, or its
             tokenizer is another model's.
         ConfigError: there is no such device or number format, or an argument is unknown or of a wrong kind.
+
+    Examples:
+        >>> from blockskim import load
+        >>> loaded = load("my-model", device="cpu")
+        >>> loaded.model.skim_config.block_size
+        16
     """
     check_hub_arguments(hub)
     set_threads(threads)

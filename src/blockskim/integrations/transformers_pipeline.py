@@ -128,6 +128,14 @@ def register_pipeline() -> None:
     """Make ``transformers.pipeline("question-answering", model=…)`` work again; doing it twice is harmless.
 
     Without a model it takes the one that comes with this library.
+
+    Examples:
+        >>> import blockskim
+        >>> from transformers import pipeline
+        >>> blockskim.register_pipeline()
+        >>> qa = pipeline("question-answering", model="my-checkpoint")
+        >>> sorted(qa(question="where is the kite ?", context="the kite is in wales ."))
+        ['answer', 'end', 'score', 'start']
     """
     if PIPELINE_REGISTRY.supported_tasks.get(TASK, {}).get("impl") is QuestionAnsweringPipeline:
         return

@@ -61,6 +61,14 @@ class SkimConfig:
 
     Raises:
         ConfigError: a value is impossible.
+
+    Examples:
+        >>> from blockskim import SkimConfig
+        >>> config = SkimConfig(block_size=16, layers=(2, 4), thresholds=(0.05, 0.1), points={"fast": 0.3})
+        >>> config.point("fast")
+        0.3
+        >>> SkimConfig.paper().inputs
+        ('tiles',)
     """
 
     block_size: int = 16

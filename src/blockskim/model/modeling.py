@@ -38,6 +38,11 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
     """Any supported transformers encoder with a QA head and skim predictors.
 
     Calling it runs the dense forward pass, for training; ``skim`` runs the one that drops blocks, for inference.
+
+    Examples:
+        >>> from blockskim import BlockSkimForQuestionAnswering
+        >>> BlockSkimForQuestionAnswering.from_backbone("my-checkpoint").has_trained_predictors
+        False
     """
 
     def __init__(self, config: BlockSkimConfig) -> None:

@@ -59,7 +59,7 @@ def shard_bytes(rows: Sequence[dict[str, Any]], format: str, schema: Any) -> byt
 def arrow_column(values: Sequence[Any], field: Field) -> Any:
     """What a job made of some rows, for one of its columns, as an array of Arrow."""
     pyarrow, _ = load_pyarrow()
-    kind = _arrow_type(field.kind)
+    kind = _arrow_type(field)
     return pyarrow.array([_fitting(value, kind) for value in values], kind)
 
 

@@ -75,6 +75,12 @@ class Recipe:
         eval_examples: evaluate on that many examples of the development data; 0 for all.
         max_answer_length: most tokens in an answer, at evaluation.
         seed: of everything random.
+
+    Examples:
+        >>> from blockskim import Recipe
+        >>> recipe = Recipe.load("skim").replace(epochs=3, skim={"block_size": 32})
+        >>> recipe.epochs, recipe.skim.block_size
+        (3, 32)
     """
 
     skim: SkimConfig = field(default_factory=SkimConfig)

@@ -104,6 +104,14 @@ def train(
         ModelError: there is no such base, or something of it is missing or damaged.
         ConfigError: windows are longer than the model reads, or a run would go on with other settings, data or base.
         OSError: something can't be written; ``filename`` says what.
+
+    Examples:
+        >>> from blockskim import Recipe, read_examples, train
+        >>> learned, held_out = list(read_examples("train.json")), list(read_examples("dev.json"))
+        >>> recipe = Recipe.load("default").replace(epochs=0.5)
+        >>> model = train("my-encoder", learned, held_out, "trained", recipe, device="cpu")
+        >>> model.has_trained_predictors
+        True
     """
     _need_training_extra()
     recipe = Recipe() if recipe is None else recipe

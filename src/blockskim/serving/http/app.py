@@ -70,6 +70,24 @@ def make_app(service: Service, settings: HttpSettings, metrics: Metrics | None =
         metrics: counters that the service's workers are counted in, too; new ones when None.
     """
     metrics = metrics or Metrics(lambda: service.waiting, lambda: service.ready)
+    guarded: App = Guard(make_api(service, settings, metrics), settings, metrics)
+    if settings.origins:
+        headers = ["Authorization", "Content-Type", "X-Request-Id"]
+        shown = ["Retry-After", "X-Request-Id"]
+        guarded = CORSMiddleware(
+            guarded, list(settings.origins), allow_methods=["GET", "POST"], allow_headers=headers, expose_headers=shown
+        )
+    return guarded
+
+
+def make_api(service: Service, settings: HttpSettings, metrics: Metrics) -> FastAPI:
+    """The routes and their schema, without what guards them.
+
+    Args:
+        service: what answers.
+        settings: what is allowed.
+        metrics: what ``/metrics`` shows.
+    """
     api = FastAPI(
         title="blockskim",
         version=__version__,
@@ -83,14 +101,7 @@ def make_app(service: Service, settings: HttpSettings, metrics: Metrics | None =
     # What is under Exception alone is a bug, which the framework raises once more when it is answered.
     for kind in (RequestValidationError, HTTPException, *EXPECTED, Exception):
         api.add_exception_handler(kind, _explain)
-    guarded: App = Guard(api, settings, metrics)
-    if settings.origins:
-        headers = ["Authorization", "Content-Type", "X-Request-Id"]
-        shown = ["Retry-After", "X-Request-Id"]
-        guarded = CORSMiddleware(
-            guarded, list(settings.origins), allow_methods=["GET", "POST"], allow_headers=headers, expose_headers=shown
-        )
-    return guarded
+    return api
 
 
 def _add_status_routes(api: FastAPI, service: Service, settings: HttpSettings, metrics: Metrics) -> None:
