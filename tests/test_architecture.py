@@ -72,6 +72,7 @@ SOURCES = tuple(sorted([*PACKAGE.rglob("*.py"), *(ROOT / "benchmarks").rglob("*.
 
 FLOOR_PLAN = ROOT / "docs" / "architecture.md"
 DOCS = tuple(sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]))
+FOLDERS = ("src", "tests", "benchmarks", "scripts", "examples")
 
 # Installed with an extra only: never imported when a module is, but inside of the function that needs it.
 OPTIONAL = {"accelerate", "tensorboard", "matplotlib", "onnx", "onnxscript", "optuna", "pyarrow", "ray"}
@@ -398,7 +399,7 @@ def test_every_directory_and_module_is_on_the_floor_plan() -> None:
 
 @pytest.mark.parametrize("page", DOCS, ids=[str(path.relative_to(ROOT)) for path in DOCS])
 def test_files_that_docs_name_are_there(page: Path) -> None:
-    code = [path for folder in ("src", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    code = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
     files = [f"/{path.relative_to(ROOT).as_posix()}" for path in code]
     named = set(re.findall(r"(?<![\w/.-])[\w./-]*\w\.py\b", page.read_text(encoding="utf-8")))
     missing = sorted(name for name in named if not any(file.endswith(f"/{name}") for file in files))
