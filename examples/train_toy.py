@@ -4,8 +4,8 @@
 
 A text of the toy set holds one person, one place and one year among words that say nothing; the question asks who,
 where or when. So a layer has to know both the question and the word to tell what is relevant. After every epoch the
-area under the ROC curve of "this block holds the answer" is printed for the predictor of every layer: 0.5 is
-guessing, 1 is knowing.
+area under the ROC curve of "this block holds the answer" is printed for the predictor of every layer: 0.5 is guessing,
+1 is knowing.
 """
 
 import random
