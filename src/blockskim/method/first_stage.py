@@ -42,6 +42,9 @@ def block_scores(
         Scores. Shape: (blocks,) And the operations of the one product that is computed: distinct tokens of the question
         by those of the context.
     """
+    # Of some characters a tokenizer leaves nothing.
+    if not len(context):
+        return np.zeros(0), 0
     asked = np.unique(question)
     distinct, places = np.unique(context, return_inverse=True)
     alike, flops = (asked[:, None] == distinct).astype(np.float32), 0
@@ -52,7 +55,7 @@ def block_scores(
     starts = np.arange(0, len(context), size)
     found = np.maximum.reduceat(alike[:, places], starts, axis=1)
     # The inverse document frequency of a likeness, with blocks for documents.
-    weights = np.log(max(1, len(starts)) / np.maximum(found.sum(1), 0.5)).clip(min=0.0)
+    weights = np.log(len(starts) / np.maximum(found.sum(1), 0.5)).clip(min=0.0)
     scores: NDArray[np.float64] = weights @ _spread(found).astype(np.float64)
     return scores, flops
 
