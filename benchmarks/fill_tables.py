@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from result_files import ROOT, Part, read_parts, read_results, weights_digest
+from result_files import ROOT, Part, digest_for, read_parts, read_results
 from result_tables import TABLES
 from table_parts import Results
 
@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing")
     chosen = parser.parse_args()
     parts, results = read_parts()[0], read_results()
-    problems = outdated(parts, results, weights_digest())
+    problems = outdated(parts, results)
     for file in documents():
         before = file.read_text(encoding="utf-8")
         after = filled(before, results)
@@ -69,14 +69,14 @@ def filled(text: str, results: Results) -> str:
     return MARKED.sub(table, text)
 
 
-def outdated(parts: Iterable[Part], results: Results, digest: str) -> list[str]:
+def outdated(parts: Iterable[Part], results: Results) -> list[str]:
     """What was measured with other weights, or by another command than the part has now."""
     lines = []
     for part in parts:
         kept = results.get(part.name)
         if kept is None:
             continue
-        if kept["weights"] != (digest if part.shipped else None):
+        if kept["weights"] != digest_for(part):
             lines.append(f"results/{part.name}.json was measured with other weights than the shipped ones")
         if kept["template"] != part.command:
             lines.append(f"results/{part.name}.json was measured by another command than benchmarks/results.yaml has")

@@ -35,6 +35,8 @@ INSTRUCTIONS = (
     "i8mm",
     "sve",
 )
+# Parts whose figures depend on how sentences are scored.
+SCORES_SENTENCES = ("evidence/", "serving/")
 PACKAGES = ("torch", "transformers", "onnxruntime", "tokenizers", "numpy")
 
 
@@ -79,13 +81,26 @@ def read_parts(file: Path = PARTS) -> tuple[list[Part], dict[str, str]]:
     return parts, content["data"]
 
 
-def weights_digest(model: Path | None = None) -> str:
-    """SHA-256 over what decides the shipped model's answers: weights, configuration, graph and tokenizer."""
+def weights_digest(model: Path | None = None, evidence: bool = False) -> str:
+    """SHA-256 over what decides the shipped model's answers: weights, configuration, graph and tokenizer.
+
+    Args:
+        model: its directory, if it is another one.
+        evidence: whether how sentences are scored counts, too, which decides no answer.
+    """
     folder = model or shipped_model()
-    digest = hashlib.sha256()
-    for name in ("config.json", "model.onnx", "model.safetensors", "tokenizer.json"):
+    config = json.loads((folder / "config.json").read_bytes())
+    if not evidence:
+        config.get("skim", {}).pop("evidence", None)
+    digest = hashlib.sha256((json.dumps(config, indent=2) + "\n").encode())
+    for name in ("model.onnx", "model.safetensors", "tokenizer.json"):
         digest.update((folder / name).read_bytes())
     return digest.hexdigest()
+
+
+def digest_for(part: Part) -> str | None:
+    """The digest of the model that a part runs now; None for another model than the shipped one."""
+    return weights_digest(evidence=part.name.startswith(SCORES_SENTENCES)) if part.shipped else None
 
 
 def file_digest(file: Path) -> str:

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from result_files import ROOT, Part, read_parts, read_results, surroundings, weights_digest
+from result_files import ROOT, Part, digest_for, read_parts, read_results, surroundings
 
 from blockskim.atomic import write_whole
 
@@ -43,12 +43,12 @@ def main() -> int:
     asked = [part for part in parts if any(fnmatch.fnmatch(part.name, pattern) for pattern in chosen.only)]
     if not asked:
         parser.error(f"no part matches {' '.join(chosen.only)}; there are {', '.join(part.name for part in parts)}")
-    results, digest = read_results(parts=asked), weights_digest()
-    waiting = [part for part in asked if chosen.again or state(part, results.get(part.name), digest) != "done"]
+    results = read_results(parts=asked)
+    waiting = [part for part in asked if chosen.again or state(part, results.get(part.name)) != "done"]
     if chosen.list:
         for part in asked:
             kept = results.get(part.name)
-            sys.stdout.write(f"{state(part, kept, digest):9} {kept['date'] if kept else '':10} {part.name}\n")
+            sys.stdout.write(f"{state(part, kept):9} {kept['date'] if kept else '':10} {part.name}\n")
         return 0
     different = []
     for number, part in enumerate(waiting, 1):
@@ -58,9 +58,9 @@ def main() -> int:
             sys.stderr.write(f"{part.name}: left out, no {missing[0]}\n")
             continue
         sys.stderr.write(f"[{number}/{len(waiting)}] {part.name}, about {part.minutes:g} min: {shown(part, files)}\n")
-        kept = measure(part, files, digest)
+        kept = measure(part, files)
         before = results.get(part.name)
-        if before is not None and state(part, before, digest) == "done":
+        if before is not None and state(part, before) == "done":
             different += [f"{part.name}: {line}" for line in differences(before["result"], kept["result"])]
         part.path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(part.path, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
@@ -69,11 +69,11 @@ def main() -> int:
     return 1 if different else 0
 
 
-def state(part: Part, kept: Mapping[str, Any] | None, digest: str) -> str:
+def state(part: Part, kept: Mapping[str, Any] | None) -> str:
     """``missing``, ``outdated`` (of other weights or by another command) or ``done``."""
     if kept is None:
         return "missing"
-    same = kept["template"] == part.command and kept["weights"] == (digest if part.shipped else None)
+    same = kept["template"] == part.command and kept["weights"] == digest_for(part)
     return "done" if same else "outdated"
 
 
@@ -97,7 +97,7 @@ def shown(part: Part, files: Mapping[str, Path]) -> str:
     return part.command.format_map({**names, "report": "report.json"})
 
 
-def measure(part: Part, files: Mapping[str, Path], digest: str) -> dict[str, Any]:
+def measure(part: Part, files: Mapping[str, Path]) -> dict[str, Any]:
     """Run a part and put beside its output what there is to know of it.
 
     Raises:
@@ -113,7 +113,7 @@ def measure(part: Part, files: Mapping[str, Path], digest: str) -> dict[str, Any
         "part": part.name,
         "command": shown(part, files),
         "template": part.command,
-        "weights": digest if part.shipped else None,
+        "weights": digest_for(part),
         **surroundings(files),
         "minutes": round(took / 60, 1),
         "result": parsed(text),

@@ -22,7 +22,7 @@ def files(script):
 
 
 def test_every_result_is_of_the_shipped_weights_and_of_the_command_that_is_listed(fill, files):
-    assert fill.outdated(files.read_parts()[0], files.read_results(), files.weights_digest()) == []
+    assert fill.outdated(files.read_parts()[0], files.read_results()) == []
 
 
 def test_every_table_is_what_was_measured(fill, files):
@@ -105,7 +105,7 @@ def test_markers_that_mean_nothing_are_refused(fill):
 def test_other_weights_and_other_commands_are_told(fill, files):
     known = files.Part("scores/one", "blockskim evaluate", True, False, 1)
     kept = part(SCORES, template="blockskim evaluate --dense")
-    assert [line.split(" was ")[1] for line in fill.outdated([known], {"scores/one": kept}, "other")] == [
+    assert [line.split(" was ")[1] for line in fill.outdated([known], {"scores/one": kept})] == [
         "measured with other weights than the shipped ones",
         "measured by another command than benchmarks/results.yaml has",
     ]

@@ -56,12 +56,29 @@ def test_a_part_that_means_nothing_is_refused(files, tmp_path, values, complaint
 def test_the_digest_follows_every_file_that_decides_answers(files, tmp_path):
     names = ("config.json", "model.onnx", "model.safetensors", "tokenizer.json")
     for name in names:
-        (tmp_path / name).write_bytes(b"as it was")
+        (tmp_path / name).write_bytes(b'{"as": "it was"}')
     digests = {files.weights_digest(tmp_path)}
     for name in names:
-        (tmp_path / name).write_bytes(b"otherwise")
+        (tmp_path / name).write_bytes(b'{"other": "now"}')
         digests.add(files.weights_digest(tmp_path))
     assert len(digests) == 5
+
+
+def test_how_sentences_are_scored_counts_where_they_are(files, tmp_path):
+    for name in ("model.onnx", "model.safetensors", "tokenizer.json"):
+        (tmp_path / name).write_bytes(b"")
+    digests: dict[bool, set[str]] = {False: set(), True: set()}
+    for threshold in (0.2, 0.4):
+        config = {"skim": {"block_size": 16, "evidence": {"threshold": threshold}}}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        for evidence, found in digests.items():
+            found.add(files.weights_digest(tmp_path, evidence))
+    assert [len(digests[evidence]) for evidence in (False, True)] == [1, 2]
+    scores, evidence = (
+        files.digest_for(files.Part(name, "blockskim", True, False, 1)) for name in ("scores/a", "evidence/a")
+    )
+    assert scores != evidence
+    assert files.digest_for(files.Part("scores/a", "blockskim", False, False, 1)) is None
 
 
 @pytest.fixture
@@ -78,7 +95,7 @@ def trial(results, files, tmp_path, monkeypatch):
     monkeypatch.setattr(files, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(results, "read_parts", lambda: files.read_parts(yaml))
     monkeypatch.setattr(results, "read_results", lambda parts: files.read_results(tmp_path / "results", parts))
-    monkeypatch.setattr(results, "weights_digest", lambda: "digest")
+    monkeypatch.setattr(results, "digest_for", lambda part: "digest")
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["results.py", "--data-folder", str(tmp_path / "data"), *arguments])
@@ -107,7 +124,7 @@ def test_what_is_done_is_not_repeated_unless_something_changed(trial, results, m
     capsys.readouterr()
     assert trial() == 0
     assert "scores/one" not in capsys.readouterr().err
-    monkeypatch.setattr(results, "weights_digest", lambda: "another")
+    monkeypatch.setattr(results, "digest_for", lambda part: "another")
     trial("--list")
     assert re.search(r"^outdated +\S+ scores/one\nmissing +scores/two$", capsys.readouterr().out, re.MULTILINE)
     trial()
