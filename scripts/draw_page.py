@@ -62,7 +62,8 @@ def drawing(passage: Passage, digest: str) -> str:
     fates, answer = fates_of(passage)
     dropped = sorted({fate for fate in fates if fate is not None and fate != READ})
     lines = [_line(passage.text, first, last, y, fates, answer) for first, last, y in _places(passage.text)]
-    height = TOP + LINE * len(lines) + MARGIN
+    legend = TOP + LINE * len(lines) + MARGIN + LINE // 2
+    height = legend + MARGIN
     width = round(2 * MARGIN + COLUMNS * CHARACTER)
     found = html.escape(passage.text[slice(*passage.answers[0][:2])])
     cost = html.escape(passage.cost.rpartition(", ")[0])
@@ -77,8 +78,8 @@ def drawing(passage: Passage, digest: str) -> str:
             f'<rect class="page" width="{width}" height="{height}"/>',
             f'<text class="question" x="{MARGIN}" y="32">{html.escape(passage.question)}</text>',
             f'<text class="found" x="{MARGIN}" y="56">{found}<tspan class="cost" dx="14">{cost}</tspan></text>',
-            _legend(dropped, width),
             *lines,
+            _legend(dropped, legend),
             "</svg>\n",
         ]
     )
@@ -132,13 +133,12 @@ def _line(text: str, first: int, last: int, y: int, fates: list[int | None], ans
     return "".join(parts)
 
 
-def _legend(dropped: list[int], width: int) -> str:
-    x = width - MARGIN
+def _legend(dropped: list[int], y: int) -> str:
     words = [f"dropped in layer {layer}" if layer else "not read" for layer in dropped]
     text = "".join(
         f'<tspan class="d{layer}" dx="12">{told}</tspan>' for layer, told in zip(dropped, words, strict=True)
     )
-    return f'<text class="legend" x="{x}" y="56"><tspan class="read">read to the end</tspan>{text}</text>'
+    return f'<text class="legend" x="{MARGIN}" y="{y}"><tspan class="read">read to the end</tspan>{text}</text>'
 
 
 def _style(layers: int) -> str:
@@ -149,7 +149,7 @@ def _style(layers: int) -> str:
         f"text{{font:14px {mono};fill:#6b7078}}{shades}.page{{fill:#fff;stroke:#c9ced6}}.kept{{fill:#e3eefb}}"
         ".answer{fill:#ffe34d;stroke:#111}.read{fill:#111;font-weight:bold}.layer{font-size:9px}"
         f".question{{font:bold 18px {sans};fill:#111}}.found{{font:bold 15px {sans};fill:#111}}"
-        f".cost{{font-weight:normal;fill:#444}}.legend{{font:12px {sans};text-anchor:end}}.legend .read{{fill:#111}}"
+        f".cost{{font-weight:normal;fill:#444}}.legend{{font:12px {sans}}}.legend .read{{fill:#111}}"
     )
 
 
