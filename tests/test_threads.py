@@ -491,7 +491,7 @@ def test_numbers_of_threads_are_left_alone():
 
 
 def test_the_example_of_the_documentation_runs():
-    page = Path(__file__).parents[1] / "docs" / "threads-and-processes.md"
+    page = Path(__file__).parents[1] / "docs" / "how-to" / "threads-and-processes.md"
     threads, processes = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     before, names = torch.get_num_threads(), {"__name__": "page"}
     try:

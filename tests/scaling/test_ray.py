@@ -200,7 +200,9 @@ def test_the_command_prints_its_summary_alone(cluster, tmp_path):
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout)["rows"] == 12
     assert [row["id"] for row in written(tmp_path / "out")] == list(range(12))
-    ended = subprocess.run([*command, "--ray", "nowhere"], capture_output=True, text=True, timeout=200, check=False)
+    # Of a finished run there is nothing to do, on no cluster: another folder.
+    elsewhere = [*command, "--output", tmp_path / "other", "--ray", "nowhere"]
+    ended = subprocess.run(elsewhere, capture_output=True, text=True, timeout=200, check=False)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "error: no Ray cluster can be joined at nowhere: " in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -4,6 +4,7 @@ import json
 import tempfile
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Self, overload
@@ -85,7 +86,9 @@ class StoredExamples(Sequence[Example]):
 
     def close(self) -> None:
         """Remove the file."""
-        self._file.close()
+        # What could not be written is not missed: the file is gone with this.
+        with suppress(OSError):
+            self._file.close()
 
     def __enter__(self) -> Self:
         """Have the file closed at the end of a block."""
