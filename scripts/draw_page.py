@@ -6,7 +6,6 @@ What is drawn is the page's own data, of the model and its default operating poi
 that a test tells one of another model.
 """
 
-import hashlib
 import html
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from blockskim import QuestionAnswerer
 from blockskim.answering.explain_page import Passage, runs_of_blocks
 from blockskim.atomic import write_whole
 from blockskim.inference.shipped import shipped_model
+from blockskim.scaling.model_files import model_digest
 
 ROOT = Path(__file__).parents[1]
 FIGURE = ROOT / "docs" / "figures" / "skimmed-page.svg"
@@ -33,7 +33,7 @@ READ = -1
 def main() -> None:
     """Draw the figure."""
     FIGURE.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(FIGURE, drawing(read_passage(), weights_digest()))
+    write_whole(FIGURE, drawing(read_passage(), shipped_digest()))
     sys.stderr.write(f"{FIGURE.relative_to(ROOT)}\n")
 
 
@@ -44,12 +44,9 @@ def read_passage() -> Passage:
     return trace.passage()
 
 
-def weights_digest() -> str:
-    """The first digits of the SHA-256 of the shipped weights and settings."""
-    digest = hashlib.sha256()
-    for name in ("config.json", "model.safetensors"):
-        digest.update((shipped_model() / name).read_bytes())
-    return digest.hexdigest()[:16]
+def shipped_digest() -> str:
+    """The first digits of the digest of the shipped model."""
+    return model_digest(shipped_model())[:16]
 
 
 def drawing(passage: Passage, digest: str) -> str:

@@ -41,7 +41,8 @@ class ConfidenceFit:
         right: number of questions that were answered rightly.
         wrong: number of those that have an answer, and were answered wrongly.
         none: number of those that have none.
-        error: expected calibration error of the best answers on the same data.
+        error: expected calibration error of the best answers on the same data, whose share without an answer may be
+            another than the one assumed.
     """
 
     model: ConfidenceModel

@@ -9,10 +9,10 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
+from blockskim.cli.launcher import is_first_process
 from blockskim.cli.streams import (
     STANDARD_OUTPUT,
     discard,
-    is_first_process,
     occupy_standard_files,
     replace_closed_streams,
 )

@@ -1,4 +1,4 @@
-"""Standard streams that are closed or full, and which of several processes has the word."""
+"""Standard streams that are closed or full."""
 
 import io
 import os
@@ -8,11 +8,6 @@ from typing import Any, TextIO
 
 STANDARD_OUTPUT = "standard output"
 """What errors of printing name."""
-
-
-def is_first_process() -> bool:
-    """Whether this is the only process of a run, or that of several started by a launcher which speaks for all."""
-    return os.environ.get("RANK", "0") == "0" or os.environ.get("WORLD_SIZE", "1") == "1"
 
 
 def occupy_standard_files() -> None:

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from blockskim.cli import options
+from blockskim.cli.launcher import is_first_process
 from blockskim.cli.option_groups import Printing, takes_groups
 from blockskim.cli.output import console, print_json
 from blockskim.cli.progress import plain_lines, progress_console
 from blockskim.cli.session import hide_foreign_progress
-from blockskim.cli.streams import is_first_process
 from blockskim.cli.training_data import TrainingData, reading_progress, training_data
 
 Base = Annotated[

@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blockskim.answering.reading import TextReader, WindowCount
-from blockskim.answering.request import AnswerOptions, TextPair
+from blockskim.answering.request import AnswerOptions
 from blockskim.data.examples import Example, check_annotated
 from blockskim.errors import DataError
+from blockskim.evidence.finding import Query, start_evidence
 from blockskim.evidence.fitting import fit_evidence
 from blockskim.evidence.scoring import sentence_scores
-from blockskim.evidence.sentences import Spans, Splitter, checked_spans, split_sentences
-from blockskim.evidence.signals import SentenceSignals, SignalCollector
+from blockskim.evidence.sentences import Splitter, split_sentences
+from blockskim.evidence.signals import SentenceSignals
 from blockskim.method.evidence import EvidenceModel, features
 
 RECALLS = {"highlight-95": 0.95, "highlight-98": 0.98}
@@ -76,12 +77,11 @@ def calibrate_evidence(
     readable = [example for example in examples if example.context.strip()]
     if not readable:
         raise DataError("there is no text to calibrate on")
-    spans = [checked_spans(splitter, example.context) for example in readable]
-    pieces = [_pieces(example, own) for example, own in zip(readable, spans, strict=True)]
-    labels = np.concatenate([_labels(len(own), found) for own, found in zip(spans, pieces, strict=True)])
-    skimmed = _signals(reader, readable, spans, chosen, progress)
+    skimmed = _signals(reader, readable, chosen, splitter, progress)
     dense = replace(chosen, dense=True, threshold=None, point=None)
-    whole = _signals(reader, readable, spans, dense, progress)
+    whole = _signals(reader, readable, dense, splitter, progress)
+    pieces = [_pieces(example, each.spans) for example, each in zip(readable, skimmed, strict=True)]
+    labels = np.concatenate([_labels(len(each.spans), own) for each, own in zip(skimmed, pieces, strict=True)])
     known = np.concatenate([features(each.keep, each.best) for each in (*skimmed, *whole)])
     read = np.concatenate([each.read for each in (*skimmed, *whole)])
     fitted = fit_evidence(known[read], np.concatenate([labels, labels])[read])
@@ -89,7 +89,7 @@ def calibrate_evidence(
     best = np.array([_score(piece, own) for found, own in zip(pieces, scores, strict=True) for piece in found])
     points = {name: recall_threshold(best, share) for name, share in RECALLS.items()}
     model = EvidenceModel(fitted.weights, fitted.threshold, points)
-    lengths = np.concatenate([np.diff(np.array(own, dtype=np.int64).reshape(-1, 2), axis=1)[:, 0] for own in spans])
+    lengths = np.concatenate([np.diff(each.spans, axis=1)[:, 0] for each in skimmed])
     flat, levels = np.concatenate(scores), {"threshold": model.threshold, **points}
     kept = {name: float(lengths[flat >= level].sum() / max(1, lengths.sum())) for name, level in levels.items()}
     recall = {name: float((best >= level).mean()) for name, level in levels.items()}
@@ -115,9 +115,8 @@ def sentences_holding(places: Ints, start: int, end: int) -> Ints:
     return good if len(good) else np.flatnonzero(shared > 0)
 
 
-def _pieces(example: Example, spans: Spans) -> list[list[Ints]]:
+def _pieces(example: Example, places: Ints) -> list[list[Ints]]:
     """Pieces of evidence, each with the groups of sentences of which one has to stay, whole."""
-    places = np.array(spans, dtype=np.int64).reshape(-1, 2)
     if example.evidence:
         found = [sentences_holding(places, start, end) for start, end in example.evidence]
         return [[group] for group in found if len(group)]
@@ -141,14 +140,11 @@ def _score(groups: Sequence[Ints], scores: NDArray[np.float64]) -> float:
 def _signals(
     reader: TextReader,
     examples: Sequence[Example],
-    spans: Sequence[Spans],
     options: AnswerOptions,
+    splitter: Splitter,
     progress: WindowCount | None,
 ) -> list[SentenceSignals]:
-    pairs = [TextPair(example.question, example.context, example.id) for example in examples]
-    model = reader.model
-    collector = SignalCollector(spans, model.skim_layers, options.max_answer_len)
-    run = reader.read(pairs, options, progress, score_all_layers=model.has_trained_predictors)
-    for group, windows in run.groups(model):
-        collector.add(group, windows)
-    return collector.signals
+    queries = [Query(example.question, {example.id: example.context}) for example in examples]
+    reading = start_evidence(reader, queries, options, splitter, progress, trace=False)
+    reading.read()
+    return reading.signals

@@ -76,9 +76,14 @@ class EvidenceReading(TextReading):
         super().__init__(backend, run, pairs, trace)
         self._signals = SignalCollector(sentences, backend.skim_layers, max_answer_len)
 
+    @property
+    def signals(self) -> list[SentenceSignals]:
+        """What the model says of the sentences of each pair, when everything was taken."""
+        return self._signals.signals
+
     def evidence(self) -> list[TextEvidence]:
         """That of each pair, when everything was taken."""
-        return [self._scored(number, signals) for number, signals in enumerate(self._signals.signals)]
+        return [self._scored(number, signals) for number, signals in enumerate(self.signals)]
 
     def traces(self, seconds: float | None = None) -> list[AnswerTrace]:
         """What was read of each pair, when everything was taken; nothing where that was not kept.
