@@ -115,6 +115,9 @@ def test_wishes_that_can_not_be(bulk, data, tmp_path, job, arguments, message):
     assert (code, out) == (2, "")
     assert message in " ".join(err.split())
     assert not list((tmp_path / "out").glob("part-*"))
+    # Nothing was done with it, so the right command may follow into the same folder.
+    assert bulk(data, "--quiet", job=job)[0] == 0
+    assert list((tmp_path / "out").glob("part-*"))
 
 
 def test_one_question_for_all_and_other_columns(bulk, tmp_path):

@@ -61,6 +61,8 @@ def describe_run(plan: BulkPlan, model: Path) -> dict[str, Any]:
 def begin_or_go_on(output: Path, run: Mapping[str, Any]) -> None:
     """Write the manifest of a run, or compare it with that of the run that was begun here.
 
+    One that wrote no shard, as its options were impossible, say, binds nobody.
+
     Args:
         output: the directory of the output.
         run: what ``describe_run`` gave.
@@ -72,11 +74,12 @@ def begin_or_go_on(output: Path, run: Mapping[str, Any]) -> None:
     if path.exists():
         before = _read(path)
         difference = _first_difference(before, run)
-        if difference:
+        if not difference:
+            return
+        if any(output.glob("part-*")):
             raise ConfigError(
                 f"{output} was begun otherwise: {difference}; go on as it was begun, or name a new output"
             )
-        return
     # What a run leaves that was killed in its first moments.
     if any(not entry.name.startswith((".", "_")) for entry in output.iterdir()):
         raise ConfigError(f"{output} exists already and has no {FILE}; name a new directory")
