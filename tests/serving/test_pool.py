@@ -55,7 +55,7 @@ def run(test, count=1, model=None, target=plain_work, **capacity):
                 await test(pool, told)
         finally:
             await pool.stop(0.0)
-            assert not any(worker.process.is_alive() for worker in pool._workers.values())
+            assert all(worker.gone.is_set() and not worker.process.is_alive() for worker in pool._workers.values())
 
     asyncio.run(main())
 

@@ -247,9 +247,12 @@ def test_it_tells_of_batches_and_of_time(engine):
 
 
 def hold(engine):
-    """Let the model begin with a request and wait in it; what comes later stays in the queue until the gate is open."""
+    """Let the model begin with a request and wait in it; what comes later stays in the queue until the gate is open.
+
+    It has one window, so that nothing of it waits in the queue itself.
+    """
     engine.answerer.model.gate.clear()
-    future = engine.ask(PLAIN, SECONDS)
+    future = engine.ask(asked("Wales."), SECONDS)
     until(lambda: engine.answerer.model.entered == 1)
     return future
 

@@ -29,6 +29,9 @@ from blockskim.serving.worker import work
 LONGEST_PAUSE = 30.0
 """Seconds between two tries to replace a worker that dies again and again; the first try comes at once."""
 
+SECONDS_TO_END = 5.0
+"""For a process that speaks no more, or was killed."""
+
 
 class NotReady(Refusal):
     """No worker is ready yet."""
@@ -40,11 +43,16 @@ class NotReady(Refusal):
 
 @dataclass(eq=False)
 class _Worker:
-    """A worker process, seen from the event loop."""
+    """A worker process, seen from the event loop.
+
+    Only the thread that reads from it waits for the process: of two threads that wait for the same one, the slower is
+    told that it still runs.
+    """
 
     number: int
     process: BaseProcess
     connection: Connection
+    gone: threading.Event = field(default_factory=threading.Event)
     outgoing: "queue.SimpleQueue[Mapping[str, Any] | None]" = field(default_factory=queue.SimpleQueue)
     pending: dict[int, "asyncio.Future[Json]"] = field(default_factory=dict)
     ready: bool = False
@@ -167,7 +175,7 @@ class WorkerPool:
             worker.stopping = True
             worker.outgoing.put({"stop": max(0.0, until - time.monotonic())})
         for worker in list(self._workers.values()):
-            await asyncio.to_thread(worker.process.join, 10.0)
+            await asyncio.to_thread(worker.gone.wait, 10.0)
         self.kill()
         return finished
 
@@ -175,9 +183,9 @@ class WorkerPool:
         """End whatever workers are there, at once."""
         self._stopping = True
         for worker in self._workers.values():
-            if worker.process.is_alive():
+            if not worker.gone.is_set():
                 worker.process.kill()
-                worker.process.join(5.0)
+                worker.gone.wait(SECONDS_TO_END)
 
     def _spawn(self, slot: int) -> None:
         """Start a worker in a slot, and the threads that talk with it."""
@@ -213,7 +221,11 @@ class WorkerPool:
                 self._observer.request_done(worker.number, JobReport(**message["job"]))
             else:
                 on_loop(self._told, worker, message)
-        worker.process.join(5.0)
+        worker.process.join(SECONDS_TO_END)
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()
+        worker.gone.set()
         worker.outgoing.put(None)
         on_loop(self._ended, worker)
 
