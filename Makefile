@@ -87,11 +87,12 @@ reference: $(DEV)
 	$(PY) scripts/draw_page.py
 	$(PY) scripts/draw_front.py
 
-# Every figure of the docs, measured anew: DATA is a folder of evaluation sets, ONLY picks parts, AGAIN=1 repeats them.
+# Every figure of the docs, measured anew: DATA is a folder of evaluation sets, ONLY picks parts (those on request among them), AGAIN=1
+# repeats them.
 DATA ?= data
-ONLY ?= *
+ONLY ?=
 results: $(DEV)
-	$(PY) benchmarks/results.py --data-folder '$(DATA)' --only $(foreach part,$(ONLY),'$(part)') $(if $(AGAIN),--again)
+	$(PY) benchmarks/results.py --data-folder '$(DATA)' $(if $(ONLY),--only $(foreach part,$(ONLY),'$(part)')) $(if $(AGAIN),--again)
 	$(PY) benchmarks/draw_results.py
 	$(PY) benchmarks/fill_tables.py
 

@@ -42,7 +42,7 @@ from blockskim.evidence.scoring import evidence_model, sentence_scores
 from blockskim.evidence.sentences import split_sentences
 from blockskim.evidence.signals import SentenceSignals, SignalCollector
 from blockskim.inference.shipped import shipped_model
-from blockskim.method.evidence import features
+from blockskim.method.evidence import FEATURES
 
 Floats = NDArray[np.float64]
 SETS: dict[str, Callable[[Path, int | None], list[Task]]] = {
@@ -144,9 +144,8 @@ def measured(
         }
         yield {"way": name, **figures(known, [_head(run, reader) for run in runs]), **costs}
     if variants:
-        parts = {"keep": 1, "best span": 3}
-        for name, column in parts.items():
-            yield {"way": name, **figures(known, [_part(run, column) for run in skimmed])}
+        for name in ("keep", "best span", "shared"):
+            yield {"way": name, **figures(known, [_part(run, name) for run in skimmed])}
     for name, scorer in peers.items():
         started = time.perf_counter()
         scores = [scorer(task.question, own.texts) for task, own in zip(tasks, known, strict=True)]
@@ -235,10 +234,11 @@ def _head(run: Run, reader: TextReader) -> Floats:
     return np.concatenate([sentence_scores(signals, model) for signals in run.signals])
 
 
-def _part(run: Run, column: int) -> Floats:
+def _part(run: Run, name: str) -> Floats:
     """One feature alone; what was not read to the end comes last for the best span."""
-    known = np.concatenate([features(signals.keep, signals.best) for signals in run.signals])
-    return known[:, column] - 100.0 * known[:, 2] * (column == 3)
+    known = np.concatenate([signals.features for signals in run.signals])
+    part, gone = (known[:, FEATURES.index(each)] for each in (name, "gone"))
+    return part - 100.0 * gone * (name == "best span")
 
 
 def _shown(value: Any) -> str:

@@ -31,6 +31,19 @@ class Server:
     process: subprocess.Popen[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request.
+
+    Attributes:
+        body: JSON.
+        path: of the route.
+    """
+
+    body: bytes
+    path: str = "/"
+
+
 @contextmanager
 def running(arguments: Sequence[str], ready: str = "ready") -> Iterator[Server]:
     """A server process from when it logs that it is ready; it is told to stop in the end.
@@ -100,28 +113,28 @@ class Calls:
 class Client:
     """Keeps connections open and reads whole answers; it does as little as can be, for it runs beside the server."""
 
-    def __init__(self, server: Server, path: str = "/") -> None:
+    def __init__(self, server: Server) -> None:
         """Talk with a server; connections are opened as they are needed."""
-        self._server, self._path = server, path
+        self._server = server
         self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
-    async def post(self, body: bytes, seconds: float = 120.0) -> tuple[int, bytes]:
+    async def post(self, ask: Ask, seconds: float = 120.0) -> tuple[int, bytes]:
         """Status and body of an answer; status 0 where the connection broke or nothing came in time."""
         try:
             async with asyncio.timeout(seconds):
-                return await self._post(body)
+                return await self._post(ask)
         except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
             return 0, b""
 
-    async def _post(self, body: bytes) -> tuple[int, bytes]:
+    async def _post(self, ask: Ask) -> tuple[int, bytes]:
         server = self._server
         fresh = not self._free
         reader, writer = await asyncio.open_connection(server.host, server.port) if fresh else self._free.pop()
         head = (
-            f"POST {self._path} HTTP/1.1\r\nHost: {server.host}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
+            f"POST {ask.path} HTTP/1.1\r\nHost: {server.host}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(ask.body)}\r\n\r\n"
         )
-        writer.write(head.encode("ascii") + body)
+        writer.write(head.encode("ascii") + ask.body)
         try:
             lines = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
             headers = {
@@ -144,10 +157,10 @@ class Client:
             writer.close()
 
 
-async def call(client: Client, bodies: Sequence[bytes], number: int, calls: Calls, keep: bool = False) -> None:
+async def call(client: Client, asks: Sequence[Ask], number: int, calls: Calls, keep: bool = False) -> None:
     """Make one call and note what came of it."""
     began = time.perf_counter()
-    status, content = await client.post(bodies[number % len(bodies)])
+    status, content = await client.post(asks[number % len(asks)])
     calls.statuses[status] = calls.statuses.get(status, 0) + 1
     if status == 200:
         calls.seconds.append(time.perf_counter() - began)
@@ -155,21 +168,21 @@ async def call(client: Client, bodies: Sequence[bytes], number: int, calls: Call
             calls.answers[number] = json.loads(content)
 
 
-async def saturate(client: Client, bodies: Sequence[bytes], seconds: float, at_once: int) -> tuple[Calls, float]:
+async def saturate(client: Client, asks: Sequence[Ask], seconds: float, at_once: int) -> tuple[Calls, float]:
     """As many calls as can be answered, so many at once: a new one as soon as one is answered; and calls a second."""
     calls, began = Calls(), time.perf_counter()
     numbers = iter(range(10**9))
 
     async def go_on() -> None:
         while time.perf_counter() - began < seconds:
-            await call(client, bodies, next(numbers), calls)
+            await call(client, asks, next(numbers), calls)
 
     await asyncio.gather(*(go_on() for _ in range(at_once)))
     return calls, len(calls.seconds) / (time.perf_counter() - began)
 
 
 async def arrive(
-    client: Client, bodies: Sequence[bytes], seconds: float, rate: float, seed: int = 0, keep: bool = False
+    client: Client, asks: Sequence[Ask], seconds: float, rate: float, seed: int = 0, keep: bool = False
 ) -> Calls:
     """Calls that come at random moments, so many a second on average, whether or not those before are answered."""
     chance, calls = random.Random(seed), Calls()
@@ -180,6 +193,6 @@ async def arrive(
         if moment > seconds:
             break
         await asyncio.sleep(max(0.0, moment - (time.perf_counter() - began)))
-        tasks.append(asyncio.create_task(call(client, bodies, number, calls, keep)))
+        tasks.append(asyncio.create_task(call(client, asks, number, calls, keep)))
     await asyncio.gather(*tasks)
     return calls

@@ -50,6 +50,8 @@ class Part:
         shipped: whether it runs the shipped model.
         alone: whether it takes times, so that nothing else may run beside it.
         minutes: about how long it takes on two cores.
+        on_request: whether it runs only where it is named. It shows what holds over a long time, and no figure of it
+            follows from the weights.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Part:
     shipped: bool
     alone: bool
     minutes: float
+    on_request: bool = False
 
     @property
     def path(self) -> Path:
@@ -73,11 +76,12 @@ def read_parts(file: Path = PARTS) -> tuple[list[Part], dict[str, str]]:
     content = yaml.safe_load(file.read_text(encoding="utf-8"))
     parts = []
     for name, values in content["parts"].items():
-        unknown = set(values) - {"command", "shipped", "alone", "minutes"}
+        unknown = set(values) - {"command", "shipped", "alone", "minutes", "on_request"}
         if unknown or "command" not in values:
             raise ValueError(f"{file}: part {name}: {sorted(unknown) or 'no command'}")
         shipped, alone = values.get("shipped", True), values.get("alone", False)
-        parts.append(Part(name, " ".join(values["command"].split()), shipped, alone, values.get("minutes", 1)))
+        command, minutes = " ".join(values["command"].split()), values.get("minutes", 1)
+        parts.append(Part(name, command, shipped, alone, minutes, values.get("on_request", False)))
     return parts, content["data"]
 
 

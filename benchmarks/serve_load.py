@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from loopback import Calls, Client, Server, arrive, call, running, saturate
+from loopback import Ask, Calls, Client, Server, arrive, call, running, saturate
 
 from blockskim.data.examples import Example
 from blockskim.data.reading import read_examples
@@ -40,14 +40,14 @@ def main() -> None:
     parser.add_argument("--against", nargs="*", choices=["plain", "litserve"], default=[])
     chosen = parser.parse_args()
     examples = list(islice(read_examples(chosen.data), chosen.limit))
-    bodies = [body(example.question, example.context) for example in examples]
+    asks = [ask(example.question, example.context) for example in examples]
     named = [] if chosen.model is None else ["--model", chosen.model]
     threads = ["--threads", str(chosen.threads)]
     options = [*named, *threads, "--backend", chosen.backend]
     before = evaluated(chosen.data, chosen.limit, options)
     serve = ["-m", "blockskim", "serve", "--port", "0", "--no-log-requests", "--timeout", "120", *options]
     with running(serve) as server:
-        found = asyncio.run(measured(server, bodies, long_bodies(examples), chosen.seconds, chosen.at_once))
+        found = asyncio.run(measured(server, asks, long_asks(examples), chosen.seconds, chosen.at_once))
     after = evaluated(chosen.data, chosen.limit, options)
     windows = before["windows"] / len(examples)
     evaluate = 2 * before["windows"] / (before["seconds"] + after["seconds"])
@@ -57,23 +57,23 @@ def main() -> None:
         script = str(Path(__file__).with_name("serve_baselines.py"))
         port = ["--port", "0" if name == "plain" else "8099"]
         with running([script, name, *named, *threads, *port]) as server:
-            rate = asyncio.run(saturated(server, bodies, chosen.seconds, chosen.at_once))["per_second"]
+            rate = asyncio.run(saturated(server, asks, chosen.seconds, chosen.at_once))["per_second"]
         found[name] = {"per_second": rate, "times": round(found["saturation"]["per_second"] / rate, 2)}
     found["conditions"] = conditions(chosen)
     sys.stdout.write(json.dumps(found) + "\n")
 
 
-def body(question: str, context: str) -> bytes:
+def ask(question: str, context: str) -> Ask:
     """A request."""
-    return json.dumps({"inputs": {"question": question, "context": context}}).encode()
+    return Ask(json.dumps({"inputs": {"question": question, "context": context}}).encode())
 
 
-def long_bodies(examples: list[Example]) -> list[bytes]:
+def long_asks(examples: list[Example]) -> list[Ask]:
     """Requests over texts of many words, made of the contexts one after the other."""
     words = [word for text in dict.fromkeys(example.context for example in examples) for word in text.split()]
     words *= -(-LONG_WORDS // len(words))
     return [
-        body(example.question, " ".join(words[shift:] + words[:shift]).rsplit(" ", len(words) - LONG_WORDS)[0])
+        ask(example.question, " ".join(words[shift:] + words[:shift]).rsplit(" ", len(words) - LONG_WORDS)[0])
         for shift, example in zip(range(0, 4000, 1000), examples, strict=False)
     ]
 
@@ -86,20 +86,18 @@ def evaluated(data: Path, limit: int, options: list[str]) -> dict[str, Any]:
     return told
 
 
-async def measured(
-    server: Server, bodies: list[bytes], longs: list[bytes], seconds: float, at_once: int
-) -> dict[str, Any]:
+async def measured(server: Server, asks: list[Ask], longs: list[Ask], seconds: float, at_once: int) -> dict[str, Any]:
     """All that is measured of the service."""
     client = Client(server)
     single = Calls()
-    for number in range(min(100, len(bodies))):
-        await call(client, bodies, number, single)
-    full, rate = await saturate(client, bodies, seconds, at_once)
-    half = await arrive(client, bodies, seconds, rate / 2)
+    for number in range(min(100, len(asks))):
+        await call(client, asks, number, single)
+    full, rate = await saturate(client, asks, seconds, at_once)
+    half = await arrive(client, asks, seconds, rate / 2)
     # What long texts leave free is less than half, so the short ones come at a fifth in both of these.
-    short = await arrive(client, bodies, seconds, rate / 5, seed=1)
+    short = await arrive(client, asks, seconds, rate / 5, seed=1)
     beside = asyncio.create_task(arrive(client, longs, seconds, 1 / LONG_EVERY, seed=2))
-    mixed = await arrive(client, bodies, seconds, rate / 5, seed=1)
+    mixed = await arrive(client, asks, seconds, rate / 5, seed=1)
     long = await beside
     client.close()
     return {
@@ -114,12 +112,12 @@ async def measured(
     }
 
 
-async def saturated(server: Server, bodies: list[bytes], seconds: float, at_once: int) -> dict[str, Any]:
+async def saturated(server: Server, asks: list[Ask], seconds: float, at_once: int) -> dict[str, Any]:
     """Calls a second of another server."""
     client = Client(server)
     for number in range(3):
-        await call(client, bodies, number, Calls())
-    calls, rate = await saturate(client, bodies, seconds, at_once)
+        await call(client, asks, number, Calls())
+    calls, rate = await saturate(client, asks, seconds, at_once)
     client.close()
     return {"per_second": round(rate, 2), **calls.figures()}
 

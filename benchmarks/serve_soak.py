@@ -23,7 +23,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from loopback import Calls, Client, Server, arrive, running, saturate
+from loopback import Ask, Calls, Client, Server, arrive, running, saturate
 
 from blockskim import QuestionAnswerer
 from blockskim.data.reading import read_examples
@@ -51,7 +51,7 @@ def main() -> None:
     name = chosen.model or str(shipped_model())
     pairs = [(example.question, example.context) for example in islice(read_examples(chosen.data), chosen.limit)]
     qa = QuestionAnswerer(name, threads=1)
-    expected = [qa(question, context) for question, context in pairs]
+    expected = [by_library(qa, pairs, number) for number in range(len(pairs))]
     large = (pairs[0][0], " ".join(context for _, context in pairs)[:50_000] * 20)
     options = ["--port", "0", "--no-log-requests", "--model", name, "--threads", "1", "--timeout", "20"]
     serve = ["-m", "blockskim", "serve", "--workers", str(chosen.workers), *options]
@@ -85,8 +85,8 @@ class Soak:
             large: a question with a text of a megabyte; None for none.
         """
         self.server, self.expected = server, expected
-        self.bodies = [ask(question, context) for question, context in pairs]
-        self.large = None if large is None else ask(*large)
+        self.asks = [mixed_ask(pairs, number) for number in range(len(pairs))]
+        self.large = None if large is None else Ask(ask(*large))
         self.acts: dict[str, dict[int, int]] = {}
         self.killed = 0
         self.memory: list[int] = []
@@ -94,7 +94,7 @@ class Soak:
     async def run(self, seconds: float) -> dict[str, Any]:
         """Everything at once, for so long; then whether the service is as it was."""
         client = Client(self.server)
-        _, capacity = await saturate(client, self.bodies, min(10.0, seconds / 4), 16)
+        _, capacity = await saturate(client, self.asks, min(10.0, seconds / 4), 16)
         before = resources(self.server.process.pid)
         until = time.monotonic() + seconds
         acts: dict[str, Act] = {
@@ -109,12 +109,12 @@ class Soak:
             acts["megabyte"] = self.megabyte
         beside = [asyncio.create_task(self.again(name, act, until)) for name, act in acts.items()]
         beside += [asyncio.create_task(self.kill(until)), asyncio.create_task(self.look(until))]
-        calls = await arrive(client, self.bodies, seconds, max(1.0, 3 * capacity), keep=True)
+        calls = await arrive(client, self.asks, seconds, max(1.0, 3 * capacity), keep=True)
         await asyncio.gather(*beside)
         client.close()
         await asyncio.sleep(5.0)
         last = Client(self.server)
-        after_calls, _ = await saturate(last, self.bodies, 3.0, 4)
+        after_calls, _ = await saturate(last, self.asks, 3.0, 4)
         last.close()
         await asyncio.sleep(1.0)
         return self.told(calls, after_calls, capacity, before, resources(self.server.process.pid))
@@ -123,7 +123,9 @@ class Soak:
         self, calls: Calls, after_calls: Calls, capacity: float, before: dict[str, int], after: dict[str, int]
     ) -> dict[str, Any]:
         """The figures."""
-        wrong = sum(answer != self.expected[number % len(self.expected)] for number, answer in calls.answers.items())
+        count = len(self.expected)
+        wrong = sum(told_of(answer, number % count) != self.expected[number % count]
+                    for number, answer in calls.answers.items())  # fmt: skip
         quarter = max(1, len(self.memory) // 4)
         return {
             "capacity_per_second": round(capacity, 2),
@@ -156,8 +158,9 @@ class Soak:
 
     async def megabyte(self, server: Server, chance: random.Random) -> int:
         """A text of a megabyte, which may well take longer than a request may."""
+        assert self.large is not None
         client = Client(server)
-        status, _ = await client.post(self.large or b"")
+        status, _ = await client.post(self.large)
         client.close()
         return status
 
@@ -183,6 +186,46 @@ class Soak:
 def ask(question: str, context: str) -> bytes:
     """A request."""
     return json.dumps({"inputs": {"question": question, "context": context}}).encode()
+
+
+def kind_of(number: int) -> str:
+    """What a request asks for: more than half of them for a plain answer, the others for each of the other routes."""
+    return ("", "", "search", "", "highlight", "", "prune")[number % 7]
+
+
+def documents_of(pairs: list[tuple[str, str]], number: int) -> list[str]:
+    """The text of a question, and those of two others."""
+    return [pairs[(number + step) % len(pairs)][1] for step in (0, len(pairs) // 3, 2 * len(pairs) // 3)]
+
+
+def mixed_ask(pairs: list[tuple[str, str]], number: int) -> Ask:
+    """The request with such a number."""
+    if not kind_of(number):
+        return Ask(ask(*pairs[number]))
+    asked = {"question": pairs[number][0], "documents": documents_of(pairs, number)}
+    return Ask(json.dumps(asked).encode(), f"/{kind_of(number)}")
+
+
+def told_of(answer: Any, number: int) -> Any:
+    """What of an answer is compared: all but the seconds that it took."""
+    part = {"": None, "search": "answers", "highlight": "sentences", "prune": "documents"}[kind_of(number)]
+    return answer if part is None else answer[part]
+
+
+def by_library(qa: QuestionAnswerer, pairs: list[tuple[str, str]], number: int) -> Any:
+    """The same, as the library answers and JSON holds it."""
+    question, documents = pairs[number][0], documents_of(pairs, number)
+    found: Any
+    match kind_of(number):
+        case "search":
+            found = qa.search(question, documents).answers
+        case "highlight":
+            found = list(qa.highlight(question, documents))
+        case "prune":
+            found = qa.prune(question, documents).documents
+        case _:
+            found = qa(question, pairs[number][1])
+    return json.loads(json.dumps(found))
 
 
 async def send(server: Server, parts: list[bytes], pause: float = 0.0, read: bool = True) -> int:

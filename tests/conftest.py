@@ -32,15 +32,23 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 _HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 
-def pytest_ignore_collect(collection_path: Path) -> bool | None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds what leaves out tests that another environment runs."""
+    parser.addoption("--with-torch", action="store_true", help="only modules whose tests need PyTorch")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leaves out what imports PyTorch or transformers where they are not installed: the rest must work without."""
-    if _HAS_TORCH:
-        return None
-    from torch_free import needs_torch
+    from torch_free import mentions_torch, needs_torch
 
     # A folder's conftest is for all of its tests.
     file = collection_path / "conftest.py" if collection_path.is_dir() else collection_path
-    return True if file.suffix == ".py" and file.is_file() and needs_torch(file) else None
+    if file.suffix != ".py" or not file.is_file():
+        return None
+    if not _HAS_TORCH:
+        return True if needs_torch(file) else None
+    chosen = config.getoption("--with-torch") and file.name.startswith("test_")
+    return True if chosen and not (needs_torch(file) or mentions_torch(file)) else None
 
 
 def pytest_configure(config: pytest.Config) -> None:

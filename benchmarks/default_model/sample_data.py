@@ -6,6 +6,7 @@ Writes SQuAD's layout, a file a data set: a share of what the model knew, and qu
 ``same-article.json`` holds questions of SQuAD asked of another paragraph of their article, one that shares words with
 the question and holds none of its answers. ``other-article.json`` holds questions asked of a paragraph of another
 article, and ``short.json`` questions asked of one to three sentences, with the answer or of another article.
+``held-out/squad.json`` holds the articles that are not trained on.
 """
 
 import argparse
@@ -45,7 +46,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of data sets; see SHARES for the files in it")
     parser.add_argument("--output", type=Path, required=True)
     chosen = parser.parse_args()
-    chosen.output.mkdir(parents=True, exist_ok=True)
+    folder = chosen.output / "held-out"
+    folder.mkdir(parents=True, exist_ok=True)
     rng = random.Random(SEED)
     for name, (file, share) in SHARES.items():
         articles = read(chosen.data / file)
@@ -56,6 +58,7 @@ def main() -> None:
             # Numbers of their own, so that the other files stay as they are.
             write(chosen.output / "other-article.json", asked_of_other_articles(articles, random.Random(SEED + 1)))
             write(chosen.output / "short.json", asked_of_few_sentences(articles, random.Random(SEED + 2)))
+            write(folder / "squad.json", [article for article in articles if held_out(article["title"])])
 
 
 def read(file: Path) -> list[dict[str, Any]]:

@@ -83,3 +83,19 @@ def test_every_way_is_measured(folder):
     assert [way["way"] for way in ways] == ["skimmed", "dense", "keep", "best span", "first tokens"]
     for way in ways:
         assert 0 < way["tokens_at_95"] <= way["tokens_at_98"] <= 1
+
+
+def test_texts_of_a_task_are_asked_one_by_one(benchmark, folder, monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS / "default_model"))
+    import retrieved
+
+    task = benchmark.SETS["squad"](folder / "squad" / "dev-v1.1.json", None)[3]
+    asked = list(retrieved.paragraphs(5, task))
+    assert [paragraph["context"] for paragraph in asked] == list(task.documents.values())
+    questions = [paragraph["qas"][0] for paragraph in asked]
+    assert {question["question"] for question in questions} == {task.question}
+    assert len({question["id"] for question in questions}) == 10
+    assert [question["is_impossible"] for question in questions].count(False) == 1
+    for paragraph, question in zip(asked, questions, strict=True):
+        for answer in question["answers"]:
+            assert paragraph["context"][answer["answer_start"] :].startswith(answer["text"])

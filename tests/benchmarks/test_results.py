@@ -86,11 +86,15 @@ def trial(results, files, tmp_path, monkeypatch):
     """Parts of our own whose command prints a file, run against a folder of our own."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.json").write_text('{"f1": 50.0, "seconds": 2.0}')
-    code = "import sys; sys.stdout.write(open(sys.argv[1]).read())"
+    code = "import sys; text = open(sys.argv[1]).read(); sys.stdout.write(text); sys.exit('false' in text or not text)"
     (tmp_path / "show.py").write_text(code)
     yaml = tmp_path / "results.yaml"
     command = f"python {tmp_path / 'show.py'} {{a}}"
-    parts = {"scores/one": {"command": command}, "scores/two": {"command": command.replace("{a}", "{b}")}}
+    parts = {
+        "scores/one": {"command": command},
+        "scores/two": {"command": command.replace("{a}", "{b}")},
+        "long/three": {"command": command, "on_request": True},
+    }
     yaml.write_text(json.dumps({"data": {"a": "a.json", "b": "b.json"}, "parts": parts}))
     monkeypatch.setattr(files, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(results, "read_parts", lambda: files.read_parts(yaml))
@@ -126,7 +130,9 @@ def test_what_is_done_is_not_repeated_unless_something_changed(trial, results, m
     assert "scores/one" not in capsys.readouterr().err
     monkeypatch.setattr(results, "digest_for", lambda part: "another")
     trial("--list")
-    assert re.search(r"^outdated +\S+ scores/one\nmissing +scores/two$", capsys.readouterr().out, re.MULTILINE)
+    assert re.search(
+        r"^outdated +\S+ scores/one\nmissing +scores/two\nmissing +long/three$", capsys.readouterr().out, re.MULTILINE
+    )
     trial()
     assert "[1/2] scores/one" in capsys.readouterr().err
 
@@ -138,7 +144,29 @@ def test_scores_that_differ_the_second_time_are_told_and_times_are_not(trial, ca
     assert trial("--again", "--only", "scores/one") == 0
     data.write_text('{"f1": 50.5, "seconds": 9.0}')
     assert trial("--again", "--only", "scores/one") == 1
-    assert "not as before: scores/one: f1 was 50.0 and is 50.5" in capsys.readouterr().err
+    assert "scores/one: not as before: f1 was 50.0 and is 50.5" in capsys.readouterr().err
+
+
+def test_what_does_not_hold_is_kept_and_told(trial, capsys):
+    (trial.folder / "data" / "b.json").write_text("")
+    (trial.folder / "data" / "a.json").write_text('{"holds": false}')
+    assert trial() == 1
+    told = capsys.readouterr().err
+    assert "scores/one: its command ended with 1" in told
+    assert "scores/two: its command failed" in told
+    assert json.loads((trial.folder / "results" / "scores" / "one.json").read_text())["result"] == {"holds": False}
+    assert not (trial.folder / "results" / "scores" / "two.json").exists()
+
+
+def test_what_runs_on_request_runs_where_it_is_named(trial):
+    assert trial() == 0
+    assert not (trial.folder / "results" / "long").exists()
+    assert trial("--only", "long/*") == 0
+    assert (trial.folder / "results" / "long" / "three.json").exists()
+
+
+def test_all_that_is_not_on_request_takes_under_four_hours(files):
+    assert sum(part.minutes for part in files.read_parts()[0] if not part.on_request) < 240
 
 
 def test_differences_are_found_in_lists_and_by_names_that_only_one_has(results):

@@ -61,7 +61,7 @@ def test_supporting_facts_are_each_a_piece_and_answers_are_alternatives():
         "b", "Where?", text, (Answer("red", text.index("red")), Answer("left", text.index("left"))), ("red",)
     )
     nothing = Example("c", "Where?", text)
-    reader = light_answerer(evidence=EvidenceModel((2, 0, -1, 0), 0.5)).reader
+    reader = light_answerer(evidence=EvidenceModel((2, 0, -1, 0, 0, 0, 0), 0.5)).reader
     fitted = calibrate_evidence(reader, [facts, either, nothing] * 10)
     assert (fitted.sentences, fitted.evidence) == (150, 40)
 
@@ -101,11 +101,11 @@ def test_there_must_be_text_and_evidence():
 def test_a_point_must_be_one_of_the_model():
     with pytest.raises(ConfigError, match=r"threshold is 'highlight-98'; .* it has no points of evidence"):
         light_answerer().highlight("Where?", ["It rains."], threshold="highlight-98")
-    model = EvidenceModel((2, 0, -1, 0), 0.5, {"most": 0.1})
+    model = EvidenceModel((2, 0, -1, 0, 0, 0, 0), 0.5, {"most": 0.1})
     with pytest.raises(ConfigError, match=r"threshold is 'all'; .* one of its points: most"):
         light_answerer(evidence=model).prune("Where?", ["It rains."], threshold="all")
     assert EvidenceModel.from_dict(model.to_dict()) == model
     assert UNCALIBRATED.points == {}
     for points in ({"a": 2}, {"": 0.5}, [0.5], {3: 0.5}):
         with pytest.raises(ConfigError, match="points"):
-            EvidenceModel((2, 0, -1, 0), 0.5, points)
+            EvidenceModel((2, 0, -1, 0, 0, 0, 0), 0.5, points)

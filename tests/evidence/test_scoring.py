@@ -12,7 +12,7 @@ TEXTS = {"a": "The kite nests. It is red. A man counted them in Wales, and left.
 
 
 def test_weights_of_the_config_are_used_and_kept():
-    model = EvidenceModel((2, 0, -1, 0), 0.8)
+    model = EvidenceModel((2, 0, -1, 0, 0, 0, 0), 0.8)
     config = SkimConfig(evidence=model)
     assert evidence_model(config) == model
     assert SkimConfig.from_dict(config.to_dict()) == config
@@ -21,7 +21,7 @@ def test_weights_of_the_config_are_used_and_kept():
 
 
 def test_their_threshold_holds_where_nothing_is_said():
-    qa = light_answerer(evidence=EvidenceModel((2, 0, -1, 0), 0.8))
+    qa = light_answerer(evidence=EvidenceModel((2, 0, -1, 0, 0, 0, 0), 0.8))
     scores = {round(each["score"], 4) for each in qa.highlight("Where?", TEXTS, threshold=0.0)}
     # The sigmoids of 2, read to the end, and of 1.
     assert scores <= {0.8808, 0.7311}
@@ -36,8 +36,8 @@ def test_their_threshold_holds_where_nothing_is_said():
         ({}, "evidence is {}; it must be a mapping"),
         ({"weights": "abcd"}, "evidence: weights is 'abcd'"),
         ({"weights": [1, 2, 3]}, "evidence: weights is"),
-        ({"weights": [1, 2, 3, 4], "threshold": -1}, "evidence: threshold is -1"),
-        ({"weights": [1, 2, 3, 4], "bias": 1}, "unknown evidence setting 'bias'"),
+        ({"weights": [1, 2, 3, 4, 5, 6, 7], "threshold": -1}, "evidence: threshold is -1"),
+        ({"weights": [1, 2, 3, 4, 5, 6, 7], "bias": 1}, "unknown evidence setting 'bias'"),
     ],
 )
 def test_impossible_weights_are_refused(values, message):

@@ -81,8 +81,46 @@ def test_batches_make_no_difference(thresholds, batch_size):
     together, _ = run({"thresholds": thresholds}, 64)
     apart, _ = run({"thresholds": thresholds}, batch_size)
     for one, other in zip(together, apart, strict=True):
-        for name in ("keep", "read", "best", "answers", "total", "nulls"):
+        for name in ("keep", "read", "best", "answers", "total", "nulls", "shared", "tokens"):
             assert np.array_equal(getattr(one, name), getattr(other, name), equal_nan=name == "keep"), name
+
+
+def test_words_of_the_question_in_sentences():
+    """By their characters, each once; whether or not they were read."""
+    qa = light_answerer()
+    text = "A nest, a nest? It rains. " * 2 + "Is the red nest there?"
+    pair = TextPair("Is the red red nest: the nest here?", text)
+    found = []
+    for threshold in (0.0, 1.0):
+        reading = qa.reader.read([pair], AnswerOptions(threshold=threshold), score_all_layers=True)
+        collector = SignalCollector([split_sentences(text)], qa.model.skim_layers)
+        for group, windows in reading.groups(qa.model):
+            collector.add(group, windows)
+        found.append(collector.signals[0])
+    dense, skimmed = found
+    assert np.array_equal(dense.shared, skimmed.shared)
+    assert dense.tokens.sum() == len(qa.reader.tokenizer.backend.encode(text, add_special_tokens=False).ids)
+    assert dense.shared[0] == dense.shared[2] > dense.shared[1]
+    assert dense.shared.max() == dense.shared[4] < 1.0
+
+
+def test_a_sentence_that_repeats_the_question_shares_all_of_it():
+    qa = light_answerer()
+    text = "Where is the nest. Nothing else."
+    reading = qa.reader.read([TextPair("Where is the nest?!", text)], AnswerOptions(), score_all_layers=True)
+    collector = SignalCollector([split_sentences(text)], qa.model.skim_layers)
+    for group, windows in reading.groups(qa.model):
+        collector.add(group, windows)
+    assert collector.signals[0].shared[0] == 1.0
+
+
+def test_a_question_of_punctuation_shares_nothing():
+    qa = light_answerer()
+    reading = qa.reader.read([TextPair("?!", "It rains?! ?!")], AnswerOptions(), score_all_layers=True)
+    collector = SignalCollector([split_sentences("It rains?! ?!")], qa.model.skim_layers)
+    for group, windows in reading.groups(qa.model):
+        collector.add(group, windows)
+    assert not collector.signals[0].shared.any()
 
 
 def test_what_a_tokenizer_leaves_nothing_of_was_not_read():

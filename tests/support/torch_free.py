@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,12 @@ FOLDERS = (ROOT / "src", ROOT / "tests" / "support")
 def needs_torch(path: Path) -> bool:
     """Whether importing a file imports one of HEAVY in the end."""
     return _needs(path, set())
+
+
+def mentions_torch(path: Path) -> bool:
+    """Whether a file names one of HEAVY, or what is installed beside them: a test of it may run only with them."""
+    text = path.read_text(encoding="utf-8")
+    return any(re.search(rf"\b{name}\b", text) for name in HEAVY) or "pyarrow" in text or "matplotlib" in text
 
 
 def _needs(path: Path, seen: set[Path]) -> bool:

@@ -16,7 +16,7 @@ from blockskim.evidence.fitting import fit_evidence
 from blockskim.evidence.scoring import sentence_scores
 from blockskim.evidence.sentences import Splitter, split_sentences
 from blockskim.evidence.signals import SentenceSignals
-from blockskim.method.evidence import EvidenceModel, features
+from blockskim.method.evidence import EvidenceModel
 
 RECALLS = {"highlight-95": 0.95, "highlight-98": 0.98}
 """Points that are chosen: the share of the evidence that stays at each."""
@@ -82,7 +82,7 @@ def calibrate_evidence(
     whole = _signals(reader, readable, dense, splitter, progress)
     pieces = [_pieces(example, each.spans) for example, each in zip(readable, skimmed, strict=True)]
     labels = np.concatenate([_labels(len(each.spans), own) for each, own in zip(skimmed, pieces, strict=True)])
-    known = np.concatenate([features(each.keep, each.best) for each in (*skimmed, *whole)])
+    known = np.concatenate([each.features for each in (*skimmed, *whole)])
     read = np.concatenate([each.read for each in (*skimmed, *whole)])
     fitted = fit_evidence(known[read], np.concatenate([labels, labels])[read])
     scores = [sentence_scores(each, fitted) for each in skimmed]

@@ -6,7 +6,7 @@ from blockskim.evidence.options import EvidenceOptions
 from blockskim.evidence.signals import Floats, SentenceSignals
 from blockskim.inference.backend import Backend
 from blockskim.method.config import SkimConfig
-from blockskim.method.evidence import UNCALIBRATED, EvidenceModel, features
+from blockskim.method.evidence import UNCALIBRATED, EvidenceModel
 
 
 def evidence_model(config: SkimConfig) -> EvidenceModel:
@@ -29,5 +29,5 @@ def sentence_scores(signals: SentenceSignals, model: EvidenceModel) -> Floats:
     A sentence of which the model read nothing has 0: of a long document, what fits the question worst is not read, and
     of some characters a tokenizer leaves nothing.
     """
-    scores = model.scores(features(signals.keep, signals.best))
+    scores = model.scores(signals.features)
     return np.where(signals.read, scores, 0.0)

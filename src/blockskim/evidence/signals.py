@@ -1,7 +1,8 @@
 """What a run of a model says about every sentence of the texts that it read, gathered batch by batch.
 
-Skimming has dropped most tokens by the end. So a sentence has two kinds of signals: the keep probabilities of its
-blocks in each layer that scored them, and the logits of those of its tokens that were read to the end.
+Skimming has dropped most tokens by the end. So a sentence has three kinds of signals: the keep probabilities of its
+blocks in each layer that scored them, the logits of those of its tokens that were read to the end, and the words of the
+question that stand in it, whether or not they were read.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from blockskim.data.windows import WindowSet
 from blockskim.evidence.sentences import Spans
 from blockskim.inference.runner import WindowBatch
 from blockskim.inference.survival import SurvivalRank
+from blockskim.method.evidence import features
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -34,6 +36,9 @@ class SentenceSignals:
             were read to the end. Shape: (2,)
         nulls: start and end logit of "no answer", of the window where their sum is smallest; infinite where nothing
             tells it. Shape: (2,)
+        shared: the share of the question's words that stand in it, by their characters: long words are rare ones.
+            Shape: (sentences,)
+        tokens: in each. Shape: (sentences,)
     """
 
     spans: Ints
@@ -43,6 +48,13 @@ class SentenceSignals:
     answers: Ints
     total: Floats
     nulls: Floats
+    shared: Floats
+    tokens: Ints
+
+    @property
+    def features(self) -> Floats:
+        """What the score is made of, as ``method.evidence`` knows it. Shape: (sentences, features)."""
+        return features(self.keep, self.best, self.shared, self.tokens)
 
     @property
     def log_normalizers(self) -> Floats:
@@ -65,6 +77,7 @@ class SignalCollector:
         """
         self._layers = list(skim_layers)
         self._max_answer_length = max_answer_length
+        self._compared: set[int] = set()
         self.signals = [_nothing(spans, len(self._layers)) for spans in sentences]
 
     def add(self, group: Sequence[WindowBatch], windows: WindowSet) -> None:
@@ -79,6 +92,9 @@ class SignalCollector:
                 signals = self.signals[example]
                 if not len(signals.spans):
                     continue
+                if example not in self._compared:
+                    self._compared.add(example)
+                    _compare_words(signals, windows, example)
                 # What a batch kept only because it knew no better block of the example is gone from this layer on.
                 rank = batch.ranks[row]
                 gone = rank.layer if rank < best[example] else np.inf
@@ -154,7 +170,32 @@ def _nothing(spans: Spans, layers: int) -> SentenceSignals:
         answers=np.zeros((count, 2), dtype=np.int64),
         total=np.full(2, -np.inf),
         nulls=np.full(2, np.inf),
+        shared=np.zeros(count),
+        tokens=np.zeros(count, dtype=np.int64),
     )
+
+
+def _compare_words(signals: SentenceSignals, windows: WindowSet, example: int) -> None:
+    """How much of a question its sentences repeat, and how long they are, whatever of them is read."""
+    context = int(windows.context_of[example])
+    owner = _owners(windows.contexts.offsets_of(context).astype(np.int64), signals.spans)
+    inside, count = owner >= 0, len(signals.spans)
+    signals.tokens = np.bincount(owner[inside], minlength=count)
+    asked = windows.question_ids(example)
+    spans = windows.questions.offsets_of(example)[: len(asked)]
+    question = windows.examples[example].question.strip()
+    # Punctuation says nothing.
+    words = [any(letter.isalnum() for letter in question[start:end]) for start, end in spans.tolist()]
+    distinct, places = np.unique(asked[words], return_index=True)
+    if not len(distinct):
+        return
+    sizes = np.diff(spans[words], axis=1)[places, 0].astype(np.float64)
+    ids = windows.contexts.ids_of(context)
+    found = np.searchsorted(distinct, ids).clip(max=len(distinct) - 1)
+    there = inside & (distinct[found] == ids)
+    repeated = np.zeros((len(distinct), count))
+    repeated[found[there], owner[there]] = 1.0
+    signals.shared = sizes @ repeated / sizes.sum()
 
 
 def _owners(offsets: Ints, spans: Ints) -> Ints:

@@ -1,9 +1,10 @@
 """How likely it is that a sentence is evidence, from what a model that was trained to find answers says about it.
 
-Logistic regression over few numbers. One is the mean of what the layers with a predictor say; a late layer alone sees
-the answer best, but sentences that support it, as in questions over two texts, are seen better by all layers together.
-The other is the best answer span. Its logits are taken as they are and not as a share of the text's, which would
-depend on what else the text holds.
+Logistic regression over few numbers. Three are the model's: the mean of what the layers with a predictor say of the
+sentence, the same of the best sentence of its text, and the best answer span. A late layer alone sees the answer best,
+but sentences that support it, as in questions over two texts, are seen better by all layers together. The span's logits
+are taken as they are and not as a share of the text's, which would depend on what else the text holds. Two are the
+words': which of the question's the sentence repeats, and how long it is. They hold for what was dropped as well.
 """
 
 import math
@@ -19,7 +20,7 @@ from blockskim.errors import ConfigError
 
 Floats = NDArray[np.float64]
 
-FEATURES = ("one", "keep", "gone", "best span")
+FEATURES = ("one", "keep", "gone", "best span", "text keep", "shared", "length")
 """What is known of a sentence; see ``features``."""
 
 LARGEST_KEEP = 10.0
@@ -50,7 +51,9 @@ class EvidenceModel:
         """Bring numbers to Python's own and refuse impossible ones."""
         values = tuple(float(check_number("weights", value)) for value in check_items("weights", self.weights))
         if len(values) != len(FEATURES) or not all(math.isfinite(value) for value in values):
-            raise ConfigError(f"weights is {list(values)}; it must be {len(FEATURES)} finite numbers")
+            raise ConfigError(
+                f"weights is {list(values)}; it must be {len(FEATURES)} finite numbers, for {', '.join(FEATURES)}"
+            )
         object.__setattr__(self, "weights", values)
         object.__setattr__(self, "threshold", float(check_range("threshold", self.threshold, 0.0, 1.0)))
         object.__setattr__(self, "points", _checked_points(self.points))
@@ -101,21 +104,24 @@ def _checked_points(points: object) -> dict[str, float]:
     return {name: float(check_range(f"points.{name}", value, 0.0, 1.0)) for name, value in points.items()}
 
 
-UNCALIBRATED = EvidenceModel((-3.59, 0.464, -1.01, 0.15), 0.2)
+UNCALIBRATED = EvidenceModel((-2.63, 0.349, -1.5, 0.133, 0.134, 4.83, -0.525), 0.3)
 """For models that were not calibrated: what was learned of one model on questions of SQuAD's and HotpotQA's training
 sets. Another model's scores order its sentences as well, but their size need not mean much."""
 
 
-def features(keep: Floats, best: Floats) -> Floats:
-    """What the model sees of sentences: ``FEATURES``.
+def features(keep: Floats, best: Floats, shared: Floats, tokens: NDArray[np.int64]) -> Floats:
+    """What is known of the sentences of a text: ``FEATURES``.
 
     They are 1; the mean logit of the highest keep probability in each layer that scored a block of the sentence;
-    whether no token of it was read to the end; and the score of the best answer span inside of it, 0 where there is
-    none.
+    whether no token of it was read to the end; the score of the best answer span inside of it, 0 where there is none;
+    the highest such mean logit in the text; the share of the question that the sentence repeats; and the logarithm of
+    its length.
 
     Args:
         keep: highest keep probability in each layer; NaN where none was scored. Shape: (layers, sentences)
         best: start plus end logit; -inf where there is none. Shape: (sentences,)
+        shared: from 0 to 1. Shape: (sentences,)
+        tokens: in each. Shape: (sentences,)
 
     Returns:
         Shape: (sentences, features)
@@ -125,6 +131,9 @@ def features(keep: Floats, best: Floats) -> Floats:
     chances = np.clip(np.where(scored, keep, 0.5), 1e-9, 1.0 - 1e-9)
     logits = np.clip(np.log(chances / (1.0 - chances)), -LARGEST_KEEP, LARGEST_KEEP)
     means = logits.sum(0, where=scored) / np.maximum(scored.sum(0), 1)
+    known = scored.any(0)
+    highest = np.full(len(best), means[known].max() if known.any() else 0.0)
     gone = ~np.isfinite(best)
     spans = np.clip(np.where(gone, 0.0, best), -LARGEST_SPAN, LARGEST_SPAN)
-    return np.stack([np.ones(len(best)), means, gone.astype(np.float64), spans], axis=1)
+    ones = np.ones(len(best))
+    return np.stack([ones, means, gone.astype(np.float64), spans, highest, shared, np.log1p(tokens)], axis=1)
