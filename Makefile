@@ -27,11 +27,12 @@ PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo setup test test-light test-integrations coverage lint format docs reference bench results clean distclean
+.PHONY: help demo setup test test-light test-torch test-thorough test-integrations coverage lint format docs reference bench results clean distclean
 
 help:
 	@echo 'make demo    answer three questions over examples/demo.txt with the shipped model'
-	@echo 'make test    lint, types and tests, with PyTorch and without'
+	@echo 'make test    lint, types and tests, with PyTorch and without, in minutes: few examples of each property'
+	@echo 'make test-thorough  what is slow and many examples of each property, beside make test'
 	@echo 'make test-integrations  tests of the adapters, with Haystack, LangChain and LlamaIndex, and of Ray'
 	@echo 'make coverage  branch coverage of the fast tests, 92 % at least'
 	@echo 'make lint    lint and types only'
@@ -52,12 +53,20 @@ demo: $(BASE)
 
 setup: $(DEV)
 
-test: lint test-light
-	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
+# Every property is tried, with few examples; what takes seconds a test waits for test-thorough.
+test: lint test-light test-torch
 
 # Tests that import PyTorch or transformers are left out by tests/conftest.py.
 test-light: $(LIGHT)
-	HYPOTHESIS_PROFILE=few $(LIGHT_VENV)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
+	HYPOTHESIS_PROFILE=few $(LIGHT_VENV)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal -m 'not slow' $(PYTEST_ARGS)
+
+# The others.
+test-torch: $(DEV)
+	HYPOTHESIS_PROFILE=few $(PY) -m pytest -n $(PYTEST_WORKERS) --dist worksteal -m 'not slow' --with-torch $(PYTEST_ARGS)
+
+test-thorough: $(LIGHT) $(DEV)
+	HYPOTHESIS_PROFILE=few $(LIGHT_VENV)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal -m slow $(PYTEST_ARGS)
+	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist worksteal -m 'slow or hypothesis' $(PYTEST_ARGS)
 
 # Adapters in the real frameworks, and bulk runs on a cluster of Ray, with the model that ships.
 test-integrations: $(FRAMEWORKS)

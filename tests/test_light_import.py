@@ -177,6 +177,7 @@ print(json.dumps({
     assert "dropped in layer 1" in values["page"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["auto", "onnx"])
 def test_an_exported_directory_answers(exported_directory, backend):
     arguments = ["answer", "-q", QUESTION, "-c", TEXT, "--model", exported_directory, "--backend", backend, "--json"]

@@ -102,6 +102,7 @@ def models(directory):
     return {name: found for name, *found in (line.split("\t") for line in lines)}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.parametrize("imports", IMPORTS)
 def test_auto_classes_know_the_model_after_a_plain_import(imports, models):

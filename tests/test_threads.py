@@ -448,6 +448,7 @@ def test_models_of_several_formats_load_at_once_and_leave_the_process_as_it_was(
     assert process() == before
 
 
+@pytest.mark.slow
 def test_training_in_one_thread_and_answers_in_others_leave_each_other_alone(tmp_path):
     base, recipe = save_model(tmp_path / "base"), short_recipe(epochs=1, eval_steps=2)
     data = synthetic_task.examples(32, 0), synthetic_task.examples(4, 1)

@@ -76,6 +76,7 @@ def arguments(inputs, *more):
     return ["grid.py", str(inputs / "grid.yaml"), *given, *more]
 
 
+@pytest.mark.slow
 def test_a_grid_is_trained_and_measured_once(grid, inputs, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", arguments(inputs, "--seeds", "1", "2"))
     assert grid.main() == 0

@@ -68,6 +68,7 @@ def arguments(inputs, *more):
     return ["smaller_models.py", *given, *map(str, more)]
 
 
+@pytest.mark.slow
 def test_variants_are_made_and_measured_once(smaller_models, inputs, monkeypatch, capsys):
     monkeypatch.setattr(smaller_models, "supported_types", lambda: ("bert",))
     monkeypatch.setattr(sys, "argv", arguments(inputs, "--target-speedup", 1.05))

@@ -37,6 +37,7 @@ def data(tmp_path):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end_to_end", [(), ("--end-to-end",)], ids=["model", "end to end"])
 def test_an_exported_model_takes_turns_with_pytorch(call, data, end_to_end):
     usual = ("--data", data, "--batch-size", "1,4", "--repeats", 1, "--against", "packed", "--json", "--quiet")
@@ -67,6 +68,7 @@ def test_it_is_exported_where_it_was_not(call, model, data, lines):
     assert lines[1] == f"exporting {model} into a temporary folder"
 
 
+@pytest.mark.slow
 def test_auto_takes_what_answers_by_itself(call, model, data):
     usual = (
         "--data",

@@ -150,6 +150,7 @@ def test_an_interrupt_inside_of_a_command(monkeypatch, call):
     assert "interrupted" in err
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_traceback(model, document):
     arguments = [sys.executable, "-m", "blockskim", "answer", "-q", "Who?", "-f", document, "--model", model]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:

@@ -37,9 +37,14 @@ CASES |= {
     "bert-lost-heads": {"inputs": ("attended",), "pruned": ((2, (1, 4)), (3, (2,)))},
     "mpnet-lost-heads": {"family": "mpnet", "inputs": ("tiles",), "pruned": ((2, (1, 4)),)},
 }
-every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+QUICK = {"bert", "roberta", "bert-sequence", "mpnet-lost-heads"}
+"""What is exported where there is little time; one export takes seconds."""
+every_case = pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, id=name, marks=() if name in QUICK else pytest.mark.slow) for name, case in CASES.items()],
+)
 # Examples are quick once a model is exported.
-few = settings(max_examples=max(20, settings.default.max_examples // 4))
+few = settings(max_examples=max(min(20, settings.default.max_examples), settings.default.max_examples // 4))
 
 one_threshold = st.sampled_from([0.0, 0.5, 1.0]) | st.floats(0.01, 1.0)
 thresholds = st.tuples(one_threshold, one_threshold)

@@ -302,6 +302,7 @@ def test_clearing_frees_the_layers():
     assert model.prepared.num_bytes == 0
 
 
+@pytest.mark.slow
 def test_old_layers_are_freed_before_new_ones_are_made(monkeypatch):
     model = new_skim_model("bert")
     held = remembered(model)

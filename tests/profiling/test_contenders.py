@@ -47,6 +47,7 @@ def test_the_forward_pass_gives_the_logits_of_skim_wherever_the_padding_is(paddi
     torch.testing.assert_close(end, expected.end_logits, atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 @every_padding
 @pytest.mark.parametrize("threshold", [0.0, 0.5])
 def test_an_exported_model_gives_what_the_forward_pass_gives(pair, padding, threshold):

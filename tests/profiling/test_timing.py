@@ -26,6 +26,7 @@ class FakeClock:
         return run
 
 
+@pytest.mark.slow
 def test_rounds_are_interleaved_and_the_first_one_rotates():
     clock = FakeClock()
     runs = {name: clock.taking(name, 1, 1, 1, 1) for name in "abc"}
@@ -55,6 +56,7 @@ def test_progress_is_told_of_every_round():
     assert told == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_the_garbage_collector_rests_and_comes_back():
     seen = []
     time_rounds({"a": lambda: seen.append(gc.isenabled())}, 2, 0)

@@ -40,6 +40,7 @@ def loaded(folder):
     return BlockSkimForQuestionAnswering.from_pretrained(folder).eval()
 
 
+@pytest.mark.slow
 def test_importance_is_the_mean_size_of_each_windows_derivative(trained):
     model = loaded(trained)
     windows = answerable_windows(examples(5, 1), word_piece(), SETTINGS)
@@ -155,6 +156,7 @@ def test_questions_without_answers_tell_nothing():
     assert len(answerable_windows([*lost, *examples(2, 0)], word_piece(), SETTINGS).examples) == 2
 
 
+@pytest.mark.slow
 def test_a_pruned_model_is_saved_trained_on_and_pruned_again(trained, tmp_path):
     model = loaded(trained)
     windows = answerable_windows(examples(20, 1), word_piece(), SETTINGS)

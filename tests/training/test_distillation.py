@@ -216,6 +216,7 @@ def place_model(base, folder):
     return folder / "model"
 
 
+@pytest.mark.slow
 def test_a_student_believes_its_teacher_more_than_wrong_answers(base, teacher, tmp_path):
     wrong = [
         replace(example, answers=(Answer(word, 0),), references=(word,))
@@ -265,6 +266,7 @@ class Stop(TrainerCallback):
 DISTILLATION = {"weight": 2.0, "hidden_weight": 0.1, "layers": [[1, 2], [3, 3]], "self_weight": 0.5}
 
 
+@pytest.mark.slow
 def test_a_killed_run_with_a_teacher_resumes_to_the_very_same_model(base, teacher, tmp_path, monkeypatch):
     recipe = RECIPE.replace(eval_steps=10, hidden_dropout=0.05, drop_share=0.5, distillation=DISTILLATION)
     data = examples(200, 0), examples(10, 1)

@@ -21,6 +21,7 @@ LARGE_MARGIN, SMALL_MARGIN = 0.4, 0.1
 """How far above it the best and the worst predictor must be."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", KINDS)
 def test_a_tiny_model_learns_the_answer_and_its_predictors_find_the_block(family, tmp_path):
     tokenizer = word_piece()
