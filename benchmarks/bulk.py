@@ -5,6 +5,7 @@
     python benchmarks/bulk.py kills --rows 20000 --kills 10 --model tiny
     python benchmarks/bulk.py workers --rows 5000                     # two workers at least 1.7 times one
     python benchmarks/bulk.py overhead --rows 5000                    # windows a second beside those of predict
+    python benchmarks/bulk.py ray --rows 5000 --shard-rows 250        # two actors beside two workers, once they run
 
 Each prints a line of JSON and ends with 1 if what must hold does not. Rows are of as many words as asked for, in an
 order of their own for every row, with a question each. ``--model tiny`` is a random model of two layers, for what is
@@ -30,6 +31,8 @@ TEXT = Path(__file__).parents[1] / "examples" / "demo.txt"
 MOST_MEMORY = 1.5e9
 LEAST_SPEEDUP = 1.7
 LEAST_SHARE = 0.9
+FEW_ROWS = 1000
+"""Of a run whose time is taken off, so that what is left is not the time to start."""
 
 
 def main() -> int:
@@ -128,7 +131,25 @@ def overhead(chosen: argparse.Namespace) -> dict[str, Any]:
             "holds": beside >= LEAST_SHARE and share >= LEAST_SHARE}  # fmt: skip
 
 
-MEASUREMENTS = {"memory": memory, "kills": kills, "workers": workers, "overhead": overhead}
+def ray(chosen: argparse.Namespace) -> dict[str, Any]:
+    """Two actors of Ray on this machine beside ``--workers 2``, in turns: rows a second once all of them run."""
+    few = write_rows(chosen.folder / "few.jsonl", FEW_ROWS, chosen.words)
+    rates: dict[str, list[float]] = {"workers": [], "ray": []}
+    for number in range(chosen.rounds):
+        for way, options in (("workers", []), ("ray", ["--ray"])):
+            seconds = []
+            for data in (few, chosen.data):
+                output = f"{way}-{data.stem}-{number}"
+                command = bulk(chosen, output, "--workers", "2", "--threads", "2", *options, data=data)
+                seconds.append(finish(command)["seconds"])
+            rates[way].append((chosen.rows - FEW_ROWS) / (seconds[1] - seconds[0]))
+    share = statistics.median(other / mine for other, mine in zip(rates["ray"], rates["workers"], strict=True))
+    same = shards(chosen.folder / "ray-rows-0") == shards(chosen.folder / "workers-rows-0")
+    return {"rows_per_second": rates, "beside_workers": share, "same": same,
+            "holds": share >= LEAST_SHARE and same}  # fmt: skip
+
+
+MEASUREMENTS = {"memory": memory, "kills": kills, "workers": workers, "overhead": overhead, "ray": ray}
 
 
 def rows(count: int, words: int) -> Iterator[dict[str, str]]:
@@ -180,9 +201,9 @@ def blockskim(command: str, chosen: argparse.Namespace) -> list[str]:
     return [sys.executable, "-m", "blockskim", *command.split(), *model, "--json", "--quiet"]
 
 
-def bulk(chosen: argparse.Namespace, output: str, *more: str) -> list[str]:
-    """The command line of a run over all rows."""
-    start = [*blockskim("bulk answer", chosen), str(chosen.data), "--output", str(chosen.folder / output)]
+def bulk(chosen: argparse.Namespace, output: str, *more: str, data: Path | None = None) -> list[str]:
+    """The command line of a run over all rows, or those of another file."""
+    start = [*blockskim("bulk answer", chosen), str(data or chosen.data), "--output", str(chosen.folder / output)]
     return [*start, "--shard-rows", str(chosen.shard_rows), *more]
 
 

@@ -32,6 +32,7 @@ class DenseAnswerer:
         loaded = load(model)
         self.model: Any = transformers_model(loaded.model, "sdpa")
         self.tokenizer: Any = loaded.tokenizer
+        self([("Is it warm?", "It is warm.")])
 
     @torch.no_grad()
     def __call__(self, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
@@ -84,35 +85,6 @@ def serve_plain(answerer: DenseAnswerer, port: int) -> None:
         uvicorn.Server(uvicorn.Config(api, log_config=None, access_log=False)).run(sockets=[listener])
 
 
-def serve_litserve(answerer: DenseAnswerer, port: int, batch: int) -> None:
-    """Behind LitServe, which batches requests."""
-    import litserve
-
-    class Api(litserve.LitAPI):  # type: ignore[misc, name-defined, unused-ignore]
-        def setup(self, device: str) -> None:
-            """Nothing: the model is there."""
-
-        def decode_request(self, request: dict[str, Any]) -> tuple[str, str]:
-            return request["inputs"]["question"], request["inputs"]["context"]
-
-        def batch(self, inputs: list[tuple[str, str]]) -> list[tuple[str, str]]:
-            return inputs
-
-        def predict(self, inputs: list[tuple[str, str]]) -> list[dict[str, Any]]:
-            return answerer(inputs)
-
-        def unbatch(self, output: list[dict[str, Any]]) -> list[dict[str, Any]]:
-            return output
-
-        def encode_response(self, output: dict[str, Any]) -> dict[str, Any]:
-            return output
-
-    server = litserve.LitServer(Api(max_batch_size=batch, batch_timeout=0.005, api_path="/"), accelerator="cpu")
-    tell("listening", url=f"http://127.0.0.1:{port}")
-    threading.Timer(15.0, tell, ["ready"]).start()
-    server.run(host="127.0.0.1", port=port, generate_client_file=False, log_level="error")
-
-
 def tell(event: str, **more: Any) -> None:
     """Log as the service does."""
     sys.stderr.write(json.dumps({"event": event, **more}) + "\n")
@@ -128,12 +100,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch", type=int, default=32)
     chosen = parser.parse_args()
-    answerer = DenseAnswerer(chosen.model, chosen.threads)
-    answerer([("Is it warm?", "It is warm.")])
     if chosen.server == "plain":
-        serve_plain(answerer, chosen.port)
+        serve_plain(DenseAnswerer(chosen.model, chosen.threads), chosen.port)
     else:
-        serve_litserve(answerer, chosen.port, chosen.batch)
+        from serve_litserve import serve_litserve
+
+        serve_litserve(chosen.model, chosen.threads, chosen.port, chosen.batch)
 
 
 if __name__ == "__main__":

@@ -101,15 +101,17 @@ def bulk(results: Results) -> str:
             rate = f"{found['rows'] / found['seconds']:,.0f}"
             rows.append([f"{found['rows']:,} rows, {title}: rows per second", rate])
             rows.append(["peak memory of all processes", f"{found['peak_mb']:,.0f} MB"])
-    kills, workers, overhead = (of(results, f"bulk/{part}") for part in ("kills", "workers", "overhead"))
+    kills, workers, rays, overhead = (of(results, f"bulk/{part}") for part in ("kills", "workers", "ray", "overhead"))
     if kills:
         rows.append([f"{kills['rows']:,} rows, killed {kills['kills']} times: output as without", _yes(kills["same"])])
     if workers:
         rows.append(["two workers against one", f"{workers['speedup']:.2f}×"])
+    if rays:
+        rows.append(["two actors of Ray against two workers", f"{rays['beside_workers']:.2f}×"])
     if overhead:
         rows.append(["windows per second against `predict`", f"{100 * overhead['beside_predict']:.0f} %"])
         rows.append(["share of the time that is the model's", f"{100 * overhead['model_share']:.0f} %"])
-    names = ("memory-million", "memory", "kills", "workers", "overhead")
+    names = ("memory-million", "memory", "kills", "workers", "ray", "overhead")
     return table(["", ""], rows) + source(results, [f"bulk/{name}" for name in names])
 
 

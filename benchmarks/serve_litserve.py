@@ -1,0 +1,66 @@
+"""transformers' dense model behind LitServe, with its batching on; ``serve_baselines.py`` starts it."""
+
+import json
+import sys
+import threading
+import time
+import urllib.request
+from typing import Any
+
+import litserve
+from serve_baselines import DenseAnswerer, tell
+
+
+class Api(litserve.LitAPI):  # type: ignore[misc, name-defined, unused-ignore]
+    """One question and its context a request. LitServe starts a process with a copy of this."""
+
+    def __init__(self, model: str | None, threads: int, batch: int) -> None:
+        """Nothing is loaded before ``setup``."""
+        super().__init__(max_batch_size=batch, batch_timeout=0.005, api_path="/")
+        self._wanted = (model, threads)
+
+    def setup(self, device: str) -> None:
+        """Load the model in the process that runs it."""
+        self._answerer = DenseAnswerer(*self._wanted)
+
+    def decode_request(self, request: dict[str, Any]) -> tuple[str, str]:
+        """A pair of a question and a context."""
+        return request["inputs"]["question"], request["inputs"]["context"]
+
+    def batch(self, inputs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Pairs as they are."""
+        return inputs
+
+    def predict(self, inputs: list[tuple[str, str]]) -> list[dict[str, Any]]:
+        """Answers to all of them."""
+        return self._answerer(inputs)
+
+    def unbatch(self, output: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Answers as they are."""
+        return output
+
+    def encode_response(self, output: dict[str, Any]) -> dict[str, Any]:
+        """An answer as it is."""
+        return output
+
+
+def serve_litserve(model: str | None, threads: int, port: int, batch: int) -> None:
+    """Serve until told to stop."""
+    server = litserve.LitServer(Api(model, threads, batch), accelerator="cpu")
+    tell("listening", url=f"http://127.0.0.1:{port}")
+    threading.Thread(target=_tell_when_ready, args=(port,), daemon=True).start()
+    server.run(host="127.0.0.1", port=port, generate_client_file=False, log_level="error")
+
+
+def _tell_when_ready(port: int) -> None:
+    body = json.dumps({"inputs": {"question": "Is it warm?", "context": "It is warm."}}).encode()
+    headers = {"Content-Type": "application/json"}
+    while True:
+        try:
+            asked = urllib.request.Request(f"http://127.0.0.1:{port}/", body, headers)
+            with urllib.request.urlopen(asked, timeout=60):
+                tell("ready")
+                return
+        except OSError as error:
+            sys.stderr.write(f"not yet: {error}\n")
+            time.sleep(0.5)
