@@ -2,14 +2,16 @@
 
 import asyncio
 import json
+import os
 import queue
 import random
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,7 +56,14 @@ def running(arguments: Sequence[str], ready: str = "ready") -> Iterator[Server]:
         arguments: of Python.
         ready: the event after which it may be asked.
     """
-    process = subprocess.Popen([sys.executable, *arguments], stderr=subprocess.PIPE, text=True)
+    # A group of its own: some servers leave processes behind, which would hold on to the output of whoever asked.
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     lines: queue.Queue[str | None] = queue.Queue()
 
     def read() -> None:
@@ -82,6 +91,8 @@ def running(arguments: Sequence[str], ready: str = "ready") -> Iterator[Server]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(30)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 @dataclass(slots=True)
@@ -128,6 +139,9 @@ class Client:
 
     async def _post(self, ask: Ask) -> tuple[int, bytes]:
         server = self._server
+        while self._free and self._free[-1][0].at_eof():
+            # The server closes what was idle for long.
+            self._free.pop()[1].close()
         fresh = not self._free
         reader, writer = await asyncio.open_connection(server.host, server.port) if fresh else self._free.pop()
         head = (
