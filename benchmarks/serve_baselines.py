@@ -80,6 +80,7 @@ def serve_plain(answerer: DenseAnswerer, port: int) -> None:
             return answerer([(asked["inputs"]["question"], asked["inputs"]["context"])])[0]
 
     with socket.create_server(("127.0.0.1", port), backlog=2048) as listener:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         tell("listening", url=f"http://127.0.0.1:{listener.getsockname()[1]}")
         tell("ready")
         uvicorn.Server(uvicorn.Config(api, log_config=None, access_log=False)).run(sockets=[listener])

@@ -110,6 +110,21 @@ def test_requests_share_batches(engine):
     assert len(backend.batches) == 2
 
 
+def test_what_waits_is_shared_out_among_runners(engine):
+    busy = engine(Capacity(runners=2))
+    backend = busy.answerer.model
+    backend.gate.clear()
+    held = []
+    for number in (1, 2):
+        held.append(busy.ask(asked("Wales."), SECONDS))
+        until(lambda number=number: backend.entered == number)
+    rest = [busy.ask(asked("The nest."), SECONDS) for _ in range(4)]
+    until(lambda: len(busy.scheduler._queue) == 4)
+    backend.gate.set()
+    wait([*held, *rest], SECONDS)
+    assert max(map(len, backend.batches)) == 2
+
+
 def test_a_short_question_passes_a_long_text(engine):
     busy = engine(Capacity(batch_tokens=120, turn_tokens=60))
     backend = busy.answerer.model

@@ -274,7 +274,9 @@ class Scheduler:
                 late = [job for job in self._queue.jobs() if job.expired]
                 for job in late:
                     self._queue.drop(job)
-                batch = self._queue.take(self.capacity.batch_tokens, self.capacity.turn_tokens)
+                # What waits is shared out: a runner that took all of it would leave the others without work.
+                share = -(-self._queue.tokens // self.capacity.runners)
+                batch = self._queue.take(min(self.capacity.batch_tokens, share), self.capacity.turn_tokens)
             for job in late:
                 job.fail(TimedOut(job.seconds))
             if batch:
