@@ -252,7 +252,7 @@ class Scheduler:
                 job.left = len(turns)
                 # Predictors that one asks beside its own would count as arithmetic of the other.
                 self._queue.put(job, turns, (_hashable(job.reading.thresholds), job.reading.asking))
-                self._changed.notify()
+                self._changed.notify(len(turns))
 
     def _finish(self, job: _Job[Any], reading: TextReading) -> None:
         read = time.monotonic()
