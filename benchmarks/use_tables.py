@@ -25,8 +25,8 @@ def evidence(results: Results) -> str:
     rows: list[list[str]] = []
     parts = [f"evidence/{name}" for name in EVIDENCE_SETS]
     for name, title in EVIDENCE_SETS.items():
-        for questions, way in _ways(results, name):
-            row = [f"{title}, {questions:,}" if not rows or rows[-1][0] != title else "", EVIDENCE_WAYS[way["way"]]]
+        for number, (questions, way) in enumerate(_ways(results, name)):
+            row = ["" if number else f"{title}, {questions:,} questions", EVIDENCE_WAYS[way["way"]]]
             row += [f"{100 * way[f'tokens_at_{level}']:.1f} %" for level in (95, 98)]
             row += [f"{100 * way[f'recall_at_{level}']:.1f} %" for level in (20, 30, 50)]
             rows.append([*row, f"{way['word_f1']:.3f}"])
