@@ -80,7 +80,7 @@ def test_every_way_is_measured(folder):
     assert done.returncode == 0, done.stderr
     assert "squad: 2 questions" in done.stdout
     ways = json.loads(report.read_text())["sets"]["squad"]["ways"]
-    assert [way["way"] for way in ways] == ["skimmed", "dense", "keep", "best span", "first tokens"]
+    assert [way["way"] for way in ways] == ["skimmed", "dense", "keep", "best span", "shared", "first tokens"]
     for way in ways:
         assert 0 < way["tokens_at_95"] <= way["tokens_at_98"] <= 1
 
