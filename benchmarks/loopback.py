@@ -127,6 +127,8 @@ class Client:
     def __init__(self, server: Server) -> None:
         """Talk with a server; connections are opened as they are needed."""
         self._server = server
+        self.broken: dict[str, int] = {}
+        """Kinds of errors for which nothing was answered."""
         self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def post(self, ask: Ask, seconds: float = 120.0) -> tuple[int, bytes]:
@@ -134,7 +136,8 @@ class Client:
         try:
             async with asyncio.timeout(seconds):
                 return await self._post(ask)
-        except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError) as error:
+            self.broken[type(error).__name__] = self.broken.get(type(error).__name__, 0) + 1
             return 0, b""
 
     async def _post(self, ask: Ask) -> tuple[int, bytes]:
@@ -148,14 +151,20 @@ class Client:
             f"POST {ask.path} HTTP/1.1\r\nHost: {server.host}\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(ask.body)}\r\n\r\n"
         )
-        writer.write(head.encode("ascii") + ask.body)
         try:
+            writer.write(head.encode("ascii") + ask.body)
             lines = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
             headers = {
                 name.strip().lower(): value.strip()
                 for name, _, value in (line.partition(b":") for line in lines[1:] if line)
             }
             content = await reader.readexactly(int(headers[b"content-length"]))
+        except (ConnectionError, asyncio.IncompleteReadError) as error:
+            writer.close()
+            # As every client does: what was idle may have been closed just when it was used again.
+            if not fresh and not getattr(error, "partial", b""):
+                return await self._post(ask)
+            raise
         except BaseException:
             writer.close()
             raise

@@ -88,6 +88,7 @@ class Soak:
         self.asks = [mixed_ask(pairs, number) for number in range(len(pairs))]
         self.large = None if large is None else Ask(ask(*large))
         self.acts: dict[str, dict[int, int]] = {}
+        self.broken: dict[str, int] = {}
         self.killed = 0
         self.memory: list[int] = []
 
@@ -112,6 +113,7 @@ class Soak:
         calls = await arrive(client, self.asks, seconds, max(1.0, 3 * capacity), keep=True)
         await asyncio.gather(*beside)
         client.close()
+        self.broken |= client.broken
         await asyncio.sleep(5.0)
         last = Client(self.server)
         after_calls, _ = await saturate(last, self.asks, 3.0, 4)
@@ -133,6 +135,7 @@ class Soak:
             "compared": len(calls.answers),
             "wrong": wrong,
             "beside": {name: {str(s): n for s, n in sorted(counts.items())} for name, counts in self.acts.items()},
+            "broken": self.broken,
             "workers_killed": self.killed,
             "memory_mb": {
                 "second_quarter": round(statistics.median(self.memory[quarter : 2 * quarter] or [0]) / 1e6, 1),
@@ -151,8 +154,9 @@ class Soak:
             try:
                 async with asyncio.timeout(60):
                     status = await act(self.server, chance)
-            except (OSError, TimeoutError, asyncio.IncompleteReadError):
-                status = 0
+            except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+                status, kind = 0, f"{name}: {type(error).__name__}"
+                self.broken[kind] = self.broken.get(kind, 0) + 1
             counts[status] = counts.get(status, 0) + 1
             await asyncio.sleep(chance.expovariate(1.0))
 
