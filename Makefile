@@ -96,8 +96,8 @@ reference: $(DEV)
 	$(PY) scripts/draw_page.py
 	$(PY) scripts/draw_front.py
 
-# Every figure of the docs, measured anew: DATA is a folder of evaluation sets, ONLY picks parts (those on request among them), AGAIN=1
-# repeats them.
+# Every figure of the docs, measured anew: DATA is a folder of evaluation sets, ONLY picks parts, those on request among
+# them, AGAIN=1 repeats them.
 DATA ?= data
 ONLY ?=
 results: $(DEV)

@@ -133,6 +133,8 @@ def overhead(chosen: argparse.Namespace) -> dict[str, Any]:
 
 def ray(chosen: argparse.Namespace) -> dict[str, Any]:
     """Two actors of Ray on this machine beside ``--workers 2``, in turns: rows a second once all of them run."""
+    if chosen.rows <= FEW_ROWS:
+        raise SystemExit(f"--rows is {chosen.rows}; beside Ray it must be more than {FEW_ROWS}")
     few = write_rows(chosen.folder / "few.jsonl", FEW_ROWS, chosen.words)
     rates: dict[str, list[float]] = {"workers": [], "ray": []}
     for number in range(chosen.rounds):

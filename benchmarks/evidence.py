@@ -106,7 +106,12 @@ def main() -> None:
         parser.error(f"there is no set {unknown[0]!r}; there are {', '.join(SETS)}")
     answerer = Answerer(chosen.model, device="cpu", threads=chosen.threads, backend=chosen.backend, point=chosen.point)
     reader = answerer.reader
-    report: dict[str, Any] = {"model": chosen.model, "point": chosen.point, "threads": chosen.threads, "sets": {}}
+    report: dict[str, Any] = {
+        "model": Path(chosen.model).name,
+        "point": chosen.point,
+        "threads": chosen.threads,
+        "sets": {},
+    }
     report["evidence"] = evidence_model(reader.model.skim_config).to_dict()
     sys.stdout.write(json.dumps(report["evidence"]) + "\n")
     peers: dict[str, evidence_peers.Scorer] = {"first tokens": evidence_peers.first}

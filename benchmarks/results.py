@@ -7,7 +7,7 @@
 Parts are listed in ``results.yaml``; each is a command whose JSON is kept under ``results/``. A part that is there, of
 the same weights, command and data, is not repeated without ``--again``; a run that was interrupted goes on where it
 was. Where a part is repeated, its scores must be what they were. What a command found not to hold is kept as well, and
-told of in the end. Afterwards ``result_tables.py`` writes the tables. Parts that take times want the machine for
+told of in the end. Afterwards ``fill_tables.py`` writes the tables. Parts that take times want the machine for
 themselves; all of them take under four hours on two cores, without those that run only where they are named.
 """
 

@@ -1,7 +1,8 @@
 """transformers' dense model behind LitServe, with its batching on; ``serve_baselines.py`` starts it."""
 
 import json
-import sys
+import os
+import signal
 import threading
 import time
 import urllib.request
@@ -9,6 +10,9 @@ from typing import Any
 
 import litserve
 from serve_baselines import DenseAnswerer, tell
+
+TRIES = 240
+"""To ask the server whether it answers yet, half a second apart."""
 
 
 class Api(litserve.LitAPI):  # type: ignore[misc, name-defined, unused-ignore]
@@ -53,14 +57,15 @@ def serve_litserve(model: str | None, threads: int, port: int, batch: int) -> No
 
 
 def _tell_when_ready(port: int) -> None:
+    """Say so once it answers; end the process if it never does."""
     body = json.dumps({"inputs": {"question": "Is it warm?", "context": "It is warm."}}).encode()
     headers = {"Content-Type": "application/json"}
-    while True:
+    for _ in range(TRIES):
         try:
             asked = urllib.request.Request(f"http://127.0.0.1:{port}/", body, headers)
             with urllib.request.urlopen(asked, timeout=60):
                 tell("ready")
                 return
-        except OSError as error:
-            sys.stderr.write(f"not yet: {error}\n")
+        except OSError:
             time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)

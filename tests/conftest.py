@@ -39,7 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leaves out what imports PyTorch or transformers where they are not installed: the rest must work without."""
-    from torch_free import mentions_torch, needs_torch
+    from torch_free import mentions_extras, needs_torch
 
     # A folder's conftest is for all of its tests.
     file = collection_path / "conftest.py" if collection_path.is_dir() else collection_path
@@ -48,7 +48,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if not _HAS_TORCH:
         return True if needs_torch(file) else None
     chosen = config.getoption("--with-torch") and file.name.startswith("test_")
-    return True if chosen and not (needs_torch(file) or mentions_torch(file)) else None
+    return True if chosen and not (needs_torch(file) or mentions_extras(file)) else None
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -143,3 +143,10 @@ def test_figures_are_drawn(script, tmp_path, name, result):
     draw = script("draw_results").FIGURES_BY_NAME[name][1]
     draw(result, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_no_result_tells_where_files_lay(files):
+    for file in files.RESULTS.rglob("*.json"):
+        places = re.findall(r'"(?:/|[A-Z]:\\\\)[^"]*"', file.read_text(encoding="utf-8"))
+        # Routes of the service begin with a slash, too.
+        assert [place for place in places if place.count("/") > 1] == [], file

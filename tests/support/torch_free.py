@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 HEAVY = {"torch", "transformers", "accelerate", "onnx"}
+BESIDE = {"pyarrow", "matplotlib"}
+"""What is not there either where HEAVY is not."""
 ROOT = Path(__file__).parents[2]
 FOLDERS = (ROOT / "src", ROOT / "tests" / "support")
 
@@ -17,10 +19,10 @@ def needs_torch(path: Path) -> bool:
     return _needs(path, set())
 
 
-def mentions_torch(path: Path) -> bool:
-    """Whether a file names one of HEAVY, or what is installed beside them: a test of it may run only with them."""
+def mentions_extras(path: Path) -> bool:
+    """Whether a file names any of HEAVY or BESIDE: a test of it may run only with them."""
     text = path.read_text(encoding="utf-8")
-    return any(re.search(rf"\b{name}\b", text) for name in HEAVY) or "pyarrow" in text or "matplotlib" in text
+    return any(re.search(rf"\b{name}\b", text) for name in HEAVY | BESIDE)
 
 
 def _needs(path: Path, seen: set[Path]) -> bool:

@@ -77,7 +77,7 @@ class SignalCollector:
         """
         self._layers = list(skim_layers)
         self._max_answer_length = max_answer_length
-        self._compared: set[int] = set()
+        self._owners: dict[int, Ints] = {}
         self.signals = [_nothing(spans, len(self._layers)) for spans in sentences]
 
     def add(self, group: Sequence[WindowBatch], windows: WindowSet) -> None:
@@ -92,9 +92,10 @@ class SignalCollector:
                 signals = self.signals[example]
                 if not len(signals.spans):
                     continue
-                if example not in self._compared:
-                    self._compared.add(example)
-                    _compare_words(signals, windows, example)
+                if example not in self._owners:
+                    offsets = windows.contexts.offsets_of(int(windows.context_of[example])).astype(np.int64)
+                    self._owners[example] = _owners(offsets, signals.spans)
+                    _compare_words(signals, windows, example, self._owners[example])
                 # What a batch kept only because it knew no better block of the example is gone from this layer on.
                 rank = batch.ranks[row]
                 gone = rank.layer if rank < best[example] else np.inf
@@ -108,7 +109,7 @@ class SignalCollector:
             return
         begin = windows.context_start(index)
         offsets = windows.contexts.offsets_of(int(windows.context_of[example]))[first:end].astype(np.int64)
-        owner = _owners(offsets, signals.spans)
+        owner = self._owners[example][first:end]
         signals.read[owner[owner >= 0]] = True
         self._add_blocks(signals, batch, row, begin, owner, gone)
         if np.isfinite(gone):
@@ -175,10 +176,8 @@ def _nothing(spans: Spans, layers: int) -> SentenceSignals:
     )
 
 
-def _compare_words(signals: SentenceSignals, windows: WindowSet, example: int) -> None:
+def _compare_words(signals: SentenceSignals, windows: WindowSet, example: int, owner: Ints) -> None:
     """How much of a question its sentences repeat, and how long they are, whatever of them is read."""
-    context = int(windows.context_of[example])
-    owner = _owners(windows.contexts.offsets_of(context).astype(np.int64), signals.spans)
     inside, count = owner >= 0, len(signals.spans)
     signals.tokens = np.bincount(owner[inside], minlength=count)
     asked = windows.question_ids(example)
@@ -190,7 +189,7 @@ def _compare_words(signals: SentenceSignals, windows: WindowSet, example: int) -
     if not len(distinct):
         return
     sizes = np.diff(spans[words], axis=1)[places, 0].astype(np.float64)
-    ids = windows.contexts.ids_of(context)
+    ids = windows.contexts.ids_of(int(windows.context_of[example]))
     found = np.searchsorted(distinct, ids).clip(max=len(distinct) - 1)
     there = inside & (distinct[found] == ids)
     repeated = np.zeros((len(distinct), count))
