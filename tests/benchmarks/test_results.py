@@ -169,6 +169,15 @@ def test_all_that_is_not_on_request_takes_under_four_hours(files):
     assert sum(part.minutes for part in files.read_parts()[0] if not part.on_request) < 240
 
 
+def test_what_clients_get_at_random_moments_is_not_compared(trial):
+    parts = json.loads(trial.yaml.read_text())
+    parts["parts"]["serving/load"] = parts["parts"].pop("scores/one")
+    trial.yaml.write_text(json.dumps(parts))
+    assert trial() == 0
+    (trial.folder / "data" / "a.json").write_text('{"f1": 60.5}')
+    assert trial("--again", "--only", "serving/load") == 0
+
+
 def test_differences_are_found_in_lists_and_by_names_that_only_one_has(results):
     assert list(results.differences([{"f1": 1}], [{"f1": 1}])) == []
     assert list(results.differences([{"f1": 1}], [{"f1": 2}])) == ["[0].f1 was 1 and is 2"]
