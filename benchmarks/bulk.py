@@ -3,7 +3,7 @@
     python benchmarks/bulk.py memory --rows 1000000 --model tiny      # under 1.5 GB for the whole tree, and level
     python benchmarks/bulk.py memory --rows 50000
     python benchmarks/bulk.py kills --rows 20000 --kills 10 --model tiny
-    python benchmarks/bulk.py workers --rows 5000                     # two workers at least 1.7 times one
+    python benchmarks/bulk.py workers --rows 4000 --shard-rows 250    # two workers at least 1.7 times one
     python benchmarks/bulk.py overhead --rows 5000                    # windows a second beside those of predict
     python benchmarks/bulk.py ray --rows 5000 --shard-rows 250        # two actors beside two workers, once they run
 

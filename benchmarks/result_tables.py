@@ -285,8 +285,26 @@ TABLES: Mapping[str, Callable[[Results], str]] = {
     "kernels-schedule": lambda results: contenders(results, "experiments/kernels-schedule"),
     "kernels-one-reads-all": lambda results: contenders(results, "experiments/kernels-one-reads-all"),
     "kernels-keep-all": lambda results: contenders(results, "experiments/kernels-keep-all"),
+    "operating-points-figure": lambda results: figure(
+        results,
+        "scores/sweep",
+        "![F1 lost against arithmetic saved, the shipped model and published results](../figures/operating-points.png)",
+    ),
+    "batch-sizes-figure": lambda results: figure(
+        results, "speed/batch-sizes", "![Windows a second over batch sizes](figures/batch-sizes.png)"
+    ),
+    "document-lengths-figure": lambda results: figure(
+        results,
+        "long/document-lengths",
+        "![Seconds and memory over the length of a document](figures/document-lengths.png)",
+    ),
 }
 """By the name that stands in a document's marker."""
+
+
+def figure(results: Results, part: str, line: str) -> str:
+    """A line that shows a figure, once it can be drawn."""
+    return f"{line}\n" if part in results else "Not measured for this model yet.\n"
 
 
 def _own(results: Results, part: str, batch_size: int) -> Mapping[str, Any]:

@@ -189,6 +189,7 @@ def test_an_exported_directory_answers(exported_directory, backend):
     assert result["skim"]["flops"] < result["skim"]["dense_flops"]
 
 
+@pytest.mark.slow
 def test_an_exported_directory_is_evaluated(exported_directory, data_file):
     arguments = ["--data", data_file, "--max-length", 90, "--json", "--quiet"]
     code, out, err = command("evaluate", "--model", exported_directory, *arguments)
@@ -235,6 +236,7 @@ def data_file(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_the_shipped_model_answers_and_is_evaluated_without(data_file, tmp_path):
     code, out, err = command("answer", "-q", QUESTION, "-c", TEXT, "--json", "--quiet")
     assert (code, err) == (0, "")

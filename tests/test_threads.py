@@ -356,7 +356,13 @@ def test_the_table_is_whole():
     assert not missing, "each needs a line in the table, or a reason to have none"
 
 
-@pytest.mark.parametrize("make", TABLE.values(), ids=TABLE)
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(make, id=name, marks=pytest.mark.slow if name.startswith(("calibrate", "export")) else ())
+        for name, make in TABLE.items()
+    ],
+)
 def test_several_threads_get_what_one_gets(make, examples, directory, tmp_path):
     if make is save_pretrained:
         directory = tmp_path

@@ -20,7 +20,7 @@ QUESTIONS = ["Where is the nest?", "Who counted them?", "What is red?", "When we
 LONG = " ".join(f"{TEXT} The kite number {number} eats at {number + 3}." for number in range(8))
 WAYS = [{}, {"dense": True}, {"threshold": 0.5}, {"threshold": [0.2, 0.8]}, {"point": "fast"}, {"threshold": 1.0}]
 every_way = pytest.mark.parametrize("way", WAYS, ids=str)
-KINDS = ("wordpiece", "bytes")
+KINDS = ("wordpiece", pytest.param("bytes", marks=pytest.mark.slow))
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -67,7 +67,7 @@ def page(trace):
 
 
 @every_way
-@pytest.mark.parametrize("length", [60, 384])
+@pytest.mark.parametrize("length", [60, pytest.param(384, marks=pytest.mark.slow)])
 def test_both_engines_answer_alike(pair, way, length):
     torch, onnx = pair
     settings = {

@@ -32,6 +32,7 @@ def cold_threads(directory, monkeypatch):
     return module
 
 
+@pytest.mark.slow
 def test_right_answers_are_counted(cold_threads, capsys):
     assert cold_threads.main() == 0
     record = json.loads(capsys.readouterr().out)

@@ -70,6 +70,7 @@ def test_figures_of_known_scores(benchmark):
     assert benchmark.figures([either], [np.array([0.1, 0.9, 0.5, 0.3])])["tokens_at_95"] == pytest.approx(0.1)
 
 
+@pytest.mark.slow
 def test_every_way_is_measured(folder):
     report = folder / "report.json"
     squad = ("--set", "squad", folder / "squad" / "dev-v1.1.json")

@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from cli_data import squad
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "joined_articles.py"
 
 
+@pytest.mark.slow
 def test_every_way_is_measured(tmp_path):
     data = tmp_path / "data.json"
     content = squad(2, 2)

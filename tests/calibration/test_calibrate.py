@@ -44,6 +44,7 @@ def runs(monkeypatch):
     return counts
 
 
+@pytest.mark.slow
 def test_several_targets_take_one_recording_and_each_gets_its_point(model, windows, runs):
     found = calibrate_points(model, windows, TARGETS, **FREELY)
     assert list(found) == list(TARGETS)
@@ -109,6 +110,7 @@ class Killed(BaseException):
     """Ends a run in its middle."""
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_points(model, windows, tmp_path, runs):
     whole = calibrate_points(model, windows, TARGETS, **FREELY)
     once = dict(runs)

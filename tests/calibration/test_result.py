@@ -35,6 +35,7 @@ def test_points_of_the_source_stay_beside_the_new_ones(windows, tmp_path):
     assert read_calibration(tmp_path) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     ["", "5", "[]", "[" * 100_000, '{"points": 5}', '{"front": 5}', '{"front": [5]}', '{"front": [{}]}', "\xff"],

@@ -73,6 +73,7 @@ def test_a_random_model_on_a_schedule(call):
     assert ours["median_seconds"] > 0 < ours["peak_bytes"]
 
 
+@pytest.mark.slow
 def test_one_full_sample_cancels_the_gain_of_the_aligned_scheme_alone(call):
     found = records(
         call(*SHAPE, "--keep", "1:0.25", "--keep-full", 1, "--against", "aligned,packed", "--json", "--seed", 3)
@@ -83,6 +84,7 @@ def test_one_full_sample_cancels_the_gain_of_the_aligned_scheme_alone(call):
     assert found[0]["kept_by_layer"] == [1.0] * 4  # a batch of one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("keep", "predictors", "layers"), [("all", None, 3), ("2:1", None, 1), ("2:1", "all", 3)])
 def test_predictors_cost_where_they_are(call, keep, predictors, layers):
     more = () if predictors is None else ("--predictors", predictors)
@@ -93,6 +95,7 @@ def test_predictors_cost_where_they_are(call, keep, predictors, layers):
     assert ours["flops"] - packed["flops"] == 8 * tile * layers
 
 
+@pytest.mark.slow
 def test_real_data(call, model, data):
     common = ("benchmark", "--data", data, "--model", model, "--max-length", 150, "--repeats", 1, "--batch-size", 4)
     found = records(call(*common, "--against", "dense-eager,dense-sdpa-150,packed,aligned", "--json"))
@@ -112,6 +115,7 @@ def test_real_data(call, model, data):
     assert more[0]["flops"] == more[1]["flops"]
 
 
+@pytest.mark.slow
 def test_number_formats(call):
     found = records(call(*SHAPE[:-1], 1, "--keep", "all", "--dtype", "bfloat16", "--json"))
     assert [(row["name"], row["dtype"]) for row in found] == [
@@ -121,6 +125,7 @@ def test_number_formats(call):
     ]
 
 
+@pytest.mark.slow
 def test_tables_are_for_people(call):
     code, out, err = call(*SHAPE, "--keep", "2:0.5")
     assert (code, err) == (0, "")
@@ -129,6 +134,7 @@ def test_tables_are_for_people(call):
     assert "…" not in out
 
 
+@pytest.mark.slow
 def test_plot(call, tmp_path):
     pytest.importorskip("matplotlib")
     path = tmp_path / "plot.png"
@@ -236,6 +242,7 @@ def test_missing_extras_are_named_at_once(call, monkeypatch):
     assert "blockskim[plot]" in err
 
 
+@pytest.mark.slow
 def test_an_operating_point_is_measured(call, pointed, data):
     common = ("benchmark", "--data", data, "--model", pointed, "--max-length", 150, "--repeats", 1, "--batch-size", 4)
     exact, fast = (

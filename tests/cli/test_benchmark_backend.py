@@ -54,6 +54,7 @@ def test_an_exported_model_takes_turns_with_pytorch(call, data, end_to_end):
         assert own["speedup_over"].keys() == {"packed"}
 
 
+@pytest.mark.slow
 def test_it_is_exported_where_it_was_not(call, model, data, lines):
     usual = ("--data", data, "--batch-size", 2, "--repeats", 1, "--against", "packed,onnx-packed", "--json")
     code, out, err = call(

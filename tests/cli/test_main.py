@@ -161,6 +161,7 @@ def test_a_reader_that_goes_away_is_no_traceback(model, document):
     assert "BrokenPipe" not in err
 
 
+@pytest.mark.slow
 def test_the_installed_command_answers(model, document):
     result = process("answer", "-q", "Who counted the nests?", "-f", document, "--model", model)
     assert result.returncode == 0, result.stderr.decode()

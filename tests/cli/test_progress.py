@@ -81,6 +81,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("quiet", [False, True])
 def test_long_commands_tell_logs_what_they_do(call, model, data, tmp_path, lines, command, quiet, monkeypatch):
@@ -97,6 +98,7 @@ def test_long_commands_tell_logs_what_they_do(call, model, data, tmp_path, lines
     assert any("/s" in line for line in lines[1:])
 
 
+@pytest.mark.slow
 def test_training_tells_logs_of_steps_evaluations_and_checkpoints(call, plain, data, tmp_path, lines, monkeypatch):
     monkeypatch.setattr(reporting, "EVERY", 0.0)
     changes = ("epochs=1", "batch_size=1", "windows.max_length=120", "windows.doc_stride=20", "precision=float32")

@@ -12,6 +12,8 @@ import blockskim
 from how_to_folder import MODELS, fill
 
 FINDER = doctest.DocTestFinder(recurse=False)
+SLOW = {"calibrate", "calibrate_points", "export", "train"}
+"""Names whose examples take seconds."""
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +27,9 @@ def as_found():
         del os.environ[name]
 
 
-@pytest.mark.parametrize("name", sorted(public_homes()))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in sorted(public_homes())]
+)
 def test_the_example_of_a_name_runs(name, tmp_path, monkeypatch):
     try:
         public = getattr(blockskim, name)

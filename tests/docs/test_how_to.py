@@ -20,6 +20,8 @@ from how_to_folder import DATA, MODELS, ROOT, fill
 PAGES = [ROOT / "README.md", ROOT / "docs" / "quickstart.md", *sorted((ROOT / "docs" / "how-to").glob("*.md"))]
 BLOCK = re.compile(r"^<!-- run -->\n```(?P<language>\w+)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
 LANGUAGES = {"python", "bash"}
+QUICK = {"README.md", "quickstart.md", "ask-a-folder.md", "highlight.md", "prune.md"}
+"""Pages that are run where there is little time."""
 # What a page needs beside the plain installation.
 EXTRAS = {"haystack": "haystack", "langchain": "langchain_core", "llama-index": "llama_index"}
 TORCH = (*MODELS, "load(", 'backend="torch"', "register_pipeline", "transformers")
@@ -45,7 +47,14 @@ def need(*modules):
             pytest.skip(f"{module} is not installed")
 
 
-@pytest.mark.parametrize("page", [page for page, blocks in BY_PAGE.items() if blocks], ids=str)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=str(page), marks=() if page.name in QUICK else pytest.mark.slow)
+        for page, blocks in BY_PAGE.items()
+        if blocks
+    ],
+)
 def test_what_a_page_shows_runs(page, tmp_path, monkeypatch):
     blocks = BY_PAGE[page]
     text = "".join(code for _, code in blocks)

@@ -35,6 +35,7 @@ def test_a_copy_answers_the_same(copied):
     assert other(QUESTION, TEXT) == qa(QUESTION, TEXT)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_process_has_threads_of_its_own():
     done = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, timeout=120, check=False)

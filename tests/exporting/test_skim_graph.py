@@ -37,7 +37,7 @@ CASES |= {
     "bert-lost-heads": {"inputs": ("attended",), "pruned": ((2, (1, 4)), (3, (2,)))},
     "mpnet-lost-heads": {"family": "mpnet", "inputs": ("tiles",), "pruned": ((2, (1, 4)),)},
 }
-QUICK = {"bert", "roberta", "bert-sequence", "mpnet-lost-heads"}
+QUICK = {"bert", "roberta", "mpnet"}
 """What is exported where there is little time; one export takes seconds."""
 every_case = pytest.mark.parametrize(
     "case",
@@ -155,6 +155,7 @@ def test_no_weight_is_in_the_graph_itself(case):
     onnx.checker.check_model(str(path))
 
 
+@pytest.mark.slow
 def test_what_is_traced_depends_on_no_weight_and_is_the_same_each_time():
     """Where the exporter knows weights, it leaves zeros out, merges what is equal and folds batch norm."""
     model = exported(inputs=("tiles",)).model

@@ -61,6 +61,7 @@ def refusal(folder, config, load):
     return None
 
 
+@pytest.mark.slow
 def test_every_wrong_value_of_every_field_loads_or_is_told_of_in_a_line(stored):
     folder, config, load = stored
     cases = [(path, value) for path in fields_of(config) for value in WRONG]

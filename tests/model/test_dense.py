@@ -6,7 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blockskim.method.predictors.tiles import tile_features
-from strategies import batches, every_alignment, every_combination, every_family, every_input, few, seeds, thresholds
+from strategies import (
+    batches,
+    every_alignment,
+    every_combination,
+    every_family,
+    every_family_and_input,
+    every_input,
+    few,
+    seeds,
+    thresholds,
+)
 from tiny_models import FAMILIES, dense_model, make_batch, new_dense_model, new_skim_model, skim_model, views_of
 
 SIZES = [(4, 30), (2, 41), (6, 12), (3, 0)]
@@ -40,8 +50,7 @@ def test_without_a_context_mask_no_predictor_is_asked(family):
     close(found.start_logits[batch.real], expected.start_logits[batch.real])
 
 
-@every_family
-@every_input
+@every_family_and_input
 @few
 @given(batches, seeds, st.integers(1, 9))
 def test_padding_on_either_side_changes_nothing(family, inputs, sizes, seed, padding):

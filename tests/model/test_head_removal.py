@@ -17,14 +17,14 @@ from blockskim.model.head_removal import check_prunable, shares_weights
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.transformers_model import transformers_model
 from blockskim.profiling.batch_aligned import skim_aligned
-from tiny_models import FAMILIES, INPUT_SETS, SIZES, dense_model, make_batch, new_skim_model
+from strategies import with_each_input
+from tiny_models import FAMILIES, SIZES, dense_model, make_batch, new_skim_model
 
 FIRST = {1: [2], 2: [1, 4]}
 SECOND = {1: [1, 3], 3: [4]}
 BOTH = {1: [1, 2, 3], 2: [1, 4], 3: [4]}
 HEADS, HEAD_DIM = 4, 8
 LENGTHS = [(4, 60), (2, 25), (3, 0), (6, 110)]
-every_input = pytest.mark.parametrize("inputs", INPUT_SETS, ids="+".join)
 
 
 def can_be_pruned(family):
@@ -38,6 +38,7 @@ def can_be_pruned(family):
 
 PRUNABLE = [family for family in FAMILIES if can_be_pruned(family)]
 every_family = pytest.mark.parametrize("family", PRUNABLE)
+every_family_and_input = with_each_input(PRUNABLE)
 
 
 def test_families_with_separate_layers_and_projections_can_be_pruned():
@@ -84,8 +85,7 @@ def same_dense(first, second, batch):
         close(skimmed[0][name][batch.real], outputs[0][name][batch.real])
 
 
-@every_family
-@every_input
+@every_family_and_input
 def test_a_pruned_model_is_one_whose_heads_say_nothing(family, inputs):
     model = new_skim_model(family, inputs)
     batch = make_batch(family, LENGTHS, padding=2)
@@ -107,8 +107,7 @@ def test_a_pruned_model_is_one_whose_heads_say_nothing(family, inputs):
     assert smaller.heads_of(1) == (4,)
 
 
-@every_family
-@every_input
+@every_family_and_input
 def test_skimming_is_the_same_alone_in_a_batch_and_with_blocks_hidden_in_training(family, inputs):
     smaller = pruned(new_skim_model(family, inputs), FIRST, SECOND)
     batch = make_batch(family, LENGTHS)

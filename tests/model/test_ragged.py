@@ -13,8 +13,18 @@ from blockskim.kernels import packed_attention
 from blockskim.method.config import INPUTS
 from blockskim.model import ragged
 from layers_by_hand import answer, run_layer
-from strategies import batches, every_alignment, every_combination, every_family, every_input, few, seeds, thresholds
-from tiny_models import dense_model, make_batch, skim_model, views_of
+from strategies import (
+    batches,
+    every_alignment,
+    every_combination,
+    every_family,
+    every_family_and_input,
+    few,
+    pairs,
+    seeds,
+    thresholds,
+)
+from tiny_models import INPUT_SETS, dense_model, make_batch, skim_model, views_of
 
 SIZES = [(4, 30), (2, 41), (6, 12), (3, 0)]
 some = settings(max_examples=max(5, settings.default.max_examples // 4))
@@ -376,8 +386,7 @@ def test_thresholds_do_drop_something():
         assert int(trace.layout.droppable.sum()) == 12 > kept[0] > kept[1] == 3
 
 
-@pytest.mark.parametrize("block_size", [8, 16, 32, 64])
-@every_input
+@pytest.mark.parametrize(("block_size", "inputs"), pairs([8, 16, 32, 64], INPUT_SETS))
 @every_alignment
 def test_any_block_size(block_size, inputs, alignment):
     model = skim_model("bert", inputs, alignment, block_size)
@@ -410,8 +419,7 @@ def test_when_nothing_passes_the_best_block_survives(family):
         assert places == list(range(first, first + length))
 
 
-@every_family
-@every_input
+@every_family_and_input
 @few
 @given(
     st.lists(st.tuples(st.integers(1, 4), st.integers(9, 40)), min_size=1, max_size=5),

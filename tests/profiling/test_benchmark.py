@@ -99,6 +99,7 @@ def test_records_are_json(model):
     assert ours["f1"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end_to_end", [False, True])
 def test_answers_of_data_are_scored(model, data, end_to_end):
     contenders = [
@@ -119,6 +120,7 @@ def test_answers_of_data_are_scored(model, data, end_to_end):
     assert all(record.end_to_end is end_to_end for record in records)
 
 
+@pytest.mark.slow
 def test_progress_is_told(model):
     told = []
     workload = random_workload("tiny", model, 40, 0)

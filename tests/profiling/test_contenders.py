@@ -60,6 +60,7 @@ def test_an_exported_model_gives_what_the_forward_pass_gives(pair, padding, thre
     assert (work.flops < dense_flops(pair.model.cost, made.real.sum(-1).numpy()).sum()) == (threshold > 0)
 
 
+@pytest.mark.slow
 def test_inputs_are_packed_before_the_clock_runs(pair, monkeypatch):
     made = make_batch("bert", SIZES)
     for contender in (skim_contender("a", pair.model), exported_contender("b", pair.exported)):

@@ -24,6 +24,7 @@ def subject():
     return Subject(model, random_workload("tiny", model, 40, 0), 0.5)
 
 
+@pytest.mark.slow
 def test_every_contender_is_measured_at_every_batch_size(subject):
     said = []
     settings = BenchmarkSettings(("packed", "dense-sdpa"), (3, 1), repeats=1, warmup=0)

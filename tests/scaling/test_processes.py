@@ -40,7 +40,9 @@ def test_threads_are_shared_out():
         threads_of_each(1, 2, 8)
 
 
-@pytest.mark.parametrize("job", ["answer", "highlight", "prune"])
+@pytest.mark.parametrize(
+    "job", ["answer", *(pytest.param(job, marks=pytest.mark.slow) for job in ("highlight", "prune"))]
+)
 def test_two_processes_write_what_one_writes(plan, tmp_path, job):
     rows = rows_of(20)
     del rows[7]["context"]
@@ -54,6 +56,7 @@ def test_two_processes_write_what_one_writes(plan, tmp_path, job):
     assert seen[-1] == 20
 
 
+@pytest.mark.slow
 def test_what_a_process_raises_is_raised_here(plan, tmp_path):
     rows = rows_of(4)
     del rows[3]["context"]

@@ -2,6 +2,8 @@
 
 import itertools
 import os
+from collections.abc import Sequence
+from typing import TypeVar
 
 import pytest
 from hypothesis import settings
@@ -9,13 +11,22 @@ from hypothesis import strategies as st
 
 from tiny_models import ALIGNMENTS, FAMILIES, INPUT_SETS
 
+T, U = TypeVar("T"), TypeVar("U")
+
 every_family = pytest.mark.parametrize("family", FAMILIES)
 every_input = pytest.mark.parametrize("inputs", INPUT_SETS, ids="+".join)
 every_alignment = pytest.mark.parametrize("alignment", ALIGNMENTS)
 
 
 FEW_STEP = 5
-"""Of so many combinations one is run where there is little time; odd, so that both alignments are met."""
+"""Of so many pairs one is run where there is little time; odd, so that both alignments are met."""
+
+
+def pairs(first: Sequence[T], second: Sequence[U]) -> list[tuple[T, U]]:
+    """Each value of one with each of another; where there is little time each value of both in some pair."""
+    step = FEW_STEP if os.environ.get("HYPOTHESIS_PROFILE") == "few" else 1
+    every = itertools.product(enumerate(first), enumerate(second))
+    return [(one, other) for (row, one), (column, other) in every if (row + column) % step == 0]
 
 
 def combinations() -> list[tuple[str, tuple[str, ...], str]]:
@@ -23,17 +34,24 @@ def combinations() -> list[tuple[str, tuple[str, ...], str]]:
 
     All three where there is time, and each value of each where there is little.
     """
-    profile = os.environ.get("HYPOTHESIS_PROFILE")
-    if profile == "search":
+    if os.environ.get("HYPOTHESIS_PROFILE") == "search":
         return list(itertools.product(FAMILIES, INPUT_SETS, ALIGNMENTS))
-    step = FEW_STEP if profile == "few" else 1
-    pairs = itertools.product(enumerate(FAMILIES), enumerate(INPUT_SETS))
+    families = list(FAMILIES)
     return [
-        (family, inputs, ALIGNMENTS[(row + column) % 2])
-        for (row, family), (column, inputs) in pairs
-        if (row + column) % step == 0
+        (family, inputs, ALIGNMENTS[(families.index(family) + INPUT_SETS.index(inputs)) % 2])
+        for family, inputs in pairs(families, INPUT_SETS)
     ]
 
+
+def with_each_input(families: Sequence[str]) -> pytest.MarkDecorator:
+    """Runs a test for pairs of a family and inputs."""
+    chosen = pairs(families, INPUT_SETS)
+    return pytest.mark.parametrize(
+        ("family", "inputs"), [pytest.param(*pair, id="-".join([pair[0], "+".join(pair[1])])) for pair in chosen]
+    )
+
+
+every_family_and_input = with_each_input(list(FAMILIES))
 
 # What a family does with attention, what a predictor sees and where blocks begin are three modules: what goes wrong
 # between them goes wrong between two.

@@ -68,6 +68,7 @@ def test_importance_is_the_mean_size_of_each_windows_derivative(trained):
         assert np.linalg.norm(list(found[layer].values())) == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_importance_does_not_depend_on_batches_and_leaves_no_gradients(trained):
     model = loaded(trained)
     windows = answerable_windows(examples(12, 1), word_piece(), SETTINGS)

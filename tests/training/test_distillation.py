@@ -93,6 +93,7 @@ def gradients(base, recipe, tmp_path, teacher=None):
     return found, {name: float(value) for name, value in trainer._sums.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drop_share", [0.0, 1.0])
 def test_the_skim_loss_weighs_the_same_whatever_distillation_weighs(base, teacher, tmp_path, drop_share):
     recipe = RECIPE.replace(drop_share=drop_share)
@@ -280,6 +281,7 @@ def test_a_killed_run_with_a_teacher_resumes_to_the_very_same_model(base, teache
     assert Recipe.from_dict(json.loads((tmp_path / "killed" / "recipe.json").read_text())) == recipe
 
 
+@pytest.mark.slow
 def test_a_run_is_not_resumed_with_other_distillation(base, teacher, tmp_path):
     def go_on(recipe, teacher, resume=True):
         training.train(base, examples(20, 0), [], tmp_path / "run", recipe, "cpu", teacher=teacher, resume=resume)

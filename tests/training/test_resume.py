@@ -207,6 +207,7 @@ class Stop(TrainerCallback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dev", [DEV, []])
 def test_a_run_that_evaluates_once_an_epoch_loses_few_steps(base, tmp_path, monkeypatch, dev):
     monkeypatch.setattr(training, "CHECKPOINT_STEPS", 2)

@@ -80,6 +80,7 @@ def test_a_run_leaves_everything_that_is_needed_to_use_and_repeat_it(trained):
         assert BlockSkimForQuestionAnswering.from_pretrained(folder).has_trained_predictors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("factor", "trained"), [(0.0, False), ((0.0, 0.0), False), ((0.0, 0.1), True), ((0.1, 0.0), True)]
 )
@@ -157,6 +158,7 @@ def test_a_killed_run_resumes_to_the_very_same_model(base, tmp_path, monkeypatch
     assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 
+@pytest.mark.slow
 def test_parts_of_a_step_add_up_to_its_answer_loss(base, tmp_path, monkeypatch):
     recipe = RECIPE.replace(epochs=2, eval_steps=0, hidden_dropout=0.0, skim={"skim_factor": 0.0})
     arguments = training.training_arguments
@@ -183,6 +185,7 @@ def test_without_a_skim_loss_predictors_are_not_asked_in_training(base, tmp_path
     assert not any("skim_loss" in entry for entry in log)
 
 
+@pytest.mark.slow
 def test_development_data_of_several_files_is_scored_by_file(base, tmp_path):
     development = [replace(example, source=f"{int(example.id) % 2}.json") for example in examples(20, 1)]
     # The same id in both files is another question in each.
@@ -243,6 +246,7 @@ def test_a_block_skim_model_gets_new_predictors_where_others_are_called_for(trai
     assert evaluate(model, make_windows(examples(30, 4), word_piece(), RECIPE.windows), thresholds=0.0)["f1"] > 90
 
 
+@pytest.mark.slow
 def test_training_that_drops_blocks_gives_the_same_weights_again(base, tmp_path):
     recipe = RECIPE.replace(
         epochs=1, eval_steps=0, drop_share=0.5, drop_thresholds=[0.2, 0.9], skim={"teaching_factor": 0.2}
@@ -256,6 +260,7 @@ def test_training_that_drops_blocks_gives_the_same_weights_again(base, tmp_path)
     same_weights(*weights)
 
 
+@pytest.mark.slow
 def test_thresholds_of_a_step_depend_on_seed_and_step_alone(base, tmp_path, monkeypatch):
     drawn = []
     forward = BlockSkimForQuestionAnswering.forward
@@ -293,6 +298,7 @@ def same_weights(found, expected):
         assert torch.equal(value, expected[name]), name
 
 
+@pytest.mark.slow
 def test_predictors_alone_are_trained_on_a_block_skim_model_with_others(trained, tmp_path, monkeypatch):
     source, _ = trained
     output = tmp_path / "predictors"
@@ -348,6 +354,7 @@ def test_predictors_alone_are_trained_on_a_model_that_answers(tmp_path):
     same_weights(frozen(after), before)
 
 
+@pytest.mark.slow
 def test_a_run_logs_into_its_own_folder_and_leaves_the_environment_as_it_was(base, tmp_path, monkeypatch):
     pytest.importorskip("tensorboard")
     recipe = RECIPE.replace(epochs=0.2, eval_steps=0)

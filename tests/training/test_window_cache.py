@@ -63,6 +63,7 @@ def same_weights(first, second):
     assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
+@pytest.mark.slow
 def test_a_model_is_the_same_as_one_that_learned_from_windows_in_memory(base, tmp_path, monkeypatch):
     with StoredExamples(TRAIN, tmp_path) as stored:
         train(base, tmp_path / "files", stored)
@@ -93,6 +94,7 @@ class Stop(training.TrainerCallback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_resumed_run_finds_its_windows(base, tmp_path, written):
     train(base, tmp_path / "whole")
     with killed_by(training, Stop()):
@@ -109,6 +111,7 @@ def test_a_resumed_run_finds_its_windows(base, tmp_path, written):
     same_weights(tmp_path / "run", tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_cache_is_shared_by_runs(base, tmp_path, written, caplog):
     cache = tmp_path / "cache"
     train(base, tmp_path / "one", cache_dir=cache)
