@@ -8,7 +8,7 @@ import torch
 
 from blockskim.inference.shipped import shipped_model
 from blockskim.method.evidence import UNCALIBRATED
-from blockskim.serving.engine import ONNX_TURN, Engine, ModelSettings, fitting_capacity, load_answerer
+from blockskim.serving.engine import ONE_WINDOW, Engine, ModelSettings, fitting_capacity, load_answerer
 from blockskim.serving.scheduler import Capacity
 from tiny_answerers import TEXT, answerer, save_model
 
@@ -58,13 +58,19 @@ def test_a_directory_of_pytorch(tmp_path):
     assert str(tmp_path) not in qa.loaded.name
 
 
-def test_onnx_runtime_has_small_batches_on_several_threads():
+def test_onnx_runtime_has_one_window_at_a_time_on_each_of_several_threads():
     qa = load_answerer(ModelSettings(str(shipped_model()), threads=2))
     assert qa.model.threads == 1
     fitting = fitting_capacity(qa, Capacity(), 2)
-    assert (fitting.runners, fitting.turn_tokens, fitting.batch_tokens) == (2, ONNX_TURN, ONNX_TURN)
-    small = fitting_capacity(qa, Capacity(batch_tokens=100, turn_tokens=100), 3)
-    assert (small.runners, small.turn_tokens, small.batch_tokens) == (3, 100, 100)
+    assert (fitting.runners, fitting.turn_tokens, fitting.batch_tokens) == (2, ONE_WINDOW, ONE_WINDOW)
+    reports = []
+    engine = Engine(qa, fitting, reports.append)
+    text = "The kettle sings on the stove, and it is warm in here. " * 80
+    found = engine.ask({"kind": "answer", "pairs": [["What sings?", text]], "options": {}}).result(60)
+    engine.close()
+    assert len(reports) > 1
+    assert {report.windows for report in reports} == {1}
+    assert same(found["answers"][0], qa("What sings?", text))
 
 
 def test_a_gpu_has_whole_batches():

@@ -39,12 +39,12 @@ class Limits:
     workers: Annotated[
         int, typer.Option("--workers", min=1, max=256, metavar="N", help="Processes with a model each.")
     ] = 1
-    batch_tokens: Annotated[int, typer.Option("--batch-tokens", min=1, metavar="N", help="Most tokens in a batch.")] = (
-        16_384
-    )
+    batch_tokens: Annotated[
+        int, typer.Option("--batch-tokens", min=1, metavar="N", help="Most tokens in a batch of PyTorch.")
+    ] = 16_384
     turn_tokens: Annotated[
         int,
-        typer.Option("--turn-tokens", min=1, metavar="N", help="Most tokens of one request in a batch on a processor."),
+        typer.Option("--turn-tokens", min=1, metavar="N", help="Most tokens of one request in it, on a processor."),
     ] = 2_048
     max_waiting: Annotated[
         int, typer.Option("--max-waiting", min=1, metavar="N", help="Requests that may wait; more get 429.")

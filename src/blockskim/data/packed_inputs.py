@@ -77,6 +77,8 @@ def join_packed(parts: Sequence[PackedInputs]) -> PackedInputs:
     Args:
         parts: at least one; all have token types, or none has.
     """
+    if len(parts) == 1:
+        return parts[0]
     widths = [part.questions.shape[1] for part in parts]
     documents, first = [], 0
     for part in parts:

@@ -76,6 +76,7 @@ class ExportedModel:
         check_files(self.directory, self.manifest, path)
         self._session = _session(path)
         self._outputs = [output.name for output in self._session.get_outputs()]
+        self._inputs = frozenset(entry.name for entry in self._session.get_inputs())
         self._check_graph(path)
         (weights,) = self.manifest.weights
         self._embeddings = open_rows(self.directory / weights, self.manifest.embeddings)
@@ -272,10 +273,6 @@ class ExportedModel:
             left = np.where(gone, 0, outside + (layout.lengths * kept).sum(1))
             records[number] = LayerRecord(kept, probabilities, scored, left)
         return records
-
-    @property
-    def _inputs(self) -> frozenset[str]:
-        return frozenset(entry.name for entry in self._session.get_inputs())
 
     def _check_graph(self, path: Path) -> None:
         """Refuse a graph with other inputs and outputs than this version knows."""

@@ -17,8 +17,8 @@ from blockskim.serving.evidence_tasks import highlight_task, prune_task, rerank_
 from blockskim.serving.scheduler import Capacity, JobReport, Scheduler
 from blockskim.serving.tasks import Json, Task, answer_task, search_task
 
-ONNX_TURN = 1_024
-"""Tokens of a turn where each window runs on one thread: a small one keeps that thread from being busy for long."""
+ONE_WINDOW = 1
+"""Tokens of a turn, and of a batch, that hold one window, however long it is."""
 
 WARM_TEXTS = ("It is warm.", "The kettle sings on the stove, and it is warm in here. " * 130)
 """What is read before the first question: a window, and a text of which passages are chosen."""
@@ -78,8 +78,9 @@ def load_answerer(settings: ModelSettings) -> QuestionAnswerer:
 def fitting_capacity(answerer: QuestionAnswerer, capacity: Capacity, threads: int | None = None) -> Capacity:
     """How much a model should do at once.
 
-    ONNX Runtime takes a window to a thread, so several threads run small batches each. A GPU wants large batches, and
-    is done with them soon. On a processor a batch of few windows is as fast as one of many.
+    ONNX Runtime takes a window to a thread and gains nothing from batches, so each thread takes one window at a time:
+    nobody waits for a batch to be done, and the windows of a text run side by side. A GPU wants large batches, and is
+    done with them soon. For PyTorch on a processor a batch of few windows is as fast as one of many.
 
     Args:
         answerer: with the model.
@@ -87,9 +88,8 @@ def fitting_capacity(answerer: QuestionAnswerer, capacity: Capacity, threads: in
         threads: of the processor; as many as there are cores when None.
     """
     if isinstance(answerer.model, ExportedModel):
-        turn = min(ONNX_TURN, capacity.turn_tokens)
         runners = available_cores() if threads is None else threads
-        return replace(capacity, runners=runners, turn_tokens=turn, batch_tokens=min(turn, capacity.batch_tokens))
+        return replace(capacity, runners=runners, turn_tokens=ONE_WINDOW, batch_tokens=ONE_WINDOW)
     if getattr(getattr(answerer.model, "device", None), "type", "cpu") == "cpu":
         return capacity
     return replace(capacity, turn_tokens=capacity.batch_tokens)
