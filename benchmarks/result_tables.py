@@ -279,6 +279,7 @@ TABLES: Mapping[str, Callable[[Results], str]] = {
     "max-cost": max_cost,
     "evidence": use_tables.evidence,
     "evidence-cost": use_tables.evidence_cost,
+    "evidence-call": use_tables.evidence_call,
     "serving": use_tables.serving,
     "bulk": use_tables.bulk,
     "document-lengths": document_lengths,

@@ -60,6 +60,17 @@ def evidence_cost(results: Results) -> str:
     return table(head, rows) + source(results, [f"evidence/{name}" for name in EVIDENCE_SETS])
 
 
+def evidence_call(results: Results) -> str:
+    """Seconds of one call over many documents."""
+    call, rows = of(results, "evidence/one-call"), []
+    if call:
+        asked = f"{call['documents']} documents of {call['words']} words"
+        ways = [f"{call['seconds']:.1f} s", f"{call['dense_seconds']:.1f} s", f"{call['speedup']:.1f}×"]
+        rows = [[asked, f"{call['threads']}", *ways]]
+    head = ["one question over", "threads", "skimming", "reading everything", "speed-up"]
+    return table(head, rows) + source(results, ["evidence/one-call"])
+
+
 def serving(results: Results) -> str:
     """How the service bears load, and what a soak run found."""
     load, soak, rows = of(results, "serving/load"), of(results, "serving/soak"), []

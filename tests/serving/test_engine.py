@@ -8,7 +8,7 @@ import torch
 
 from blockskim.inference.shipped import shipped_model
 from blockskim.method.evidence import UNCALIBRATED
-from blockskim.serving.engine import ONE_WINDOW, Engine, ModelSettings, fitting_capacity, load_answerer
+from blockskim.serving.engine import ONE_WINDOW, ONNX_TURN, Engine, ModelSettings, fitting_capacity, load_answerer
 from blockskim.serving.scheduler import Capacity
 from tiny_answerers import TEXT, answerer, save_model
 
@@ -62,7 +62,7 @@ def test_onnx_runtime_has_one_window_at_a_time_on_each_of_several_threads():
     qa = load_answerer(ModelSettings(str(shipped_model()), threads=2))
     assert qa.model.threads == 1
     fitting = fitting_capacity(qa, Capacity(), 2)
-    assert (fitting.runners, fitting.turn_tokens, fitting.batch_tokens) == (2, ONE_WINDOW, ONE_WINDOW)
+    assert (fitting.runners, fitting.turn_tokens, fitting.batch_tokens) == (2, ONNX_TURN, ONE_WINDOW)
     reports = []
     engine = Engine(qa, fitting, reports.append)
     text = "The kettle sings on the stove, and it is warm in here. " * 80

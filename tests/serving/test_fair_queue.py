@@ -82,6 +82,35 @@ def test_jobs_take_turns():
     ]
 
 
+def test_turns_of_a_job_follow_each_other_within_the_quantum():
+    queue = FairQueue(quantum=100)
+    queue.put("long", turns(50, 50, 50, 50, 50))
+    queue.put("other", turns(60, 60))
+    queue.put("short", turns(10))
+    taken = [job for ((job, _),) in drain(queue, most=1, later=1)]
+    # Nobody waits once more for what fits into a turn, and nobody waits longer than for that of each other.
+    assert taken == ["long", "long", "other", "short", "other", "long", "long", "long"]
+
+
+@given(st.lists(st.lists(st.integers(1, 60), min_size=1, max_size=12), min_size=2, max_size=5), st.integers(0, 150))
+def test_nobody_waits_for_more_than_a_quantum_of_each_other_job(jobs, quantum):
+    queue = FairQueue(quantum)
+    for number, sizes in enumerate(jobs):
+        queue.put(number, turns(*sizes))
+    largest = max(max(sizes) for sizes in jobs)
+    waited = dict.fromkeys(range(len(jobs)), 0)
+    left = {number: len(sizes) for number, sizes in enumerate(jobs)}
+    while batch := queue.take(1, 1):
+        ((owner, turn),) = batch
+        left[owner] -= 1
+        waited[owner] = 0
+        for number in waited:
+            if number != owner and left[number]:
+                waited[number] += turn.tokens
+                # Its own turn may have been larger than theirs: they catch up, and then have one more.
+                assert waited[number] <= 2 * (len(jobs) - 1) * (quantum + largest)
+
+
 def test_a_new_job_waits_for_one_turn_at_most():
     queue = FairQueue()
     queue.put("long", turns(*[50] * 20))

@@ -18,7 +18,10 @@ from blockskim.serving.scheduler import Capacity, JobReport, Scheduler
 from blockskim.serving.tasks import Json, Task, answer_task, search_task
 
 ONE_WINDOW = 1
-"""Tokens of a turn, and of a batch, that hold one window, however long it is."""
+"""Tokens of a batch that holds one window, however long it is."""
+
+ONNX_TURN = 1_024
+"""Tokens of a turn where each window runs on one thread: so many keep several threads busy for long enough."""
 
 WARM_TEXTS = ("It is warm.", "The kettle sings on the stove, and it is warm in here. " * 130)
 """What is read before the first question: a window, and a text of which passages are chosen."""
@@ -89,7 +92,8 @@ def fitting_capacity(answerer: QuestionAnswerer, capacity: Capacity, threads: in
     """
     if isinstance(answerer.model, ExportedModel):
         runners = available_cores() if threads is None else threads
-        return replace(capacity, runners=runners, turn_tokens=ONE_WINDOW, batch_tokens=ONE_WINDOW)
+        turn = min(ONNX_TURN, capacity.turn_tokens)
+        return replace(capacity, runners=runners, turn_tokens=turn, batch_tokens=ONE_WINDOW)
     if getattr(getattr(answerer.model, "device", None), "type", "cpu") == "cpu":
         return capacity
     return replace(capacity, turn_tokens=capacity.batch_tokens)

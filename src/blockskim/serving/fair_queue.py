@@ -1,9 +1,9 @@
 """Windows that wait to be run, in an order that is fair to short requests and to long ones.
 
-It is start-time fair queueing. Every job has a tag, which grows by the tokens that were run for it, and the job with
-the lowest tag has the next turn. A new job begins at the virtual time, which is the tag that a job would have by now
-whose share was an equal one all along. So a job waits for about one turn of each of the others, however much they have
-to run, and no job waits for ever, however many come after it.
+It is start-time fair queueing. Every job has a tag, which grows by the tokens that were run for it, a quantum at a
+time, and the job with the lowest tag has the next turn. A new job begins at the virtual time, which is the tag that a
+job would have by now whose share was an equal one all along. So a job waits for about one quantum of each of the
+others, however much they have to run, and no job waits for ever, however many come after it.
 """
 
 import heapq
@@ -88,6 +88,7 @@ class _Waiting(Generic[Job]):
     tag: float
     arrival: int
     had_turns: bool = False
+    taken: int = 0
     turns: deque[Turn] = field(default_factory=deque)
 
     def __lt__(self, other: "_Waiting[Job]") -> bool:
@@ -97,8 +98,14 @@ class _Waiting(Generic[Job]):
 class FairQueue(Generic[Job]):
     """Turns of jobs, taken in batches; it is for one thread at a time."""
 
-    def __init__(self) -> None:
-        """Begin with nothing."""
+    def __init__(self, quantum: int = 0) -> None:
+        """Begin with nothing.
+
+        Args:
+            quantum: tokens that a job may have in turns that follow each other, before others have theirs; a turn of
+                more is whole all the same.
+        """
+        self._quantum = quantum
         self._jobs: dict[Job, _Waiting[Job]] = {}
         self._heap: list[_Waiting[Job]] = []
         self._time = 0.0
@@ -152,7 +159,7 @@ class FairQueue(Generic[Job]):
         """
         if not self._heap:
             return []
-        first = self._heap[0]
+        first, start = self._heap[0], self._heap[0].tag
         batch: list[tuple[Job, Turn]] = []
         passed: list[_Waiting[Job]] = []
         total = later = 0
@@ -166,11 +173,14 @@ class FairQueue(Generic[Job]):
                 batch.append((waiting.job, waiting.turns.popleft()))
                 total += tokens
                 later += tokens if waiting.had_turns else 0
-                waiting.had_turns = True
-                waiting.tag += tokens
+                waiting.taken += tokens
+                if not waiting.turns or waiting.taken + waiting.turns[0].tokens > self._quantum:
+                    waiting.had_turns = True
+                    waiting.tag += waiting.taken
+                    waiting.taken = 0
         for waiting in passed:
             if waiting.turns:
                 heapq.heappush(self._heap, waiting)
         self.tokens -= total
-        self._time = max(self._time + total / sharing, first.tag - batch[0][1].tokens)
+        self._time = max(self._time + total / sharing, start)
         return batch

@@ -32,8 +32,8 @@ class Capacity:
 
     Attributes:
         batch_tokens: the most in a batch.
-        turn_tokens: the most that one request has in a batch, and that requests which had a turn before have in it
-            together. Smaller turns let short questions pass a long text sooner.
+        turn_tokens: the most that one request has run before others have their turn, and that requests which had one
+            before have in a batch together. Smaller turns let short questions pass a long text sooner.
         waiting: requests that may be there; more are refused.
         runners: threads that run the model, each with batches of its own.
         long_text: characters from which a text is tokenised apart, so that short ones don't wait for it.
@@ -113,7 +113,7 @@ class Scheduler:
         self._backend = backend
         self._on_batch = on_batch
         self._on_done = on_done
-        self._queue: FairQueue[_Job[Any]] = FairQueue()
+        self._queue: FairQueue[_Job[Any]] = FairQueue(self.capacity.turn_tokens)
         self._jobs: set[_Job[Any]] = set()
         self._changed = threading.Condition()
         self._taking = True
@@ -243,7 +243,7 @@ class Scheduler:
         if job.phase is None:
             self._finish(job, job.reading)
             return
-        turns = cut_into_turns(job.phase, self.capacity.turn_tokens)
+        turns = cut_into_turns(job.phase, min(self.capacity.turn_tokens, self.capacity.batch_tokens))
         if not turns:
             self._advance(job)
             return
