@@ -67,7 +67,8 @@ def calls(data: Path, count: int, documents: int, words: int) -> Iterator[tuple[
     """
     examples = list(read_examples(data))
     texts = list(dict.fromkeys(example.context for example in examples))
-    places, every = {}, []
+    places: dict[str, int] = {}
+    every: list[str] = []
     for text in texts:
         places[text] = len(every)
         every += text.split()
