@@ -126,6 +126,18 @@ def bulk(results: Results) -> str:
     return table(["", ""], rows) + source(results, [f"bulk/{name}" for name in names])
 
 
+def training_memory(results: Results) -> str:
+    """Memory of a training run on many questions."""
+    found, rows = of(results, "training/memory-million"), []
+    if found:
+        asked = [f"{found['questions']:,.0f} questions, {found['words']:.0f} words each", f"{found['peak_mb']:,.0f} MB"]
+        phases = [f"{found[f'{phase}_mb']:,.0f} MB" for phase in ("reading", "tokenising", "training")]
+        ready = f"{found['tokenising_until_s'] / 60:.0f} min"
+        rows = [[*asked, *phases, f"{found['windows_mb']:,.0f} MB", ready]]
+    head = ["data", "peak memory", "reading", "tokenising", "training", "windows on disk", "until training begins"]
+    return table(head, rows) + source(results, ["training/memory-million"])
+
+
 def _ways(results: Results, name: str) -> list[tuple[int, Mapping[str, Any]]]:
     """The ways to find evidence in a set, each with the number of its questions."""
     found = of(results, f"evidence/{name}").get("sets", {}).get(name, {"questions": 0, "ways": []})
