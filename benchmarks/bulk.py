@@ -175,16 +175,15 @@ def write_rows(path: Path, count: int, words: int) -> Path:
 def tiny_model(directory: Path) -> Path:
     """A random model of two layers with the tokenizer of the model that comes along."""
     import torch
-    from transformers import AutoConfig, AutoTokenizer, BertConfig, BertForQuestionAnswering
+    from transformers import AutoTokenizer, BertConfig, BertForQuestionAnswering
 
     from blockskim import BlockSkimForQuestionAnswering, SkimConfig
     from blockskim.inference.shipped import shipped_model
 
     tokenizer = AutoTokenizer.from_pretrained(shipped_model())
-    vocabulary = AutoConfig.from_pretrained(shipped_model()).vocab_size
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=vocabulary,
+        vocab_size=len(tokenizer),
         hidden_size=32,
         num_hidden_layers=2,
         num_attention_heads=2,

@@ -1,0 +1,32 @@
+"""``benchmarks/bulk.py``: what must hold of bulk runs is measured, with the random model, too."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "bulk.py"
+
+
+def test_rows_are_all_different_and_as_long_as_asked_for(script):
+    found = list(script("bulk").rows(50, 30))
+    assert len({row["context"] for row in found}) == len({row["question"] for row in found}) == 50
+    assert {len(row["context"].split()) for row in found} == {30}
+
+
+def test_rows_longer_than_the_text_that_they_are_made_of(script):
+    (row,) = script("bulk").rows(1, 5_000)
+    assert len(row["context"].split()) == 5_000
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_is_compared_with_one_that_is_not():
+    pytest.importorskip("torch")
+    options = ["--rows", "60", "--words", "8", "--shard-rows", "10", "--kills", "1", "--model", "tiny"]
+    done = subprocess.run([sys.executable, SCRIPT, "kills", *options], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert record["what"] == "kills"
+    assert record["same"] and record["each_row_once"] and record["holds"]
