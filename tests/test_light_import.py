@@ -197,6 +197,7 @@ def test_an_exported_directory_is_evaluated(exported_directory, data_file):
     assert json.loads(out)["examples"] == 1
 
 
+@pytest.mark.slow
 def test_exporting_itself_needs_it(exported_directory, tmp_path):
     code, out, err = command("export", "--model", exported_directory, "--output", tmp_path / "out")
     assert (code, out) == (2, "")

@@ -33,8 +33,9 @@ from blockskim.answering.request import AnswerOptions, TextPair
 from blockskim.data.examples import Example
 from blockskim.inference.runner import run_windows
 from blockskim.integrations.transformers_pipeline import TASK
+from strategies import every_family
 from tiny_answerers import TEXT, new_model, save_model, save_plain
-from tiny_models import FAMILIES, INPUTS, make_batch, skim_model
+from tiny_models import INPUTS, make_batch, skim_model
 from tiny_tokenizers import fixed_tokenizer, tokenizer
 from training_runs import short_recipe
 
@@ -380,7 +381,7 @@ def quick_exports():
     return shared_traces()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@every_family
 def test_a_cold_model_of_every_family_is_made_ready_once(family):
     batch = make_batch(family, [(4, 60), (7, 30)]).inputs
     warm = copy.deepcopy(skim_model(family, INPUTS, "context"))
@@ -426,6 +427,7 @@ def test_a_caller_that_uses_its_tokenizer_in_another_thread_changes_no_answer():
         thread.join()
 
 
+@pytest.mark.slow
 def test_models_of_several_formats_load_at_once_and_leave_the_process_as_it_was(directory, plain_directory):
     choices = [
         (directory, "float32"),
@@ -473,7 +475,7 @@ def test_training_in_one_thread_and_answers_in_others_leave_each_other_alone(tmp
     assert all(value.equal(other[name]) for name, value in one.items())
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@every_family
 def test_answers_do_not_depend_on_the_default_format(family):
     """While transformers loads a model in another thread, PyTorch's default is that model's."""
     batch = make_batch(family, [(4, 60), (7, 30), (2, 50)]).inputs

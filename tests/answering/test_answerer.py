@@ -30,6 +30,7 @@ def spans(answers):
     return [(answer["start"], answer["end"]) for answer in answers]
 
 
+@pytest.mark.slow
 @every_kind
 @few
 @given(context=contexts, top_k=st.integers(2, 6), align=st.booleans(), dense=st.booleans())

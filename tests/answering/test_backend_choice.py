@@ -66,6 +66,7 @@ def page(trace):
     return re.sub(r"\d+\.\d+ s|(?<=\.\d)\d+", "", trace.to_html())
 
 
+@pytest.mark.slow
 @every_way
 @pytest.mark.parametrize("length", [60, pytest.param(384, marks=pytest.mark.slow)])
 def test_both_engines_answer_alike(pair, way, length):
@@ -83,6 +84,7 @@ def test_both_engines_answer_alike(pair, way, length):
         assert page(found[0]["trace"]) == page(expected[0]["trace"])
 
 
+@pytest.mark.slow
 @every_way
 def test_both_engines_search_alike(pair, way):
     documents = {"short": TEXT, "long": LONG, "blank": " ", "other": "A man from Cardiff says it is red."}

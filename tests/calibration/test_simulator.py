@@ -26,6 +26,7 @@ def long_questions(request, windows):
     return new_model(alignment=request.param), cut
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", [1e-6, 0.3, 0.5, 0.9, 1.0])
 def test_one_skimming_layer_costs_in_the_simulation_what_it_costs_in_a_run(long_questions, threshold):
     """A single layer asks its predictor about the very blocks that were recorded, so nothing is estimated."""

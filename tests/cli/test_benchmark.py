@@ -57,6 +57,7 @@ def records(answer):
     return json.loads(out)
 
 
+@pytest.mark.slow
 def test_a_random_model_on_a_schedule(call):
     found = records(call(*SHAPE, "--keep", "1:0.5,2:0.25", "--against", "dense-sdpa,aligned", "--json"))
     assert [(row["name"], row["batch_size"]) for row in found] == [

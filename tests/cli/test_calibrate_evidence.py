@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from blockskim.inference.loading import load
 from cli_data import squad
 
@@ -30,6 +32,7 @@ def test_a_copy_scores_sentences_anew(call, model, document, tmp_path):
     assert "exists already" in err
 
 
+@pytest.mark.slow
 def test_people_are_told_what_came_out(call, model, tmp_path):
     data = tmp_path / "data.json"
     data.write_text(json.dumps(squad(6, 12)))

@@ -62,6 +62,7 @@ def test_quiet_says_nothing(call, model, tmp_path):
         assert call("export", "--model", model, "--output", tmp_path / "out", "--quiet") == (0, "", "")
 
 
+@pytest.mark.slow
 def test_the_graph_may_go_beside_the_model(call, tmp_path):
     own = save_model(tmp_path / "own", "bytes")
     with shared_traces():

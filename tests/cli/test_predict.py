@@ -47,6 +47,7 @@ def test_answers_to_a_file_without_answers(predict, save, tmp_path):
     assert predict("--data", data, "--quiet")[:3] == (0, "", "")
 
 
+@pytest.mark.slow
 def test_the_answers_are_those_of_an_evaluation(call, model, predict, save, tmp_path):
     data, written = save(squad(3, 2)), tmp_path / "evaluated.json"
     for more in ((), ("--dense",), ("--threshold", 0.5), ("--limit", 2), ("--batch-size", 1)):

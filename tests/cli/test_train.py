@@ -48,6 +48,7 @@ def test_training_prints_a_line_an_evaluation_and_the_result_answers(call, plain
     assert "--resume" in err
 
 
+@pytest.mark.slow
 def test_a_teacher_is_learned_from(call, plain, data, tmp_path):
     output = tmp_path / "out"
     arguments = ("train", "--base", plain, "--train", data, "--hold-out", 0.5, "--output", output, *SMALL, "--quiet")
@@ -59,6 +60,7 @@ def test_a_teacher_is_learned_from(call, plain, data, tmp_path):
     assert "## Teacher" in (output / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_tokens_are_kept_for_other_runs_where_asked(call, plain, data, tmp_path):
     arguments = ("train", "--base", plain, "--train", data, "--hold-out", 0.5, *SMALL, "--quiet", "--device", "cpu")
     cache = tmp_path / "cache"

@@ -23,7 +23,7 @@ from blockskim.model.checkpoints import (
 )
 from blockskim.model.load_errors import LONGEST_MESSAGE, loading, one_line
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from strategies import every_family
+from strategies import every_family, families
 from tiny_models import FAMILIES, SIZES, dense_model, encoder_config, skim_model
 from tiny_tokenizers import fixed_tokenizer
 
@@ -214,7 +214,7 @@ def refuse_layers(directory, layers, message):
 
 @both_kinds
 @pytest.mark.parametrize("layers", [1, 2, 4])
-@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "albert"])
+@families(name for name in FAMILIES if name != "albert")
 def test_weights_of_other_layers_than_the_config_calls_for_are_refused(family, skims, layers, tmp_path):
     (skim_model if skims else dense_model)(family).save_pretrained(tmp_path)
     held = SIZES["num_hidden_layers"]

@@ -17,7 +17,7 @@ from strategies import (
     seeds,
     thresholds,
 )
-from tiny_models import FAMILIES, dense_model, make_batch, new_dense_model, new_skim_model, skim_model, views_of
+from tiny_models import dense_model, make_batch, new_dense_model, new_skim_model, skim_model, views_of
 
 SIZES = [(4, 30), (2, 41), (6, 12), (3, 0)]
 
@@ -236,7 +236,7 @@ def test_gradients_of_the_skim_loss_flow_into_the_attention(inputs):
     assert model.encoder.encoder.layer[2].attention.self.query.weight.grad is None
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@every_family
 def test_gradients_of_the_qa_loss_are_those_of_transformers(family):
     batch = make_batch(family, [(4, 30), (2, 32)])  # no padding: transformers has it in its loss
     positions = torch.tensor([8, 20])

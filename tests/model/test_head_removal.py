@@ -17,8 +17,8 @@ from blockskim.model.head_removal import check_prunable, shares_weights
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.transformers_model import transformers_model
 from blockskim.profiling.batch_aligned import skim_aligned
-from strategies import with_each_input
-from tiny_models import FAMILIES, SIZES, dense_model, make_batch, new_skim_model
+from strategies import families, pairs
+from tiny_models import FAMILIES, INPUT_SETS, SIZES, dense_model, make_batch, new_skim_model
 
 FIRST = {1: [2], 2: [1, 4]}
 SECOND = {1: [1, 3], 3: [4]}
@@ -37,8 +37,8 @@ def can_be_pruned(family):
 
 
 PRUNABLE = [family for family in FAMILIES if can_be_pruned(family)]
-every_family = pytest.mark.parametrize("family", PRUNABLE)
-every_family_and_input = with_each_input(PRUNABLE)
+every_family = families(PRUNABLE)
+every_family_and_input = pairs(("family", "inputs"), PRUNABLE, INPUT_SETS)
 
 
 def test_families_with_separate_layers_and_projections_can_be_pruned():

@@ -203,7 +203,7 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize(("change", "inputs"), pairs(CHANGES, INPUT_SETS))
+@pairs(("change", "inputs"), CHANGES, INPUT_SETS)
 def test_what_changes_in_a_predictor_changes_its_judgement(change, inputs):
     model = new_skim_model("bert", inputs, "context")
 

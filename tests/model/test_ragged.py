@@ -277,6 +277,7 @@ def test_every_way_of_attention_skims_alike(family, monkeypatch):
         same(model.skim(**batch.inputs, thresholds=0.4), expected)
 
 
+@pytest.mark.slow
 @every_family
 @pytest.mark.parametrize("inputs", [("attended",), INPUTS], ids="+".join)
 @some
@@ -386,7 +387,7 @@ def test_thresholds_do_drop_something():
         assert int(trace.layout.droppable.sum()) == 12 > kept[0] > kept[1] == 3
 
 
-@pytest.mark.parametrize(("block_size", "inputs"), pairs([8, 16, 32, 64], INPUT_SETS))
+@pairs(("block_size", "inputs"), [8, 16, 32, 64], INPUT_SETS)
 @every_alignment
 def test_any_block_size(block_size, inputs, alignment):
     model = skim_model("bert", inputs, alignment, block_size)

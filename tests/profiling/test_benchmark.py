@@ -84,6 +84,7 @@ def test_figures_of_several_batches_are_means(fake_seconds, data):
     assert record.samples_per_second == len(data.windows) / 10.0
 
 
+@pytest.mark.slow
 def test_records_are_json(model):
     workload = random_workload("tiny", model, 40, 0)
     contenders = [skim_contender("blockskim", model), make_baseline("dense-sdpa", model, model)]

@@ -70,6 +70,7 @@ def test_what_a_process_raises_is_raised_here(plan, tmp_path):
         run_bulk(plan(rows, output=tmp_path / "model-out", model=ModelChoice(name=str(tmp_path / "bad"))), workers=2)
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_ends_the_run_on_a_line_and_what_is_done_stays(plan, tmp_path):
     hands = []
     make = processes._Hand.__init__

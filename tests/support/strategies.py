@@ -2,8 +2,8 @@
 
 import itertools
 import os
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -11,54 +11,69 @@ from hypothesis import strategies as st
 
 from tiny_models import ALIGNMENTS, FAMILIES, INPUT_SETS
 
-T, U = TypeVar("T"), TypeVar("U")
+QUICK_FAMILIES = ("bert", "roberta", "mpnet", "albert", "modernbert")
+"""Families that differ most, for when there is little time."""
 
-every_family = pytest.mark.parametrize("family", FAMILIES)
-every_input = pytest.mark.parametrize("inputs", INPUT_SETS, ids="+".join)
-every_alignment = pytest.mark.parametrize("alignment", ALIGNMENTS)
-
-
-FEW_STEP = 5
-"""Of so many pairs one is run where there is little time; odd, so that both alignments are met."""
+EACH = 5
+"""Of so many pairs of values one is quick; odd, so that both alignments are met."""
 
 
-def pairs(first: Sequence[T], second: Sequence[U]) -> list[tuple[T, U]]:
-    """Each value of one with each of another; where there is little time each value of both in some pair."""
-    step = FEW_STEP if os.environ.get("HYPOTHESIS_PROFILE") == "few" else 1
-    every = itertools.product(enumerate(first), enumerate(second))
-    return [(one, other) for (row, one), (column, other) in every if (row + column) % step == 0]
-
-
-def combinations() -> list[tuple[str, tuple[str, ...], str]]:
-    """Families, inputs and alignments, so that any two values of two of them meet.
-
-    All three where there is time, and each value of each where there is little.
-    """
-    if os.environ.get("HYPOTHESIS_PROFILE") == "search":
-        return list(itertools.product(FAMILIES, INPUT_SETS, ALIGNMENTS))
-    families = list(FAMILIES)
-    return [
-        (family, inputs, ALIGNMENTS[(families.index(family) + INPUT_SETS.index(inputs)) % 2])
-        for family, inputs in pairs(families, INPUT_SETS)
-    ]
-
-
-def with_each_input(families: Sequence[str]) -> pytest.MarkDecorator:
-    """Runs a test for pairs of a family and inputs."""
-    chosen = pairs(families, INPUT_SETS)
+def families(names: Iterable[str]) -> pytest.MarkDecorator:
+    """Runs a test for each family."""
     return pytest.mark.parametrize(
-        ("family", "inputs"), [pytest.param(*pair, id="-".join([pair[0], "+".join(pair[1])])) for pair in chosen]
+        "family", [pytest.param(name, marks=quick(name in QUICK_FAMILIES)) for name in names]
     )
 
 
-every_family_and_input = with_each_input(list(FAMILIES))
+def quick(yes: bool) -> tuple[pytest.MarkDecorator, ...]:
+    """Marks of what runs in every run, or of what waits for a thorough one."""
+    return () if yes else (pytest.mark.slow,)
+
+
+def pairs(names: tuple[str, str], first: Iterable[Any], second: Iterable[Any]) -> pytest.MarkDecorator:
+    """Runs a test for each value of one with each of another; quick are as many that each value is in one of them."""
+    every = itertools.product(enumerate(first), enumerate(second))
+    return pytest.mark.parametrize(
+        names,
+        [
+            pytest.param(one, other, id=f"{name_of(one)}-{name_of(other)}", marks=quick((row + column) % EACH == 0))
+            for (row, one), (column, other) in every
+        ],
+    )
+
+
+def name_of(value: Any) -> str:
+    """How a value is called in the name of a test."""
+    if isinstance(value, tuple):
+        return "+".join(value)
+    return getattr(value, "__name__", str(value))
+
+
+def combinations() -> list[Any]:
+    """Families, inputs and alignments, so that any two values of two of them meet; all three in a search."""
+    if os.environ.get("HYPOTHESIS_PROFILE") == "search":
+        return list(itertools.product(FAMILIES, INPUT_SETS, ALIGNMENTS))
+    every = itertools.product(enumerate(FAMILIES), enumerate(INPUT_SETS))
+    return [
+        pytest.param(
+            family,
+            inputs,
+            ALIGNMENTS[(row + column) % 2],
+            id="-".join([family, name_of(inputs), ALIGNMENTS[(row + column) % 2]]),
+            marks=quick((row + column) % EACH == 0),
+        )
+        for (row, family), (column, inputs) in every
+    ]
+
+
+every_family = families(FAMILIES)
+every_input = pytest.mark.parametrize("inputs", INPUT_SETS, ids="+".join)
+every_alignment = pytest.mark.parametrize("alignment", ALIGNMENTS)
+every_family_and_input = pairs(("family", "inputs"), FAMILIES, INPUT_SETS)
 
 # What a family does with attention, what a predictor sees and where blocks begin are three modules: what goes wrong
 # between them goes wrong between two.
-every_combination = pytest.mark.parametrize(
-    ("family", "inputs", "alignment"),
-    [pytest.param(*values, id="-".join([values[0], "+".join(values[1]), values[2]])) for values in combinations()],
-)
+every_combination = pytest.mark.parametrize(("family", "inputs", "alignment"), combinations())
 
 # The models' properties are run for every family, input and alignment, so a few examples of each will do.
 few = settings(max_examples=max(3, settings.default.max_examples // 16))

@@ -27,12 +27,16 @@ def mentions_extras(path: Path) -> bool:
 
 def _needs(path: Path, seen: set[Path]) -> bool:
     seen.add(path)
-    for name in _imports(ast.parse(path.read_text(encoding="utf-8")).body):
-        if name.partition(".")[0] in HEAVY:
-            return True
-        if any(file not in seen and _needs(file, seen) for file in _files(name)):
-            return True
-    return False
+    heavy, files = _imported(path)
+    return heavy or any(file not in seen and _needs(file, seen) for file in files)
+
+
+@functools.cache
+def _imported(path: Path) -> tuple[bool, tuple[Path, ...]]:
+    """Whether a file itself imports one of HEAVY, and which files of ours it imports."""
+    names = list(_imports(ast.parse(path.read_text(encoding="utf-8")).body))
+    heavy = any(name.partition(".")[0] in HEAVY for name in names)
+    return heavy, tuple(dict.fromkeys(file for name in names for file in _files(name)))
 
 
 def _imports(body: list[ast.stmt]) -> Iterator[str]:
@@ -51,16 +55,20 @@ def _imports(body: list[ast.stmt]) -> Iterator[str]:
             yield from _imports(node.body)
 
 
-def _files(name: str) -> Iterator[Path]:
+@functools.cache
+def _files(name: str) -> tuple[Path, ...]:
     """Files of ours that an import of a dotted name runs. What the package offers is imported on demand, by name."""
-    parts = name.split(".")
+    return tuple(_found(name.split(".")))
+
+
+def _found(parts: list[str]) -> Iterator[Path]:
     for folder in FOLDERS:
         for count in range(1, len(parts) + 1):
             place = folder.joinpath(*parts[:count])
             for file in (place / "__init__.py", place.with_suffix(".py")):
                 if file.is_file():
                     yield file
-    if name.startswith("blockskim.") and len(parts) == 2:
+    if parts[0] == "blockskim" and len(parts) == 2:
         yield from _offered(parts[1])
 
 

@@ -83,6 +83,7 @@ def test_impossible_weights(tmp_path, count, weights, message):
         average_models([tmp_path / "none"] * count, tmp_path / "average", weights)
 
 
+@pytest.mark.slow
 def test_models_that_do_not_belong_together(tmp_path):
     one = save_model(tmp_path / "one")
     save_plain(tmp_path / "plain")

@@ -81,6 +81,7 @@ def test_importance_does_not_depend_on_batches_and_leaves_no_gradients(trained):
     assert all(value.requires_grad for value in model.parameters())
 
 
+@pytest.mark.slow
 def test_a_head_that_does_nothing_is_the_first_to_go(trained):
     model = loaded(trained)
     projection = model.encoder.encoder.layer[1].attention.output.dense

@@ -299,6 +299,7 @@ def test_a_run_is_not_resumed_with_other_distillation(base, teacher, tmp_path):
     go_on(RECIPE, moved)
 
 
+@pytest.mark.slow
 def test_a_run_from_before_there_was_distillation_can_be_resumed(base, tmp_path):
     training.train(base, examples(20, 0), [], tmp_path / "run", RECIPE, device="cpu")
     stored = json.loads((tmp_path / "run" / "recipe.json").read_text())

@@ -144,6 +144,7 @@ def losses(output):
     return [entry["loss"] for entry in json.loads((output / "training_log.json").read_text()) if "loss" in entry]
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_very_same_model(base, tmp_path, monkeypatch):
     recipe = RECIPE.replace(epochs=1.5, eval_steps=10)
     arguments = training.training_arguments
