@@ -65,7 +65,8 @@ def command(folder: Path, base: Path, questions: int) -> list[str]:
 def watched(arguments: list[str], windows: Path) -> dict[str, float]:
     """Run a command; the most memory of it and its children while it reads, tokenises and trains, and what it took."""
     started = time.monotonic()
-    running = subprocess.Popen(arguments)
+    # What training tells of itself goes with the messages: standard output is for the figures.
+    running = subprocess.Popen(arguments, stdout=sys.stderr)
     peaks = {"reading": 0, "tokenising": 0, "training": 0}
     seconds = dict.fromkeys(peaks, 0.0)
     size = 0
