@@ -25,6 +25,9 @@ DOCS := $(DOCS_VENV)/.ready
 PYTEST_WORKERS ?= 2
 PYTEST_ARGS ?=
 
+# Test processes start many others: what one of them has compiled the others read.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo setup test test-light test-torch test-thorough test-integrations coverage lint format docs reference bench results clean distclean
