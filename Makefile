@@ -56,8 +56,11 @@ demo: $(BASE)
 
 setup: $(DEV)
 
-# Every property is tried, with few examples; what takes seconds a test waits for test-thorough.
-test: lint test-light test-torch
+# Every property is tried, with few examples; what takes seconds a test waits for test-thorough. Types are checked on one
+# core, so something runs beside that.
+test:
+	$(MAKE) --jobs=2 lint test-light
+	$(MAKE) test-torch
 
 # Tests that import PyTorch or transformers are left out by tests/conftest.py.
 test-light: $(LIGHT)
