@@ -44,7 +44,7 @@ class Limits:
     ] = 16_384
     turn_tokens: Annotated[
         int,
-        typer.Option("--turn-tokens", min=1, metavar="N", help="Most tokens of one request in it, on a processor."),
+        typer.Option("--turn-tokens", min=1, metavar="N", help="Most tokens of one request before others have theirs."),
     ] = 2_048
     max_waiting: Annotated[
         int, typer.Option("--max-waiting", min=1, metavar="N", help="Requests that may wait; more get 429.")

@@ -21,7 +21,7 @@ ONE_WINDOW = 1
 """Tokens of a batch that holds one window, however long it is."""
 
 ONNX_TURN = 1_024
-"""Tokens of a turn where each window runs on one thread: so many keep several threads busy for long enough."""
+"""Most tokens of a request that run, a window to a thread, before others have their turn."""
 
 WARM_TEXTS = ("It is warm.", "The kettle sings on the stove, and it is warm in here. " * 130)
 """What is read before the first question: a window, and a text of which passages are chosen."""
