@@ -6,6 +6,7 @@
     python benchmarks/bulk.py workers --rows 4000 --shard-rows 250    # two workers at least 1.7 times one
     python benchmarks/bulk.py overhead --rows 5000                    # windows a second beside those of predict
     python benchmarks/bulk.py ray --rows 5000 --shard-rows 250        # two actors beside two workers, once they run
+    python benchmarks/bulk.py plan --rows 6000                        # a billion rows on many machines, simulated
 
 Each prints a line of JSON and ends with 1 if what must hold does not. Rows are of as many words as asked for, in an
 order of their own for every row, with a question each. ``--model tiny`` is a random model of two layers, for what is
@@ -24,13 +25,20 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from bulk_plan import Cluster, measured, simulate
 
 TEXT = Path(__file__).parents[1] / "examples" / "demo.txt"
 MOST_MEMORY = 1.5e9
 LEAST_SPEEDUP = 1.7
 LEAST_SHARE = 0.9
+PLANNED_ROWS = 1e9
+PLANNED_MACHINES = (1, 10, 100, 1000)
+WORKERS_EACH, HOURS_TO_FAILURE, PRICE = 16, 1000.0, 0.05
+"""Of each machine that is planned with, and of a worker for an hour."""
 FEW_ROWS = 1000
 """Of a run whose time is taken off, so that what is left is not the time to start."""
 
@@ -151,7 +159,27 @@ def ray(chosen: argparse.Namespace) -> dict[str, Any]:
             "holds": share >= LEAST_SHARE and same}  # fmt: skip
 
 
-MEASUREMENTS = {"memory": memory, "kills": kills, "workers": workers, "overhead": overhead, "ray": ray}
+def plan(chosen: argparse.Namespace) -> dict[str, Any]:
+    """What ``bulk_plan.py`` makes of a run of one worker on one thread: a billion rows on many machines."""
+    finish(bulk(chosen, "out", "--threads", "1"))
+    shard = measured(chosen.folder / "out")
+    plans = []
+    for machines in PLANNED_MACHINES:
+        cluster = Cluster(machines, WORKERS_EACH, hours_to_failure=HOURS_TO_FAILURE, price=PRICE)
+        plans.append({**asdict(cluster), **asdict(simulate(shard, cluster, PLANNED_ROWS))})
+    rate = shard.rows / statistics.fmean(shard.seconds)
+    return {"rows_per_second": rate, "bytes_per_row": shard.num_bytes / shard.rows, "planned_rows": PLANNED_ROWS,
+            "plans": plans, "holds": True}  # fmt: skip
+
+
+MEASUREMENTS = {
+    "memory": memory,
+    "kills": kills,
+    "workers": workers,
+    "overhead": overhead,
+    "ray": ray,
+    "plan": plan,
+}
 
 
 def rows(count: int, words: int) -> Iterator[dict[str, str]]:

@@ -282,6 +282,7 @@ TABLES: Mapping[str, Callable[[Results], str]] = {
     "evidence-call": use_tables.evidence_call,
     "serving": use_tables.serving,
     "bulk": use_tables.bulk,
+    "bulk-plan": use_tables.bulk_plan,
     "training-memory": use_tables.training_memory,
     "document-lengths": document_lengths,
     "kernels-schedule": lambda results: contenders(results, "experiments/kernels-schedule"),

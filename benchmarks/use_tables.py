@@ -131,6 +131,19 @@ def bulk(results: Results) -> str:
     return table(["", ""], rows) + source(results, [f"bulk/{name}" for name in names])
 
 
+def bulk_plan(results: Results) -> str:
+    """Many machines, simulated from a run on one."""
+    found, rows = of(results, "bulk/plan"), []
+    for plan in found.get("plans", []):
+        shares = [f"{100 * plan[name]:.1f} %" for name in ("efficiency", "waiting", "lost", "idle")]
+        size = [f"{plan['machines']:,}", f"{plan['machines'] * plan['workers_each']:,}"]
+        rows.append(
+            [*size, f"{plan['hours']:,.1f}", f"{plan['rows_per_second']:,.0f}", *shares, f"{plan['cost']:,.0f}"]
+        )
+    head = ["machines", "workers", "hours", "rows per second", "into shards", "waiting for storage", "lost to failures"]
+    return table([*head, "idle at start and end", "cost"], rows) + source(results, ["bulk/plan"])
+
+
 def training_memory(results: Results) -> str:
     """Memory of a training run on many questions."""
     found, rows = of(results, "training/memory-million"), []

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,21 @@ def test_rows_are_all_different_and_as_long_as_asked_for(script):
 def test_rows_longer_than_the_text_that_they_are_made_of(script):
     (row,) = script("bulk").rows(1, 5_000)
     assert len(row["context"].split()) == 5_000
+
+
+def test_many_machines_are_planned_from_a_run_of_one(script, monkeypatch, tmp_path):
+    bulk = script("bulk")
+    monkeypatch.setattr(bulk, "PLANNED_ROWS", 1e5)
+    data = bulk.write_rows(tmp_path / "rows.jsonl", 30, 8)
+    record = bulk.plan(Namespace(folder=tmp_path, data=data, model=None, shard_rows=10))
+    assert record["rows_per_second"] > 0
+    assert record["bytes_per_row"] == pytest.approx(data.stat().st_size / 30)
+    assert [plan["machines"] for plan in record["plans"]] == [1, 10, 100, 1000]
+    hours = [plan["hours"] for plan in record["plans"]]
+    assert hours == sorted(hours, reverse=True)
+    for plan in record["plans"]:
+        shares = [plan[name] for name in ("efficiency", "waiting", "lost", "idle")]
+        assert sum(shares) == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.slow
