@@ -221,6 +221,14 @@ def test_formats_are_told_by_content_and_name(save, tmp_path):
             find_inputs([save(text, name)])
 
 
+def test_a_cut_off_file_that_its_name_tells_of_is_left_for_the_reading(save):
+    half = gzip.compress(b'{"question": "q", "context": "text"}\n' * 50)[:-12]
+    (file,) = find_inputs([save(half, "a.jsonl.gz")])
+    assert file.format == "jsonl"
+    with pytest.raises(DataError, match="b.gz: damaged or cut-off gzip file"):
+        find_inputs([save(half, "b.gz")])
+
+
 def test_folders_are_read_in_the_order_of_names(save, tmp_path):
     (tmp_path / "in" / "sub").mkdir(parents=True)
     for name in ("b.txt", "a.txt", "sub/c.txt", ".hidden", "_about.json"):

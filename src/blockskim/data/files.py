@@ -60,6 +60,10 @@ def open_text(path: Path) -> Iterator[TextIO]:
         yield text
 
 
+GZIP_ERRORS = (EOFError, zlib.error, gzip.BadGzipFile)
+"""What reading a damaged or cut-off gzip file raises."""
+
+
 def unpacked(raw: BinaryIO) -> BinaryIO:
     """What a file that is open at its beginning holds, which gzip may have packed."""
     packed = raw.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC)  # type: ignore[attr-defined] # open gives a buffer
@@ -83,7 +87,7 @@ def read_errors_named(path: Path) -> Iterator[None]:
         raise DataError(
             f"{path}: is not UTF-8 text (byte 0x{byte:02x}): a binary file or another encoding; UTF-8 is needed"
         ) from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except GZIP_ERRORS as error:
         raise DataError(f"{path}: damaged or cut-off gzip file: {error}") from error
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror or error}") from error

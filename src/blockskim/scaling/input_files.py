@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from blockskim.checks import listing
-from blockskim.data.files import read_errors_named, unpacked
+from blockskim.data.files import GZIP_ERRORS, read_errors_named, unpacked
 from blockskim.errors import ConfigError, DataError
 from blockskim.scaling.csv_rows import csv_rows
 from blockskim.scaling.json_lines import json_line_rows
@@ -117,7 +117,13 @@ def _format_of(path: Path) -> str:
         by_name = SUFFIXES.get(_suffix(path))
         if by_name in ("csv", "text", "parquet"):
             return by_name
-        start = unpacked(raw).read(SAMPLE).removeprefix(b"\xef\xbb\xbf").lstrip()
+        try:
+            start = unpacked(raw).read(SAMPLE).removeprefix(b"\xef\xbb\xbf").lstrip()
+        except GZIP_ERRORS:
+            if by_name is None:
+                raise
+            # Told of when it is read, as of any file that ends too early: the others are done.
+            return by_name
     if start.startswith(b"["):
         raise DataError(f"{path}: is a JSON list; JSON lines are needed, an object a line")
     if by_name is None and not start.startswith(b"{"):
