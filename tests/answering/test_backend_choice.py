@@ -96,6 +96,7 @@ def test_both_engines_search_alike(pair, way):
             same_trace(mine, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 2, 32])
 def test_batches_are_no_matter(pair, batch_size):
     _, onnx = pair

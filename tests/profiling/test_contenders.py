@@ -24,6 +24,8 @@ from tiny_tokenizers import fixed_tokenizer
 
 for package in ("onnx", "onnxruntime", "onnxscript"):
     pytest.importorskip(package)
+# A model is exported, which takes long.
+pytestmark = pytest.mark.slow
 
 SIZES = [(4, 30), (2, 41), (6, 12)]
 # Where the padding is, and how much of it there is beside that of the longest sample.
@@ -47,7 +49,6 @@ def test_the_forward_pass_gives_the_logits_of_skim_wherever_the_padding_is(paddi
     torch.testing.assert_close(end, expected.end_logits, atol=1e-6, rtol=0)
 
 
-@pytest.mark.slow
 @every_padding
 @pytest.mark.parametrize("threshold", [0.0, 0.5])
 def test_an_exported_model_gives_what_the_forward_pass_gives(pair, padding, threshold):
@@ -60,7 +61,6 @@ def test_an_exported_model_gives_what_the_forward_pass_gives(pair, padding, thre
     assert (work.flops < dense_flops(pair.model.cost, made.real.sum(-1).numpy()).sum()) == (threshold > 0)
 
 
-@pytest.mark.slow
 def test_inputs_are_packed_before_the_clock_runs(pair, monkeypatch):
     made = make_batch("bert", SIZES)
     for contender in (skim_contender("a", pair.model), exported_contender("b", pair.exported)):
