@@ -61,6 +61,7 @@ def test_usage_errors_exit_with_2(call, arguments):
     assert "Usage" in err
 
 
+@pytest.mark.slow
 def test_help_and_usage_errors_come_at_once():
     # An import of torch takes seconds even where these two take tenths of one.
     started = time.perf_counter()

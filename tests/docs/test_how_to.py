@@ -20,7 +20,7 @@ from how_to_folder import DATA, MODELS, ROOT, fill
 PAGES = [ROOT / "README.md", ROOT / "docs" / "quickstart.md", *sorted((ROOT / "docs" / "how-to").glob("*.md"))]
 BLOCK = re.compile(r"^<!-- run -->\n```(?P<language>\w+)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
 LANGUAGES = {"python", "bash"}
-QUICK = {"README.md", "quickstart.md", "ask-a-folder.md", "highlight.md", "prune.md"}
+QUICK = {"README.md", "quickstart.md", "highlight.md"}
 """Pages that are run where there is little time."""
 # What a page needs beside the plain installation.
 EXTRAS = {"haystack": "haystack", "langchain": "langchain_core", "llama-index": "llama_index"}

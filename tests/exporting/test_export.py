@@ -172,6 +172,7 @@ def test_on_a_full_disk_a_directory_stays_as_it_was(own, limit):
     assert contents(own) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 @pytest.mark.parametrize("step", ["write_graph", "write_manifest"])
 def test_interrupted_it_leaves_nothing(stored, own, tmp_path, monkeypatch, error, step):

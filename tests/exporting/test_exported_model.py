@@ -37,6 +37,7 @@ def test_it_is_a_backend():
     assert exported("roberta").exported.position_limit == exported("roberta").model.position_limit == 198
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["bert", "albert", "electra", "roberta"])
 def test_word_embeddings_are_those_of_the_model(family):
     export = exported(family)
@@ -90,6 +91,7 @@ def test_no_windows_at_all():
         check_equal(found, exported().model.score_windows(inputs, 0.5))
 
 
+@pytest.mark.slow
 def test_inputs_without_token_types_have_those_of_the_first_part():
     inputs = packed("bert", [(4, 30)])
     without = PackedInputs(**{name: getattr(inputs, name) for name in PackedInputs.__slots__} | {"types": None})

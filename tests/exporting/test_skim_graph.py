@@ -37,7 +37,7 @@ CASES |= {
     "bert-lost-heads": {"inputs": ("attended",), "pruned": ((2, (1, 4)), (3, (2,)))},
     "mpnet-lost-heads": {"family": "mpnet", "inputs": ("tiles",), "pruned": ((2, (1, 4)),)},
 }
-QUICK = {"bert", "roberta", "mpnet"}
+QUICK = {"bert", "mpnet"}
 """What is exported where there is little time; one export takes seconds."""
 every_case = pytest.mark.parametrize(
     "case",

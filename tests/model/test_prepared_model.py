@@ -234,6 +234,7 @@ def remembered(model):
     return weakref.ref(ready_of(model).layers[0].project)
 
 
+@pytest.mark.slow
 def test_training_frees_the_layers_that_were_made_ready():
     model = new_skim_model("bert")
     held = remembered(model)
@@ -391,6 +392,7 @@ def change_a_predictor(model):
         model.predictors["1"].branches["match"].join.weight.mul_(1.1)
 
 
+@pytest.mark.slow
 def test_threads_that_ask_a_cold_model_at_once_get_what_one_gets(many_switches):
     model = new_skim_model("bert", ("match",), "context")
     for touch in [forget, change_in_place, change_a_predictor, replace_a_weight] * 4:

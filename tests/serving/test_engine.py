@@ -22,6 +22,7 @@ def same(found, expected):
     )
 
 
+@pytest.mark.slow
 def test_answers_of_pytorch_among_others_are_those_of_the_library():
     qa = answerer()
     engine = Engine(qa, replace(Capacity(), batch_tokens=1_000, turn_tokens=300))
