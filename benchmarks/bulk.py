@@ -31,6 +31,9 @@ from typing import Any
 
 from bulk_plan import Cluster, measured, simulate
 
+from blockskim.checks import check_count
+from blockskim.errors import ConfigError
+
 TEXT = Path(__file__).parents[1] / "examples" / "demo.txt"
 MOST_MEMORY = 1.5e9
 LEAST_SPEEDUP = 1.7
@@ -55,6 +58,12 @@ def main() -> int:
     parser.add_argument("--shard-rows", type=int, default=1000)
     parser.add_argument("--folder", type=Path, help="where data and outputs go  [default: a temporary one]")
     chosen = parser.parse_args()
+    least = {"rows": FEW_ROWS + 1 if chosen.what == "ray" else 1, "words": 1, "kills": 1, "rounds": 1, "shard_rows": 1}
+    try:
+        for name, value in least.items():
+            check_count(f"--{name.replace('_', '-')}", getattr(chosen, name), value)
+    except ConfigError as error:
+        parser.error(str(error))
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
         chosen.folder = Path(folder)
         chosen.data = write_rows(chosen.folder / "rows.jsonl", chosen.rows, chosen.words)
@@ -141,8 +150,6 @@ def overhead(chosen: argparse.Namespace) -> dict[str, Any]:
 
 def ray(chosen: argparse.Namespace) -> dict[str, Any]:
     """Two actors of Ray on this machine beside ``--workers 2``, in turns: rows a second once all of them run."""
-    if chosen.rows <= FEW_ROWS:
-        raise SystemExit(f"--rows is {chosen.rows}; beside Ray it must be more than {FEW_ROWS}")
     few = write_rows(chosen.folder / "few.jsonl", FEW_ROWS, chosen.words)
     rates: dict[str, list[float]] = {"workers": [], "ray": []}
     for number in range(chosen.rounds):

@@ -14,13 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from blockskim.atomic import write_whole
+from blockskim.checks import check_count
 from blockskim.data.reading import read_examples
 from blockskim.data.splitting import sample_examples
+from blockskim.errors import BlockSkimError, DataError
 from blockskim.evidence.question_answerer import QuestionAnswerer
 from blockskim.inference.shipped import shipped_model
 
 
-def main() -> None:
+def main() -> int:
     """Time all calls and print JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="a file of SQuAD's form")
@@ -32,6 +34,25 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--report", type=Path)
     chosen = parser.parse_args()
+    try:
+        record = measured(chosen)
+    except BlockSkimError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    sys.stdout.write(json.dumps(record) + "\n")
+    if chosen.report:
+        write_whole(chosen.report, json.dumps(record, indent=1) + "\n")
+    return 0
+
+
+def measured(chosen: argparse.Namespace) -> dict[str, float]:
+    """Seconds of both ways, in turns.
+
+    Raises:
+        BlockSkimError: a number is impossible, or the data can't be read or has too little text.
+    """
+    for name in ("documents", "words", "calls", "threads"):
+        check_count(f"--{name}", getattr(chosen, name))
     qa = QuestionAnswerer(chosen.model, backend=chosen.backend, device="cpu", threads=chosen.threads)
     seconds: dict[str, list[float]] = {"skimming": [], "reading everything": []}
     # The first call is not timed: it makes the model ready.
@@ -44,7 +65,7 @@ def main() -> None:
             if number:
                 times.append(time.perf_counter() - started)
     skimming, dense = seconds.values()
-    record = {
+    return {
         "documents": chosen.documents,
         "words": chosen.words,
         "calls": chosen.calls,
@@ -54,16 +75,13 @@ def main() -> None:
         "dense_seconds": round(statistics.median(dense), 3),
         "speedup": round(statistics.median(other / mine for mine, other in zip(skimming, dense, strict=True)), 2),
     }
-    sys.stdout.write(json.dumps(record) + "\n")
-    if chosen.report:
-        write_whole(chosen.report, json.dumps(record, indent=1) + "\n")
 
 
 def calls(data: Path, count: int, documents: int, words: int) -> Iterator[tuple[str, list[str]]]:
     """Questions with their documents.
 
     Raises:
-        SystemExit: the data has less text than one call takes.
+        DataError: the data can't be read, or has less text than one call takes.
     """
     examples = list(read_examples(data))
     texts = list(dict.fromkeys(example.context for example in examples))
@@ -73,7 +91,7 @@ def calls(data: Path, count: int, documents: int, words: int) -> Iterator[tuple[
         places[text] = len(every)
         every += text.split()
     if len(every) < documents * words:
-        raise SystemExit(f"{data} has {len(every):,} words; {documents} documents of {words} take more")
+        raise DataError(f"{data}: has {len(every):,} words; {documents} documents of {words} take more")
     for example in sample_examples(examples, count, 0):
         first = places[example.context]
         own = (every[first:] + every[:first])[: documents * words]
@@ -81,4 +99,4 @@ def calls(data: Path, count: int, documents: int, words: int) -> Iterator[tuple[
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -37,6 +37,16 @@ def test_many_machines_are_planned_from_a_run_of_one(script, monkeypatch, tmp_pa
         assert sum(shares) == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("what", "rows", "message"),
+    [("plan", "0", "--rows is 0; it must be a whole number of at least 1"), ("ray", "10", "of at least 1001")],
+)
+def test_impossible_numbers_are_refused(what, rows, message):
+    done = subprocess.run([sys.executable, SCRIPT, what, "--rows", rows], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
 @pytest.mark.slow
 def test_a_run_that_is_killed_is_compared_with_one_that_is_not():
     pytest.importorskip("torch")

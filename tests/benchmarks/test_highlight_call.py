@@ -51,7 +51,15 @@ def test_both_ways_are_timed(data, tmp_path):
     assert (record["documents"], record["words"], record["calls"]) == (2, 6, 1)
 
 
-def test_too_little_text(data):
-    done = run(data)
-    assert done.returncode == 1
-    assert "20 documents of 500 take more" in done.stderr
+def test_what_is_wrong_is_told_in_a_line(data, tmp_path):
+    empty = tmp_path / "empty.json"
+    empty.touch()
+    for file, options, message in (
+        (data, (), "20 documents of 500 take more"),
+        (empty, (), "the file is empty"),
+        (data, ("--calls", "0"), "--calls is 0; it must be a whole number of at least 1"),
+    ):
+        done = run(file, *options)
+        assert done.returncode == 1
+        assert message in done.stderr
+        assert done.stderr.count("\n") == 1

@@ -93,7 +93,7 @@ def test_turns_of_a_job_follow_each_other_within_the_quantum():
 
 
 @given(st.lists(st.lists(st.integers(1, 60), min_size=1, max_size=12), min_size=2, max_size=5), st.integers(0, 150))
-def test_nobody_waits_for_more_than_a_quantum_of_each_other_job(jobs, quantum):
+def test_nobody_waits_for_more_than_two_quanta_of_each_other_job(jobs, quantum):
     queue = FairQueue(quantum)
     for number, sizes in enumerate(jobs):
         queue.put(number, turns(*sizes))
