@@ -17,6 +17,10 @@ from blockskim.kernels.varlen_attention import attend_varlen
 ROWS = 8
 """Rows that kernels prefer in multiples: oneDNN makes a kernel for every shape, and these make for few shapes."""
 
+STEPS = 32
+"""Numbers of rows between a power of two and the next one. oneDNN never gives the memory of a kernel back, so a process
+that reads for days must come to an end of shapes; the padding is at most one row in so many."""
+
 SHORT = 3072
 """Tokens times size of a head up to which products in float32 beat those of bfloat16."""
 
@@ -33,7 +37,8 @@ def padded_rows(lengths: Sequence[int]) -> int:
     for length in lengths:
         if length:
             total, last = total + length, length
-    return max(_round_up(total), total - last + _round_up(last))
+    least = total - last + _round_up(last)
+    return _round_up(least, max(ROWS, 2 ** (least.bit_length() - 1) // STEPS))
 
 
 def attend_packed(
@@ -96,8 +101,8 @@ def has_fast_products() -> bool:
     return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def _round_up(length: int) -> int:
-    return -(-length // ROWS) * ROWS
+def _round_up(length: int, step: int = ROWS) -> int:
+    return -(-length // step) * step
 
 
 @dataclass(frozen=True, slots=True)
