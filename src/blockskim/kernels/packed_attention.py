@@ -37,8 +37,8 @@ def padded_rows(lengths: Sequence[int]) -> int:
     for length in lengths:
         if length:
             total, last = total + length, length
-    least = total - last + _round_up(last)
-    return _round_up(least, max(ROWS, 2 ** (least.bit_length() - 1) // STEPS))
+    least = total - last + _round_up(last, ROWS)
+    return _round_up(least, max(ROWS, (1 << least.bit_length()) // (2 * STEPS)))
 
 
 def attend_packed(
@@ -101,7 +101,7 @@ def has_fast_products() -> bool:
     return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def _round_up(length: int, step: int = ROWS) -> int:
+def _round_up(length: int, step: int) -> int:
     return -(-length // step) * step
 
 
@@ -152,7 +152,7 @@ def _attend_by_products(run: _Run, first: int, length: int, bias: Tensor | None,
     In bfloat16 it reads some rows on behind the sequence's end, up to a multiple of ``ROWS``, without weight.
     """
     heads = run.query.shape[1]
-    size = length if dtype == torch.float32 else min(_round_up(length), len(run.query) - first)
+    size = length if dtype == torch.float32 else min(_round_up(length, ROWS), len(run.query) - first)
     keys = run.key[first : first + size].permute(1, 2, 0).to(dtype)
     values = run.value[first : first + size].transpose(0, 1).to(dtype)
     step = max(ROWS, SCORES // (heads * size) // ROWS * ROWS)
