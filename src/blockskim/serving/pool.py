@@ -215,11 +215,12 @@ class WorkerPool:
                 message = from_bytes(worker.connection.recv_bytes())
             except (EOFError, OSError):
                 break
-            if "batch" in message:
-                self._observer.batch_done(worker.number, told_batch(message["batch"]))
-            elif "job" in message:
-                self._observer.request_done(worker.number, JobReport(**message["job"]))
-            else:
+            for report in message.pop("reports", ()):
+                if "batch" in report:
+                    self._observer.batch_done(worker.number, told_batch(report["batch"]))
+                else:
+                    self._observer.request_done(worker.number, JobReport(**report["job"]))
+            if message:
                 on_loop(self._told, worker, message)
         worker.process.join(SECONDS_TO_END)
         if worker.process.is_alive():

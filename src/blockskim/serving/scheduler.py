@@ -295,10 +295,11 @@ class Scheduler:
         if report.seconds > 0:
             pace = self.capacity.runners * report.tokens / report.seconds
             self._pace = pace if not self._pace else 0.9 * self._pace + 0.1 * pace
-        for (job, turn), result in zip(batch, results, strict=True):
-            self._deliver(job, turn, result)
+        # Told of before any answer can be made of it.
         if self._on_batch is not None:
             self._on_batch(report)
+        for (job, turn), result in zip(batch, results, strict=True):
+            self._deliver(job, turn, result)
 
     def _deliver(self, job: _Job[Any], turn: Turn, result: TurnResult) -> None:
         """Hand what came of a turn to its job."""

@@ -24,6 +24,9 @@ SWITCH_SECONDS = 0.0005
 """How long a thread keeps the interpreter while another wants it. The model gives it up for every operation and gets it
 back after so long, while a text is being tokenised; Python's own 5 ms would be a large part of a short question."""
 
+MOST_NOTED = 16
+"""Reports that wait for a message to go along with."""
+
 
 def work(connection: Connection, settings: ModelSettings, capacity: Capacity, logs: LogSettings) -> None:
     """Answer what comes from a pipe, in a process of its own.
@@ -60,8 +63,8 @@ def serve_answerer(connection: Connection, answerer: QuestionAnswerer, capacity:
     engine = Engine(
         answerer,
         capacity,
-        lambda report: sender.send(batch_message(report)),
-        lambda report: sender.send(job_message(report)),
+        lambda report: sender.note(batch_message(report)),
+        lambda report: sender.note(job_message(report)),
     )
     try:
         engine.warm_up()
@@ -73,17 +76,30 @@ def serve_answerer(connection: Connection, answerer: QuestionAnswerer, capacity:
 
 
 class _Sender:
-    """Writes messages of several threads to a pipe, whole."""
+    """Writes messages of several threads to a pipe, whole.
+
+    Reports go along with the next message: each message by itself would wake the process that reads them.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._lock = threading.Lock()
+        self._noted: list[Json] = []
+
+    def note(self, report: Json) -> None:
+        """Tell of something, before long."""
+        with self._lock:
+            self._noted.append(report)
+            full = len(self._noted) >= MOST_NOTED
+        if full:
+            self.send({})
 
     def send(self, message: Mapping[str, Any]) -> None:
-        data = to_bytes(message)
-        # Nobody is there any more to be told; the reading end finds out, too.
+        """Tell of something now."""
         with self._lock, suppress(OSError):
-            self._connection.send_bytes(data)
+            noted, self._noted = self._noted, []
+            # Nobody may be there any more to be told; the reading end finds out, too.
+            self._connection.send_bytes(to_bytes({**message, "reports": noted} if noted else message))
 
 
 def _serve(connection: Connection, sender: _Sender, engine: Engine) -> None:
