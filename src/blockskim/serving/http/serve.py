@@ -2,15 +2,17 @@
 
 import asyncio
 import contextlib
+import importlib
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 import uvicorn
 
 from blockskim.errors import ConfigError
+from blockskim.extras import has
 from blockskim.serving.engine import ModelSettings
 from blockskim.serving.http.app import make_app
 from blockskim.serving.http.metrics import Metrics
@@ -53,8 +55,13 @@ def serve(
         ModelError: the model can't be loaded.
     """
     configure_logs(logs)
-    with _listening(host, port) as listener:
-        return asyncio.run(_Life(model, capacity, http, logs, workers, grace).run(listener))
+    with _listening(host, port) as listener, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_Life(model, capacity, http, logs, workers, grace).run(listener))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes event loops of uvloop, which cost less; None where it is not installed, as on Windows."""
+    return importlib.import_module("uvloop").new_event_loop if has("uvloop") else None
 
 
 @contextlib.contextmanager
