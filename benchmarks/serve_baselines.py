@@ -26,10 +26,10 @@ LENGTH, STRIDE, LONGEST = 384, 128, 15
 class DenseAnswerer:
     """transformers' model as people use it: padded batches, the best span over the windows of each text."""
 
-    def __init__(self, model: str | None, threads: int) -> None:
+    def __init__(self, model: str | None, threads: int, dtype: str) -> None:
         """Load a model's weights into transformers' own class."""
         torch.set_num_threads(threads)
-        loaded = load(model)
+        loaded = load(model, dtype=dtype)
         self.model: Any = transformers_model(loaded.model, "sdpa")
         self.tokenizer: Any = loaded.tokenizer
         self([("Is it warm?", "It is warm.")])
@@ -100,13 +100,14 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--dtype", default="float32")
     chosen = parser.parse_args()
     if chosen.server == "plain":
-        serve_plain(DenseAnswerer(chosen.model, chosen.threads), chosen.port)
+        serve_plain(DenseAnswerer(chosen.model, chosen.threads, chosen.dtype), chosen.port)
     else:
         from serve_litserve import serve_litserve
 
-        serve_litserve(chosen.model, chosen.threads, chosen.port, chosen.batch)
+        serve_litserve(chosen.model, chosen.threads, chosen.dtype, chosen.port, chosen.batch)
 
 
 if __name__ == "__main__":

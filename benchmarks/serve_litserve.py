@@ -18,10 +18,10 @@ TRIES = 240
 class Api(litserve.LitAPI):  # type: ignore[misc, name-defined, unused-ignore]
     """One question and its context a request. LitServe starts a process with a copy of this."""
 
-    def __init__(self, model: str | None, threads: int, batch: int) -> None:
+    def __init__(self, model: str | None, threads: int, dtype: str, batch: int) -> None:
         """Nothing is loaded before ``setup``."""
         super().__init__(max_batch_size=batch, batch_timeout=0.005, api_path="/")
-        self._wanted = (model, threads)
+        self._wanted = (model, threads, dtype)
 
     def setup(self, device: str) -> None:
         """Load the model in the process that runs it."""
@@ -48,9 +48,9 @@ class Api(litserve.LitAPI):  # type: ignore[misc, name-defined, unused-ignore]
         return output
 
 
-def serve_litserve(model: str | None, threads: int, port: int, batch: int) -> None:
+def serve_litserve(model: str | None, threads: int, dtype: str, port: int, batch: int) -> None:
     """Serve until told to stop."""
-    server = litserve.LitServer(Api(model, threads, batch), accelerator="cpu")
+    server = litserve.LitServer(Api(model, threads, dtype, batch), accelerator="cpu")
     tell("listening", url=f"http://127.0.0.1:{port}")
     threading.Thread(target=_tell_when_ready, args=(port,), daemon=True).start()
     server.run(host="127.0.0.1", port=port, generate_client_file=False, log_level="error")

@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=1000)
     parser.add_argument("--model")
     parser.add_argument("--backend", default="auto")
+    parser.add_argument("--dtype", default="float32", help="number format, of the others as well")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--seconds", type=float, default=60.0, help="of each measurement")
     parser.add_argument("--at-once", type=int, default=64)
@@ -47,7 +48,7 @@ def main() -> None:
     asks = [ask(example.question, example.context) for example in examples]
     named = [] if chosen.model is None else ["--model", chosen.model]
     threads = ["--threads", str(chosen.threads)]
-    options = [*named, *threads, "--backend", chosen.backend]
+    options = [*named, *threads, "--backend", chosen.backend, "--dtype", chosen.dtype]
     before = evaluated(chosen.data, chosen.limit, options)
     serve = ["-m", "blockskim", "serve", "--port", "0", "--no-log-requests", "--timeout", "120", *options]
     with running(serve) as server:
@@ -60,7 +61,7 @@ def main() -> None:
     for name in chosen.against:
         script = str(Path(__file__).with_name("serve_baselines.py"))
         port = ["--port", "0" if name == "plain" else "8099"]
-        with running([script, name, *named, *threads, *port]) as server:
+        with running([script, name, *named, *threads, *port, "--dtype", chosen.dtype]) as server:
             rate = asyncio.run(saturated(server, asks, chosen.seconds, chosen.at_once))["per_second"]
         found[name] = {"per_second": rate, "times": round(found["saturation"]["per_second"] / rate, 2)}
     found["conditions"] = conditions(chosen)

@@ -71,6 +71,8 @@ def test_onnx_runtime_has_one_window_at_a_time_on_each_of_several_threads():
     engine.close()
     assert len(reports) > 1
     assert {report.windows for report in reports} == {1}
+    assert fitting.crowd_tokens == ONNX_TURN
+    assert fitting_capacity(qa, Capacity(batch_tokens=300), 2).crowd_tokens == 300
     assert same(found["answers"][0], qa("What sings?", text))
 
 

@@ -12,7 +12,7 @@ from blockskim.answering.request import AnswerOptions, TextPair
 from blockskim.errors import DataError, ModelError
 from blockskim.serving.engine import Engine
 from blockskim.serving.refusals import Busy, Stopping, TimedOut
-from blockskim.serving.scheduler import Capacity, JobReport
+from blockskim.serving.scheduler import CROWD, Capacity, JobReport
 from served import QUESTION, TEXT, plain_answerer
 
 SECONDS = 60
@@ -123,6 +123,21 @@ def test_what_waits_is_shared_out_among_runners(engine):
     backend.gate.set()
     wait([*held, *rest], SECONDS)
     assert max(map(len, backend.batches)) == 2
+
+
+@pytest.mark.parametrize(("count", "most"), [(CROWD - 1, 1), (4 * CROWD, 4)])
+def test_a_runner_takes_several_windows_at_once_only_while_many_requests_wait(engine, count, most):
+    busy = engine(Capacity(batch_tokens=1, turn_tokens=500, crowd_tokens=500))
+    backend = busy.answerer.model
+    held = hold(busy)
+    rest = [busy.ask(asked("The nest."), SECONDS) for _ in range(count)]
+    until(lambda: len(busy.scheduler._queue) == count)
+    backend.gate.set()
+    wait([held, *rest], SECONDS)
+    assert len(backend.batches[1]) == most == max(map(len, backend.batches))
+    assert len(backend.batches[-1]) == 1
+    expected = busy.answerer(QUESTION, "The nest.")
+    assert all(future.result()["answers"] == [expected] for future in rest)
 
 
 def test_a_short_question_passes_a_long_text(engine):

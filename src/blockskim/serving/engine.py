@@ -82,7 +82,8 @@ def fitting_capacity(answerer: QuestionAnswerer, capacity: Capacity, threads: in
     """How much a model should do at once.
 
     ONNX Runtime takes a window to a thread and gains nothing from batches, so each thread takes one window at a time:
-    nobody waits for a batch to be done, and the windows of a text run side by side. A GPU wants large batches, and is
+    nobody waits for a batch to be done, and the windows of a text run side by side. What is done around a window costs
+    less for several at once, so a thread takes a few where many requests wait. A GPU wants large batches, and is
     done with them soon. For PyTorch on a processor a batch of few windows is as fast as one of many.
 
     Args:
@@ -93,7 +94,8 @@ def fitting_capacity(answerer: QuestionAnswerer, capacity: Capacity, threads: in
     if isinstance(answerer.model, ExportedModel):
         runners = available_cores() if threads is None else threads
         turn = min(ONNX_TURN, capacity.turn_tokens)
-        return replace(capacity, runners=runners, turn_tokens=turn, batch_tokens=ONE_WINDOW)
+        crowd = min(turn, capacity.batch_tokens)
+        return replace(capacity, runners=runners, turn_tokens=turn, batch_tokens=ONE_WINDOW, crowd_tokens=crowd)
     if getattr(getattr(answerer.model, "device", None), "type", "cpu") == "cpu":
         return capacity
     return replace(capacity, turn_tokens=capacity.batch_tokens)

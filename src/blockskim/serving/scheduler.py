@@ -22,6 +22,9 @@ from blockskim.serving.batch import BatchReport, TurnResult, run_batch
 from blockskim.serving.fair_queue import FairQueue, Turn, cut_into_turns
 from blockskim.serving.refusals import Busy, Stopping, TimedOut
 
+CROWD = 8
+"""Requests that wait for each runner when there are many, and parts that a runner's share of all tokens is read in."""
+
 Result = TypeVar("Result")
 Reading = TypeVar("Reading", bound=TextReading)
 
@@ -32,6 +35,8 @@ class Capacity:
 
     Attributes:
         batch_tokens: the most in a batch.
+        crowd_tokens: the most in a batch while many requests wait, where that is more; batches grow with what waits.
+            Beside the wait for a turn, that for the end of a batch is short then.
         turn_tokens: the most that one request has run before others have their turn, and that requests which had one
             before have in a batch together. Smaller turns let short questions pass a long text sooner.
         waiting: requests that may be there; more are refused.
@@ -40,6 +45,7 @@ class Capacity:
     """
 
     batch_tokens: int = 16_384
+    crowd_tokens: int = 0
     turn_tokens: int = 2_048
     waiting: int = 512
     runners: int = 1
@@ -274,13 +280,19 @@ class Scheduler:
                 late = [job for job in self._queue.jobs() if job.expired]
                 for job in late:
                     self._queue.drop(job)
-                # What waits is shared out: a runner that took all of it would leave the others without work.
-                share = -(-self._queue.tokens // self.capacity.runners)
-                batch = self._queue.take(min(self.capacity.batch_tokens, share), self.capacity.turn_tokens)
+                batch = self._queue.take(self._most_tokens(), self.capacity.turn_tokens)
             for job in late:
                 job.fail(TimedOut(job.seconds))
             if batch:
                 self._run_batch(batch)
+
+    def _most_tokens(self) -> int:
+        """How many tokens the next batch may have."""
+        # What waits is shared out: a runner that took all of it would leave the others without work.
+        share = -(-self._queue.tokens // self.capacity.runners)
+        most = min(self.capacity.batch_tokens, share)
+        crowded = len(self._queue) >= CROWD * self.capacity.runners
+        return max(most, min(self.capacity.crowd_tokens, share // CROWD)) if crowded else most
 
     def _run_batch(self, batch: Sequence[tuple[_Job[Any], Turn]]) -> None:
         reading = batch[0][0].reading
