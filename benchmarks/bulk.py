@@ -4,7 +4,7 @@
     python benchmarks/bulk.py memory --rows 50000
     python benchmarks/bulk.py kills --rows 20000 --kills 10 --model tiny
     python benchmarks/bulk.py workers --rows 4000 --shard-rows 250    # two workers at least 1.7 times one
-    python benchmarks/bulk.py overhead --rows 5000                    # windows a second beside those of predict
+    python benchmarks/bulk.py overhead --rows 1500 --rounds 7         # windows a second beside those of predict
     python benchmarks/bulk.py ray --rows 5000 --shard-rows 250        # two actors beside two workers, once they run
     python benchmarks/bulk.py plan --rows 6000                        # a billion rows on many machines, simulated
 
@@ -15,7 +15,6 @@ not the model's business; without it the model that comes along runs.
 
 import argparse
 import json
-import os
 import random
 import signal
 import statistics
@@ -30,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from bulk_plan import Cluster, measured, simulate
+from process_memory import tree_memory
 
 from blockskim.checks import check_count
 from blockskim.errors import ConfigError
@@ -266,16 +266,6 @@ def watched(command: list[str]) -> tuple[list[int], dict[str, Any]]:
     if running.returncode:
         raise SystemExit(running.returncode)
     return [size for size in seen if size], dict(json.loads(out))
-
-
-def tree_memory(pid: int) -> int:
-    """Resident bytes of a process and its children; 0 once it is gone."""
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except (OSError, IndexError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE") + sum(tree_memory(int(child)) for child in children)
 
 
 def shards(output: Path) -> dict[str, bytes]:

@@ -108,26 +108,21 @@ def no_answer(results: Results) -> str:
 
 def why(results: Results) -> str:
     """The few figures that tell whether skimming helps."""
-    scores, article = of(results, "scores/squad-balanced"), results.get("long/joined-articles", {}).get("result", [])
-    latency, throughput = _own(results, "speed/graph-latency", 1), _own(results, "speed/graph-throughput", 32)
+    scores = of(results, "scores/squad-balanced")
+    sizes = {1: _own(results, "speed/graph-latency", 1), 32: _own(results, "speed/graph-throughput", 32)}
     rows = []
     if scores:
         rows.append(["F1, SQuAD 1.1 dev", f"{scores['dense']['f1']:.1f}", f"{scores['f1']:.1f}"])
         rows.append(
             ["context blocks computed in the last layer", "100 %", f"{100 * scores['kept_by_layer'][-1]:.0f} %"]
         )
-        rows.append(["wall clock, batch size 32", "1×", f"{scores['wall_speedup']:.1f}×"])
     for name, title in (("dense-sdpa", "transformers (SDPA)"), ("onnx-fp32", "ONNX Runtime (float32)")):
-        for size, own in ((1, latency), (32, throughput)):
-            ratio = own.get("speedup_over", {}).get(name)
-            if ratio:
-                rows.append([f"wall clock against {title}, batch size {size}", "", f"{ratio:.1f}×"])
-    dense = next((record for record in article if record["way"] == "dense"), None)
-    if dense:
-        short = next(record for record in article if record["way"].startswith("passages"))
-        rows.append(["whole articles: F1", f"{dense['f1']:.1f}", f"{short['f1']:.1f}"])
-        rows.append(["whole articles: wall clock", "1×", f"{dense['seconds'] / short['seconds']:.1f}×"])
-    parts = ["scores/squad-balanced", "speed/graph-latency", "speed/graph-throughput", "long/joined-articles"]
+        ratios = {size: own["speedup_over"][name] for size, own in sizes.items() if name in own.get("speedup_over", {})}
+        if ratios:
+            which = f"batch size {' and '.join(map(str, ratios))}"
+            times = " and ".join(f"{ratio:.1f}×" for ratio in ratios.values())
+            rows.append([f"wall clock against {title}, {which}", "", times])
+    parts = ["scores/squad-balanced", "speed/graph-latency", "speed/graph-throughput"]
     return table(["", "dense", "skimming"], rows) + source(results, parts)
 
 

@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from process_memory import tree_memory
+
 from blockskim.training.window_cache import FOLDER
 
 MOST_MEMORY = 2e9
@@ -91,23 +93,6 @@ def phase_of(windows: Path, has_tokenised: bool) -> str:
     if windows.exists():
         return "tokenising"
     return "training" if has_tokenised else "reading"
-
-
-def tree_memory(pid: int) -> int:
-    """Bytes of memory of a process and everything that it started."""
-    total = 0
-    waiting = [pid]
-    while waiting:
-        number = waiting.pop()
-        try:
-            status = Path(f"/proc/{number}/status").read_text(encoding="ascii", errors="replace")
-            children = Path(f"/proc/{number}/task/{number}/children").read_text(encoding="ascii")
-        except OSError:
-            continue
-        resident = [line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")]
-        total += 1024 * int(resident[0]) if resident else 0
-        waiting += map(int, children.split())
-    return total
 
 
 def write_questions(path: Path, count: int, words: int) -> Path:

@@ -158,7 +158,8 @@ def test_a_client_that_goes_on_sending_is_read_for_a_while_only(make_site, monke
     assert sent[0]["status"] == 413
 
 
-def test_a_client_that_sends_too_slowly(make_site):
+def test_a_client_that_sends_too_slowly(make_site, monkeypatch):
+    monkeypatch.setattr("blockskim.serving.http.guard.LINGER_SECONDS", 0.2)
     site, sent = make_site(seconds=0.2), []
 
     async def send(message):
@@ -167,6 +168,24 @@ def test_a_client_that_sends_too_slowly(make_site):
     call(site.app, [{"type": "http.request", "body": b"{", "more_body": True}], send)
     assert sent[0]["status"] == 408
     assert json.loads(sent[1]["body"])["kind"] == "slow_request"
+    assert [message.get("more_body", False) for message in sent[1:]] == [True, False]
+
+
+def test_a_slow_client_that_leaves_once_it_was_refused(make_site):
+    site, sent = make_site(seconds=0.2), []
+
+    async def send(message):
+        sent.append(message)
+
+    async def slow():
+        await asyncio.sleep(60)
+
+    async def leave():
+        return {"type": "http.disconnect"}
+
+    call(site.app, [{"type": "http.request", "body": b"{", "more_body": True}, slow, leave], send)
+    assert sent[0]["status"] == 408
+    assert 'blockskim_errors_total{kind="slow_request"} 1.0' in site("GET", "/metrics").text
 
 
 def test_the_id_of_a_request(site):

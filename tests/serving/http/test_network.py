@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 
 import pytest
 
@@ -90,3 +91,19 @@ def test_who_asks_before_it_sends_too_much_need_not_send(served):
 
 def test_what_is_no_http_is_refused(served):
     assert raw(served[1], b"\x16\x03\x01 nonsense\r\n\r\n").startswith(b"HTTP/1.1 400")
+
+
+def test_a_client_that_sends_slowly_finds_the_refusal_once_it_reads():
+    site = Site(max_body=100_000, seconds=0.5)
+    with listening(site.app) as url:
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), 20) as connection:
+            head = "POST / HTTP/1.1\r\nHost: site\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
+            connection.sendall(head.encode())
+            for _ in range(12):
+                time.sleep(0.1)
+                connection.sendall(b"x")
+            found = connection.recv(65_536)
+    site.close()
+    assert found.startswith(b"HTTP/1.1 408 ")
+    assert b"did not arrive within 0.5 s" in found

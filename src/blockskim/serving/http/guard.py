@@ -30,6 +30,9 @@ UNLOGGED = OPEN | {"/metrics"}
 DRAIN_SECONDS, DRAIN_TIMES = 3.0, 20
 """For how long, and for how many times the most that a request may have, a refused request is read on."""
 
+LINGER_SECONDS = 15.0
+"""For how long a request that is too slow is read on after it was refused."""
+
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -75,7 +78,7 @@ class Guard:
         if refused is not None:
             # Who asks before it sends is told without having sent.
             if b"expect" not in dict(visit.scope["headers"]):
-                await _drain(receive, self._settings.max_body)
+                await _drain(receive, self._settings.max_body, DRAIN_SECONDS)
             await visit.refuse(refused)
             return
         try:
@@ -83,10 +86,12 @@ class Guard:
                 body = await _body(receive, self._settings.max_body)
         except TimeoutError:
             sentence = f"the request did not arrive within {self._settings.seconds:g} s"
-            await visit.refuse(Answerless(408, "slow_request", sentence, {"Connection": "close"}))
+            answer = Answerless(408, "slow_request", sentence, {"Connection": "close"})
+            # Who reads only after all is sent finds nothing on a connection that was closed in the meantime.
+            await visit.refuse(answer, lambda: _drain(receive, self._settings.max_body, LINGER_SECONDS))
             return
         if body is None:
-            await _drain(receive, self._settings.max_body)
+            await _drain(receive, self._settings.max_body, DRAIN_SECONDS)
             await visit.refuse(_too_large(self._settings.max_body))
             return
         await _while_connected(self._app, visit, body, receive)
@@ -150,14 +155,18 @@ class _Visit:
             message["headers"] = [*message.get("headers", []), (b"x-request-id", self.id.encode("ascii"))]
         await self._send(message)
 
-    async def refuse(self, answer: Answerless) -> None:
-        """Answer that there is no answer."""
+    async def refuse(self, answer: Answerless, before_end: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Answer that there is no answer; the connection stays open until something else is done."""
         self.kind = answer.kind
         body = problem_body(answer, self.id)
         headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **answer.headers}
         raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         await self.send({"type": "http.response.start", "status": answer.status, "headers": raw})
-        await self.send({"type": "http.response.body", "body": body})
+        await self.send({"type": "http.response.body", "body": body, "more_body": before_end is not None})
+        if before_end is not None:
+            with suppress(_Left):
+                await before_end()
+            await self.send({"type": "http.response.body", "body": b""})
 
 
 def problem_body(answer: Answerless, request_id: str) -> bytes:
@@ -193,14 +202,14 @@ async def _body(receive: Receive, most: int, keep: bool = True) -> bytes | None:
             return b"".join(parts)
 
 
-async def _drain(receive: Receive, most: int) -> None:
+async def _drain(receive: Receive, most: int, seconds: float) -> None:
     """Read on what will not be used, for a while: who is still sending finds no answer on a connection that is closed.
 
     Raises:
         _Left: the client went away.
     """
     with suppress(TimeoutError):
-        async with asyncio.timeout(DRAIN_SECONDS):
+        async with asyncio.timeout(seconds):
             await _body(receive, DRAIN_TIMES * most, keep=False)
 
 

@@ -1,0 +1,42 @@
+"""``benchmarks/process_memory.py``: what a process started counts, whichever thread started it."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
+
+CHILD = "held = bytearray(150_000_000); print('ready', flush=True); input()"
+
+
+def test_a_child_of_another_thread_counts_and_one_that_is_gone_does_not(script):
+    tree_memory = script("process_memory").tree_memory
+    started = []
+
+    def start():
+        arguments = [sys.executable, "-c", CHILD]
+        started.append(subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        started[0].stdout.readline()
+        done.wait()
+
+    done = threading.Event()
+    thread = threading.Thread(target=start)
+    before = tree_memory(os.getpid())
+    thread.start()
+    try:
+        until = time.monotonic() + 30
+        while tree_memory(os.getpid()) < before + 140e6 and time.monotonic() < until:
+            time.sleep(0.05)
+        assert tree_memory(os.getpid()) >= before + 140e6
+        assert tree_memory(started[0].pid) >= 150e6
+    finally:
+        done.set()
+        thread.join()
+        started[0].communicate(b"\n", timeout=30)
+    assert tree_memory(os.getpid()) < before + 140e6
+    assert tree_memory(started[0].pid) == 0
