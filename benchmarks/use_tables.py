@@ -84,9 +84,10 @@ def serving(results: Results) -> str:
             ["p99 at half of that rate", half],
             ["p95 of short requests beside texts of 20,000 words", f"{load['short_p95_beside_over_alone']:.1f}× alone"],
         ]
+        number_format = f" in {load['conditions']['dtype']}" if "dtype" in load["conditions"] else ""
         names = {"plain": "one request at a time behind FastAPI", "litserve": "LitServe with batching"}
         rows += [
-            [f"throughput against transformers' dense model, {title}", f"{load[name]['times']:.1f}×"]
+            [f"throughput against transformers' dense model{number_format}, {title}", f"{load[name]['times']:.1f}×"]
             for name, title in names.items()
             if name in load
         ]

@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
 
-CHILD = "held = bytearray(150_000_000); print('ready', flush=True); input()"
+CHILD = "held = b'x' * 150_000_000; print('ready', flush=True); input()"
 
 
 def test_a_child_of_another_thread_counts_and_one_that_is_gone_does_not(script):

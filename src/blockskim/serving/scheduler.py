@@ -35,21 +35,21 @@ class Capacity:
 
     Attributes:
         batch_tokens: the most in a batch.
-        crowd_tokens: the most in a batch while many requests wait, where that is more; batches grow with what waits.
-            Beside the wait for a turn, that for the end of a batch is short then.
         turn_tokens: the most that one request has run before others have their turn, and that requests which had one
             before have in a batch together. Smaller turns let short questions pass a long text sooner.
         waiting: requests that may be there; more are refused.
         runners: threads that run the model, each with batches of its own.
         long_text: characters from which a text is tokenised apart, so that short ones don't wait for it.
+        crowd_tokens: the most in a batch while many requests wait, where that is more; batches grow with what waits.
+            Beside the wait for a turn, that for the end of a batch is short then.
     """
 
     batch_tokens: int = 16_384
-    crowd_tokens: int = 0
     turn_tokens: int = 2_048
     waiting: int = 512
     runners: int = 1
     long_text: int = 50_000
+    crowd_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
