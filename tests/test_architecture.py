@@ -78,7 +78,7 @@ FOLDERS = ("src", "tests", "benchmarks", "scripts", "examples")
 OPTIONAL = {"accelerate", "tensorboard", "matplotlib", "onnx", "onnxscript", "optuna", "pyarrow", "ray"}
 
 # The same, but for one package that is about them: nothing imports it when it is imported itself, but the command.
-WEB = {"fastapi", "prometheus_client", "uvicorn"}
+WEB = {"fastapi", "httptools", "prometheus_client", "uvicorn", "uvloop"}
 WEB_HOME = "blockskim.serving.http"
 
 # Come with an extra, too, but modules that are about them import them; tests/test_light_import.py checks the others.
