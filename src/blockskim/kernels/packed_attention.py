@@ -32,7 +32,10 @@ SCORES = 2**21
 
 
 def padded_rows(lengths: Sequence[int]) -> int:
-    """Rows that packed sequences need when ``attend_packed`` may read some rows on behind the end of the last one."""
+    """Rows that packed sequences need when ``attend_packed`` may read some rows on behind the end of the last one.
+
+    However many tokens there are, it is one of few numbers: see ``STEPS``.
+    """
     total = last = 0
     for length in lengths:
         if length:

@@ -4,6 +4,7 @@ import logging
 import signal
 import sys
 import threading
+from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import suppress
@@ -25,7 +26,7 @@ SWITCH_SECONDS = 0.0005
 back after so long, while a text is being tokenised; Python's own 5 ms would be a large part of a short question."""
 
 MOST_NOTED = 16
-"""Reports that wait for a message to go along with."""
+"""Reports that wait for a message to go along with; with so many, one is sent that has nothing else."""
 
 
 def work(connection: Connection, settings: ModelSettings, capacity: Capacity, logs: LogSettings) -> None:
@@ -84,22 +85,25 @@ class _Sender:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._lock = threading.Lock()
-        self._noted: list[Json] = []
+        self._noted: deque[Json] = deque()
 
     def note(self, report: Json) -> None:
-        """Tell of something, before long."""
-        with self._lock:
-            self._noted.append(report)
-            full = len(self._noted) >= MOST_NOTED
-        if full:
+        """Tell of something before long; a thread that runs the model need not wait while an answer is sent."""
+        self._noted.append(report)
+        if len(self._noted) >= MOST_NOTED:
             self.send({})
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Tell of something now."""
+        noted: list[Json] = []
+        # Other threads take from it, too.
+        with suppress(IndexError):
+            while True:
+                noted.append(self._noted.popleft())
+        data = to_bytes({**message, "reports": noted} if noted else message)
+        # Nobody is there any more to be told; the reading end finds out, too.
         with self._lock, suppress(OSError):
-            noted, self._noted = self._noted, []
-            # Nobody may be there any more to be told; the reading end finds out, too.
-            self._connection.send_bytes(to_bytes({**message, "reports": noted} if noted else message))
+            self._connection.send_bytes(data)
 
 
 def _serve(connection: Connection, sender: _Sender, engine: Engine) -> None:

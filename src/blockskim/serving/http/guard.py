@@ -156,7 +156,12 @@ class _Visit:
         await self._send(message)
 
     async def refuse(self, answer: Answerless, before_end: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Answer that there is no answer; the connection stays open until something else is done."""
+        """Answer that there is no answer.
+
+        Args:
+            answer: why there is none.
+            before_end: what is done while the client has all of it, and the connection is still open.
+        """
         self.kind = answer.kind
         body = problem_body(answer, self.id)
         headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **answer.headers}
