@@ -7,7 +7,10 @@ from pathlib import Path
 
 
 def tree_memory(pid: int) -> int:
-    """Resident bytes of a process and its children, whichever thread started them; 0 once it is gone."""
+    """Resident bytes of a process and its children, whichever thread started them; 0 once it is gone.
+
+    Linux adds up late what each of its CPUs counted: on a machine of many, some MB may be missing.
+    """
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
     except (OSError, IndexError):

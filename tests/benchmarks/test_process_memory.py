@@ -12,6 +12,8 @@ import pytest
 pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
 
 CHILD = "held = b'x' * 150_000_000; print('ready', flush=True); input()"
+SURELY = 80e6
+"""Bytes that the child is seen to hold at least: Linux counts a process's pages a CPU, and adds them up late."""
 
 
 def test_a_child_of_another_thread_counts_and_one_that_is_gone_does_not(script):
@@ -30,13 +32,13 @@ def test_a_child_of_another_thread_counts_and_one_that_is_gone_does_not(script):
     thread.start()
     try:
         until = time.monotonic() + 30
-        while tree_memory(os.getpid()) < before + 140e6 and time.monotonic() < until:
+        while tree_memory(os.getpid()) < before + SURELY and time.monotonic() < until:
             time.sleep(0.05)
-        assert tree_memory(os.getpid()) >= before + 140e6
-        assert tree_memory(started[0].pid) >= 150e6
+        assert tree_memory(os.getpid()) >= before + SURELY
+        assert tree_memory(started[0].pid) >= SURELY
     finally:
         done.set()
         thread.join()
         started[0].communicate(b"\n", timeout=30)
-    assert tree_memory(os.getpid()) < before + 140e6
+    assert tree_memory(os.getpid()) < before + SURELY
     assert tree_memory(started[0].pid) == 0
