@@ -205,10 +205,19 @@ async def saturate(client: Client, asks: Sequence[Ask], seconds: float, at_once:
 
 
 async def arrive(
-    client: Client, asks: Sequence[Ask], seconds: float, rate: float, seed: int = 0, keep: bool = False
+    client: Client,
+    asks: Sequence[Ask],
+    seconds: float,
+    rate: float,
+    seed: int = 0,
+    keep: bool = False,
+    calls: Calls | None = None,
 ) -> Calls:
-    """Calls that come at random moments, so many a second on average, whether or not those before are answered."""
-    chance, calls = random.Random(seed), Calls()
+    """Calls that come at random moments, so many a second on average, whether or not those before are answered.
+
+    What comes of them is added to ``calls``, if given.
+    """
+    chance, calls = random.Random(seed), Calls() if calls is None else calls
     tasks: list[asyncio.Task[None]] = []
     began, moment = time.perf_counter(), 0.0
     for number in range(max(1, int(10 * rate * seconds))):

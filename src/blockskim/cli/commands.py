@@ -28,8 +28,11 @@ from blockskim.cli.rank import rank
 from blockskim.cli.serve import serve
 from blockskim.cli.sweep import sweep
 from blockskim.cli.train import train
+from blockskim.cli.usage_errors import NamingGroup
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(
+    cls=NamingGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+)
 # A command is one line here and one file.
 for _command in (
     answer,

@@ -1,0 +1,30 @@
+"""What is said of an option that can't be: the value that was given belongs to it."""
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+
+class NamingGroup(TyperGroup):
+    """Commands whose usage errors name the value that was given, with every version of typer."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command.
+
+        Raises:
+            BadParameter: an option can't be what it is.
+        """
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            name_value(error)
+            raise
+
+
+def name_value(error: typer.BadParameter) -> None:
+    """Add to a message the value that it is about, where typer left the check to pydantic, which doesn't name it."""
+    found = getattr(error.__cause__, "errors", None)
+    given = repr(found()[0]["input"]) if callable(found) else ""
+    if given not in error.message:
+        error.message = f"{error.message}, and is {given:.80}"
