@@ -30,6 +30,7 @@ from typing import Any
 
 from bulk_plan import Cluster, measured, simulate
 from process_memory import tree_memory
+from tiny_random import tiny_model
 
 from blockskim.checks import check_count
 from blockskim.errors import ConfigError
@@ -208,30 +209,6 @@ def write_rows(path: Path, count: int, words: int) -> Path:
         for row in rows(count, words):
             file.write(json.dumps(row) + "\n")
     return path
-
-
-def tiny_model(directory: Path) -> Path:
-    """A random model of two layers with the tokenizer of the model that comes along."""
-    import torch
-    from transformers import AutoTokenizer, BertConfig, BertForQuestionAnswering
-
-    from blockskim import BlockSkimForQuestionAnswering, SkimConfig
-    from blockskim.inference.shipped import shipped_model
-
-    tokenizer = AutoTokenizer.from_pretrained(shipped_model())
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=512,
-    )
-    model = BlockSkimForQuestionAnswering.from_backbone(BertForQuestionAnswering(config), SkimConfig(block_size=32))
-    model.save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
-    return directory
 
 
 def blockskim(command: str, chosen: argparse.Namespace) -> list[str]:

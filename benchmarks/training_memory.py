@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from process_memory import tree_memory
+from tiny_random import tiny_encoder
 
 from blockskim.training.window_cache import FOLDER
 
@@ -42,7 +43,7 @@ def main() -> int:
         folder = Path(name)
         data = write_questions(folder / "train.jsonl", chosen.questions, chosen.words)
         write_questions(folder / "dev.jsonl", 200, chosen.words)
-        record = watched(command(folder, tiny_model(folder / "base"), chosen.questions), folder / "run" / FOLDER)
+        record = watched(command(folder, tiny_encoder(folder / "base"), chosen.questions), folder / "run" / FOLDER)
         record["data_mb"] = data.stat().st_size / 1e6
     values = {"questions": chosen.questions, "words": chosen.words, **record}
     sys.stdout.write(json.dumps({name: round(value, 1) for name, value in values.items()}) + "\n")
@@ -118,28 +119,6 @@ def question(number: int, context: str, pool: list[str], rng: random.Random) -> 
         "answers": [word],
         "detected_answers": spans,
     }
-
-
-def tiny_model(folder: Path) -> Path:
-    """A random encoder of two layers, with the tokenizer of the model that comes along."""
-    import torch
-    from transformers import AutoTokenizer, BertConfig, BertModel
-
-    from blockskim.inference.shipped import shipped_model
-
-    tokenizer = AutoTokenizer.from_pretrained(shipped_model())
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=512,
-    )
-    BertModel(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 if __name__ == "__main__":
