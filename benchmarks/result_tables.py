@@ -74,24 +74,6 @@ def other_data(results: Results) -> str:
     return table(head, rows) + source(results, _score_parts(results, DATA_SETS))
 
 
-def base_size(results: Results) -> str:
-    """A model of BERT-base's size: plain, with Block-Skim reading everything, and skimming."""
-    rows = []
-    for name in ("squad", "newsqa", "hotpotqa"):
-        plain = of(results, f"experiments/base-size-{name}-plain")
-        for point, suffix in (("balanced", ""), ("exact", "-exact"), ("fast", "-fast")):
-            found = of(results, f"experiments/base-size-{name}{suffix}")
-            if not found:
-                continue
-            row = [f"{DATA_SETS[name]}, {found['total']:,.0f}", f"{plain['f1']:.2f}" if plain else ""]
-            row += [f"{found['dense']['f1']:.2f}", f"`{point}`", f"{found['f1']:.2f}"]
-            row += [f"{found[key]:.2f}×" for key in ("flops_speedup", "flops_speedup_padded", "wall_speedup")]
-            rows.append(row)
-    head = ["data, first questions", "plain F1", "dense F1", "point", "F1", "FLOPs speed-up"]
-    head += ["against dense padded to 384", "wall-clock speed-up"]
-    return table(head, rows) + source(results, [part for part in results if part.startswith("experiments/base-size-")])
-
-
 def losses(results: Results) -> str:
     """F1 points lost against the dense run, and FLOPs speed-up, at every operating point."""
     rows = []
@@ -298,7 +280,6 @@ TABLES: Mapping[str, Callable[[Results], str]] = {
     "bulk-plan": use_tables.bulk_plan,
     "training-memory": use_tables.training_memory,
     "document-lengths": document_lengths,
-    "base-size": base_size,
     "kernels-schedule": lambda results: contenders(results, "experiments/kernels-schedule"),
     "kernels-one-reads-all": lambda results: contenders(results, "experiments/kernels-one-reads-all"),
     "kernels-keep-all": lambda results: contenders(results, "experiments/kernels-keep-all"),
