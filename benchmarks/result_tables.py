@@ -179,7 +179,7 @@ def contenders(results: Results, *parts: str) -> str:
             ratio = f"{ratio:.2f}× ({spread[0]:.2f} – {spread[1]:.2f})" if ratio else ""
             title = "**skimming**" if name == "blockskim" else NAMES.get(name, name)
             memory = f"{record['peak_bytes'] / 1e6:,.0f} MB" if record.get("peak_bytes") else ""
-            milliseconds = record["median_seconds"] / record["batches"] * 1e3
+            milliseconds = record["median_seconds"] * 1e3
             rows.append([f"{size}", title, f"{milliseconds:,.1f}", ratio, memory])
     return table(head, rows) + source(results, parts)
 
@@ -202,9 +202,12 @@ def batch_sizes(results: Results) -> str:
 def surroundings(results: Results) -> str:
     """Seconds of what surrounds the model."""
     records = results.get("speed/surroundings", {}).get("result", [])
-    stages = [name for name in (records[0] if records else {}) if name not in ("batch_size", "share_of_model")]
-    rows = [[name.replace("_", " "), *(f"{record[name]:.2f}" for record in records)] for name in stages]
-    head = ["seconds for 300 questions", *(f"batch {record['batch_size']}" for record in records)]
+    stages = [name for name in (records[0] if records else {}) if name not in ("batch_size", "questions", "share")]
+    rows = [[name, *(f"{record[name]:.2f}" for record in records)] for name in stages]
+    if records:
+        rows.append(["all but the model, of the model's", *(f"{100 * record['share']:.1f} %" for record in records)])
+    head = [f"seconds for {records[0]['questions']} questions" if records else ""]
+    head += [f"batch {record['batch_size']}" for record in records]
     return table(head, rows) + source(results, ["speed/surroundings"])
 
 

@@ -80,6 +80,28 @@ def test_losses_are_against_the_dense_run_of_the_same_data(tables):
     assert lines[2] == "| SQuAD 1.1 dev, 10,570 | 78.02 |  |  | 0.37 | 1.87× | 2.02 | 2.50× |"
 
 
+def test_seconds_of_a_batch_are_told_as_they_were_measured(tables):
+    ours = {"name": "blockskim", "batch_size": 32, "batches": 4, "median_seconds": 0.25}
+    ours |= {"speedup_over": {"packed": 1.5}, "speedup_spread": {"packed": [1.25, 1.75]}, "peak_bytes": 46e6}
+    other = {"name": "packed", "batch_size": 32, "batches": 4, "median_seconds": 0.375}
+    results = {"speed/torch-throughput": part([ours, other])}
+    assert tables.contenders(results, "speed/torch-throughput").splitlines()[2:4] == [
+        "| 32 | **skimming** | 250.0 |  | 46 MB |",
+        "| 32 | dense, PyTorch, this library | 375.0 | 1.50× (1.25 – 1.75) |  |",
+    ]
+
+
+def test_what_surrounds_the_model_is_told_in_seconds_and_as_a_share(tables):
+    record = {"batch_size": 8, "questions": 300, "windows": 0.05, "model": 2.0, "share": 0.0481}
+    assert tables.surroundings({"speed/surroundings": part([record])}).splitlines()[:5] == [
+        "| seconds for 300 questions | batch 8 |",
+        "| --- | --- |",
+        "| windows | 0.05 |",
+        "| model | 2.00 |",
+        "| all but the model, of the model's | 4.8 % |",
+    ]
+
+
 def test_every_table_of_nothing_says_so(tables):
     for name, table in tables.TABLES.items():
         assert table({}) == "Not measured for this model yet.\n", name
