@@ -119,7 +119,7 @@ def why(results: Results) -> str:
     for name, title in (("dense-sdpa", "transformers (SDPA)"), ("onnx-fp32", "ONNX Runtime (float32)")):
         ratios = {size: own["speedup_over"][name] for size, own in sizes.items() if name in own.get("speedup_over", {})}
         if ratios:
-            which = f"batch size {' and '.join(map(str, ratios))}"
+            which = "batch size " + " and ".join(f"{size} ({_threads(sizes[size])})" for size in ratios)
             times = " and ".join(f"{ratio:.1f}×" for ratio in ratios.values())
             rows.append([f"wall clock against {title}, {which}", "", times])
     parts = ["scores/squad-balanced", "speed/graph-latency", "speed/graph-throughput"]
@@ -312,6 +312,10 @@ def _own(results: Results, part: str, batch_size: int) -> Mapping[str, Any]:
     """The record of what skims, or an empty one."""
     own = (r for r in records_of(results, part) if r["name"] == "blockskim" and r["batch_size"] == batch_size)
     return next(own, {})
+
+
+def _threads(record: Mapping[str, Any]) -> str:
+    return "1 thread" if record["threads"] == 1 else f"{record['threads']} threads"
 
 
 def _dense_scores(both: Mapping[str, Any]) -> list[str]:
