@@ -74,6 +74,13 @@ def test_one_data_set_has_a_row_for_all_that_was_measured(tables):
     ]
 
 
+def test_seconds_are_told_only_where_they_were_taken_beside_the_dense_run(tables):
+    fast = {name: value for name, value in SCORES.items() if name not in ("dense", "wall_speedup")}
+    results = {"scores/squad-balanced": part(SCORES), "scores/squad-fast": part({**fast, "seconds": 12.0})}
+    lines = tables.one_set(results, "squad").splitlines()
+    assert lines[3].endswith("| 56 (1.49×) |") and lines[4].startswith("| `fast` |") and lines[4].endswith("|  |")
+
+
 def test_losses_are_against_the_dense_run_of_the_same_data(tables):
     fast = {**SCORES, "f1": 76.0, "flops_speedup": 2.5}
     lines = tables.losses({"scores/squad-balanced": part(SCORES), "scores/squad-fast": part(fast)}).splitlines()
