@@ -109,6 +109,12 @@ class Calls:
     statuses: dict[int, int] = field(default_factory=dict)
     answers: dict[int, Any] = field(default_factory=dict)
 
+    def add(self, others: "Calls") -> None:
+        """Add what came of other calls, but for their answers."""
+        self.seconds += others.seconds
+        for status, count in others.statuses.items():
+            self.statuses[status] = self.statuses.get(status, 0) + count
+
     def percentile(self, share: float) -> float:
         """Seconds within which such a share of the calls was answered; not a number where none was."""
         ordered = sorted(self.seconds)
@@ -211,13 +217,9 @@ async def arrive(
     rate: float,
     seed: int = 0,
     keep: bool = False,
-    calls: Calls | None = None,
 ) -> Calls:
-    """Calls that come at random moments, so many a second on average, whether or not those before are answered.
-
-    What comes of them is added to ``calls``, if given.
-    """
-    chance, calls = random.Random(seed), Calls() if calls is None else calls
+    """Calls that come at random moments, so many a second on average, whether or not those before are answered."""
+    chance, calls = random.Random(seed), Calls()
     tasks: list[asyncio.Task[None]] = []
     began, moment = time.perf_counter(), 0.0
     for number in range(max(1, int(10 * rate * seconds))):
