@@ -16,6 +16,7 @@ import random
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,9 @@ from blockskim.data.examples import Example
 from blockskim.data.reading import read_examples
 
 LONG_WORDS = 20_000
-ROUNDS = 5
-"""Times that single requests and half of the rate take turns. A machine that is shared is not equally fast for long, and may
-stand still for a moment: the median of the rounds' ratios is told."""
+ROUNDS = 4
+"""Times that ``evaluate``, saturation, single requests and half of the rate take turns. A machine that is shared is not
+equally fast for long, and may stand still for a moment: the median of the rounds' ratios is told."""
 
 LONG_EVERY = 4.0
 """Seconds between two long texts, on average."""
@@ -54,15 +55,16 @@ def main() -> None:
     named = [] if chosen.model is None else ["--model", chosen.model]
     threads = ["--threads", str(chosen.threads)]
     options = [*named, *threads, "--backend", chosen.backend, "--dtype", chosen.dtype]
-    before = evaluated(chosen.data, chosen.limit, options)
+
+    def windows_per_second() -> float:
+        told = evaluated(chosen.data, chosen.limit, options)
+        return float(told["windows"] / told["seconds"])
+
+    windows = evaluated(chosen.data, chosen.limit, options)["windows"] / len(examples)
     serve = ["-m", "blockskim", "serve", "--port", "0", "--no-log-requests", "--timeout", "120", *options]
     with running(serve) as server:
-        found = asyncio.run(measured(server, asks, long_asks(examples), chosen.seconds, chosen.at_once))
-    after = evaluated(chosen.data, chosen.limit, options)
-    windows = before["windows"] / len(examples)
-    evaluate = 2 * before["windows"] / (before["seconds"] + after["seconds"])
-    found["evaluate_windows_per_second"] = round(evaluate, 1)
-    found["share_of_evaluate"] = round(found["saturation"]["per_second"] * windows / evaluate, 3)
+        work = measured(server, asks, long_asks(examples), chosen.seconds, chosen.at_once, windows, windows_per_second)
+        found = asyncio.run(work)
     for name in chosen.against:
         script = str(Path(__file__).with_name("serve_baselines.py"))
         port = ["--port", "0" if name == "plain" else "8099"]
@@ -96,19 +98,42 @@ def evaluated(data: Path, limit: int, options: list[str]) -> dict[str, Any]:
     return told
 
 
-async def measured(server: Server, asks: list[Ask], longs: list[Ask], seconds: float, at_once: int) -> dict[str, Any]:
-    """All that is measured of the service."""
+async def measured(
+    server: Server,
+    asks: list[Ask],
+    longs: list[Ask],
+    seconds: float,
+    at_once: int,
+    windows: float,
+    evaluate: Callable[[], float],
+) -> dict[str, Any]:
+    """All that is measured of the service.
+
+    Args:
+        server: idle.
+        asks: short requests.
+        longs: requests over long texts.
+        seconds: of each measurement.
+        at_once: clients at saturation.
+        windows: of a request, on average.
+        evaluate: gives the windows a second of ``evaluate``; the service is idle meanwhile.
+    """
     client = Client(server)
-    full, rate = await saturate(client, asks, seconds, at_once)
-    single, half, ratios = Calls(), Calls(), []
+    single, full, half = Calls(), Calls(), Calls()
+    rates, evaluations, ratios, shares = [], [], [], []
     for seed in range(ROUNDS):
+        evaluations.append(evaluate())
+        calls, rate = await saturate(client, asks, seconds, at_once)
         alone = Calls()
         for number in range(100):
             await call(client, asks, number, alone)
         busy = await arrive(client, asks, seconds, rate / 2, seed)
-        ratios.append(round(busy.percentile(0.99) / alone.percentile(0.5), 2))
-        single.add(alone)
-        half.add(busy)
+        rates.append(rate)
+        shares.append(rate * windows / evaluations[-1])
+        ratios.append(busy.percentile(0.99) / alone.percentile(0.5))
+        for all_of_them, more in ((full, calls), (single, alone), (half, busy)):
+            all_of_them.add(more)
+    rate = statistics.median(rates)
     # What long texts leave free is less than half, so the short ones come at a fifth in both of these.
     short = await arrive(client, asks, seconds, rate / 5, seed=1)
     beside = asyncio.create_task(arrive(client, longs, seconds, 1 / LONG_EVERY, seed=2))
@@ -119,12 +144,15 @@ async def measured(server: Server, asks: list[Ask], longs: list[Ask], seconds: f
         "single": single.figures(),
         "saturation": {"per_second": round(rate, 2), **full.figures()},
         "half": half.figures(),
-        "half_p99_over_single_p50": statistics.median(ratios),
-        "of_each_round": ratios,
+        "half_p99_over_single_p50": round(statistics.median(ratios), 2),
+        "half_of_each_round": [round(ratio, 2) for ratio in ratios],
         "short_alone": short.figures(),
         "short_beside_long": mixed.figures(),
         "long": long.figures(),
         "short_p95_beside_over_alone": round(mixed.percentile(0.95) / short.percentile(0.95), 2),
+        "evaluate_windows_per_second": round(statistics.median(evaluations), 1),
+        "share_of_evaluate": round(statistics.median(shares), 3),
+        "share_of_each_round": [round(share, 3) for share in shares],
     }
 
 
