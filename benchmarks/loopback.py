@@ -211,12 +211,7 @@ async def saturate(client: Client, asks: Sequence[Ask], seconds: float, at_once:
 
 
 async def arrive(
-    client: Client,
-    asks: Sequence[Ask],
-    seconds: float,
-    rate: float,
-    seed: int = 0,
-    keep: bool = False,
+    client: Client, asks: Sequence[Ask], seconds: float, rate: float, seed: int = 0, keep: bool = False
 ) -> Calls:
     """Calls that come at random moments, so many a second on average, whether or not those before are answered."""
     chance, calls = random.Random(seed), Calls()

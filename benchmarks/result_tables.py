@@ -203,12 +203,12 @@ def batch_sizes(results: Results) -> str:
 def surroundings(results: Results) -> str:
     """Seconds of what surrounds the model."""
     records = results.get("speed/surroundings", {}).get("result", [])
-    stages = [name for name in (records[0] if records else {}) if name not in ("batch_size", "questions", "share")]
+    if not records:
+        return table([], [])
+    stages = [name for name in records[0] if name not in ("batch_size", "questions", "share")]
     rows = [[name, *(f"{record[name]:.2f}" for record in records)] for name in stages]
-    if records:
-        rows.append(["all but the model, of the model's", *(f"{100 * record['share']:.1f} %" for record in records)])
-    head = [f"seconds for {records[0]['questions']} questions" if records else ""]
-    head += [f"batch {record['batch_size']}" for record in records]
+    rows.append(["all but the model, of the model's", *(f"{100 * record['share']:.1f} %" for record in records)])
+    head = [f"seconds for {records[0]['questions']} questions", *(f"batch {r['batch_size']}" for r in records)]
     return table(head, rows) + source(results, ["speed/surroundings"])
 
 

@@ -16,7 +16,7 @@ import random
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -56,15 +56,12 @@ def main() -> None:
     threads = ["--threads", str(chosen.threads)]
     options = [*named, *threads, "--backend", chosen.backend, "--dtype", chosen.dtype]
 
-    def windows_per_second() -> float:
-        told = evaluated(chosen.data, chosen.limit, options)
-        return float(told["windows"] / told["seconds"])
+    def evaluate() -> dict[str, Any]:
+        return evaluated(chosen.data, chosen.limit, options)
 
-    windows = evaluated(chosen.data, chosen.limit, options)["windows"] / len(examples)
     serve = ["-m", "blockskim", "serve", "--port", "0", "--no-log-requests", "--timeout", "120", *options]
     with running(serve) as server:
-        work = measured(server, asks, long_asks(examples), chosen.seconds, chosen.at_once, windows, windows_per_second)
-        found = asyncio.run(work)
+        found = asyncio.run(measured(server, asks, long_asks(examples), chosen.seconds, chosen.at_once, evaluate))
     for name in chosen.against:
         script = str(Path(__file__).with_name("serve_baselines.py"))
         port = ["--port", "0" if name == "plain" else "8099"]
@@ -104,8 +101,7 @@ async def measured(
     longs: list[Ask],
     seconds: float,
     at_once: int,
-    windows: float,
-    evaluate: Callable[[], float],
+    evaluate: Callable[[], Mapping[str, Any]],
 ) -> dict[str, Any]:
     """All that is measured of the service.
 
@@ -115,21 +111,21 @@ async def measured(
         longs: requests over long texts.
         seconds: of each measurement.
         at_once: clients at saturation.
-        windows: of a request, on average.
-        evaluate: gives the windows a second of ``evaluate``; the service is idle meanwhile.
+        evaluate: gives what ``evaluate`` prints for the same questions; the service is idle meanwhile.
     """
     client = Client(server)
     single, full, half = Calls(), Calls(), Calls()
     rates, evaluations, ratios, shares = [], [], [], []
     for seed in range(ROUNDS):
-        evaluations.append(evaluate())
+        told = evaluate()
         calls, rate = await saturate(client, asks, seconds, at_once)
         alone = Calls()
         for number in range(100):
             await call(client, asks, number, alone)
         busy = await arrive(client, asks, seconds, rate / 2, seed)
         rates.append(rate)
-        shares.append(rate * windows / evaluations[-1])
+        evaluations.append(told["windows"] / told["seconds"])
+        shares.append(rate * told["seconds"] / len(asks))
         ratios.append(busy.percentile(0.99) / alone.percentile(0.5))
         for all_of_them, more in ((full, calls), (single, alone), (half, busy)):
             all_of_them.add(more)
