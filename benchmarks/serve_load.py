@@ -23,8 +23,10 @@ from typing import Any
 
 from loopback import Ask, Calls, Client, Server, arrive, call, running, saturate
 
+from blockskim.checks import check_count, check_range
 from blockskim.data.examples import Example
 from blockskim.data.reading import read_examples
+from blockskim.errors import BlockSkimError
 
 LONG_WORDS = 20_000
 ROUNDS = 4
@@ -35,7 +37,7 @@ LONG_EVERY = 4.0
 """Seconds between two long texts, on average."""
 
 
-def main() -> None:
+def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
@@ -48,6 +50,24 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=64)
     parser.add_argument("--against", nargs="*", choices=["plain", "litserve"], default=[])
     chosen = parser.parse_args()
+    try:
+        found = everything(chosen)
+    except BlockSkimError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    sys.stdout.write(json.dumps(found) + "\n")
+    return 0
+
+
+def everything(chosen: argparse.Namespace) -> dict[str, Any]:
+    """The service, and what it is compared with.
+
+    Raises:
+        BlockSkimError: a number is impossible, or the data can't be read.
+    """
+    for name in ("limit", "threads", "at_once"):
+        check_count(f"--{name.replace('_', '-')}", getattr(chosen, name))
+    check_range("--seconds", chosen.seconds, 0.0, 3600.0, open_low=True)
     examples = list(islice(read_examples(chosen.data), chosen.limit))
     # A data set has its questions by text, long texts in a row; what arrives at a service is mixed.
     random.Random(0).shuffle(examples)
@@ -69,7 +89,7 @@ def main() -> None:
             rate = asyncio.run(saturated(server, asks, chosen.seconds, chosen.at_once))["per_second"]
         found[name] = {"per_second": rate, "times": round(found["saturation"]["per_second"] / rate, 2)}
     found["conditions"] = conditions(chosen)
-    sys.stdout.write(json.dumps(found) + "\n")
+    return found
 
 
 def ask(question: str, context: str) -> Ask:
@@ -170,4 +190,4 @@ def conditions(chosen: argparse.Namespace) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())
