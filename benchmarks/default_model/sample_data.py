@@ -36,6 +36,8 @@ SHARES = {
 }
 ELSEWHERE = 0.14
 """Share of SQuAD's questions that are asked of another paragraph, of another article, of few sentences."""
+MORE_ELSEWHERE = 0.3
+"""The first of the three where everything is taken."""
 HELD_OUT = 0.05
 """Share of articles that training holds out; a question stays on its side, whatever article it is asked of."""
 
@@ -45,6 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of data sets; see SHARES for the files in it")
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--everything", action="store_true", help="all questions of every data set, not a share")
     chosen = parser.parse_args()
     folder = chosen.output / "held-out"
     folder.mkdir(parents=True, exist_ok=True)
@@ -52,9 +55,11 @@ def main() -> None:
     for name, (file, share) in SHARES.items():
         articles = read(chosen.data / file)
         # All of a file is taken as it is; only shares are drawn.
-        write(chosen.output / f"{name}.json", sampled(articles, share, rng) if share < 1 else articles)
+        whole = share == 1 or chosen.everything
+        write(chosen.output / f"{name}.json", articles if whole else sampled(articles, share, rng))
         if name == "squad":
-            write(chosen.output / "same-article.json", asked_of_others(articles, rng))
+            asked = MORE_ELSEWHERE if chosen.everything else ELSEWHERE
+            write(chosen.output / "same-article.json", asked_of_others(articles, asked, rng))
             # Numbers of their own, so that the other files stay as they are.
             write(chosen.output / "other-article.json", asked_of_other_articles(articles, random.Random(SEED + 1)))
             write(chosen.output / "short.json", asked_of_few_sentences(articles, random.Random(SEED + 2)))
@@ -88,7 +93,7 @@ def sampled(articles: list[dict[str, Any]], share: float, rng: random.Random) ->
     return kept
 
 
-def asked_of_others(articles: list[dict[str, Any]], rng: random.Random) -> list[dict[str, Any]]:
+def asked_of_others(articles: list[dict[str, Any]], share: float, rng: random.Random) -> list[dict[str, Any]]:
     """A share of the questions, each over the paragraph of its article that shares most words and holds no answer."""
     made = []
     for article in articles:
@@ -97,7 +102,7 @@ def asked_of_others(articles: list[dict[str, Any]], rng: random.Random) -> list[
         asked = defaultdict(list)
         for own, paragraph in enumerate(paragraphs):
             for question in paragraph["qas"] if len(paragraphs) >= 3 else ():
-                if rng.random() > ELSEWHERE:
+                if rng.random() > share:
                     continue
                 texts = [answer["text"].lower() for answer in question["answers"]]
                 others = [

@@ -367,6 +367,18 @@ def test_mixed_precision_gives_about_the_same_gradients(base, teacher, tmp_path)
             assert likeness > 0.95, name
 
 
+@pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_a_teacher_computes_in_the_precision_of_the_run(base, teacher, tmp_path, precision, dtype):
+    model = BlockSkimForQuestionAnswering.from_backbone(base, RECIPE.skim)
+    trainer = trainer_of(model, RECIPE.replace(precision=precision, distillation={"weight": 1.0}), tmp_path, teacher)
+    wrapped = trainer.accelerator.prepare(model.train())
+    seen = []
+    hook = trainer.teacher.model.qa_outputs.register_forward_hook(lambda *call: seen.append(call[-1].dtype))
+    trainer.compute_loss(wrapped, batch_of(model))
+    hook.remove()
+    assert seen == [dtype]
+
+
 @pytest.mark.parametrize("types", [True, False])
 def test_a_teacher_gets_the_token_types_of_its_own_tokenizer(types):
     windows = make_windows(examples(4, 5), word_piece(), RECIPE.windows)

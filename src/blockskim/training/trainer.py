@@ -141,7 +141,8 @@ class SkimTrainer(Trainer):
         mask = surviving_tokens(output, inputs["attention_mask"])
         losses: dict[str, Tensor] = {}
         if self.teacher is not None:
-            with self.compute_loss_context_manager():
+            # The model's own forward pass is in mixed precision already; transformers' context manager no longer is.
+            with self.accelerator.autocast():
                 teacher_output = self.teacher.answer(inputs, settings.wants_states)
             losses |= distillation_losses(output, teacher_output, self._taught(output, inputs), settings)
         if learns_from_itself:
@@ -197,8 +198,7 @@ class SkimTrainer(Trainer):
         assert isinstance(model, BlockSkimForQuestionAnswering)
         training = model.training
         model.eval()
-        with self.compute_loss_context_manager():
-            metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.evaluate_model(model).items()}
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.evaluate_model(model).items()}
         model.train(training)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)

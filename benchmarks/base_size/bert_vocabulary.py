@@ -1,0 +1,52 @@
+"""An MPNet that reads BERT's tokens, so that it can teach a model with BERT's vocabulary.
+
+    python benchmarks/base_size/bert_vocabulary.py --encoder all-mpnet-base-v2 --tokenizer all-MiniLM-L6-v2 --output mpnet
+
+MPNet's vocabulary is BERT's with other special tokens and in another order. The rows of its word embeddings are put in
+the order of BERT's tokenizer, which is saved beside the weights.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+SPECIAL = {"[PAD]": "<pad>", "[CLS]": "<s>", "[SEP]": "</s>", "[MASK]": "<mask>"}
+"""BERT's special tokens that MPNet has under other names."""
+
+EMBEDDINGS = "embeddings.word_embeddings.weight"
+
+
+def main() -> None:
+    """Read both folders and write the third."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--encoder", type=Path, required=True, help="folder of an MPNet")
+    parser.add_argument("--tokenizer", type=Path, required=True, help="folder of a model with BERT's tokenizer")
+    parser.add_argument("--output", type=Path, required=True)
+    chosen = parser.parse_args()
+    theirs, own = vocabulary(chosen.encoder), vocabulary(chosen.tokenizer)
+    rows = [theirs[SPECIAL.get(token, token)] for token, _ in sorted(own.items(), key=lambda item: item[1])]
+    weights = load_file(chosen.encoder / "model.safetensors")
+    weights[EMBEDDINGS] = weights[EMBEDDINGS][torch.tensor(rows)].contiguous()
+    config = json.loads((chosen.encoder / "config.json").read_text(encoding="utf-8"))
+    config |= {"vocab_size": len(rows), "pad_token_id": own["[PAD]"]}
+    config |= {"bos_token_id": own["[CLS]"], "eos_token_id": own["[SEP]"]}
+    chosen.output.mkdir(parents=True)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(chosen.tokenizer / name, chosen.output / name)
+    (chosen.output / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    save_file(weights, chosen.output / "model.safetensors", metadata={"format": "pt"})
+
+
+def vocabulary(folder: Path) -> dict[str, int]:
+    """The tokens of a folder's tokenizer and their numbers."""
+    stored = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    numbers: dict[str, int] = stored["model"]["vocab"]
+    return numbers
+
+
+if __name__ == "__main__":
+    main()
