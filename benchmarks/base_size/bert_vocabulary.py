@@ -1,6 +1,7 @@
 """An MPNet that reads BERT's tokens, so that it can teach a model with BERT's vocabulary.
 
-    python benchmarks/base_size/bert_vocabulary.py --encoder all-mpnet-base-v2 --tokenizer all-MiniLM-L6-v2 --output mpnet
+    python benchmarks/base_size/bert_vocabulary.py --encoder all-mpnet-base-v2 --tokenizer all-MiniLM-L6-v2 \
+        --output mpnet
 
 MPNet's vocabulary is BERT's with other special tokens and in another order. The rows of its word embeddings are put in
 the order of BERT's tokenizer, which is saved beside the weights.
@@ -12,7 +13,10 @@ import shutil
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+
+from blockskim.atomic import new_directory
 
 SPECIAL = {"[PAD]": "<pad>", "[CLS]": "<s>", "[SEP]": "</s>", "[MASK]": "<mask>"}
 """BERT's special tokens that MPNet has under other names."""
@@ -27,24 +31,37 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder of a model with BERT's tokenizer")
     parser.add_argument("--output", type=Path, required=True)
     chosen = parser.parse_args()
-    theirs, own = vocabulary(chosen.encoder), vocabulary(chosen.tokenizer)
-    rows = [theirs[SPECIAL.get(token, token)] for token, _ in sorted(own.items(), key=lambda item: item[1])]
-    weights = load_file(chosen.encoder / "model.safetensors")
-    weights[EMBEDDINGS] = weights[EMBEDDINGS][torch.tensor(rows)].contiguous()
-    config = json.loads((chosen.encoder / "config.json").read_text(encoding="utf-8"))
+    try:
+        theirs, own = vocabulary(chosen.encoder), vocabulary(chosen.tokenizer)
+        config = json.loads((chosen.encoder / "config.json").read_text(encoding="utf-8"))
+        weights = load_file(chosen.encoder / "model.safetensors")
+    except (OSError, ValueError, SafetensorError) as error:
+        parser.error(str(error))
+    names = [SPECIAL.get(token, token) for token, _ in sorted(own.items(), key=lambda item: item[1])]
+    missing = [name for name in names if name not in theirs]
+    if missing or EMBEDDINGS not in weights:
+        what = f"no tokens {', '.join(missing[:5])}" if missing else f"no {EMBEDDINGS}"
+        parser.error(f"{chosen.encoder} has {what}; it must be an MPNet with BERT's words")
+    if chosen.output.exists():
+        parser.error(f"{chosen.output} exists already; name a new folder")
+    rows = torch.tensor([theirs[name] for name in names])
+    weights[EMBEDDINGS] = weights[EMBEDDINGS][rows].contiguous()
     config |= {"vocab_size": len(rows), "pad_token_id": own["[PAD]"]}
     config |= {"bos_token_id": own["[CLS]"], "eos_token_id": own["[SEP]"]}
-    chosen.output.mkdir(parents=True)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copyfile(chosen.tokenizer / name, chosen.output / name)
-    (chosen.output / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    save_file(weights, chosen.output / "model.safetensors", metadata={"format": "pt"})
+    chosen.output.parent.mkdir(parents=True, exist_ok=True)
+    with new_directory(chosen.output) as folder:
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            shutil.copyfile(chosen.tokenizer / name, folder / name)
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def vocabulary(folder: Path) -> dict[str, int]:
     """The tokens of a folder's tokenizer and their numbers."""
     stored = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    numbers: dict[str, int] = stored["model"]["vocab"]
+    numbers: dict[str, int] = stored["model"]["vocab"] if "model" in stored else {}
+    if not numbers:
+        raise ValueError(f"{folder / 'tokenizer.json'} holds no vocabulary")
     return numbers
 
 
