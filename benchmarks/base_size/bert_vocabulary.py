@@ -9,7 +9,6 @@ the order of BERT's tokenizer, which is saved beside the weights.
 
 import argparse
 import json
-import shutil
 from pathlib import Path
 
 import torch
@@ -35,8 +34,13 @@ def main() -> None:
         theirs, own = vocabulary(chosen.encoder), vocabulary(chosen.tokenizer)
         config = json.loads((chosen.encoder / "config.json").read_text(encoding="utf-8"))
         weights = load_file(chosen.encoder / "model.safetensors")
+        files = {name: (chosen.tokenizer / name).read_bytes() for name in ("tokenizer.json", "tokenizer_config.json")}
     except (OSError, ValueError, SafetensorError) as error:
         parser.error(str(error))
+    if not own.keys() >= SPECIAL.keys():
+        parser.error(
+            f"{chosen.tokenizer} has no {', '.join(SPECIAL.keys() - own.keys())}; it must have BERT's tokenizer"
+        )
     names = [SPECIAL.get(token, token) for token, _ in sorted(own.items(), key=lambda item: item[1])]
     missing = [name for name in names if name not in theirs]
     if missing or EMBEDDINGS not in weights:
@@ -50,19 +54,24 @@ def main() -> None:
     config |= {"bos_token_id": own["[CLS]"], "eos_token_id": own["[SEP]"]}
     chosen.output.parent.mkdir(parents=True, exist_ok=True)
     with new_directory(chosen.output) as folder:
-        for name in ("tokenizer.json", "tokenizer_config.json"):
-            shutil.copyfile(chosen.tokenizer / name, folder / name)
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def vocabulary(folder: Path) -> dict[str, int]:
-    """The tokens of a folder's tokenizer and their numbers."""
-    stored = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    numbers: dict[str, int] = stored["model"]["vocab"] if "model" in stored else {}
-    if not numbers:
-        raise ValueError(f"{folder / 'tokenizer.json'} holds no vocabulary")
-    return numbers
+    """The tokens of a folder's tokenizer and their numbers.
+
+    Raises:
+        ValueError: its file is no tokenizer, or one of another kind.
+    """
+    file = folder / "tokenizer.json"
+    try:
+        numbers: dict[str, int] = json.loads(file.read_text(encoding="utf-8"))["model"]["vocab"]
+        return dict(numbers)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} holds no vocabulary of words and numbers") from error
 
 
 if __name__ == "__main__":

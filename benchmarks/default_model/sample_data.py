@@ -49,6 +49,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--everything", action="store_true", help="all questions of every data set, not a share")
     chosen = parser.parse_args()
+    missing = [file for file, _ in SHARES.values() if not (chosen.data / file).is_file()]
+    if missing:
+        parser.error(f"{chosen.data} has no {', '.join(missing)}")
     folder = chosen.output / "held-out"
     folder.mkdir(parents=True, exist_ok=True)
     rng = random.Random(SEED)

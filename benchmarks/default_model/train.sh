@@ -56,7 +56,8 @@ stage declining --base "$out/answers" --recipe mixed --set learning_rate=0.00007
 everything=$out/everything
 [ -d "$everything" ] || {
   python "$here/sample_data.py" --everything --data "$data" --output "$everything"
-  cp "$hotpot" "$data/hotpotqa/hotpot_train100.json" "$data"/other/subjqa/*train*.json "$data"/mrqa/*-train.json "$everything"
+  cp "$hotpot" "$data/hotpotqa/hotpot_train100.json" "$data"/mrqa/*-train.json "$everything"
+  for file in "$data"/other/subjqa/*train*.json; do cp "$file" "$everything/subjqa-$(basename "$file")"; done
 }
 [ -d "$out/large-encoder" ] || python "$here/../base_size/bert_vocabulary.py" --encoder "$large" --tokenizer "$encoder" \
   --output "$out/large-encoder"

@@ -58,7 +58,11 @@ def test_the_same_words_give_the_same_states(vocabulary, encoder, tmp_path):
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [(["[PAD]", "zebra"], "no tokens zebra; it must be an MPNet"), ([], "holds no vocabulary")],
+    [
+        ([*BERT, "zebra"], "no tokens zebra; it must be an MPNet"),
+        (["[PAD]", "[CLS]", "[SEP]", "red"], "has no [MASK]; it must have BERT's tokenizer"),
+        ([], "has no "),
+    ],
 )
 def test_what_does_not_fit_is_told_in_a_line(vocabulary, encoder, tmp_path, capsys, words, message):
     tokenizer = write_tokenizer(tmp_path / "tokenizer", words)
@@ -66,6 +70,14 @@ def test_what_does_not_fit_is_told_in_a_line(vocabulary, encoder, tmp_path, caps
         vocabulary(encoder, tokenizer, tmp_path / "made")
     assert message in capsys.readouterr().err
     assert not (tmp_path / "made").exists()
+
+
+def test_a_file_that_is_no_tokenizer_is_named(vocabulary, encoder, tmp_path, capsys):
+    tokenizer = write_tokenizer(tmp_path / "tokenizer", BERT)
+    (tokenizer / "tokenizer.json").write_bytes(b"\x89PNG")
+    with pytest.raises(SystemExit):
+        vocabulary(encoder, tokenizer, tmp_path / "made")
+    assert f"{tokenizer / 'tokenizer.json'} holds no vocabulary" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_there_is_left_alone(vocabulary, encoder, tmp_path, capsys):
