@@ -37,6 +37,14 @@ INSTRUCTIONS = (
 )
 # Parts whose figures depend on how sentences are scored.
 SCORES_SENTENCES = ("evidence/", "serving/")
+# Parts that may give "no answer" by the model's own threshold.
+MAY_GIVE_NONE = (
+    "scores/squad2-balanced",
+    "scores/squad2-exact",
+    "scores/squad2-fast",
+    "scores/disfl-qa",
+    "scores/molweni",
+)
 PACKAGES = ("torch", "transformers", "onnxruntime", "tokenizers", "numpy")
 
 
@@ -85,17 +93,20 @@ def read_parts(file: Path = PARTS) -> tuple[list[Part], dict[str, str]]:
     return parts, content["data"]
 
 
-def weights_digest(model: Path | None = None, evidence: bool = False) -> str:
+def weights_digest(model: Path | None = None, evidence: bool = False, no_answer: bool = False) -> str:
     """SHA-256 over what decides the shipped model's answers: weights, configuration, graph and tokenizer.
 
     Args:
         model: its directory, if it is another one.
         evidence: whether how sentences are scored counts, too, which decides no answer.
+        no_answer: whether the threshold for "no answer" counts, which decides nothing where an answer must be given.
     """
     folder = model or shipped_model()
     config = json.loads((folder / "config.json").read_bytes())
     if not evidence:
         config.get("skim", {}).pop("evidence", None)
+    if not no_answer:
+        config.get("confidence", {}).pop("no_answer_threshold", None)
     digest = hashlib.sha256((json.dumps(config, indent=2) + "\n").encode())
     for name in ("model.onnx", "model.safetensors", "tokenizer.json"):
         digest.update((folder / name).read_bytes())
@@ -104,7 +115,9 @@ def weights_digest(model: Path | None = None, evidence: bool = False) -> str:
 
 def digest_for(part: Part) -> str | None:
     """The digest of the model that a part runs now; None for another model than the shipped one."""
-    return weights_digest(evidence=part.name.startswith(SCORES_SENTENCES)) if part.shipped else None
+    if not part.shipped:
+        return None
+    return weights_digest(None, part.name.startswith(SCORES_SENTENCES), part.name.startswith(MAY_GIVE_NONE))
 
 
 def file_digest(file: Path) -> str:

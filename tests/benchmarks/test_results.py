@@ -81,6 +81,21 @@ def test_how_sentences_are_scored_counts_where_they_are(files, tmp_path):
     assert files.digest_for(files.Part("scores/a", "blockskim", False, False, 1)) is None
 
 
+def test_the_threshold_for_no_answer_counts_where_none_may_be_given(files, tmp_path):
+    for name in ("model.onnx", "model.safetensors", "tokenizer.json"):
+        (tmp_path / name).write_bytes(b"")
+    digests: dict[bool, set[str]] = {False: set(), True: set()}
+    for threshold in (0.2, 0.4):
+        config = {"confidence": {"right": [1, 2], "no_answer_threshold": threshold}}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        for counts, found in digests.items():
+            found.add(files.weights_digest(tmp_path, no_answer=counts))
+    assert [len(digests[counts]) for counts in (False, True)] == [1, 2]
+    names = ("scores/squad2-balanced", "scores/squad2-must-answer")
+    may, must = (files.digest_for(files.Part(name, "blockskim", True, False, 1)) for name in names)
+    assert may != must
+
+
 @pytest.fixture
 def trial(results, files, tmp_path, monkeypatch):
     """Parts of our own whose command prints a file, run against a folder of our own."""

@@ -11,8 +11,8 @@ from blockskim.calibration.confidence import (
     RIGHT,
     WRONG,
     Judged,
-    best_threshold,
     calibrate_confidence,
+    choose_threshold,
     fit_confidence,
     judge,
     save_with_confidence,
@@ -93,16 +93,41 @@ def test_outcomes_that_are_all_but_certain_have_a_fit():
     assert chances[-1, NONE] > 0.9
 
 
-def test_the_threshold_is_the_best_of_all():
+def test_the_threshold_is_the_highest_within_a_standard_error_of_the_best():
     judged = drawn(500)
     chances = TRUE.outcomes(judged.known)[:, NONE]
-    threshold = best_threshold(chances, judged)
+    threshold = choose_threshold(chances, judged)
 
-    def f1(limit):
+    def gained(limit):
         declined = chances > limit
-        return (judged.f1 * ~declined).sum() + (declined & (judged.outcomes == NONE)).sum()
+        return np.where(declined, judged.outcomes == NONE, judged.f1)
 
-    assert f1(threshold) == pytest.approx(max(f1(limit) for limit in [0.0, *chances, 1.0]))
+    limits = np.sort([0.0, *(np.sort(chances)[:-1] + np.diff(np.sort(chances)) / 2), 1.0])
+    scores = np.array([gained(limit).mean() for limit in limits])
+    best = gained(limits[scores.argmax()])
+    enough = scores >= best.mean() - best.std() / 500**0.5
+    assert gained(threshold).mean() == pytest.approx(scores[enough][-1])
+    assert threshold > limits[scores.argmax()]
+
+
+def test_where_few_have_no_answer_half_of_what_declining_gains_is_kept():
+    outcomes = np.repeat([RIGHT, WRONG, NONE], [60, 40, 3])
+    chances = np.concatenate([np.linspace(0.01, 0.3, 100), [0.5, 0.6, 0.7]])
+    judged = Judged(np.zeros((103, 4)), outcomes, (outcomes == RIGHT).astype(float))
+    # One standard error of the mean of 103 is more than all three weigh.
+    assert choose_threshold(chances, judged) == pytest.approx(0.55)
+
+
+def test_questions_that_are_told_apart_have_their_threshold_between_them():
+    outcomes = np.repeat([RIGHT, NONE], 30)
+    judged = Judged(np.zeros((60, 4)), outcomes, (outcomes == RIGHT).astype(float))
+    assert choose_threshold(np.repeat([0.2, 0.6], 30), judged) == pytest.approx(0.4)
+
+
+def test_equal_chances_have_no_threshold_between_them():
+    outcomes = np.array([RIGHT, NONE, NONE, RIGHT] * 20)
+    judged = Judged(np.zeros((80, 4)), outcomes, (outcomes == RIGHT).astype(float))
+    assert choose_threshold(np.full(80, 0.5), judged) in (0.25, 0.75)
 
 
 @pytest.mark.parametrize("outcome", [RIGHT, WRONG, NONE])

@@ -91,7 +91,7 @@ def calibrate_confidence(
         max_answer_length: most tokens in an answer.
         progress: called with the number of windows after each batch.
         no_answer_share: share of the questions in use that have no answer, above 0 and below 1; None for that of the
-            windows' examples. Whatever it is, the threshold for "no answer" is the best one on the examples.
+            windows' examples. Whatever it is, the threshold for "no answer" is chosen on the examples.
 
     Raises:
         ConfigError: the share is impossible.
@@ -153,7 +153,7 @@ def judge(examples: Sequence[Example], answers: Sequence[ExampleAnswers]) -> Jud
 
 
 def fit_confidence(judged: Judged, no_answer_share: float | None = None) -> ConfidenceModel:
-    """The most likely model, and the threshold for "no answer" with the best F1 by the rules of SQuAD 2.0.
+    """The most likely model, and a threshold for "no answer" (``choose_threshold``).
 
     Args:
         judged: questions whose outcome is known.
@@ -177,24 +177,39 @@ def fit_confidence(judged: Judged, no_answer_share: float | None = None) -> Conf
         weights[NONE, 0] += np.log(share / (1.0 - share)) - np.log(counts[NONE] / (counts[RIGHT] + counts[WRONG]))
     fitted = ConfidenceModel(tuple(weights[RIGHT]), tuple(weights[NONE]))
     chances = fitted.outcomes(judged.known)[:, NONE]
-    return ConfidenceModel(fitted.right, fitted.none, best_threshold(chances, judged))
+    return ConfidenceModel(fitted.right, fitted.none, choose_threshold(chances, judged))
 
 
-def best_threshold(chances: NDArray[np.float64], judged: Judged) -> float:
-    """The threshold for the confidence of "no answer" with the best F1; in the middle between two questions' chances.
+def choose_threshold(chances: NDArray[np.float64], judged: Judged) -> float:
+    """The threshold for the confidence of "no answer": the highest whose F1 is about as good as the best one's.
+
+    The F1 of all questions hardly changes over many thresholds, but the share of answers that are kept back does. So
+    the F1 may be one standard error below the best, as in the one-standard-error rule of Breiman et al. (1984), if it
+    keeps half of what "no answer" gains over answering everything.
 
     Args:
         chances: confidence of "no answer" of each question. Shape: (questions,)
         judged: how they turned out.
+
+    Returns:
+        A number in the middle between two questions' chances.
     """
     order = np.argsort(chances, kind="stable")
     # Giving the answers of the first so many, and "no answer" to all others.
     gained = np.concatenate([[0.0], np.cumsum(judged.f1[order])])
-    denied = judged.outcomes[order] == NONE
-    kept = np.concatenate([[0.0], np.cumsum(denied)])
-    best = int(np.argmax(gained + kept[-1] - kept))
+    squared = np.concatenate([[0.0], np.cumsum(judged.f1[order] ** 2)])
+    denied = np.concatenate([[0.0], np.cumsum(judged.outcomes[order] == NONE)])
+    right = denied[-1] - denied
+    f1 = (gained + right) / len(order)
+    # Between equals there is no threshold.
+    f1[1:-1][chances[order][:-1] == chances[order][1:]] = -1.0
+    best = int(np.argmax(f1))
+    variance = (squared[best] + right[best]) / len(order) - f1[best] ** 2
+    error = np.sqrt(max(0.0, variance) / len(order))
+    least = max(f1[best] - error, (f1[best] + f1[-1]) / 2)
+    chosen = int(np.flatnonzero(f1 >= least)[-1])
     bounds = np.concatenate([[0.0], chances[order], [1.0]])
-    return float((bounds[best] + bounds[best + 1]) / 2)
+    return float((bounds[chosen] + bounds[chosen + 1]) / 2)
 
 
 def _fit(known: NDArray[np.float64], outcomes: NDArray[np.int64]) -> NDArray[np.float64]:
