@@ -37,14 +37,8 @@ INSTRUCTIONS = (
 )
 # Parts whose figures depend on how sentences are scored.
 SCORES_SENTENCES = ("evidence/", "serving/")
-# Parts that may give "no answer" by the model's own threshold.
-MAY_GIVE_NONE = (
-    "scores/squad2-balanced",
-    "scores/squad2-exact",
-    "scores/squad2-fast",
-    "scores/disfl-qa",
-    "scores/molweni",
-)
+# Data that has questions without an answer.
+UNANSWERABLE = ("{squad2}", "{disfl-qa}", "{molweni}")
 PACKAGES = ("torch", "transformers", "onnxruntime", "tokenizers", "numpy")
 
 
@@ -117,7 +111,8 @@ def digest_for(part: Part) -> str | None:
     """The digest of the model that a part runs now; None for another model than the shipped one."""
     if not part.shipped:
         return None
-    return weights_digest(None, part.name.startswith(SCORES_SENTENCES), part.name.startswith(MAY_GIVE_NONE))
+    own_threshold = "--no-answer-threshold" not in part.command and any(name in part.command for name in UNANSWERABLE)
+    return weights_digest(evidence=part.name.startswith(SCORES_SENTENCES), no_answer=own_threshold)
 
 
 def file_digest(file: Path) -> str:

@@ -195,17 +195,13 @@ def choose_threshold(chances: NDArray[np.float64], judged: Judged) -> float:
         A number in the middle between two questions' chances.
     """
     order = np.argsort(chances, kind="stable")
+    answered, declined = judged.f1[order], (judged.outcomes[order] == NONE).astype(np.float64)
     # Giving the answers of the first so many, and "no answer" to all others.
-    gained = np.concatenate([[0.0], np.cumsum(judged.f1[order])])
-    squared = np.concatenate([[0.0], np.cumsum(judged.f1[order] ** 2)])
-    denied = np.concatenate([[0.0], np.cumsum(judged.outcomes[order] == NONE)])
-    right = denied[-1] - denied
-    f1 = (gained + right) / len(order)
+    f1 = (declined.sum() + np.concatenate([[0.0], np.cumsum(answered - declined)])) / len(order)
     # Between equals there is no threshold.
     f1[1:-1][chances[order][:-1] == chances[order][1:]] = -1.0
     best = int(np.argmax(f1))
-    variance = (squared[best] + right[best]) / len(order) - f1[best] ** 2
-    error = np.sqrt(max(0.0, variance) / len(order))
+    error = np.where(np.arange(len(order)) < best, answered, declined).std() / np.sqrt(len(order))
     least = max(f1[best] - error, (f1[best] + f1[-1]) / 2)
     chosen = int(np.flatnonzero(f1 >= least)[-1])
     bounds = np.concatenate([[0.0], chances[order], [1.0]])
