@@ -55,6 +55,8 @@ def main() -> int:
             kept = results.get(part.name)
             sys.stdout.write(f"{state(part, kept):9} {kept['date'] if kept else '':10} {part.name}\n")
         return 0
+    if not waiting:
+        sys.stderr.write(f"nothing to measure; measured with these weights: {', '.join(part.name for part in asked)}\n")
     told = []
     for number, part in enumerate(waiting, 1):
         files = files_of(part, data, chosen.data_folder)

@@ -138,6 +138,13 @@ def test_a_part_is_kept_with_all_there_is_to_know_of_it(trial, capsys):
     assert not (trial.folder / "results" / "scores" / "two.json").exists()
 
 
+def test_where_all_is_done_it_says_so(trial, capsys):
+    trial("--only", "scores/one")
+    capsys.readouterr()
+    assert trial("--only", "scores/one") == 0
+    assert capsys.readouterr().err == "nothing to measure; measured with these weights: scores/one\n"
+
+
 def test_what_is_done_is_not_repeated_unless_something_changed(trial, results, monkeypatch, capsys):
     trial()
     capsys.readouterr()
