@@ -3,7 +3,7 @@ import torch
 
 from blockskim.kernels.attention_probabilities import AttentionRows, take_rows
 from blockskim.kernels.packed_attention import attend_packed
-from blockskim.kernels.padded_attention import attend_padded
+from blockskim.kernels.padded_attention import attend_padded_with_sums
 from padded_tensors import padded, padded_reference, separate_projections
 from plain_attention import HEADS, SCALE
 
@@ -15,7 +15,7 @@ def test_gradients_of_tiles_agree_with_finite_differences():
     weights = torch.randn(1, HEADS, 8, 8, generator=torch.Generator().manual_seed(3))
 
     def looked_at(query, key):
-        _, log_sum_exp = attend_padded(query, key, value, SCALE, mask, None, 0.0)
+        _, log_sum_exp = attend_padded_with_sums(query, key, value, SCALE, mask, None, 0.0)
         rows = AttentionRows(query.flatten(0, 1), key.flatten(0, 1), log_sum_exp.flatten(0, 1), SCALE)
         return (rows.probabilities(block, block) * weights).sum()
 
@@ -36,7 +36,7 @@ def test_gradients_of_tiles_agree_with_finite_differences():
 def test_probabilities_are_entries_of_the_attention_matrix(with_bias):
     query, key, value, mask = padded(lengths=(20, 20))
     bias = torch.randn(1, HEADS, 20, 20, generator=torch.Generator().manual_seed(7)) if with_bias else None
-    _, log_sum_exp = attend_padded(query, key, value, SCALE, mask, bias, 0.0)
+    _, log_sum_exp = attend_padded_with_sums(query, key, value, SCALE, mask, bias, 0.0)
     matrix, _, _ = padded_reference(query, key, value, mask, bias)
 
     def between(rows, columns):
@@ -63,7 +63,7 @@ def test_probabilities_in_bfloat16_are_close_and_in_float32(padded_path):
     query, key, value = separate_projections(64, dtype=torch.bfloat16)
     if padded_path:
         mask = torch.ones(1, 64, dtype=torch.bool)
-        log_sum_exp = attend_padded(query[None], key[None], value[None], SCALE, mask, None, 0.0)[1][0]
+        log_sum_exp = attend_padded_with_sums(query[None], key[None], value[None], SCALE, mask, None, 0.0)[1][0]
     else:
         log_sum_exp = attend_packed(query, key, value, SCALE, [64], None)[1]
     block = torch.arange(16, 48)[None]

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blockskim.method.predictors.tiles import tile_features
+from blockskim.model import dense
 from strategies import (
     batches,
     every_alignment,
@@ -301,3 +302,12 @@ def test_bfloat16_on_a_cpu_attends_alike_with_and_without_gradients():
         expected = model(**batch.inputs).start_logits
     found = model(**batch.inputs).start_logits
     torch.testing.assert_close(found[batch.real], expected[batch.real], atol=0.1, rtol=0.1)
+
+
+def test_a_frozen_encoder_attends_without_the_full_matrix_while_predictors_learn(monkeypatch):
+    model = new_skim_model("bert", ("hidden",)).to(torch.bfloat16)
+    model.encoder.requires_grad_(False)
+    monkeypatch.setattr(dense, "attend_padded", None)  # calling it would fail
+    batch = make_batch("bert", SIZES, padding=3)
+    model(**batch.inputs, skim_labels=model.layout(*batch.masks).droppable.long()).skim_loss.backward()
+    assert any(bool(value.grad.any()) for value in model.predictors.parameters())

@@ -155,7 +155,10 @@ def test_replace_takes_a_whole_group():
         ({"drop_thresholds": [0.5, 0.1]}, r"drop_thresholds is \[0\.5, 0\.1\]"),
         ({"drop_thresholds": [0.0, 0.5]}, "drop_thresholds is 0"),
         ({"drop_thresholds": 0.5}, r"drop_thresholds is 0\.5"),
-        ({"drop_share": 0.5, "predictors_only": True}, "predictors_only"),
+        (
+            {"drop_share": 0.5, "predictors_only": True, "distillation": {"self_weight": 1}},
+            r"distillation.self_weight is 1\.?0?; .* predictors_only",
+        ),
     ],
 )
 def test_impossible_dropping_is_refused(values, shown):

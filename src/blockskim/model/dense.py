@@ -19,7 +19,7 @@ from blockskim.encoders.positions import Positions, depends_on_positions
 from blockskim.encoders.post_norm import first_position
 from blockskim.errors import ModelError
 from blockskim.kernels.attention_probabilities import AttentionRows
-from blockskim.kernels.padded_attention import attend_padded
+from blockskim.kernels.padded_attention import attend_padded, attend_padded_with_sums
 from blockskim.method.block_spans import surviving_blocks
 from blockskim.method.blocks import BlockLayout, token_indices
 from blockskim.method.layer_view import LayerView
@@ -145,7 +145,7 @@ def encode_dense(
         dropout = adapter.attention_dropout(layer) if layer.training else 0.0
         rows = None
         if blocks is not None and number in predictors and predictors[number].wants_attention:
-            attn_output, log_sum_exp = attend_padded(query, key, value, scale, mask, bias, dropout)
+            attn_output, log_sum_exp = attend_padded_with_sums(query, key, value, scale, mask, bias, dropout)
             rows = AttentionRows(query.flatten(0, 1), key.flatten(0, 1), log_sum_exp.flatten(0, 1), scale, row_bias)
         else:
             attn_output = run(partial(_attend, scale=scale, mask=mask, bias=bias, dropout=dropout), query, key, value)
@@ -276,9 +276,10 @@ def _attend(
     query: Tensor, key: Tensor, value: Tensor, scale: float, mask: Tensor, bias: Tensor | None, dropout: float
 ) -> Tensor:
     """Attention where no predictor looks. Shapes as in ``attend_padded``."""
-    if torch.is_grad_enabled() and query.device.type == "cpu" and query.dtype == torch.bfloat16:
+    learning = any(part.requires_grad for part in (query, key, value))
+    if learning and query.device.type == "cpu" and query.dtype == torch.bfloat16:
         # The backward pass of the CPU's fused attention takes over twice as long as that of plain products.
-        return attend_padded(query, key, value, scale, mask, bias, dropout)[0]
+        return attend_padded(query, key, value, scale, mask, bias, dropout)
     scores_mask = mask[:, None, None, :]
     if bias is not None:
         scores_mask = bias.to(query.dtype).masked_fill(~scores_mask, torch.finfo(query.dtype).min)

@@ -124,8 +124,11 @@ class Recipe:
         object.__setattr__(self, "windows", _checked_windows(self.windows))
         object.__setattr__(self, "drop_thresholds", _range("drop_thresholds", self.drop_thresholds))
         self.part_size()
-        if self.drop_share and self.predictors_only:
-            raise ConfigError("drop_share is for training the encoder, which predictors_only leaves as it is")
+        if self.distillation.self_weight and self.predictors_only:
+            raise ConfigError(
+                f"distillation.self_weight is {self.distillation.self_weight}; a model's own dense run teaches encoder "
+                "and QA head, which predictors_only leaves as they are"
+            )
         if self.distillation.self_weight and not self.drop_share:
             raise ConfigError(
                 f"distillation.self_weight is {self.distillation.self_weight} but drop_share is 0; it is for the steps "
