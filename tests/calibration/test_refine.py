@@ -3,17 +3,13 @@
 import random
 import sys
 import types
-from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from blockskim.calibration.calibrate import calibrate
-from blockskim.calibration.refine import non_dominated, refine
+from blockskim.calibration.refine import refine
 from blockskim.calibration.search import Limits, search
-from blockskim.calibration.simulator import Simulated
 from blockskim.errors import ConfigError
 
 
@@ -102,9 +98,9 @@ def test_points_of_a_refined_front_are_confirmed(stand_in, model, windows, monke
     assert calls.count(("refining", 1)) >= 80
     assert first.chosen.thresholds == again.chosen.thresholds
     assert all(point.f1 is not None for point in first.front)
-    greedy = calibrate(model, windows, max_f1_drop=20.0, overhead=0.0)
+    plain = calibrate(model, windows, max_f1_drop=20.0, overhead=0.0)
     assert first.satisfied
-    assert greedy.satisfied
+    assert plain.satisfied
 
 
 def test_without_optuna_it_is_said_before_the_model_runs(model, windows, monkeypatch):
@@ -114,15 +110,3 @@ def test_without_optuna_it_is_said_before_the_model_runs(model, windows, monkeyp
         calibrate(model, windows, max_f1_drop=1.0, trials=10)
     with pytest.raises(ConfigError, match="trials"):
         calibrate(model, windows, max_f1_drop=1.0, trials=-1)
-
-
-figures = st.tuples(st.floats(1, 9), st.floats(0, 9)).map(lambda pair: Simulated(pair[0], pair[0], pair[1], 0.0))
-
-
-@given(st.dictionaries(st.tuples(st.floats(0, 1)), figures, min_size=1))
-def test_a_front_holds_what_nothing_beats(points):
-    front = non_dominated(points)
-    kept = [points[point.thresholds] for point in front]
-    assert all(one.speedup < two.speedup and one.f1_at_risk < two.f1_at_risk for one, two in pairwise(kept))
-    for value in points.values():
-        assert any(one.speedup >= value.speedup and one.f1_at_risk <= value.f1_at_risk for one in kept)

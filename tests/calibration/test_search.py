@@ -1,9 +1,64 @@
-"""The path of greedy search, and the points before its first step."""
+"""The front that is found, and the points before its first step."""
+
+import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from blockskim.calibration.search import CONSERVATIVE, Limits, add_conservative_points, search
+from blockskim.calibration.search import CONSERVATIVE, Limits, add_conservative_points, non_dominated, search
+from blockskim.calibration.simulator import Simulated, Simulator
+
+
+class TwoLayers:
+    """A simulator of two layers: the first saves a little with every step, the second nothing before its third.
+
+    Attributes:
+        layers: their numbers.
+        grid: thresholds of their steps.
+    """
+
+    layers = (1, 2)
+    grid = np.array([[0.0, 0.1, 0.2, 0.3], [0.0, 0.4, 0.5, 0.6]])
+    saved = (np.array([0.0, 0.02, 0.04, 0.06]), np.array([0.0, -0.01, 0.001, 0.5]))
+    risked = (np.array([0.0, 1.0, 2.0, 3.0]), np.array([0.0, 0.5, 1.0, 1.5]))
+
+    def at_steps(self, steps):
+        return self.grid[np.arange(2), steps]
+
+    def simulate(self, thresholds):
+        steps = [int(np.flatnonzero(row == value)[0]) for row, value in zip(self.grid, thresholds, strict=True)]
+        saved, risked = (
+            sum(float(values[step]) for values, step in zip(parts, steps, strict=True))
+            for parts in (self.saved, self.risked)
+        )
+        return Simulated(1 + saved, 1 + saved, risked, risked / 100)
+
+
+def test_a_layer_that_saves_late_is_found_behind_steps_that_save_nothing():
+    path = search(TwoLayers(), Limits(10.0))
+    late = [(0, 0.6), (0.1, 0.6), (0.2, 0.6), (0.3, 0.6)]
+    assert [point.thresholds for point in path] == [(0, 0), (0.1, 0), *late]
+    assert [point.thresholds for point in search(TwoLayers(), Limits(1.2))] == [(0, 0), (0.1, 0)]
+
+
+@pytest.mark.parametrize("overhead", [0.0, 0.05])
+def test_the_front_is_near_the_best_of_all_thresholds(model, windows, recording, overhead):
+    simulator = Simulator(model, windows, recording, overhead)
+    everything = [simulator.simulate(np.array(pair)) for pair in itertools.product(*simulator.grid)]
+    front = [simulator.simulate(np.array(point.thresholds)) for point in search(simulator, Limits(30.0))]
+    for f1_at_risk in (0.0, 5.0, 15.0, 30.0):
+        best, found = (max(one.speedup for one in some if one.f1_at_risk <= f1_at_risk) for some in (everything, front))
+        assert found >= 0.99 * best
+
+
+def test_each_point_of_the_path_saves_and_risks_more_than_the_one_before(simulator):
+    path = search(simulator, Limits(30.0))
+    assert len(path) > 1
+    for before, after in itertools.pairwise(path):
+        assert after.flops_speedup > before.flops_speedup
+        assert after.f1_at_risk >= before.f1_at_risk
 
 
 def test_answers_lost_are_counted_by_example(simulator):
@@ -31,3 +86,17 @@ def test_softer_points_come_before_the_first_step(simulator):
         assert point.f1_at_risk <= first.f1_at_risk
         assert point.thresholds[0] / 0.9 in CONSERVATIVE
         assert point == simulator.simulate(np.array(point.thresholds)).point(np.array(point.thresholds))
+
+
+figures = st.tuples(st.floats(1, 9), st.floats(0, 9)).map(lambda pair: Simulated(pair[0], pair[0], pair[1], 0.0))
+
+
+@given(st.dictionaries(st.tuples(st.floats(0, 1)), figures, min_size=1))
+def test_a_front_holds_what_nothing_beats(points):
+    front = non_dominated(points)
+    kept = [points[point.thresholds] for point in front]
+    if (0.0,) in points:
+        assert front[0].thresholds == (0.0,)
+    assert all(one.speedup < two.speedup and one.f1_at_risk < two.f1_at_risk for one, two in itertools.pairwise(kept))
+    for value in points.values():
+        assert any(one.speedup >= value.speedup and one.f1_at_risk <= value.f1_at_risk for one in kept)

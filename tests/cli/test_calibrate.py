@@ -196,9 +196,9 @@ def test_a_killed_run_goes_on(call, model, answered, tmp_path, monkeypatch):
     assert not partial.exists()
 
 
-def test_without_optuna_greedy_search_alone_is_told_of(call, model, data, tmp_path, monkeypatch):
+def test_without_optuna_the_plain_search_is_told_of(call, model, data, tmp_path, monkeypatch):
     monkeypatch.setattr("blockskim.extras.has", lambda package: False)
     code, _, err = call(*arguments(data, model, tmp_path / "copy", "--max-f1-drop", 100, "--refine", 10))
     assert code == 0
     assert "blockskim[calibrate]" in err
-    assert "greedy" in err
+    assert "plain search alone" in err

@@ -1,12 +1,12 @@
 """Choosing thresholds: from what all predictors say about a data set to the cheapest run that loses little enough.
 
 The model runs once with nothing dropped, and every keep probability is recorded, and which blocks its own answers
-begin and end in. On these records thresholds are simulated: starting from none, again and again the layer is skimmed a
-little harder where that saves the most FLOPs for the F1 at risk. *At risk* is the F1 of the dense model's answers that
-lose a block they begin or end in. It depends on chance less than the difference of two measured F1 does, but is not all
-that is lost: answers also change because the text around them is gone, for worse and for better. The path of that
-search is a front of ever cheaper and riskier points. Points on it are then confirmed by really skimming, and the
-cheapest one that satisfies the target, both by what is at risk and by what was measured, is chosen.
+begin and end in. On these records thresholds are simulated: for every price of F1 at risk, from dear to cheap, the
+layers' thresholds are changed one by one until nothing lowers cost and price together. *At risk* is the F1 of the dense
+model's answers that lose a block they begin or end in. It depends on chance less than the difference of two measured F1
+does, but is not all that is lost: answers also change because the text around them is gone, for worse and for better.
+What no other thresholds beat is a front of ever cheaper and riskier points. Points on it are then confirmed by really
+skimming, and the cheapest one that satisfies the target, both by what is at risk and by what was measured, is chosen.
 """
 
 import logging
@@ -75,7 +75,7 @@ def calibrate(
         max_f1_at_risk: points that put more F1 at risk are not considered.
         overhead: cost of asking one layer's predictor beyond its FLOPs, as a share of a dense run. A layer that saves
             less is not asked.
-        trials: of Optuna, to refine what greedy search finds; 0 for none.
+        trials: of Optuna, to look around what the search finds; 0 for none.
         seed: of these trials.
         progress: called with the name of a task and the number of windows, or trials, of it that were just done.
         cache: folder that keeps what was recorded and confirmed, so that a killed run goes on when it is repeated.
@@ -124,7 +124,7 @@ def calibrate_points(
         max_f1_at_risk: points that put more F1 at risk are not considered.
         overhead: cost of asking one layer's predictor beyond its FLOPs, as a share of a dense run. A layer that saves
             less is not asked.
-        trials: of Optuna, to refine what greedy search finds; 0 for none.
+        trials: of Optuna, to look around what the search finds; 0 for none.
         seed: of these trials.
         progress: called with the name of a task and the number of windows, or trials, of it that were just done.
         cache: folder that keeps what was recorded and confirmed, so that a killed run goes on when it is repeated.

@@ -1,4 +1,4 @@
-"""Looking for better thresholds around those of greedy search, with Optuna; on the simulation, so no model runs."""
+"""Looking for better thresholds around those of the search, with Optuna; on the simulation, so no model runs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from blockskim.calibration.points import Point
-from blockskim.calibration.search import Limits
+from blockskim.calibration.search import Limits, non_dominated
 from blockskim.calibration.settings import TaskProgress
 from blockskim.calibration.simulator import Simulated, Simulator
 from blockskim.extras import load_optuna
@@ -68,19 +68,6 @@ def refine(
     known = {point.thresholds: simulator.simulate(np.array(point.thresholds)) for point in path}
     known |= {thresholds: simulated for thresholds, simulated in tried.items() if limits.allow(simulated)}
     return non_dominated(known)
-
-
-def non_dominated(points: dict[tuple[float, ...], Simulated]) -> list[Point]:
-    """Points of which no other one is as fast with less at risk, by rising speed-up."""
-    front: list[Point] = []
-    fastest = 0.0
-    for thresholds, simulated in sorted(
-        points.items(), key=lambda item: (item[1].f1_at_risk, -item[1].speedup, item[0])
-    ):
-        if simulated.speedup > fastest:
-            fastest = simulated.speedup
-            front.append(simulated.point(np.array(thresholds)))
-    return front
 
 
 def _suggested_steps(trial: Any, simulator: Simulator) -> np.ndarray[Any, np.dtype[np.int64]]:

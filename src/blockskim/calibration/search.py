@@ -1,17 +1,25 @@
-"""Greedy search on a simulator for the thresholds that save most for what they put at risk."""
+"""Search on a simulator for the thresholds that save most for what they put at risk."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from blockskim.calibration.points import Point
 from blockskim.calibration.simulator import Simulated, Simulator
 
+PRICES = np.geomspace(1.0, 0.005, 30)
+"""What a point of F1 at risk is taken to cost, one after the other, in shares of a dense run."""
+
+COARSE = 4
+"""Far from where a layer stands, every so many steps of its row of the grid are tried; near it, all."""
+
 CONSERVATIVE = (0.125, 0.25, 0.5)
 """Shares of the first step's thresholds, which are points of the path, too. Answers may change although none of their
 blocks is gone, so a target for next to no loss has to be able to stay below a step that puts nothing at risk."""
+
+Steps = tuple[int, ...]
+"""The step of each layer's row of the grid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,50 +40,93 @@ class Limits:
 
 
 def search(simulator: Simulator, limits: Limits) -> list[Point]:
-    """The front of simulated points, from nothing dropped to what the limits allow.
+    """The front of simulated points, from nothing dropped to what the limits allow, by rising speed-up.
 
-    Step by step the layer is skimmed harder in which that saves most for the F1 that it puts at risk.
+    For each of a row of prices of F1 at risk, from dear to cheap, the threshold of that layer is changed whose change
+    lowers the sum of cost and price most, until none does: once from nothing dropped, and once from what the last price
+    led to. From nothing, few layers come to be asked, as asking one costs something. All that was tried on the way is a
+    candidate.
 
     Args:
         simulator: of the model and the data.
         limits: how far to go.
     """
-    steps = np.zeros(len(simulator.layers), dtype=np.int64)
-    current = simulator.simulate(simulator.at_steps(steps))
-    path = [current.point(simulator.at_steps(steps))]
-    while (move := _best_move(simulator, limits, steps, current)) is not None:
-        steps, current = move
-        path.append(current.point(simulator.at_steps(steps)))
-    return path
+    trials = _Trials(simulator, limits)
+    nothing = last = (0,) * len(simulator.layers)
+    trials.tried[nothing] = simulator.simulate(np.zeros(len(nothing)))
+    for price in PRICES.tolist():
+        ends = [_descend(trials, start, price) for start in (nothing, last)]
+        last = min(ends, key=lambda steps: trials.cost(steps, price))
+    allowed = {steps: simulated for steps, simulated in trials.tried.items() if limits.allow(simulated)}
+    return non_dominated({trials.thresholds(steps): simulated for steps, simulated in allowed.items()})
 
 
-def _best_move(
-    simulator: Simulator, limits: Limits, steps: NDArray[np.int64], current: Simulated
-) -> tuple[NDArray[np.int64], Simulated] | None:
-    """The steps with one layer skimmed harder that gain most, and what they do; None where nothing gains.
+class _Trials:
+    """What was simulated so far, so that nothing is simulated twice.
+
+    Attributes:
+        tried: what was found, within the limits or not.
+    """
+
+    def __init__(self, simulator: Simulator, limits: Limits) -> None:
+        self._simulator = simulator
+        self._limits = limits
+        self.tried: dict[Steps, Simulated] = {}
+
+    def allowed(self, steps: Steps) -> bool:
+        """Whether steps stay within the limits; they are simulated if they were not yet."""
+        if steps not in self.tried:
+            self.tried[steps] = self._simulator.simulate(np.array(self.thresholds(steps)))
+        return self._limits.allow(self.tried[steps])
+
+    def cost(self, steps: Steps, price: float) -> float:
+        """What a run costs that was tried, as a share of a dense one, with the price of what it puts at risk."""
+        simulated = self.tried[steps]
+        return 1.0 / simulated.speedup + price * simulated.f1_at_risk
+
+    def thresholds(self, steps: Steps) -> tuple[float, ...]:
+        """Of each layer."""
+        return tuple(self._simulator.at_steps(np.array(steps)).tolist())
+
+    def neighbours(self, steps: Steps) -> Iterator[Steps]:
+        """Steps that differ in one layer, within the limits."""
+        count = self._simulator.grid.shape[1]
+        for layer, current in enumerate(steps):
+            near = range(max(0, current - COARSE + 1), min(count, current + COARSE))
+            for step in sorted({*range(0, count, COARSE), count - 1, *near} - {current}):
+                changed = (*steps[:layer], step, *steps[layer + 1 :])
+                if self.allowed(changed):
+                    yield changed
+                elif step > current:
+                    break  # What drops more puts more at risk.
+
+
+def _descend(trials: _Trials, steps: Steps, price: float) -> Steps:
+    """Change one layer after the other, always that one and so that it lowers the cost most, until nothing does."""
+    while True:
+        best = min(trials.neighbours(steps), key=lambda changed: trials.cost(changed, price), default=steps)
+        if trials.cost(best, price) >= trials.cost(steps, price):
+            return steps
+        steps = best
+
+
+def non_dominated(points: Mapping[tuple[float, ...], Simulated]) -> list[Point]:
+    """Points of which no other one is as fast with less at risk, by rising speed-up.
+
+    Nothing dropped comes first where it is among them, though something may be faster that puts nothing at risk either.
 
     Args:
-        simulator: of the model and the data.
-        limits: how far to go.
-        steps: where each layer is in the grid. Shape: (layers,)
-        current: what these steps do.
+        points: by thresholds.
     """
-    best, best_gain = None, 0.0
-    for layer in range(len(steps)):
-        # Steps that drop nothing more are passed over, so that the search does not stop at them.
-        for step in range(steps[layer] + 1, simulator.grid.shape[1]):
-            harder = steps.copy()
-            harder[layer] = step
-            simulated = simulator.simulate(simulator.at_steps(harder))
-            if not limits.allow(simulated):
-                break
-            risked = simulated.f1_at_risk - current.f1_at_risk
-            gain = float(np.log(simulated.speedup / current.speedup)) / max(risked, 1e-6)
-            if gain > best_gain:
-                best, best_gain = (harder, simulated), gain
-            if risked > 0 and simulated.speedup > current.speedup:
-                break
-    return best
+    front: list[Point] = []
+    fastest = 0.0
+    nothing = [(thresholds, simulated) for thresholds, simulated in points.items() if not any(thresholds)]
+    ranked = sorted(points.items(), key=lambda item: (item[1].f1_at_risk, -item[1].speedup, item[0]))
+    for thresholds, simulated in [*nothing, *ranked]:
+        if simulated.speedup > fastest:
+            fastest = simulated.speedup
+            front.append(simulated.point(np.array(thresholds)))
+    return front
 
 
 def add_conservative_points(path: Sequence[Point], simulator: Simulator) -> list[Point]:

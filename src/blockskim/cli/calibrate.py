@@ -77,7 +77,7 @@ Default = Annotated[
 Refine = Annotated[
     int,
     typer.Option(
-        "--refine", min=0, metavar="TRIALS", help="Look around what greedy search found, by Optuna's NSGA-II."
+        "--refine", min=0, metavar="TRIALS", help="Look around what the search found, by Optuna's NSGA-II."
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of these trials.")]
@@ -211,7 +211,7 @@ def _possible_trials(trials: int) -> int:
     if trials and not has("optuna"):
         typer.echo(
             "warning: optuna is not installed (pip install 'blockskim[calibrate]'), so thresholds are not refined: "
-            "they come from greedy search alone",
+            "they come from the plain search alone",
             err=True,
         )
         return 0
