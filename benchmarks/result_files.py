@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -87,22 +88,35 @@ def read_parts(file: Path = PARTS) -> tuple[list[Part], dict[str, str]]:
     return parts, content["data"]
 
 
-def weights_digest(model: Path | None = None, evidence: bool = False, no_answer: bool = False) -> str:
+def weights_digest(
+    model: Path | None = None,
+    evidence: bool = False,
+    no_answer: bool = False,
+    point: str | None = None,
+    all_points: bool = False,
+) -> str:
     """SHA-256 over what decides the shipped model's answers: weights, configuration, graph and tokenizer.
 
     Args:
         model: its directory, if it is another one.
         evidence: whether how sentences are scored counts, too, which decides no answer.
         no_answer: whether the threshold for "no answer" counts, which decides nothing where an answer must be given.
+        point: the operating point that it skims at; None for its own thresholds.
+        all_points: whether it skims at every point, and at those that its calibration confirmed.
     """
     folder = model or shipped_model()
     config = json.loads((folder / "config.json").read_bytes())
+    skim = config.get("skim", {})
     if not evidence:
-        config.get("skim", {}).pop("evidence", None)
+        skim.pop("evidence", None)
     if not no_answer:
         config.get("confidence", {}).pop("no_answer_threshold", None)
+    if not all_points:
+        points = skim.pop("points", {})
+        if point is not None:
+            skim["thresholds"] = points[point]
     digest = hashlib.sha256((json.dumps(config, indent=2) + "\n").encode())
-    for name in ("model.onnx", "model.safetensors", "tokenizer.json"):
+    for name in ("model.onnx", "model.safetensors", "tokenizer.json", *(["calibration.json"] if all_points else [])):
         digest.update((folder / name).read_bytes())
     return digest.hexdigest()
 
@@ -111,8 +125,13 @@ def digest_for(part: Part) -> str | None:
     """The digest of the model that a part runs now; None for another model than the shipped one."""
     if not part.shipped:
         return None
-    own_threshold = "--no-answer-threshold" not in part.command and any(name in part.command for name in UNANSWERABLE)
-    return weights_digest(evidence=part.name.startswith(SCORES_SENTENCES), no_answer=own_threshold)
+    point = re.search(r"--point (\S+)", part.command)
+    return weights_digest(
+        evidence=part.name.startswith(SCORES_SENTENCES),
+        no_answer="--no-answer-threshold" not in part.command and any(name in part.command for name in UNANSWERABLE),
+        point=point[1] if point else None,
+        all_points="--calibrated" in part.command,
+    )
 
 
 def file_digest(file: Path) -> str:

@@ -96,6 +96,27 @@ def test_the_threshold_for_no_answer_counts_where_none_may_be_given(files, tmp_p
     assert may != must == all_have_one
 
 
+def test_only_the_operating_point_counts_that_a_part_skims_at(files, tmp_path):
+    for name in ("model.onnx", "model.safetensors", "tokenizer.json", "calibration.json"):
+        (tmp_path / name).write_bytes(b"")
+
+    def digests(own, fast):
+        config = {"skim": {"thresholds": own, "points": {"balanced": own, "fast": fast}}}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        chosen = ({}, {"point": "balanced"}, {"point": "fast"}, {"all_points": True})
+        return [files.weights_digest(tmp_path, **each) for each in chosen]
+
+    before, faster, safer = digests([0.1], [0.3]), digests([0.1], [0.4]), digests([0.05], [0.3])
+    assert before[0] == before[1] != before[2] != before[3]
+    assert [one == two for one, two in zip(before, faster, strict=True)] == [True, True, False, False]
+    assert [one == two for one, two in zip(before, safer, strict=True)] == [False, False, True, False]
+    (tmp_path / "calibration.json").write_bytes(b"another front")
+    after = digests([0.05], [0.3])
+    assert [one == two for one, two in zip(after, safer, strict=True)] == [True, True, True, False]
+    commands = ("--data {squad}", "--data {squad} --point fast", "--data {squad} --calibrated")
+    assert len({files.digest_for(files.Part("scores/a", each, True, False, 1)) for each in commands}) == 3
+
+
 @pytest.fixture
 def trial(results, files, tmp_path, monkeypatch):
     """Parts of our own whose command prints a file, run against a folder of our own."""
