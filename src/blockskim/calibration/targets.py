@@ -119,20 +119,31 @@ def choose(target: Target, dense: Point, front: Sequence[Point]) -> tuple[Point,
 def _losing_little_enough(front: Sequence[Point], dense: Point, target: Target) -> list[Point]:
     """Points that lose no more F1 than is asked for, both by what is at risk and by what was measured.
 
-    More that is dropped can't lose less: where a faster point was measured to lose less than a slower one that was
-    luck, so it counts as losing as much. On some thousands of examples the error of what is measured is as large as a
-    target, and the luckiest of many points would be taken otherwise.
+    On some thousands of examples the error of what is measured is as large as a target: the luckiest of many points
+    would be taken, and one unlucky point would rule out all that are faster. What is dropped more can't lose less, so
+    the losses that count are the rising ones that are nearest to those measured.
     """
     if target.max_f1_drop is None:
         return list(front)
-    assert dense.f1 is not None
-    fitting, lost = [], 0.0
-    for point in sorted(front, key=lambda point: point.flops_speedup):
-        assert point.f1 is not None
-        lost = max(lost, dense.f1 - point.f1)
-        if max(lost, point.f1_at_risk) <= target.max_f1_drop + 1e-9:
-            fitting.append(point)
-    return fitting
+    ordered = sorted(front, key=lambda point: point.flops_speedup)
+    losses = nearest_rising([(dense.f1 or 0.0) - (point.f1 or 0.0) for point in ordered])
+    most = target.max_f1_drop + 1e-9
+    return [point for point, lost in zip(ordered, losses, strict=True) if max(lost, point.f1_at_risk) <= most]
+
+
+def nearest_rising(values: Sequence[float]) -> list[float]:
+    """The numbers nearest to given ones, by the sum of squares, of which none is below the one before.
+
+    Isotonic regression by pooling neighbours that are in the wrong order (Ayer et al., 1955).
+    """
+    pools: list[tuple[float, int]] = []
+    for value in values:
+        mean, count = value, 1
+        while pools and pools[-1][0] > mean:
+            before, members = pools.pop()
+            mean, count = (before * members + mean * count) / (members + count), members + count
+        pools.append((mean, count))
+    return [mean for mean, count in pools for _ in range(count)]
 
 
 def _speed(point: Point, target: Target) -> float:

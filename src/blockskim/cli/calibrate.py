@@ -76,9 +76,7 @@ Default = Annotated[
 ]
 Refine = Annotated[
     int,
-    typer.Option(
-        "--refine", min=0, metavar="TRIALS", help="Look around what the search found, by Optuna's NSGA-II."
-    ),
+    typer.Option("--refine", min=0, metavar="TRIALS", help="Look around what the search found, by Optuna's NSGA-II."),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of these trials.")]
 Overhead = Annotated[
