@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blockskim.calibration.search import CONSERVATIVE, Limits, add_conservative_points, non_dominated, search
+from blockskim.calibration.search import (
+    CONSERVATIVE,
+    PRICES,
+    SEARCHING,
+    Limits,
+    add_conservative_points,
+    non_dominated,
+    search,
+)
 from blockskim.calibration.simulator import Simulated, Simulator
 
 
@@ -37,7 +45,9 @@ class TwoLayers:
 
 
 def test_a_layer_that_saves_late_is_found_behind_steps_that_save_nothing():
-    path = search(TwoLayers(), Limits(10.0))
+    calls = []
+    path = search(TwoLayers(), Limits(10.0), lambda *one: calls.append(one))
+    assert calls == [(SEARCHING, 1)] * len(PRICES)
     late = [(0, 0.6), (0.1, 0.6), (0.2, 0.6), (0.3, 0.6)]
     assert [point.thresholds for point in path] == [(0, 0), (0.1, 0), *late]
     assert [point.thresholds for point in search(TwoLayers(), Limits(1.2))] == [(0, 0), (0.1, 0)]

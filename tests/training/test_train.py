@@ -299,6 +299,14 @@ def same_weights(found, expected):
         assert torch.equal(value, expected[name]), name
 
 
+def test_predictors_alone_learn_on_what_dropping_leaves(trained, tmp_path):
+    recipe = RECIPE.replace(predictors_only=True, epochs=1, eval_steps=0, drop_share=1.0, drop_thresholds=[0.2, 0.9])
+    training.train(trained[0], examples(32, 3), [], tmp_path / "on", recipe, device="cpu")
+    before, after = (load_file(folder / "model.safetensors") for folder in (trained[0], tmp_path / "on"))
+    same_weights(frozen(after), frozen(before))
+    assert any(not torch.equal(after[name], before[name]) for name in before if name.startswith("predictors."))
+
+
 @pytest.mark.slow
 def test_predictors_alone_are_trained_on_a_block_skim_model_with_others(trained, tmp_path, monkeypatch):
     source, _ = trained

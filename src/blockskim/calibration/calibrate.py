@@ -11,12 +11,12 @@ skimming, and the cheapest one that satisfies the target, both by what is at ris
 
 import logging
 from collections.abc import Mapping
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 from blockskim.calibration.cache import CalibrationCache, remove_cache
 from blockskim.calibration.confirm import Confirmation, confirm_path
-from blockskim.calibration.points import Point
 from blockskim.calibration.record import Recording, record
 from blockskim.calibration.refine import refine
 from blockskim.calibration.result import Calibration, read_calibration, save_calibrated
@@ -77,7 +77,7 @@ def calibrate(
             less is not asked.
         trials: of Optuna, to look around what the search finds; 0 for none.
         seed: of these trials.
-        progress: called with the name of a task and the number of windows, or trials, of it that were just done.
+        progress: called with the name of a task and the number of windows, prices or trials of it that were just done.
         cache: folder that keeps what was recorded and confirmed, so that a killed run goes on when it is repeated.
             Remove it with ``remove_cache``.
 
@@ -126,7 +126,7 @@ def calibrate_points(
             less is not asked.
         trials: of Optuna, to look around what the search finds; 0 for none.
         seed: of these trials.
-        progress: called with the name of a task and the number of windows, or trials, of it that were just done.
+        progress: called with the name of a task and the number of windows, prices or trials of it that were just done.
         cache: folder that keeps what was recorded and confirmed, so that a killed run goes on when it is repeated.
             Remove it with ``remove_cache``.
 
@@ -163,7 +163,7 @@ def run_calibration(
         windows: of examples that were neither trained on nor will be reported on.
         targets: by name of the operating point.
         settings: how to search and confirm.
-        progress: called with the name of a task and the number of windows, or trials, of it that were just done.
+        progress: called with the name of a task and the number of windows, prices or trials of it that were just done.
         cache: folder that keeps what was recorded and confirmed between runs, of a model of PyTorch.
 
     Raises:
@@ -189,8 +189,14 @@ def run_calibration(
     confirmation = Confirmation(model, windows, recording.answer_blocks.f1, settings, files, progress)
     count = settings.points if len(targets) == 1 else max(FEWEST, 2 * settings.points // (len(targets) + 1))
     dense = recording.dense
-    for target in targets.values():
-        confirm_path(_find_path(simulator, target, settings, progress), confirmation, target, dense, count)
+    limits = {name: _limits(target, settings) for name, target in targets.items()}
+    widest = Limits(*(max(values) for values in zip(*map(astuple, limits.values()), strict=True)))
+    found = search(simulator, widest, progress)
+    for name, target in targets.items():
+        path = [point for point in found if limits[name].allow(point)]
+        if settings.trials:
+            path = refine(path, simulator, limits[name], settings.trials, settings.seed, progress)
+        confirm_path(add_conservative_points(path, simulator), confirmation, target, dense, count)
     front = tuple(sorted(confirmation.points.values(), key=lambda point: point.flops_speedup))
     return {
         name: Calibration(*choose(target, dense, front), dense, front, len(windows.examples), target)
@@ -223,7 +229,7 @@ def calibrate_copy(
         default: the target whose thresholds become the copy's own; the first when None.
         named: whether the targets' names become operating points of the copy.
         half: whether to store the weights in float16.
-        progress: called with the name of a task and the number of windows, or trials, of it that were just done.
+        progress: called with the name of a task and the number of windows, prices or trials of it that were just done.
 
     Raises:
         ConfigError: there is no target, a name is impossible, or trials are asked for without Optuna.
@@ -256,18 +262,12 @@ def _recorded(
     return recording
 
 
-def _find_path(
-    simulator: Simulator, target: Target, settings: CalibrationSettings, progress: TaskProgress | None
-) -> list[Point]:
-    """Simulated points for a target, by rising speed-up."""
+def _limits(target: Target, settings: CalibrationSettings) -> Limits:
+    """How far to search for a target."""
     f1_at_risk = settings.max_f1_at_risk
     if target.max_f1_drop is not None:
         f1_at_risk = min(f1_at_risk, REACH * target.max_f1_drop)
-    limits = Limits(f1_at_risk, 1.0 if target.max_answers_lost is None else target.max_answers_lost)
-    path = search(simulator, limits)
-    if settings.trials:
-        path = refine(path, simulator, limits, settings.trials, settings.seed, progress)
-    return add_conservative_points(path, simulator)
+    return Limits(f1_at_risk, 1.0 if target.max_answers_lost is None else target.max_answers_lost)
 
 
 def _warn_of_few_examples(targets: Mapping[str, Target], examples: int) -> None:

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from blockskim.calibration.points import Point
+from blockskim.calibration.settings import TaskProgress
 from blockskim.calibration.simulator import Simulated, Simulator
 
 PRICES = np.geomspace(1.0, 0.005, 30)
 """What a point of F1 at risk is taken to cost, one after the other, in shares of a dense run."""
+
+SEARCHING = "searching"
+"""The task that progress is reported of while thresholds are tried at one price after the other."""
 
 COARSE = 4
 """Far from where a layer stands, every so many steps of its row of the grid are tried; near it, all."""
@@ -34,12 +38,12 @@ class Limits:
     f1_at_risk: float
     answers_lost: float = 1.0
 
-    def allow(self, simulated: Simulated) -> bool:
+    def allow(self, simulated: Simulated | Point) -> bool:
         """Whether something stays within the limits."""
         return simulated.f1_at_risk <= self.f1_at_risk and simulated.answers_lost <= self.answers_lost
 
 
-def search(simulator: Simulator, limits: Limits) -> list[Point]:
+def search(simulator: Simulator, limits: Limits, progress: TaskProgress | None = None) -> list[Point]:
     """The front of simulated points, from nothing dropped to what the limits allow, by rising speed-up.
 
     For each of a row of prices of F1 at risk, from dear to cheap, the threshold of that layer is changed whose change
@@ -50,6 +54,7 @@ def search(simulator: Simulator, limits: Limits) -> list[Point]:
     Args:
         simulator: of the model and the data.
         limits: how far to go.
+        progress: called with ``SEARCHING`` and 1 after each price.
     """
     trials = _Trials(simulator, limits)
     nothing = last = (0,) * len(simulator.layers)
@@ -57,6 +62,8 @@ def search(simulator: Simulator, limits: Limits) -> list[Point]:
     for price in PRICES.tolist():
         ends = [_descend(trials, start, price) for start in (nothing, last)]
         last = min(ends, key=lambda steps: trials.cost(steps, price))
+        if progress is not None:
+            progress(SEARCHING, 1)
     allowed = {steps: simulated for steps, simulated in trials.tried.items() if limits.allow(simulated)}
     return non_dominated({trials.thresholds(steps): simulated for steps, simulated in allowed.items()})
 

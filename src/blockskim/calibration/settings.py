@@ -14,7 +14,8 @@ LARGEST_SEED = 2**32 - 1
 """Of NumPy, which Optuna draws from."""
 
 TaskProgress = Callable[[str, int], None]
-"""Called with the name of a task, and how many more windows of it are done; for ``refine.REFINING``, more trials."""
+"""Called with the name of a task, and how many more windows of it are done; for ``search.SEARCHING``, more prices, and
+for ``refine.REFINING``, more trials."""
 
 
 @dataclass(frozen=True, slots=True)

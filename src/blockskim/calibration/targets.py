@@ -126,9 +126,14 @@ def _losing_little_enough(front: Sequence[Point], dense: Point, target: Target) 
     if target.max_f1_drop is None:
         return list(front)
     ordered = sorted(front, key=lambda point: point.flops_speedup)
-    losses = nearest_rising([(dense.f1 or 0.0) - (point.f1 or 0.0) for point in ordered])
+    losses = nearest_rising([_f1(dense) - _f1(point) for point in ordered])
     most = target.max_f1_drop + 1e-9
     return [point for point, lost in zip(ordered, losses, strict=True) if max(lost, point.f1_at_risk) <= most]
+
+
+def _f1(point: Point) -> float:
+    assert point.f1 is not None  # It was confirmed.
+    return point.f1
 
 
 def nearest_rising(values: Sequence[float]) -> list[float]:

@@ -220,8 +220,11 @@ def _total(task: str, windows: "WindowSet", settings: "CalibrationSettings") -> 
     """What is counted in a task of a calibration, and how many of it there are."""
     from blockskim.calibration.confirm import TIMING
     from blockskim.calibration.refine import REFINING
+    from blockskim.calibration.search import PRICES, SEARCHING
     from blockskim.evaluation.compare import windows_to_run
 
+    if task == SEARCHING:
+        return "prices", len(PRICES)
     if task == REFINING:
         return "trials", settings.trials
     return "windows", windows_to_run(windows, settings.batch_size) if task.startswith(TIMING) else len(windows)
