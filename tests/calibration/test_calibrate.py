@@ -118,7 +118,7 @@ def test_a_killed_run_goes_on_to_the_same_points(model, windows, tmp_path, runs)
 
     def kill(task, done):
         seen.append(task)
-        if len(set(seen)) == 4:
+        if len(set(seen)) == 5:
             raise Killed
 
     with pytest.raises(Killed):
@@ -126,7 +126,7 @@ def test_a_killed_run_goes_on_to_the_same_points(model, windows, tmp_path, runs)
     before = dict(runs)
     again = calibrate_points(model, windows, TARGETS, **FREELY, cache=tmp_path / "partial")
     assert runs["record"] == before["record"]
-    # Recording and two points were done; the third was not.
+    # Recording, the search and two points were done; the third was not.
     assert runs["evaluate_windows"] - before["evaluate_windows"] == once["evaluate_windows"] - 2
     for name, result in whole.items():
         assert replace(again[name].chosen, seconds=None) == replace(result.chosen, seconds=None)
