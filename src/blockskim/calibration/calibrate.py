@@ -11,7 +11,6 @@ skimming, and the cheapest one that satisfies the target, both by what is at ris
 
 import logging
 from collections.abc import Mapping
-from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +189,7 @@ def run_calibration(
     count = settings.points if len(targets) == 1 else max(FEWEST, 2 * settings.points // (len(targets) + 1))
     dense = recording.dense
     limits = {name: _limits(target, settings) for name, target in targets.items()}
-    widest = Limits(*(max(values) for values in zip(*map(astuple, limits.values()), strict=True)))
+    widest = Limits(max(one.f1_at_risk for one in limits.values()), max(one.answers_lost for one in limits.values()))
     found = search(simulator, widest, progress)
     for name, target in targets.items():
         path = [point for point in found if limits[name].allow(point)]
