@@ -29,19 +29,12 @@ def attend_padded(
 def attend_padded_with_sums(
     query: Tensor, key: Tensor, value: Tensor, scale: float, mask: Tensor, bias: Tensor | None, dropout: float
 ) -> tuple[Tensor, Tensor]:
-    """What ``attend_padded`` does, with the log-sum-exp of every row of scores; differentiable in both results.
+    """What ``attend_padded`` does, of the same arguments, with the log-sum-exp of every row of scores.
 
-    Args:
-        query: Shape: (batch, tokens, heads, head_dim)
-        key: Shape: (batch, tokens, heads, head_dim)
-        value: Shape: (batch, tokens, heads, head_dim)
-        scale: factor on the dot products.
-        mask: True where a token is real. Shape: (batch, tokens)
-        bias: added to the scores. Shape: (batch or 1, heads, tokens, tokens)
-        dropout: probability with which attention probabilities are dropped.
+    Differentiable in both results. It costs a pass over the scores more.
 
     Returns:
-        The attention output, Shape: (batch, tokens, heads, head_dim), and the log-sum-exp of every row of scores,
+        The attention output, Shape: (batch, tokens, heads, head_dim), and the log-sum-exp,
         Shape: (batch, tokens, heads)
     """
     scores = _scores(query, key, scale, mask, bias)
