@@ -24,13 +24,16 @@ def test_a_child_of_another_thread_counts_and_one_that_is_gone_does_not(script):
         arguments = [sys.executable, "-c", CHILD]
         started.append(subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
         started[0].stdout.readline()
+        holding.set()
         done.wait()
 
-    done = threading.Event()
+    holding, done = threading.Event(), threading.Event()
     thread = threading.Thread(target=start)
     before = tree_memory(os.getpid())
     thread.start()
     try:
+        # Until it is a program of its own, the child seems to hold all that its parent holds.
+        assert holding.wait(30)
         until = time.monotonic() + 30
         while tree_memory(os.getpid()) < before + SURELY and time.monotonic() < until:
             time.sleep(0.05)
