@@ -163,7 +163,7 @@ def read(reader: TextReader, task: Task, dense: bool) -> tuple[Run, Sentences]:
     pairs = [TextPair(task.question, text, name) for name, text in task.documents.items()]
     spans = [split_sentences(pair.context) for pair in pairs]
     run = reader.read(pairs, AnswerOptions(dense=dense), score_all_layers=reader.model.has_trained_predictors)
-    collector = SignalCollector(spans, reader.model.skim_layers)
+    collector = SignalCollector(run.windows, spans, reader.model.skim_layers)
     flops = dense_flops = 0
     for group, windows in run.groups(reader.model):
         collector.add(group, windows)

@@ -1,5 +1,7 @@
 """Signals of sentences against what a plain loop over tokens and blocks gives."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -14,14 +16,14 @@ TEXT = (
 LONG = TEXT * 3 + "東京は赤い。\x01 The end."
 
 
-def run(backend_settings, batch_size, dense=False, limit=15):
-    """The collector, the batches and the windows of one run over two texts."""
+def run(backend_settings, batch_size, limit=15, texts=(TEXT, LONG), **way):
+    """The signals, and the batches and windows of one run over texts."""
     qa = light_answerer(**backend_settings)
-    pairs = [TextPair("Where is it?", text) for text in (TEXT, LONG)]
-    reading = qa.reader.read(
-        pairs, AnswerOptions(batch_size=batch_size, dense=dense, doc_stride=16), score_all_layers=True
-    )
-    collector = SignalCollector([split_sentences(pair.context) for pair in pairs], qa.model.skim_layers, limit)
+    pairs = [TextPair("Where is it?", text) for text in texts]
+    options = AnswerOptions(batch_size=batch_size, doc_stride=16, **way)
+    reading = qa.reader.read(pairs, options, score_all_layers=True)
+    sentences = [split_sentences(pair.context) for pair in pairs]
+    collector = SignalCollector(reading.windows, sentences, qa.model.skim_layers, limit)
     groups = list(reading.groups(qa.model))
     for group, windows in groups:
         collector.add(group, windows)
@@ -29,29 +31,30 @@ def run(backend_settings, batch_size, dense=False, limit=15):
 
 
 def by_hand(groups, example, span, limit):
-    """Best span in characters and its score, and keep probabilities, of one sentence; all windows in one batch."""
+    """Best span in characters and its score, and keep probabilities, of one sentence; each group is one batch."""
     best, keep, read = (-np.inf, None), [np.nan, np.nan], False
-    ((batch,), windows) = groups
-    scores, trace = batch.scores, batch.scores.trace
-    for row, index in enumerate(batch.indices.tolist()):
+    rows = [(batch, windows, row) for (batch,), windows in groups for row in range(len(batch.indices))]
+    for batch, windows, row in rows:
+        index, scores, trace = int(batch.indices[row]), batch.scores, batch.scores.trace
         if windows.example_of(index) != example:
             continue
         _, first, end = windows.windows[index]
         begin, offsets = windows.context_start(index), windows.contexts.offsets_of(int(windows.context_of[example]))
+        passages = windows.passages(np.array([index]), batch.context_mask.shape[1])
+        passage_of = np.zeros(batch.context_mask.shape[1]) if passages is None else passages[0]
         inside = [
             token
             for token in range(first, end)
             if span[0] <= offsets[token, 1] - 1 < span[1] and offsets[token, 1] > offsets[token, 0]
         ]
         read |= bool(inside)
-        for one in inside:
-            for other in inside:
-                if one <= other < one + limit:
-                    score = float(scores.start_logits[row, begin + one - first]) + float(
-                        scores.end_logits[row, begin + other - first]
-                    )
-                    if score > best[0]:
-                        best = score, (offsets[one, 0], offsets[other, 1])
+        # Of equals the shortest, then the first.
+        for one, other in sorted(product(inside, inside), key=lambda pair: pair[1] - pair[0]):
+            start, stop = begin + one - first, begin + other - first
+            if one <= other < one + limit and passage_of[start] == passage_of[stop]:
+                score = float(scores.start_logits[row, start]) + float(scores.end_logits[row, stop])
+                if score > best[0]:
+                    best = score, (offsets[one, 0], offsets[other, 1])
         for block in np.flatnonzero(trace.layout.droppable[row]):
             start = trace.layout.starts[row, block] - begin + first
             if set(range(start, start + trace.layout.lengths[row, block])) & set(inside):
@@ -60,18 +63,40 @@ def by_hand(groups, example, span, limit):
     return best, keep, read
 
 
-@pytest.mark.parametrize("dense", [False, True])
-@pytest.mark.parametrize("limit", [1, 3, 15])
-def test_signals_are_those_of_a_plain_loop(dense, limit):
-    signals, (group,) = run({}, 64, dense, limit)
+def check_by_hand(signals, groups, limit):
     for example, own in enumerate(signals):
         for number, span in enumerate(own.spans.tolist()):
-            (best, place), keep, read = by_hand(group, example, span, limit)
+            (best, place), keep, read = by_hand(groups, example, span, limit)
             assert own.best[number] == pytest.approx(best)
             assert np.allclose(own.keep[:, number], keep, equal_nan=True)
             assert own.read[number] == read
             if place is not None:
                 assert own.answers[number].tolist() == list(place)
+
+
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("limit", [1, 3, 15])
+def test_signals_are_those_of_a_plain_loop(dense, limit):
+    signals, groups = run({}, 64, limit, dense=dense)
+    assert len(groups) == 1
+    check_by_hand(signals, groups, limit)
+
+
+@pytest.mark.parametrize("share", [0.4, 0.7, 1.0])
+def test_passages_of_every_phase_are_those_of_their_own_sentences(share):
+    """The tokens of a later phase are others than those of the first at the same places."""
+    signals, groups = run({}, 64, texts=(LONG * 4,), max_cost=share)
+    assert len(groups) > 1
+    check_by_hand(signals, groups, 15)
+
+
+@pytest.mark.parametrize("way", [{"max_cost": 0.3}, {"threshold": 0.5}])
+def test_words_are_those_of_the_whole_text_whatever_is_read(way):
+    texts = ("The sea. " * 900 + TEXT,)
+    backend = {"document_threshold": 0.7}
+    (whole,), (part,) = run(backend, 64, texts=texts, dense=True)[0], run(backend, 64, texts=texts, **way)[0]
+    assert np.array_equal(whole.tokens, part.tokens) and np.array_equal(whole.shared, part.shared)
+    assert whole.read.all() and not part.read.all()
 
 
 @pytest.mark.parametrize("thresholds", [0.4, 0.95, 1.0])
@@ -93,7 +118,7 @@ def test_words_of_the_question_in_sentences():
     found = []
     for threshold in (0.0, 1.0):
         reading = qa.reader.read([pair], AnswerOptions(threshold=threshold), score_all_layers=True)
-        collector = SignalCollector([split_sentences(text)], qa.model.skim_layers)
+        collector = SignalCollector(reading.windows, [split_sentences(text)], qa.model.skim_layers)
         for group, windows in reading.groups(qa.model):
             collector.add(group, windows)
         found.append(collector.signals[0])
@@ -108,7 +133,7 @@ def test_a_sentence_that_repeats_the_question_shares_all_of_it():
     qa = light_answerer()
     text = "Where is the nest. Nothing else."
     reading = qa.reader.read([TextPair("Where is the nest?!", text)], AnswerOptions(), score_all_layers=True)
-    collector = SignalCollector([split_sentences(text)], qa.model.skim_layers)
+    collector = SignalCollector(reading.windows, [split_sentences(text)], qa.model.skim_layers)
     for group, windows in reading.groups(qa.model):
         collector.add(group, windows)
     assert collector.signals[0].shared[0] == 1.0
@@ -117,7 +142,7 @@ def test_a_sentence_that_repeats_the_question_shares_all_of_it():
 def test_a_question_of_punctuation_shares_nothing():
     qa = light_answerer()
     reading = qa.reader.read([TextPair("?!", "It rains?! ?!")], AnswerOptions(), score_all_layers=True)
-    collector = SignalCollector([split_sentences("It rains?! ?!")], qa.model.skim_layers)
+    collector = SignalCollector(reading.windows, [split_sentences("It rains?! ?!")], qa.model.skim_layers)
     for group, windows in reading.groups(qa.model):
         collector.add(group, windows)
     assert not collector.signals[0].shared.any()
@@ -129,5 +154,6 @@ def test_what_a_tokenizer_leaves_nothing_of_was_not_read():
     spans = lambda text: [(0, 11), (12, 15)]  # noqa: E731
     found = qa.highlight("Where?", {"a": text}, threshold=0.0, sentences=spans)
     assert [(each["start"], each["end"]) for each in found] == [(0, 11)]
-    signals = SignalCollector([spans(text)], (1, 2)).signals[0]
+    windows = qa.reader.read([TextPair("Where?", text)], AnswerOptions()).windows
+    signals = SignalCollector(windows, [spans(text)], (1, 2)).signals[0]
     assert not signals.read.any()

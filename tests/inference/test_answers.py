@@ -7,7 +7,15 @@ import pytest
 
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSettings, make_windows
-from blockskim.inference.answers import AnswerCollector, Candidate, ExampleAnswers, answer_texts, best_text
+from blockskim.inference.answers import (
+    AnswerCollector,
+    Candidate,
+    ExampleAnswers,
+    PartialAnswers,
+    answer_texts,
+    best_text,
+    merge_answers,
+)
 from blockskim.inference.runner import run_windows
 from tiny_answerers import TEXT, new_model
 from tiny_tokenizers import fixed_tokenizer
@@ -46,6 +54,34 @@ def test_the_order_of_the_batches_makes_no_difference(windows, thresholds):
             assert spans(ours) == spans(theirs)
             assert ours.null_score == theirs.null_score
             assert ours.log_normalizer == pytest.approx(theirs.log_normalizer, rel=1e-6)
+
+
+def test_parts_of_a_text_are_on_the_scale_of_the_whole(windows):
+    """However it was split: in it "no answer" counts once, and a span may begin and end in different parts."""
+    batches = list(run_windows(new_model(), windows, 1, 0.0))
+    for number, whole in enumerate(collected(batches, windows, n_best=5)):
+        parts = []
+        for batch in batches:
+            if windows.example_of(int(batch.indices[0])) == number:
+                collector = AnswerCollector(windows, n_best=5)
+                collector.add(batch)
+                parts.append(collector.part(number))
+        merged = merge_answers(parts, 5)
+        assert (spans(merged), merged.null_score) == (spans(whole), whole.null_score)
+        assert merged.log_normalizer == pytest.approx(whole.log_normalizer, rel=1e-6)
+        assert merge_answers(parts[::-1], 5).log_normalizer == pytest.approx(whole.log_normalizer, rel=1e-6)
+    assert len(batches) > 2 * len(SIZES)
+
+
+def test_no_answer_is_not_known_where_no_part_tells_it():
+    found = Candidate(2.0, 0, 3, 0)
+    silent = PartialAnswers((found,), (1.0, 2.0), (math.inf, math.inf))
+    telling = PartialAnswers((), (-math.inf, -math.inf), (0.5, 0.25))
+    alone = merge_answers([silent, silent], 1)
+    assert alone.null_score == math.inf and alone.log_normalizer == pytest.approx(3.0 + 2 * math.log(2))
+    assert merge_answers([telling], 1) == ExampleAnswers((), 0.75, 0.75)
+    both = merge_answers([silent, telling], 1)
+    assert both.candidates == (found,) and both.null_score == 0.75
 
 
 def test_candidates_are_distinct_best_first_and_as_many_as_asked_for(windows):

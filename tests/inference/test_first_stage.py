@@ -191,18 +191,20 @@ texts_of_many_windows = st.lists(st.sampled_from([FILLER, FACT, "The sea. "]), m
     share=st.floats(0.1, 1.0),
     thresholds=st.sampled_from([None, 0.0, 0.8, [0.9, 0.2]]),
     batch_size=st.integers(1, 40),
+    all_layers=st.booleans(),
 )
-def test_reading_costs_no_more_than_it_may(texts, share, thresholds, batch_size):
+def test_reading_costs_no_more_than_it_may(texts, share, thresholds, batch_size, all_layers):
     windows, model = windows_of(*texts), backend()
-    result = evaluate_windows(model, windows, batch_size, thresholds, max_cost=share)
+    asked = {"max_cost": share, "score_all_layers": all_layers}
+    result = evaluate_windows(model, windows, batch_size, thresholds, **asked)
     assert result.cost.dense_flops == int(dense_flops(model.cost, windows.lengths).sum())
     for number, text in enumerate(texts):
-        alone = evaluate_windows(model, windows_of(text), 32, thresholds, max_cost=share)
+        alone = evaluate_windows(model, windows_of(text), 32, thresholds, **asked)
         # Neither what else is read nor the batch size makes a difference.
         assert alone.predictions["0"] == result.predictions[str(number)]
         assert alone.cost.flops <= share * alone.cost.dense_flops or alone.cost.windows == 1
     assert result.cost.flops == sum(
-        evaluate_windows(model, windows_of(text), 32, thresholds, max_cost=share).cost.flops for text in texts
+        evaluate_windows(model, windows_of(text), 32, thresholds, **asked).cost.flops for text in texts
     )
 
 

@@ -8,7 +8,7 @@ from blockskim.answering.request import AnswerOptions, TextPair
 from blockskim.answering.text_reading import TextReading
 from blockskim.answering.trace import AnswerTrace
 from blockskim.data.windows import WindowSet
-from blockskim.inference.answers import ExampleAnswers, merge_answers
+from blockskim.inference.answers import ExampleAnswers, PartialAnswers, merge_answers
 from blockskim.inference.backend import Backend
 from blockskim.inference.runner import WindowBatch
 
@@ -34,7 +34,7 @@ class PairReading(TextReading):
         """
         super().__init__(backend, run, pairs, trace)
         self.options = options
-        self._found: list[list[ExampleAnswers]] = [[] for _ in pairs]
+        self._found: list[list[PartialAnswers]] = [[] for _ in pairs]
 
     def answers(self) -> list[ExampleAnswers]:
         """Answers of each pair, when everything was taken."""

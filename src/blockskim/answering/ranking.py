@@ -11,7 +11,7 @@ from blockskim.answering.request import AnswerOptions
 from blockskim.answering.trace import AnswerTrace
 from blockskim.answering.word_boundaries import align_to_words, trim_blanks
 from blockskim.data.windows import WindowSet
-from blockskim.inference.answers import AnswerCollector, Candidate, ExampleAnswers
+from blockskim.inference.answers import AnswerCollector, Candidate, ExampleAnswers, PartialAnswers
 from blockskim.inference.no_answer import NoAnswerRule
 from blockskim.inference.runner import WindowBatch
 from blockskim.method.confidence import ConfidenceModel
@@ -34,7 +34,7 @@ class FoundAnswer(TypedDict):
 
 def collect_answers(
     batches: Sequence[WindowBatch], windows: WindowSet, options: AnswerOptions
-) -> dict[int, ExampleAnswers]:
+) -> dict[int, PartialAnswers]:
     """The best ``top_k`` distinct answers of each example that the batches are of, by the example's number.
 
     Several spans of tokens may become one answer. So more are looked at than asked for, and more yet as long as an
@@ -48,7 +48,7 @@ def collect_answers(
         for batch in batches:
             collector.add(batch)
         answers = {
-            example: _distinct(collector.result(example), windows.examples[example].context, options)
+            example: _distinct(collector.part(example), windows.examples[example].context, options)
             for example in examples
         }
         short = [example for example in examples if len(answers[example].candidates) < options.top_k]
@@ -149,7 +149,7 @@ def _with_none(found: list[FoundAnswer], none: FoundAnswer, declines: bool) -> l
     return [found[0], *better, none, *found[1 + len(better) :]]
 
 
-def _distinct(answers: ExampleAnswers, context: str, options: AnswerOptions) -> ExampleAnswers:
+def _distinct(answers: PartialAnswers, context: str, options: AnswerOptions) -> PartialAnswers:
     """Candidates as answers in the text, each span of characters once, with the best of its scores."""
     distinct: dict[tuple[int, int], Candidate] = {}
     for candidate in answers.candidates:

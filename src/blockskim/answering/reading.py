@@ -153,7 +153,7 @@ class TextReader:
         examples = [Example(str(number), pair.question, pair.context) for number, pair in enumerate(pairs)]
         windows = make_windows(examples, self.tokenizer, settings, stand_in="?")
         warn_of_unread(windows, pairs)
-        reading = Reading(self.model, windows, thresholds, options.max_cost)
+        reading = Reading(self.model, windows, thresholds, options.max_cost, score_all_layers)
         batch_size = options.batch_size or self.batch_size
         return TextRun(windows, reading, thresholds, batch_size, Asking(score_all_layers), started, progress)
 

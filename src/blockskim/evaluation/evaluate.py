@@ -11,7 +11,7 @@ from blockskim.evaluation.cost import CostReport, padded_flops
 from blockskim.evaluation.reliability import Reliability, measured_reliability
 from blockskim.evaluation.scoring import BY_SCORE, mean_scores, scores_by_source
 from blockskim.evaluation.supporting_facts import FACT_THRESHOLD, Fact, FactCollector
-from blockskim.inference.answers import AnswerCollector, ExampleAnswers, answer_texts, merge_answers
+from blockskim.inference.answers import AnswerCollector, ExampleAnswers, PartialAnswers, answer_texts, merge_answers
 from blockskim.inference.backend import Backend
 from blockskim.inference.first_stage import Reading
 from blockskim.inference.no_answer import NoAnswerRule
@@ -93,10 +93,10 @@ def evaluate_windows(
     check_range("fact_threshold", fact_threshold, 0.0, 1.0)
     rule = NoAnswerRule(model.confidence, no_answer_threshold)
     started = time.perf_counter()
-    reading = Reading(model, windows, thresholds, max_cost)
+    reading = Reading(model, windows, thresholds, max_cost, score_all_layers)
     facts = FactCollector(windows, fact_threshold)
     cost = CostReport()
-    parts: list[list[ExampleAnswers]] = [[] for _ in windows.examples]
+    parts: list[list[PartialAnswers]] = [[] for _ in windows.examples]
     counting = 0.0
     for phase in reading.phases():
         read = phase.windows
@@ -110,7 +110,7 @@ def evaluate_windows(
             facts.add(batch, read)
             counting += time.perf_counter() - counted
         for example in phase.examples():
-            parts[example].append(collector.result(example))
+            parts[example].append(collector.part(example))
     answers = [merge_answers(part, n_best) for part in parts]
     seconds = time.perf_counter() - started - counting
     if progress is not None:

@@ -74,7 +74,7 @@ class EvidenceReading(TextReading):
             trace: whether to keep what was read of each window.
         """
         super().__init__(backend, run, pairs, trace)
-        self._signals = SignalCollector(sentences, backend.skim_layers, max_answer_len)
+        self._signals = SignalCollector(run.windows, sentences, backend.skim_layers, max_answer_len)
 
     @property
     def signals(self) -> list[SentenceSignals]:

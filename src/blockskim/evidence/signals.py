@@ -67,21 +67,32 @@ class SentenceSignals:
 class SignalCollector:
     """Gathers the signals of texts by the number of their example; grouping into batches makes no difference."""
 
-    def __init__(self, sentences: Sequence[Spans], skim_layers: Sequence[int], max_answer_length: int = 15) -> None:
+    def __init__(
+        self, windows: WindowSet, sentences: Sequence[Spans], skim_layers: Sequence[int], max_answer_length: int = 15
+    ) -> None:
         """Gather signals of the sentences of each example.
 
         Args:
+            windows: of the whole texts, of which perhaps passages alone are read.
             sentences: of each, as ``split_sentences`` gives them.
             skim_layers: numbers of the layers that have a predictor.
             max_answer_length: most tokens in an answer.
         """
         self._layers = list(skim_layers)
         self._max_answer_length = max_answer_length
-        self._owners: dict[int, Ints] = {}
         self.signals = [_nothing(spans, len(self._layers)) for spans in sentences]
+        for example, signals in enumerate(self.signals):
+            if len(signals.spans):
+                _compare_words(signals, windows, example)
 
     def add(self, group: Sequence[WindowBatch], windows: WindowSet) -> None:
-        """Take in a group of batches that holds all windows of its examples that were read at once."""
+        """Take in a group of batches that holds all windows of its examples that were read at once.
+
+        Args:
+            group: the batches.
+            windows: that they are of; of an example that comes again they may hold other passages.
+        """
+        owners: dict[int, Ints] = {}
         best: dict[int, SurvivalRank] = {}
         for batch in group:
             for example, rank in zip(windows.examples_of(batch.indices).tolist(), batch.ranks, strict=True):
@@ -92,24 +103,29 @@ class SignalCollector:
                 signals = self.signals[example]
                 if not len(signals.spans):
                     continue
-                if example not in self._owners:
-                    offsets = windows.contexts.offsets_of(int(windows.context_of[example])).astype(np.int64)
-                    self._owners[example] = _owners(offsets, signals.spans)
-                    _compare_words(signals, windows, example, self._owners[example])
+                if example not in owners:
+                    owners[example] = _owners(windows, example, signals.spans)
                 # What a batch kept only because it knew no better block of the example is gone from this layer on.
                 rank = batch.ranks[row]
                 gone = rank.layer if rank < best[example] else np.inf
-                self._add_window(signals, batch, row, windows, index, gone)
+                self._add_window(signals, batch, row, windows, index, owners[example], gone)
 
     def _add_window(
-        self, signals: SentenceSignals, batch: WindowBatch, row: int, windows: WindowSet, index: int, gone: float
+        self,
+        signals: SentenceSignals,
+        batch: WindowBatch,
+        row: int,
+        windows: WindowSet,
+        index: int,
+        owners: Ints,
+        gone: float,
     ) -> None:
         example, first, end = (int(value) for value in windows.windows[index])
         if first == end:
             return
         begin = windows.context_start(index)
         offsets = windows.contexts.offsets_of(int(windows.context_of[example]))[first:end].astype(np.int64)
-        owner = self._owners[example][first:end]
+        owner = owners[first:end]
         signals.read[owner[owner >= 0]] = True
         self._add_blocks(signals, batch, row, begin, owner, gone)
         if np.isfinite(gone):
@@ -176,8 +192,9 @@ def _nothing(spans: Spans, layers: int) -> SentenceSignals:
     )
 
 
-def _compare_words(signals: SentenceSignals, windows: WindowSet, example: int, owner: Ints) -> None:
+def _compare_words(signals: SentenceSignals, windows: WindowSet, example: int) -> None:
     """How much of a question its sentences repeat, and how long they are, whatever of them is read."""
+    owner = _owners(windows, example, signals.spans)
     inside, count = owner >= 0, len(signals.spans)
     signals.tokens = np.bincount(owner[inside], minlength=count)
     asked = windows.question_ids(example)
@@ -197,8 +214,9 @@ def _compare_words(signals: SentenceSignals, windows: WindowSet, example: int, o
     signals.shared = sizes @ repeated / sizes.sum()
 
 
-def _owners(offsets: Ints, spans: Ints) -> Ints:
-    """The sentence that the last character of each token lies in, -1 for none. Shape: (tokens,)."""
+def _owners(windows: WindowSet, example: int, spans: Ints) -> Ints:
+    """The sentence that the last character of each token of a context lies in, -1 for none. Shape: (tokens,)."""
+    offsets = windows.contexts.offsets_of(int(windows.context_of[example])).astype(np.int64)
     last = offsets[:, 1] - 1
     found = np.searchsorted(spans[:, 1], last, side="right").clip(max=len(spans) - 1)
     inside = (spans[found, 0] <= last) & (last < spans[found, 1]) & (offsets[:, 0] < offsets[:, 1])

@@ -60,6 +60,22 @@ class ExampleAnswers:
         return float(score), self.null_score, self.log_normalizer
 
 
+@dataclass(frozen=True, slots=True)
+class PartialAnswers:
+    """The best answers to one example in what was read of it at once, to be merged with those of other parts.
+
+    Attributes:
+        candidates: best first, no span twice.
+        sums: logarithm of the summed exponentials of all start logits, and of all end logits; -inf where there is none.
+        nulls: start and end logit of "no answer", of the window where their sum is smallest; infinite where nothing
+            tells it.
+    """
+
+    candidates: tuple[Candidate, ...]
+    sums: tuple[float, float]
+    nulls: tuple[float, float]
+
+
 class AnswerCollector:
     """Gathers the answers of batches by example; order and grouping of the batches make no difference.
 
@@ -136,24 +152,29 @@ class AnswerCollector:
 
     def result(self, example: int) -> ExampleAnswers:
         """Answers of one example."""
+        return merge_answers([self.part(example)], self.n_best)
+
+    def part(self, example: int) -> PartialAnswers:
+        """Answers of one example, of which other parts are read by others."""
         candidates = _distinct(self._candidates[example], self.n_best)
-        null = self._null[example]
-        sums = np.logaddexp(self._sums[example], null) if np.isfinite(null).all() else self._sums[example]
-        return ExampleAnswers(candidates, float(null.sum()), float(sums.sum()))
+        return PartialAnswers(candidates, tuple(self._sums[example].tolist()), tuple(self._null[example].tolist()))
 
 
-def merge_answers(parts: Sequence[ExampleAnswers], n_best: int) -> ExampleAnswers:
+def merge_answers(parts: Sequence[PartialAnswers], n_best: int) -> ExampleAnswers:
     """Answers to one example from parts of its text that were read one after the other; none of them twice.
 
+    They are on one scale, as if all parts had been read at once: "no answer" counts once.
+
     Args:
-        parts: the answers of each.
+        parts: the answers of each; at least one.
         n_best: how many to keep.
     """
-    if len(parts) == 1:
-        return parts[0]
     candidates = [candidate for part in parts for candidate in part.candidates]
-    normalizer = float(np.logaddexp.reduce([part.log_normalizer for part in parts]))
-    return ExampleAnswers(_distinct(candidates, n_best), min(part.null_score for part in parts), normalizer)
+    sums = np.logaddexp.reduce([part.sums for part in parts], axis=0)
+    nulls = min((part.nulls for part in parts), key=sum)
+    if np.isfinite(nulls).all():
+        sums = np.logaddexp(sums, nulls)
+    return ExampleAnswers(_distinct(candidates, n_best), sum(nulls), float(sums.sum()))
 
 
 def _distinct(candidates: Sequence[Candidate], n_best: int) -> tuple[Candidate, ...]:

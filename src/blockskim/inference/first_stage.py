@@ -60,7 +60,12 @@ class Reading:
     """
 
     def __init__(
-        self, backend: Backend, windows: WindowSet, thresholds: Thresholds = None, max_cost: float | None = None
+        self,
+        backend: Backend,
+        windows: WindowSet,
+        thresholds: Thresholds = None,
+        max_cost: float | None = None,
+        score_all_layers: bool = False,
     ) -> None:
         """Decide which documents are read in passages.
 
@@ -71,6 +76,7 @@ class Reading:
                 bound.
             max_cost: the share of the plain model's arithmetic that reading a document may cost, above 0 and up to 1.
                 It then is what decides.
+            score_all_layers: whether predictors of layers whose threshold is 0 are asked, too, which counts to the bound.
 
         Raises:
             ConfigError: the bound is impossible, or blocks are cut as in the paper, which passages can't hold.
@@ -83,12 +89,13 @@ class Reading:
         self._size = backend.skim_config.block_size
         self._max_cost = None if max_cost is None else check_max_cost(max_cost)
         self._spent: dict[int, int] = {}
-        self._active = _active_layers(backend, thresholds)
+        active = _active_layers(backend, thresholds)
+        self._asked = list(backend.skim_layers) if score_all_layers else active
         # Blocks that are cut from the start of the input would lie across passages.
         possible = backend.skim_config.alignment == "context"
         if self._max_cost is not None and not possible:
             raise ConfigError("max_cost needs a model whose blocks are cut from the context (alignment 'context')")
-        skims = possible and bool(self._active) and backend.has_trained_predictors
+        skims = possible and bool(active) and backend.has_trained_predictors
         self._threshold = backend.skim_config.document_threshold if skims else 0.0
 
     def phases(self) -> Iterator[Phase]:
@@ -181,7 +188,7 @@ class Reading:
         """What windows cost if every predictor is asked for every block and nothing is dropped."""
         asked = len(self.whole.question_ids(example))
         blocks = -(-lengths // self._size)
-        scoring = sum(int(self._backend.predictor_cost(layer, asked).of(blocks).sum()) for layer in self._active)
+        scoring = sum(int(self._backend.predictor_cost(layer, asked).of(blocks).sum()) for layer in self._asked)
         return int(dense_flops(self._backend.cost, lengths).sum()) + scoring
 
     def _scores(self, example: int) -> NDArray[np.float64]:
@@ -218,7 +225,7 @@ def check_max_cost(value: object) -> float:
 
 
 def _active_layers(backend: Backend, thresholds: Thresholds) -> list[int]:
-    """Numbers of the layers whose predictors are asked."""
+    """Numbers of the layers that may drop blocks."""
     given = backend.skim_config.thresholds if thresholds is None else thresholds
     values = layer_thresholds(given, backend.skim_layers)
     return [layer for layer, value in zip(backend.skim_layers, values, strict=True) if value > 0]
