@@ -74,6 +74,13 @@ def test_everything_is_escaped():
     assert reader.text.startswith("<script>")
 
 
+def test_a_name_that_is_no_valid_text_can_be_written():
+    """As that of a file whose name is not UTF-8 is given to a program."""
+    name = "caf\udce9.txt"
+    page = to_html([Passage(name, TEXT, [TextBlock(0, 8, ((1, 0.5),), 1)], [], 2, name, name)], title=name)
+    assert "caf\ufffd.txt" in page.encode("utf-8").decode("utf-8")
+
+
 def test_the_page_needs_nothing_from_elsewhere():
     page = to_html([passage(TEXT, [TextBlock(0, 9, ((1, 0.25),), 1)], [(10, 14, 0.5)])])
     for word in ("http:", "https:", "src=", "href=", "url(", "@import", "<script"):

@@ -249,6 +249,7 @@ def test_places_in_gaps():
         ({"budget": "0 tokens"}, "budget is '0 tokens'"),
         ({"budget": "1.5 tokens"}, "budget is '1.5 tokens'"),
         ({"budget": "120%"}, "budget is '120%'"),
+        ({"budget": "9" * 400 + " tokens"}, "budget is '999"),
         ({"budget": True}, "budget is True"),
         ({"budget": "5 words"}, "budget is '5 words'"),
         ({"context": -1}, "context is -1"),
@@ -273,6 +274,9 @@ def test_more_impossible_arguments():
         QA.highlight(QUESTION, DOCUMENTS, order="best")
     with pytest.raises(ConfigError, match="gap is 3"):
         QA.prune(QUESTION, DOCUMENTS, gap=3)
+    for way in ({}, {"budget": "30 tokens"}):
+        with pytest.raises(ConfigError, match=r"gap is .* holds half of a surrogate pair"):
+            QA.prune(QUESTION, DOCUMENTS, gap="~\ud800", **way)
     with pytest.raises(ConfigError, match="top_k is 0"):
         QA.rank(QUESTION, DOCUMENTS, top_k=0)
     for call in (QA.highlight, QA.prune, QA.rank):

@@ -166,6 +166,14 @@ def test_sentences_of_wikipedia(shared_data):
     assert more / known < 0.01
 
 
+@pytest.mark.parametrize("stop", [".", "!?", "…"])
+def test_a_long_run_of_stops_takes_no_longer_than_other_text(stop):
+    """A time that grew with its square would let this test run for an hour."""
+    run = stop * 400_000
+    ends = [end for _, end in split_sentences(f"One. {run}x Two! Three")]
+    assert ends[0] == 4 and ends[-2:] == [len(run) + 11, len(run) + 17]
+
+
 def test_another_splitter_is_checked_and_stripped():
     assert checked_spans(lambda text: [(0, 3), (3, 4), (4, 9)], "ab   cd  ") == [(0, 2), (5, 7)]
     assert checked_spans(lambda text: iter(()), "ab") == []

@@ -119,5 +119,10 @@ def test_reader_and_pruner_go_together_in_a_pipeline_that_is_written_and_read_ba
     assert read.get_component("pruner").to_dict() == made.get_component("pruner").to_dict()
     found = read.run({"pruner": {"query": QUERY, "documents": documents()}, "reader": {"query": QUERY}})
     assert found["reader"]["answers"][0].data == "three years"
-    with pytest.raises(ConfigError, match="budget"):
-        BlockSkimPruner(budget="much")
+    for wrong, complaint in (
+        ({"budget": "much"}, "budget"),
+        ({"max_cost": 5}, "max_cost is 5"),
+        ({"gap": 3}, "gap is 3"),
+    ):
+        with pytest.raises(ConfigError, match=complaint):
+            BlockSkimPruner(**wrong)

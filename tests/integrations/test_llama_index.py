@@ -29,6 +29,22 @@ def test_nodes_are_cut_to_what_matters_and_keep_the_rest():
     assert [node.node.get_content(MetadataMode.NONE) for node in given] == [RETURNS, PUMP]
 
 
+def test_what_was_of_the_whole_text_goes():
+    (given,) = nodes()[1:]
+    given.node.embedding, given.node.start_char_idx, given.node.end_char_idx = [0.5, 0.5], 100, 100 + len(PUMP)
+    (pruned,) = BlockSkimNodePruner(top_k=1).postprocess_nodes([given], query_str=QUERY)
+    assert (pruned.node.embedding, pruned.node.start_char_idx, pruned.node.end_char_idx) == (None, None, None)
+    assert given.node.embedding == [0.5, 0.5] and given.node.start_char_idx == 100
+    (whole,) = BlockSkimNodeHighlighter(top_k=1).postprocess_nodes([given], query_str=QUERY)
+    assert whole.node.embedding == [0.5, 0.5] and whole.node.start_char_idx == 100
+
+
+@pytest.mark.parametrize("made", [BlockSkimNodePruner, BlockSkimNodeHighlighter])
+def test_a_misspelt_setting_is_refused(made):
+    with pytest.raises(ValueError, match="treshold"):
+        made(treshold=0.9)
+
+
 def test_highlights_stand_where_they_say_and_are_kept_from_prompts():
     found = BlockSkimNodeHighlighter(top_k=3).postprocess_nodes(nodes(), QueryBundle(QUERY))
     assert [node.node.node_id for node in found] == ["b", "a"]

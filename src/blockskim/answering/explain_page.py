@@ -174,12 +174,12 @@ def _shade(layer: int, depth: int) -> str:
     return f"hsl(215 8% {round(45 - 20 * min(1.0, max(0, layer - 1) / max(1, depth - 1)))}%)"
 
 
-_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_NOT_IN_HTML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def _escape(text: str) -> str:
     """Text as HTML; characters that HTML can't hold are shown as replaced."""
-    return html.escape(_CONTROLS.sub("\ufffd", text))
+    return html.escape(_NOT_IN_HTML.sub("\ufffd", text))
 
 
 _PAGE = """<!doctype html>

@@ -131,6 +131,6 @@ def as_budget(value: object) -> Budget | None:
         if not 0 < amount <= 1:
             raise ConfigError(f"budget is {value!r:.80}; {_WANTED}")
         return Budget(amount, "share")
-    if amount < 1 or amount != int(amount):
+    if amount < 1 or not amount.is_integer():
         raise ConfigError(f"budget is {value!r:.80}; of {unit} it must be a whole number of at least 1")
     return Budget(amount, "tokens" if unit.startswith("token") else "characters")

@@ -138,11 +138,22 @@ def prune(
         ConfigError: an option is impossible for the model, the gap is no text, or the splitter gives no spans.
         DataError: a question is blank, or a question or document holds no valid text.
     """
-    if not isinstance(gap, str):
-        raise ConfigError(f"gap is {gap!r:.80}; it must be a string")
+    check_gap(gap)
     check_threshold(options, reader.model)
     found = find_evidence(reader, queries, reading, splitter, progress, trace)
     return [pruned_to(evidence, options, gap, reader.tokenizer) for evidence in found]
+
+
+def check_gap(gap: object) -> None:
+    """Refuse what can't stand between two pieces.
+
+    Raises:
+        ConfigError: it is no text, or holds half of a surrogate pair.
+    """
+    if not isinstance(gap, str):
+        raise ConfigError(f"gap is {gap!r:.80}; it must be a string")
+    if any("\ud800" <= character <= "\udfff" for character in gap):
+        raise ConfigError(f"gap is {gap!r:.80}; it holds half of a surrogate pair, which is no valid text")
 
 
 def pruned_to(

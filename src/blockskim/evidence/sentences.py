@@ -30,7 +30,8 @@ _PLACE = re.compile(
     rf"|(?P<line>{_LINE})"
     # Full stops of scripts that need no blank behind them.
     rf"|(?P<full>[。！？｡।॥؟۔።፧։။។៕]+[{_CLOSING}]*)"
-    rf"|(?P<stop>[.!?…]+[{_CLOSING}]*)(?=\s)"
+    # Only where a run begins: tried at each of its places, a long one would take quadratic time.
+    rf"|(?<![.!?…])(?P<stop>[.!?…]+[{_CLOSING}]*)(?=\s)"
 )
 _ITEM = re.compile(r"[^\S\n\r]*(?:[-*+•‣◦–—]\s|\d{1,3}[.)]\s|[A-Za-z][.)]\s|#{1,6}\s|[|>]|```|~~~)")
 _OWN_LINE = re.compile(r"(?:#{1,6}\s|\||```|~~~)")

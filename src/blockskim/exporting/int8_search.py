@@ -113,9 +113,10 @@ def search_products(
 
     # Doubling, then halving the interval: the fewest that fit, as far as more left out is never worse.
     low, high = 0, 0
+    most = len(errors) - 1
     while not fits(high):
-        low, high = high + 1, max(1, 2 * high)
-        if high >= len(errors):
+        low, high = high + 1, min(max(1, 2 * high), most)
+        if low > most:
             raise ConfigError(f"no choice of int8 products loses at most {most_lost} F1 on these examples")
     fewest = low + bisect_left(range(low, high), True, key=fits)
     chosen = tuple(sorted(each.product for each in errors[fewest:]))

@@ -76,7 +76,7 @@ class Reading:
                 bound.
             max_cost: the share of the plain model's arithmetic that reading a document may cost, above 0 and up to 1.
                 It then is what decides.
-            score_all_layers: whether predictors of layers whose threshold is 0 are asked, too, which counts to the bound.
+            score_all_layers: whether predictors of layers whose threshold is 0 are asked, too; they count to the bound.
 
         Raises:
             ConfigError: the bound is impossible, or blocks are cut as in the paper, which passages can't hold.

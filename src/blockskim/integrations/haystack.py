@@ -13,7 +13,7 @@ from haystack.dataclasses import ExtractedAnswer
 
 from blockskim.checks import check_count, check_flag, check_range
 from blockskim.evidence.options import EvidenceOptions
-from blockskim.evidence.prune import GAP
+from blockskim.evidence.prune import GAP, check_gap
 from blockskim.evidence.question_answerer import QuestionAnswerer
 
 logger = logging.getLogger(__name__)
@@ -181,6 +181,7 @@ class BlockSkimPruner:
             ConfigError: an argument is impossible.
         """
         EvidenceOptions(threshold=threshold, top_k=top_k, budget=budget, context=context)
+        check_gap(gap)
         self.model = model
         self.threshold = threshold
         self.top_k = top_k
@@ -190,7 +191,7 @@ class BlockSkimPruner:
         self.point = point
         self.backend = backend
         self.device = device
-        self.max_cost = max_cost
+        self.max_cost = None if max_cost is None else check_range("max_cost", max_cost, 0.0, 1.0, open_low=True)
         self._answerer: QuestionAnswerer | None = None
 
     def to_dict(self) -> dict[str, Any]:

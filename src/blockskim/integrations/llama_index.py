@@ -4,7 +4,8 @@ pip install 'blockskim[llama-index]'
 """
 
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
-from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
+from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle, TextNode
+from pydantic import ConfigDict
 
 from blockskim.errors import ConfigError
 from blockskim.evidence.prune import GAP
@@ -18,6 +19,8 @@ class BlockSkimNodePruner(EvidenceSettings, BaseNodePostprocessor):  # type: ign
         gap: what stands in place of what was cut out between two sentences.
     """
 
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
     gap: str = GAP
 
     @classmethod
@@ -28,11 +31,17 @@ class BlockSkimNodePruner(EvidenceSettings, BaseNodePostprocessor):  # type: ign
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        """Copies of the nodes in their order, cut; all are read in one run, and their scores stay."""
+        """Copies of the nodes in their order, cut; all are read in one run, and their scores stay.
+
+        Embeddings and places in a larger document go, as they were of other texts.
+        """
         made = []
         for number, text in self._pruned(_query(query_bundle), _texts(nodes), self.gap).items():
             node = nodes[number].node.model_copy(deep=True)
             node.set_content(text)
+            node.embedding = None
+            if isinstance(node, TextNode):
+                node.start_char_idx = node.end_char_idx = None
             made.append(NodeWithScore(node=node, score=nodes[number].score))
         return made
 
@@ -44,6 +53,8 @@ class BlockSkimNodeHighlighter(EvidenceSettings, BaseNodePostprocessor):  # type
     ``end`` in the node's text. It is for programs, and kept from embeddings and prompts. The node's score is that of
     its best sentence, 0 where there is none.
     """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     @classmethod
     def class_name(cls) -> str:
