@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from blockskim.calibration import confidence
 from blockskim.calibration.confidence import (
     NONE,
     RIGHT,
@@ -21,11 +22,13 @@ from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.errors import ConfigError, DataError, ModelError
 from blockskim.evaluation.evaluate import evaluate_windows
+from blockskim.inference import first_stage
 from blockskim.inference.answers import Candidate, ExampleAnswers
 from blockskim.inference.backend import LoadedBackend
 from blockskim.inference.loading import load
 from blockskim.method.confidence import ConfidenceModel, features, softmax
 from full_disk import full_disk
+from hashing_backend import HashingBackend
 from tiny_answerers import TEXT, new_model, save_model, save_plain
 from tiny_tokenizers import fixed_tokenizer
 
@@ -169,6 +172,22 @@ def test_a_model_is_calibrated_on_what_it_answers():
     assert (fitted.right, fitted.wrong, fitted.none) == (30, 30, 30)
     assert 0 <= fitted.error < 0.3
     assert json.loads(json.dumps(fitted.summary()))["without_answer"] == 30
+
+
+def test_of_long_documents_it_is_fitted_on_the_passages_that_are_read(monkeypatch):
+    """As they are when a question is answered, and not on all windows."""
+    monkeypatch.setattr(first_stage, "LEAST_TOKENS", 32)
+    model = HashingBackend(document_threshold=0.7)
+    judged = []
+    monkeypatch.setattr(confidence, "judge", lambda examples, answers: judged.append(answers) or drawn(100))
+    text = "A man walks by the sea. " * 30 + "In 2024 the nests were counted by a kite. " + "The sea is red. " * 30
+    example = Example("0", "Who counted the nests in 2024?", text, (), ("a kite",), metadata=(("format", "squad"),))
+    asked = make_windows([example], fixed_tokenizer("wordpiece"), WindowSettings(60, 16, 20))
+    done = []
+    calibrate_confidence(model, asked, 8, progress=done.append)
+    assert judged[0] == evaluate_windows(model, asked).answers
+    assert judged[0] != evaluate_windows(model, asked, max_cost=1.0).answers
+    assert sum(done) == len(asked)
 
 
 def test_a_copy_has_it_and_all_else_as_it_was(tmp_path):

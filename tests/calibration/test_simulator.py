@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from blockskim.calibration.record import record
-from blockskim.calibration.simulator import Simulator
+from blockskim.calibration.simulator import Simulator, threshold_grid
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.evaluation.evaluate import evaluate_windows
 from tiny_answerers import new_model
@@ -53,6 +53,18 @@ def test_the_grid_drops_a_rising_share_of_the_blocks_at_risk(simulator, recordin
     grid = simulator.grid
     assert np.all(grid[:, 0] == 0)
     assert np.all(np.diff(grid[:, 1:], axis=1) >= 0)
-    at_risk = recording.block_scores.probabilities[:, recording.answer_blocks.blocks]
+    answers = recording.answer_blocks
+    at_risk = recording.block_scores.probabilities[:, answers.blocks]
     assert np.allclose(grid[:, 1], at_risk.min(axis=1))
+    right = answers.f1[answers.examples] > 0
+    assert np.allclose(grid[:, 2], at_risk[:, right].min(axis=1))
     assert simulator.at_steps(np.array([0, 1])).tolist() == [0.0, grid[1, 1]]
+
+
+def test_the_first_step_loses_no_answer_whether_or_not_it_is_right(recording):
+    answers = recording.answer_blocks
+    nothing_right = replace(answers, f1=np.zeros_like(answers.f1))
+    lowest = recording.block_scores.probabilities[:, answers.blocks].min(axis=1)
+    assert np.allclose(threshold_grid(recording.block_scores, nothing_right).T[1:], lowest)
+    no_answer = replace(answers, blocks=answers.blocks[:0], examples=answers.examples[:0])
+    assert not threshold_grid(recording.block_scores, no_answer).any()

@@ -5,6 +5,7 @@ from dataclasses import replace
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.evaluation.run_key import run_key
+from blockskim.method.confidence import ConfidenceModel
 from tiny_answerers import new_model
 from tiny_tokenizers import fixed_tokenizer
 
@@ -20,5 +21,9 @@ def test_the_key_depends_on_what_runs_and_not_on_thresholds():
         [replace(example, references=("other",))], fixed_tokenizer("wordpiece"), WindowSettings(80, 10, 10)
     )
     assert run_key(model, windows, 8, 30) != run_key(model, changed, 8, 30)
+    other.confidence = ConfidenceModel((0.0,) * 4, (0.0,) * 4)
+    assert run_key(model, windows, 8, 30) != run_key(other, windows, 8, 30)
+    other.confidence = None
+    assert run_key(model, windows, 8, 30) == run_key(other, windows, 8, 30)
     other.qa_outputs.bias.data += 1
     assert run_key(model, windows, 8, 30) != run_key(other, windows, 8, 30)

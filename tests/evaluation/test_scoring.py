@@ -6,7 +6,13 @@ from dataclasses import replace
 import pytest
 
 from blockskim.data.examples import Example
-from blockskim.evaluation.scoring import mean_scores, official_predictions, score, scores_by_source
+from blockskim.evaluation.scoring import (
+    f1_by_example,
+    mean_scores,
+    official_predictions,
+    score,
+    scores_by_source,
+)
 from blockskim.inference.answers import Candidate, ExampleAnswers
 from blockskim.metrics.squad import score_squad2
 
@@ -45,6 +51,26 @@ def test_files_are_scored_apart_and_count_by_their_questions():
         "total": 3,
         "missing": 0,
     }
+
+
+def test_f1_of_each_example_is_what_the_official_score_is_the_mean_of():
+    """With declined questions, questions without an answer, and HotpotQA's yes and no."""
+    found, none = (ExampleAnswers((Candidate(value, 2, 10, 0),), 3.0, 6.0) for value in (5.0, 1.0))
+    first = [
+        example(str(n), TEXTS[0], references, "2.0", "new") for n, references in enumerate([("kite",), (), ("a",)] * 2)
+    ]
+    second = [example(f"o{n}", TEXTS[0], ("a kite", "red kite it"), source="old") for n in range(2)]
+    hotpot = [replace(example(f"h{n}", "no. yes", ("yes it is",), source="h")) for n in range(2)]
+    hotpot = [replace(one, metadata=(("format", "hotpotqa"),)) for one in hotpot]
+    yes = ExampleAnswers((Candidate(5.0, 4, 7, 0),), 1.0, 6.0)
+    answers = [found, none, found, none, found, none, found, none, yes, yes]
+    each = f1_by_example([*first, *second, *hotpot], answers)
+    assert each.shape == (10,)
+    files = scores_by_source([*first, *second, *hotpot], answers)
+    assert files["new"]["f1"] == pytest.approx(each[:6].mean()) != 0
+    assert files["old"]["f1"] == pytest.approx(each[6:8].mean()) != 0
+    assert files["h"]["f1"] == each[8:].mean() == 0
+    assert each[1] == 100 and each[3] == each[4] == 0 and each[6] == each[7]
 
 
 def test_official_predictions_score_by_the_official_rule_as_the_score_says():

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from blockskim.errors import ConfigError, ModelError
+from blockskim.method.evidence import FEATURES, EvidenceModel
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.surgery.averaging import average_models
 from strategies import every_family
@@ -47,12 +48,13 @@ def test_every_weight_is_averaged_and_nothing_is_dropped_yet(family, tmp_path):
 
 
 def test_a_model_and_itself_are_itself(tmp_path):
-    one = save_model(tmp_path / "one", points={"fast": 0.6})
+    evidence = EvidenceModel((0.0,) * len(FEATURES), 0.5)
+    one = save_model(tmp_path / "one", points={"fast": 0.6}, evidence=evidence)
     assert average_models([one, one], tmp_path / "average") == (0.5, 0.5)
     found = weights_of(tmp_path / "average")
     assert all(torch.equal(value, found[name]) for name, value in weights_of(one).items())
     model = BlockSkimForQuestionAnswering.from_pretrained(tmp_path / "average")
-    assert (model.skim_config.points, set(model.thresholds)) == ({}, {0.0})
+    assert (model.skim_config.points, model.skim_config.evidence, set(model.thresholds)) == ({}, None, {0.0})
 
 
 @pytest.mark.parametrize("trained", [(True, True), (True, False), (False, True)])

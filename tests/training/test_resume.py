@@ -11,6 +11,7 @@ from transformers import TrainerCallback
 
 from blockskim.errors import BlockSkimError, ConfigError
 from blockskim.training import train as training
+from blockskim.training.distillation import TEACHER_FILE
 from blockskim.training.resume import ASIDE, NEEDED, best_checkpoint, damage, find_checkpoint
 from synthetic_task import examples
 from tiny_models import new_dense_model
@@ -189,6 +190,14 @@ def test_a_run_from_before_inputs_were_kept_goes_on_with_a_warning(base, run, ca
     resume(base, run)
     assert "inputs.json is missing" in caplog.text
     assert (run / "inputs.json").is_file()
+
+
+def test_the_teacher_of_a_run_that_left_no_checkpoint_is_forgotten(base, tmp_path):
+    """A later run of the same output has none, and goes on without."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / TEACHER_FILE).write_text('{"name": "gone"}')
+    training.train(base, TRAIN, DEV, tmp_path / "run", RECIPE, device="cpu")
+    assert not (tmp_path / "run" / TEACHER_FILE).exists()
 
 
 def test_windows_longer_than_the_base_reads_are_refused_at_once(base, tmp_path):

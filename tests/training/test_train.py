@@ -144,6 +144,21 @@ def losses(output):
     return [entry["loss"] for entry in json.loads((output / "training_log.json").read_text()) if "loss" in entry]
 
 
+@pytest.mark.parametrize("warmup", [0.0, 0.06, 0.99, 1.0])
+def test_warm_up_is_a_share_of_all_steps(tmp_path, warmup):
+    arguments = training.training_arguments(tmp_path, RECIPE.replace(warmup=warmup), "cpu", False)
+    assert arguments.get_warmup_steps(1000) == pytest.approx(1000 * warmup, abs=1)
+
+
+def test_a_process_takes_one_gpu_of_several_that_it_sees(tmp_path, monkeypatch):
+    """Several would get a batch of the recipe's size each, and their losses would be added up."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(training, "choose_device", lambda device: torch.device("cuda"))
+    recipe = RECIPE.replace(precision="float32", batch_size=16)
+    arguments = training.training_arguments(tmp_path, recipe, "cuda", False)
+    assert (arguments.n_gpu, arguments.train_batch_size) == (1, 16)
+
+
 @pytest.mark.slow
 def test_a_killed_run_resumes_to_the_very_same_model(base, tmp_path, monkeypatch):
     recipe = RECIPE.replace(epochs=1.5, eval_steps=10)

@@ -40,6 +40,7 @@ class CalibrationCache:
                     _point(json.loads(str(stored["dense"]))),
                     BlockScores(tuple(stored["layers"].tolist()), *(stored[name] for name in _SCORES)),
                     AnswerBlocks(stored["answer_blocks"], stored["answer_examples"], stored["answer_f1"]),
+                    stored["example_f1"],
                 )
         except FileNotFoundError:
             return None
@@ -60,6 +61,7 @@ class CalibrationCache:
                 answer_blocks=answers.blocks,
                 answer_examples=answers.examples,
                 answer_f1=answers.f1,
+                example_f1=recording.example_f1,
             )
 
     def points(self) -> dict[tuple[float, ...], Point]:

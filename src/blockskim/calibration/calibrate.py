@@ -71,7 +71,7 @@ def calibrate(
         batch_size: windows per batch.
         max_answer_length: most tokens in an answer.
         points: how many points are confirmed by really skimming.
-        max_f1_at_risk: points that put more F1 at risk are not considered.
+        max_f1_at_risk: points that put more F1 at risk are not considered, unless a target allows to lose more.
         overhead: cost of asking one layer's predictor beyond its FLOPs, as a share of a dense run. A layer that saves
             less is not asked.
         trials: of Optuna, to look around what the search finds; 0 for none.
@@ -120,7 +120,7 @@ def calibrate_points(
         batch_size: windows per batch.
         max_answer_length: most tokens in an answer.
         points: how many points are confirmed by really skimming when there is one target; of several, each gets fewer.
-        max_f1_at_risk: points that put more F1 at risk are not considered.
+        max_f1_at_risk: points that put more F1 at risk are not considered, unless a target allows to lose more.
         overhead: cost of asking one layer's predictor beyond its FLOPs, as a share of a dense run. A layer that saves
             less is not asked.
         trials: of Optuna, to look around what the search finds; 0 for none.
@@ -185,7 +185,7 @@ def run_calibration(
         files = CalibrationCache(Path(cache), key)
     recording = _recorded(model, windows, settings, files, progress)
     simulator = Simulator(model, windows, recording, settings.overhead)
-    confirmation = Confirmation(model, windows, recording.answer_blocks.f1, settings, files, progress)
+    confirmation = Confirmation(model, windows, recording.example_f1, settings, files, progress)
     count = settings.points if len(targets) == 1 else max(FEWEST, 2 * settings.points // (len(targets) + 1))
     dense = recording.dense
     limits = {name: _limits(target, settings) for name, target in targets.items()}
@@ -265,7 +265,7 @@ def _limits(target: Target, settings: CalibrationSettings) -> Limits:
     """How far to search for a target."""
     f1_at_risk = settings.max_f1_at_risk
     if target.max_f1_drop is not None:
-        f1_at_risk = min(f1_at_risk, REACH * target.max_f1_drop)
+        f1_at_risk = min(max(f1_at_risk, target.max_f1_drop), REACH * target.max_f1_drop)
     return Limits(f1_at_risk, 1.0 if target.max_answers_lost is None else target.max_answers_lost)
 
 

@@ -15,6 +15,7 @@ from blockskim.errors import ConfigError, DataError
 from blockskim.evaluation.reliability import is_right, reliability
 from blockskim.inference.answers import AnswerCollector, ExampleAnswers, best_text
 from blockskim.inference.backend import Backend, LoadedBackend
+from blockskim.inference.first_stage import Reading
 from blockskim.inference.runner import Progress, Thresholds, run_windows
 from blockskim.method.confidence import FEATURES, ConfidenceModel, features, softmax
 from blockskim.metrics.squad import best_over, token_f1
@@ -100,9 +101,13 @@ def calibrate_confidence(
     check_annotated(windows.examples)
     if no_answer_share is not None:
         checked_share(no_answer_share)
-    collector = AnswerCollector(windows, max_answer_length)
-    for batch in run_windows(model, windows, batch_size, thresholds, progress=progress):
+    # As it will answer: of long documents passages alone are read.
+    (phase,) = Reading(model, windows, thresholds).phases()
+    collector = AnswerCollector(phase.windows, max_answer_length)
+    for batch in run_windows(model, phase.windows, batch_size, thresholds, progress=progress):
         collector.add(batch)
+    if progress is not None:
+        progress(max(0, len(windows) - len(phase.windows)))
     judged = judge(windows.examples, collector.results())
     fitted = fit_confidence(judged, no_answer_share)
     right, wrong, none = np.bincount(judged.outcomes, minlength=3).tolist()

@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from blockskim.calibration.cache import CalibrationCache
 from blockskim.calibration.points import Point
-from blockskim.calibration.record import example_f1
 from blockskim.calibration.settings import CalibrationSettings, TaskProgress
 from blockskim.calibration.targets import Target, choose
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation.compare import compare_with_dense
 from blockskim.evaluation.evaluate import Evaluation, evaluate_windows
+from blockskim.evaluation.scoring import f1_by_example
 from blockskim.inference.backend import Backend
+from blockskim.inference.no_answer import NoAnswerRule
 
 CLOSING = 3
 """More points, one after the other, between the fastest that loses little enough and the next one that doesn't."""
@@ -45,7 +46,7 @@ class Confirmation:
         Args:
             model: in evaluation mode.
             windows: of the examples to calibrate on.
-            dense_f1: F1 of the dense model's answer to each example, in percent. Shape: (examples,)
+            dense_f1: official F1 of the dense run for each example, in percent. Shape: (examples,)
             settings: of the calibration.
             cache: where confirmed points are kept between runs.
             progress: called with the name of the point and the number of windows after each batch.
@@ -87,7 +88,8 @@ class Confirmation:
 
     def _with_figures(self, point: Point, result: Evaluation) -> Point:
         """A point with what was measured."""
-        lost = self.dense_f1 - example_f1(self.windows, result.predictions)
+        rule = NoAnswerRule(self.model.confidence)
+        lost = self.dense_f1 - f1_by_example(self.windows.examples, result.answers, rule)
         return replace(
             point,
             flops_speedup=result.cost.flops_speedup,
@@ -114,6 +116,8 @@ def confirm_path(path: Sequence[Point], confirmation: Confirmation, target: Targ
         return
     for point in pick_to_confirm(path, count, target.target_speedup):
         confirmation.confirm(point)
+    if target.target_speedup is not None:
+        reach(path, confirmation, target.target_speedup)
     if target.max_f1_drop is not None:
         close_in(path, confirmation, target, dense)
 
@@ -124,11 +128,30 @@ def pick_to_confirm(path: Sequence[Point], count: int, target_speedup: float | N
     if not skimming:
         return []
     speedups = np.array([point.flops_speedup for point in skimming])
-    wanted = np.linspace(speedups.min(), speedups.max(), count)
+    # The fastest first, so that a single one bounds all others.
+    wanted = np.linspace(speedups.max(), speedups.min(), count)[::-1]
     if target_speedup is not None:
         wanted = np.concatenate([wanted[wanted < target_speedup][-2:], target_speedup * np.array([1.0, 1.03, 1.06])])
     nearest = sorted({int(np.abs(speedups - value).argmin()) for value in wanted})
     return [skimming[index] for index in nearest]
+
+
+def reach(path: Sequence[Point], confirmation: Confirmation, flops_speedup: float) -> None:
+    """Confirm points of the path until one saves as much as is wanted, as measured.
+
+    Where blocks are really dropped, predictors see less than on the dense run that was simulated on, and what they then
+    save may be a little less.
+    """
+    skimming = _skimming(path)
+    first = next((index for index, point in enumerate(skimming) if point.flops_speedup >= flops_speedup), None)
+    if first is None:
+        return
+
+    def saves_enough(index: int) -> bool:
+        return confirmation.confirm(skimming[index]).flops_speedup >= flops_speedup
+
+    if not saves_enough(first):
+        _first_that(saves_enough, first + 1, len(skimming) - 1)
 
 
 def close_in(path: Sequence[Point], confirmation: Confirmation, target: Target, dense: Point) -> None:
@@ -162,12 +185,16 @@ def bisect(path: Sequence[Point], confirmation: Confirmation, wall_speedup: floa
     def fast_enough(index: int) -> bool:
         return (confirmation.confirm(skimming[index], timed=True).wall_speedup or 0.0) >= wall_speedup
 
-    low, high = 0, len(skimming) - 1
-    if not skimming or not fast_enough(high):
+    _first_that(fast_enough, 0, len(skimming) - 1)
+
+
+def _first_that(holds: Callable[[int], bool], low: int, high: int) -> None:
+    """Ask for numbers between two until the first is known of which something holds, which holds of all after it."""
+    if low > high or not holds(high):
         return
     while low < high:
         middle = (low + high) // 2
-        if fast_enough(middle):
+        if holds(middle):
             high = middle
         else:
             low = middle + 1

@@ -12,7 +12,7 @@ from blockskim.data.examples import check_annotated
 from blockskim.data.windows import WindowSet, covering_tokens
 from blockskim.errors import DataError
 from blockskim.evaluation.block_scores import BlockScores, run_dense
-from blockskim.evaluation.scoring import mean_scores, scores_by_source
+from blockskim.evaluation.scoring import f1_by_example, mean_scores, scores_by_source
 from blockskim.inference.answers import ExampleAnswers, answer_texts
 from blockskim.inference.backend import Backend
 from blockskim.inference.no_answer import NoAnswerRule
@@ -29,7 +29,8 @@ class AnswerBlocks:
     Attributes:
         blocks: indices of blocks. Shape: (answer_blocks,)
         examples: the example of the answer in each of these blocks. Shape: (answer_blocks,)
-        f1: official F1 of the dense model's answer to each example, in percent. Shape: (examples,)
+        f1: of the words of the dense model's best span for each example, in percent, whether or not it would be given;
+            0 where there is no answer. Shape: (examples,)
     """
 
     blocks: NDArray[np.int64]
@@ -45,11 +46,14 @@ class Recording:
         dense: the point at which nothing is dropped, with its scores.
         block_scores: what every predictor says of every block.
         answer_blocks: the blocks of the model's answers.
+        example_f1: official F1 of each example, in percent; one that is declined counts as answered by nothing.
+            Shape: (examples,)
     """
 
     dense: Point
     block_scores: BlockScores
     answer_blocks: AnswerBlocks
+    example_f1: NDArray[np.float64]
 
 
 def record(
@@ -79,10 +83,12 @@ def record(
             "no block of the data could be dropped: its contexts are so short that they lie in blocks with their "
             "questions; calibrate on longer ones"
         )
-    scores = mean_scores(scores_by_source(windows.examples, answers, rule=NoAnswerRule(model.confidence)))
+    rule = NoAnswerRule(model.confidence)
+    scores = mean_scores(scores_by_source(windows.examples, answers, rule=rule))
     nothing_dropped = (0.0,) * len(block_scores.layers)
     dense = Point(nothing_dropped, 1.0, 0.0, scores["f1"], scores["exact_match"])
-    return Recording(dense, block_scores, find_answer_blocks(block_scores, windows, answers))
+    answer_blocks = find_answer_blocks(block_scores, windows, answers)
+    return Recording(dense, block_scores, answer_blocks, f1_by_example(windows.examples, answers, rule))
 
 
 def find_answer_blocks(
@@ -108,16 +114,16 @@ def find_answer_blocks(
             holding = in_window[(from_start >= 0) & (from_start < block_scores.tokens[in_window])]
             blocks += holding.tolist()
             examples += [example] * len(holding)
-    f1 = example_f1(windows, answer_texts(windows, answers))
+    f1 = span_f1(windows, answer_texts(windows, answers))
     return AnswerBlocks(np.array(blocks, dtype=np.int64), np.array(examples, dtype=np.int64), f1)
 
 
-def example_f1(windows: WindowSet, texts: Mapping[str, str]) -> NDArray[np.float64]:
-    """Official F1 of the answer to each example, in percent.
+def span_f1(windows: WindowSet, texts: Mapping[str, str]) -> NDArray[np.float64]:
+    """F1 of the words of a span for each example, in percent.
 
     Args:
         windows: of the examples.
-        texts: the answer to each example by its id.
+        texts: the span for each example by its id.
 
     Returns:
         Shape: (examples,)

@@ -26,7 +26,7 @@ class CalibrationSettings:
         batch_size: windows per batch.
         max_answer_length: most tokens in an answer.
         points: how many points are confirmed by really skimming when there is one target; of several, each gets fewer.
-        max_f1_at_risk: points that put more F1 at risk are not considered.
+        max_f1_at_risk: points that put more F1 at risk are not considered, unless a target allows to lose more.
         overhead: what asking the predictor of one layer costs beyond its FLOPs, as a share of a dense run. Layers that
             save less than that are not asked.
         trials: of Optuna, to look around what the search finds; 0 for none.

@@ -136,14 +136,17 @@ class Simulator:
 def threshold_grid(block_scores: BlockScores, answer_blocks: AnswerBlocks) -> NDArray[np.float64]:
     """Thresholds of each layer that drop a rising share of the blocks at risk; 0, for all kept, first.
 
+    Behind it comes the highest at which no answer at all loses a block, right or wrong.
+
     Shape: (layers, steps)
     """
-    grid = np.zeros((len(block_scores.layers), len(LOSSES) + 1))
+    grid = np.zeros((len(block_scores.layers), len(LOSSES) + 2))
     for row, probabilities in zip(grid, block_scores.probabilities, strict=True):
+        row[1:] = probabilities[answer_blocks.blocks].min(initial=1.0) if len(answer_blocks.blocks) else 0.0
         at_risk = np.sort(probabilities[answer_blocks.blocks[answer_blocks.f1[answer_blocks.examples] > 0]])
         if len(at_risk):
             # Blocks at the threshold itself are kept, so the block of that rank stays.
-            row[1:] = at_risk[np.minimum((np.array(LOSSES) * len(at_risk)).astype(int), len(at_risk) - 1)]
+            row[2:] = at_risk[np.minimum((np.array(LOSSES) * len(at_risk)).astype(int), len(at_risk) - 1)]
     return grid
 
 

@@ -19,7 +19,7 @@ class Digest(Protocol):
         """Take in some bytes."""
 
 
-VERSION = 1
+VERSION = 2
 """Of the files that are kept under a key; raised when they, or what they mean, change."""
 
 # Thresholds are what such runs try out, and loss weights are of training alone.
@@ -27,7 +27,9 @@ _WITHOUT_EFFECT = ("thresholds", "points", "skim_factor", "balance_factor", "nei
 
 
 def run_key(model: BlockSkimForQuestionAnswering, windows: WindowSet, batch_size: int, max_answer_length: int) -> str:
-    """Digest of everything that results depend on, thresholds aside: weights, settings, number format, device and data.
+    """Digest of all that results depend on, thresholds aside.
+
+    It is of weights, settings, confidence, number format, device and data.
 
     Args:
         model: that runs.
@@ -37,7 +39,10 @@ def run_key(model: BlockSkimForQuestionAnswering, windows: WindowSet, batch_size
     """
     settings = {name: value for name, value in model.skim_config.to_dict().items() if name not in _WITHOUT_EFFECT}
     encoder = model.config.encoder_config.to_dict()
-    facts = [VERSION, settings, encoder, str(model.dtype), model.device.type, batch_size, max_answer_length]
+    # It decides which questions of SQuAD 2.0 are declined.
+    confidence = None if model.confidence is None else model.confidence.to_dict()
+    number_format = str(model.dtype), model.device.type
+    facts = [VERSION, settings, encoder, confidence, *number_format, batch_size, max_answer_length]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
     add_weights(digest, model.state_dict())
     add_windows(digest, windows)

@@ -3,13 +3,17 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from blockskim.data.examples import Example
 from blockskim.evaluation.supporting_facts import Fact
 from blockskim.inference.answers import ExampleAnswers, best_text
 from blockskim.inference.no_answer import NoAnswerRule
-from blockskim.metrics.hotpotqa import score_hotpotqa
+from blockskim.metrics.hotpotqa import answer_scores, score_hotpotqa
 from blockskim.metrics.mrqa import score_mrqa
-from blockskim.metrics.squad import score_squad, score_squad2
+from blockskim.metrics.normalization import normalize_answer
+from blockskim.metrics.squad import best_over, score_squad, score_squad2, token_f1, token_f1_or_empty
 
 BY_SCORE = NoAnswerRule()
 
@@ -54,6 +58,40 @@ def official_predictions(
             none = version_2 and rule.declines(answer)
             texts[example.id] = "" if none else best_text(example, answer)
     return {example.id: texts[example.id] for example in examples}
+
+
+def f1_by_example(
+    examples: Sequence[Example], answers: Sequence[ExampleAnswers], rule: NoAnswerRule = BY_SCORE
+) -> NDArray[np.float64]:
+    """Official F1 of the answer to each example, whose mean is that of ``scores_by_source``, in percent.
+
+    Args:
+        examples: of one or several files; those whose answers their file does not tell have 0.
+        answers: to each example.
+        rule: when a question of SQuAD 2.0 counts as "no answer".
+
+    Returns:
+        Shape: (examples,)
+    """
+    found = {}
+    for pairs in by_source(examples, answers).values():
+        version_2 = has_version_2(example for example, _ in pairs)
+        for example, answer in pairs:
+            if version_2 and rule.declines(answer):
+                found[example.id] = float(not example.answerable)
+            else:
+                found[example.id] = _f1(example, best_text(example, answer), version_2)
+    return 100 * np.array([found[example.id] for example in examples])
+
+
+def _f1(example: Example, text: str, version_2: bool) -> float:
+    """Official F1 of an answer that is given, from 0 to 1."""
+    if version_2:
+        references = [reference for reference in example.references if normalize_answer(reference)]
+        return best_over(token_f1_or_empty, text, references or [""])
+    if str(dict(example.metadata).get("format", "")).startswith("hotpotqa"):
+        return max((answer_scores(text, reference)[1] for reference in example.references), default=0.0)
+    return max((token_f1(text, reference) for reference in example.references), default=0.0)
 
 
 def by_source(

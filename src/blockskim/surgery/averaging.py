@@ -63,7 +63,9 @@ def average_models(
             sums[key] += value * share
         model.has_trained_predictors = model.has_trained_predictors and other.has_trained_predictors
     model.load_state_dict(sums, strict=False)
-    model.skim_config, model.confidence = model.skim_config.replace(thresholds=0.0, points={}), None
+    # All of it was fitted to the predictors and logits of one of the models.
+    model.skim_config = model.skim_config.replace(thresholds=0.0, points={}, evidence=None)
+    model.confidence = None
     origin = {"models": [base_name(name) for name in models], "weights": list(shares)}
     with new_directory(Path(output)) as folder:
         model.save_pretrained(folder)

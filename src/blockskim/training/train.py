@@ -1,6 +1,7 @@
 """Joint training of an encoder, its QA head and its skim predictors."""
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -149,6 +150,9 @@ def train(
         _write(output / INPUTS_FILE, inputs.digests)
         if loaded_teacher is not None:
             _write(output / TEACHER_FILE, loaded_teacher.identity())
+        elif checkpoint is None:
+            # That of a run which ended before its first checkpoint.
+            (output / TEACHER_FILE).unlink(missing_ok=True)
         if checkpoint is not None:
             set_aside_newer(checkpoint)
     callbacks: list[TrainerCallback] = []
@@ -212,7 +216,7 @@ def training_arguments(
     if precision == "float16" and target.type == "cpu":
         raise ConfigError("precision is float16, which a CPU can't train in; choose bfloat16, float32 or auto")
     strategy = "steps" if recipe.eval_steps else "epoch"
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(output / CHECKPOINTS),
         num_train_epochs=recipe.epochs,
         per_device_train_batch_size=recipe.part_size(processes),
@@ -221,7 +225,8 @@ def training_arguments(
         weight_decay=recipe.weight_decay,
         max_grad_norm=recipe.max_grad_norm,
         lr_scheduler_type="linear",
-        warmup_steps=recipe.warmup,
+        # As a share of all steps: from 1 on it would be their number.
+        warmup_steps=min(recipe.warmup, math.nextafter(1.0, 0.0)),
         bf16=precision == "bfloat16",
         fp16=precision == "float16",
         use_cpu=target.type == "cpu",
@@ -243,6 +248,10 @@ def training_arguments(
         seed=recipe.seed,
         data_seed=recipe.seed,
     )
+    # One GPU a process: of several that it sees, transformers would take all, each with a batch of the recipe's size,
+    # and add their losses up. Several are for several processes.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
 
 
 def _checkpoint(output: Path, resume: bool, recipe: Recipe, team: Processes) -> Path | None:
