@@ -16,14 +16,27 @@ its options are those of [the command](cli.md#blockskim-serve). [How to serve](.
 
 """
 
+LINKED = (
+    "AnswerRequest",
+    "SearchRequest",
+    "HighlightRequest",
+    "PruneRequest",
+    "RerankRequest",
+    "Parameters",
+    "HighlightParameters",
+    "PruneParameters",
+    "ReadingParameters",
+    "Answer",
+)
+"""Bodies that have a section."""
+
 
 def server_page() -> str:
     """The page."""
     schema = _schema()
     parts = schema["components"]["schemas"]
     bodies = "".join(
-        f"\n### {name}\n\n{plain(parts[name].get('description', ''))}\n\n{_fields(parts[name])}"
-        for name in ("AnswerRequest", "SearchRequest", "RerankRequest", "Parameters", "Answer")
+        f"\n### {name}\n\n{plain(parts[name].get('description', ''))}\n\n{_fields(parts[name])}" for name in LINKED
     )
     problems = f"\n## Problems\n\n{_problems(schema)}"
     return f"{GENERATED}{INTRODUCTION}{_routes(schema)}{problems}\n## Bodies\n{bodies}{_metrics()}"
@@ -83,9 +96,6 @@ def _kind(about: dict[str, Any]) -> str:
     if about.get("type") == "object":
         return "object"
     return str(about.get("type", ""))
-
-
-LINKED = ("AnswerRequest", "SearchRequest", "RerankRequest", "Parameters", "Answer")
 
 
 def _metrics() -> str:

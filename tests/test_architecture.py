@@ -51,7 +51,7 @@ FRAMEWORKS = {
     "blockskim.integrations.evidence_settings": {"pydantic"},
     "blockskim.integrations.haystack": {"haystack"},
     "blockskim.integrations.langchain": {"langchain_core", "pydantic"},
-    "blockskim.integrations.llama_index": {"llama_index"},
+    "blockskim.integrations.llama_index": {"llama_index", "pydantic"},
 }
 
 # What stands before the encoders takes plain tensors, arrays and text and knows no model: nothing of transformers.
@@ -78,7 +78,7 @@ FOLDERS = ("src", "tests", "benchmarks", "scripts", "examples")
 OPTIONAL = {"accelerate", "tensorboard", "matplotlib", "onnx", "onnxscript", "optuna", "pyarrow", "ray"}
 
 # The same, but for one package that is about them: nothing imports it when it is imported itself, but the command.
-WEB = {"fastapi", "httptools", "prometheus_client", "uvicorn", "uvloop"}
+WEB = {"fastapi", "httptools", "prometheus_client", "pydantic", "uvicorn", "uvloop"}
 WEB_HOME = "blockskim.serving.http"
 
 # Come with an extra, too, but modules that are about them import them; tests/test_light_import.py checks the others.
@@ -322,8 +322,8 @@ def test_lower_layers_know_no_model(module: Module) -> None:
 @every_module
 def test_optional_packages_are_imported_when_needed(module: Module) -> None:
     # What an adapter is for, and what that is made of, it may import: nobody else imports the adapter.
-    own = FRAMEWORKS.get(module.name, {*WEB, "pydantic", "starlette"} if module.name.startswith(WEB_HOME) else set())
-    every = {*OPTIONAL, *WEB, "pydantic", "starlette"}.union(*FRAMEWORKS.values())
+    own = FRAMEWORKS.get(module.name, {*WEB, "starlette"} if module.name.startswith(WEB_HOME) else set())
+    every = {*OPTIONAL, *WEB, "starlette"}.union(*FRAMEWORKS.values())
     wrong = [
         f"{where(module, line)}: {target}"
         for line, target in imports(module, executed_at_import(module.tree))

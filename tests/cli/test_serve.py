@@ -177,6 +177,8 @@ def test_a_port_that_is_taken(capsys):
         (["--workers", "0"], "--workers"),
         (["--timeout", "nan"], "--timeout"),
         (["--timeout", "inf"], "no finite number"),
+        (["--grace", "inf"], "no finite number"),
+        (["--grace", "nan"], "--grace"),
     ],
 )
 def test_settings_that_are_impossible(capsys, arguments, told):

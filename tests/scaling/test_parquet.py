@@ -2,11 +2,15 @@
 
 import datetime
 import json
+import pickle
 
 import pytest
 
+from blockskim.scaling.raw_shards import raw_shards
 from blockskim.scaling.rows import Columns
-from bulk_runs import json_lines, plan_for, rows_of, run, written
+from blockskim.scaling.shard_files import shard_schema
+from blockskim.scaling.shard_worker import ShardWorker
+from bulk_runs import json_lines, plan_for, rows_of, run, without_model, written
 
 pyarrow = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -63,6 +67,25 @@ def test_columns_of_parquet_keep_their_types(tmp_path):
     row = written(tmp_path / "jsonl")[1]
     assert (row["id"], row["day"], row["weight"], row["tags"]) == (1, "2024-05-01 12:00:00", None, ["a", "b"])
     assert read(tmp_path / "parquet")[1]["day"] == day
+
+
+def test_a_column_that_is_copied_twice_is_written_once(tmp_path):
+    path = save(tmp_path / "rows.parquet", rows_of(2))
+    assert run(plan_for(tmp_path, path, keep=("id", "id"), output_format="parquet")).errors == 0
+    assert [row["id"] for row in read(tmp_path / "out")] == [0, 1]
+
+
+def test_workers_write_parquet_without_the_input_at_hand(tmp_path):
+    path = save(tmp_path / "rows.parquet", rows_of(2))
+    plan = plan_for(tmp_path, path, keep=("id",), output_format="parquet")
+    (shard,) = raw_shards(plan.files, plan.columns, plan.shard_rows, plan.row_limit, lambda error: None)
+    schema = pickle.loads(pickle.dumps(shard_schema(plan)))
+    path.unlink()
+    with without_model():
+        _, content = ShardWorker(plan, schema, tmp_path, None).make(shard)
+    table = pq.read_table(pyarrow.BufferReader(content))
+    assert table.schema.field("id").type == pyarrow.int64()
+    assert table.column("id").to_pylist() == [0, 1]
 
 
 def test_values_that_do_not_fit_make_their_row_wrong_and_no_other(tmp_path):

@@ -78,6 +78,18 @@ def test_two_actors_write_what_one_process_writes(cluster, plan, tmp_path):
     assert seen[-1] == 20
 
 
+def test_actors_find_text_files_of_relative_paths(cluster, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number in range(3):
+        Path(f"{number}.txt").write_text(rows_of(3)[number]["context"])
+    files = [Path(f"{number}.txt") for number in range(3)]
+    settings = {"model": CHOICE, "options": {}, "question": "Where is it?"}
+    run_bulk(plan_for(tmp_path, *files, output=tmp_path / "alone", **settings))
+    run_bulk(plan_for(tmp_path, *files, **settings), 2, ray_address="")
+    assert shards_of(tmp_path / "out") == shards_of(tmp_path / "alone")
+    assert [(row["file"], row["error"]) for row in written(tmp_path / "out")] == [(str(path), None) for path in files]
+
+
 def test_more_actors_than_the_cluster_has_room_for_hold_up_nobody(cluster, plan, tmp_path):
     run_bulk(plan(rows_of(20)), 4, ray_address="")
     assert [row["id"] for row in written(tmp_path / "out")] == list(range(20))

@@ -1,16 +1,21 @@
 """Worker processes: shared work, one that dies, one that can't start, and an end that loses nothing."""
 
 import asyncio
+import json
+import logging
 import os
 import signal
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from blockskim.errors import ConfigError, DataError
+from blockskim.errors import ConfigError, DataError, ModelError
+from blockskim.serving import pool as pool_module
 from blockskim.serving.engine import ModelSettings
-from blockskim.serving.logs import LogSettings
-from blockskim.serving.pool import NotReady, WorkerPool
+from blockskim.serving.logs import JsonLines, LogSettings
+from blockskim.serving.messages import error_message
+from blockskim.serving.pool import NotReady, WorkerPool, _characters, _Worker
 from blockskim.serving.refusals import Busy, Lost, Stopping, TimedOut
 from blockskim.serving.scheduler import Capacity
 from blockskim.serving.worker import work
@@ -18,7 +23,7 @@ from served import QUESTION, TEXT, plain_answerer, plain_work
 
 SECONDS = 240
 
-pytestmark = pytest.mark.slow
+slow = pytest.mark.slow  # It starts processes.
 
 
 class Told:
@@ -65,6 +70,7 @@ async def until(condition):
         await asyncio.sleep(0.01)
 
 
+@slow
 def test_answers_are_those_of_the_library_and_what_goes_on_is_told():
     async def test(pool, told):
         with pytest.raises(NotReady):
@@ -86,6 +92,7 @@ def test_answers_are_those_of_the_library_and_what_goes_on_is_told():
     run(test)
 
 
+@slow
 def test_two_workers_share_the_work_and_a_dead_one_is_replaced():
     async def test(pool, told):
         await pool.start()
@@ -107,6 +114,7 @@ def test_two_workers_share_the_work_and_a_dead_one_is_replaced():
     run(test, count=2)
 
 
+@slow
 def test_what_takes_too_long_and_what_is_too_much():
     async def test(pool, told):
         await pool.start()
@@ -127,6 +135,7 @@ def test_what_takes_too_long_and_what_is_too_much():
     run(test, waiting=2)
 
 
+@slow
 def test_stopping_finishes_what_runs():
     async def test(pool, told):
         await pool.start()
@@ -142,6 +151,7 @@ def test_stopping_finishes_what_runs():
     run(test)
 
 
+@slow
 def test_stopping_gives_up_what_hangs():
     async def test(pool, told):
         await pool.start()
@@ -156,9 +166,99 @@ def test_stopping_gives_up_what_hangs():
     run(test)
 
 
+@slow
 def test_a_model_that_can_not_be_loaded_is_told_of(tmp_path):
     async def test(pool, told):
         with pytest.raises(Exception, match=r"nothing|needs PyTorch"):
             await pool.start()
 
     run(test, model=str(tmp_path / "nothing"), target=work)
+
+
+def test_the_least_busy_worker_is_chosen_by_the_characters_of_texts():
+    named = [("a long name", "a text"), ["b", "another"]]
+    for kind in ("search", "highlight", "prune"):
+        assert _characters({"kind": kind, "question": QUESTION, "documents": named}) == 13
+    assert _characters({"kind": "rerank", "query": QUESTION, "documents": ["a text", "another"]}) == 13
+    assert _characters({"kind": "answer", "pairs": [[QUESTION, "a text"], [QUESTION, "another"]]}) == 13
+
+
+class Process:
+    """Of a worker: only to be killed ends it."""
+
+    def __init__(self):
+        self.gone, self.pid = False, 1
+
+    def kill(self):
+        self.gone = True
+
+
+class Clock:
+    """Seconds pass only where somebody waits for a process."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def gone(self, process):
+        """The event that a process has ended."""
+
+        def wait(seconds):
+            self.now += 0.0 if process.gone else seconds
+            return process.gone
+
+        return SimpleNamespace(is_set=lambda: process.gone, wait=wait)
+
+
+@pytest.fixture
+def pool():
+    """A pool without processes."""
+    return WorkerPool(ModelSettings(), Capacity(), LogSettings(), 3, Told())
+
+
+def stopped(pool, monkeypatch, **state):
+    """Processes of three workers, and the seconds that it takes to stop them without a grace."""
+    clock = Clock()
+    monkeypatch.setattr(pool_module, "time", clock)
+    processes = [Process() for _ in range(3)]
+    for number, process in enumerate(processes):
+        pool._workers[number] = _Worker(number, process, None, gone=clock.gone(process), **state)
+    assert asyncio.run(pool.stop(0.0))
+    return processes, clock.now
+
+
+def test_workers_that_still_load_are_not_waited_for(pool, monkeypatch):
+    processes, seconds = stopped(pool, monkeypatch)
+    assert all(process.gone for process in processes)
+    assert seconds == 0
+
+
+def test_workers_that_do_not_stop_have_one_deadline(pool, monkeypatch):
+    processes, seconds = stopped(pool, monkeypatch, ready=True)
+    assert all(process.gone for process in processes)
+    assert seconds == pool_module.SECONDS_TO_STOP
+    assert all(worker.outgoing.get_nowait() == {"stop": 0.0} for worker in pool._workers.values())
+
+
+def test_why_a_worker_can_not_replace_another_is_logged(pool, caplog):
+    caplog.set_level(logging.ERROR, "blockskim.serving")
+    pool._told(_Worker(1, Process(), None), {"unable": error_message(ModelError("kite: its weights are damaged"))})
+    (line,) = (json.loads(JsonLines().format(record)) for record in caplog.records)
+    assert (line["level"], line["event"], line["worker"]) == ("error", "worker unable", 1)
+    assert line["reason"] == "kite: its weights are damaged"
+
+
+def test_a_worker_is_told_the_id_of_a_request(pool):
+    worker = pool._workers[0] = _Worker(0, Process(), None, ready=True)
+
+    async def ask():
+        asking = asyncio.ensure_future(pool.ask(asked(), 20, "my-id"))
+        await asyncio.sleep(0)
+        sent = worker.outgoing.get_nowait()
+        pool._told(worker, {"id": sent["id"], "result": {"answers": []}})
+        return sent, await asking
+
+    sent, found = asyncio.run(ask())
+    assert (sent["request"], found) == ("my-id", {"answers": []})

@@ -4,8 +4,8 @@ import json
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,18 @@ from blockskim.checks import check_count
 from blockskim.errors import ConfigError, DataError
 from blockskim.exporting.exported_model import available_cores
 from blockskim.extras import load_ray
-from blockskim.scaling.manifest import begin_or_go_on, describe_run
+from blockskim.scaling.manifest import begin_or_go_on, check_output, describe_run
+from blockskim.scaling.model_choice import resolve_choice
 from blockskim.scaling.model_files import model_directory
-from blockskim.scaling.output import OutputDirectory, ShardReport
+from blockskim.scaling.output import SUMMARY, OutputDirectory, ShardReport
 from blockskim.scaling.plan import BulkPlan
 from blockskim.scaling.processes import run_in_processes, threads_of_each
 from blockskim.scaling.raw_shards import RawShard, raw_shards
 from blockskim.scaling.ray_shards import run_on_ray
+from blockskim.scaling.shard_files import shard_schema
 from blockskim.scaling.shard_worker import ShardWorker
 
 logger = logging.getLogger(__name__)
-
-SUMMARY = "_summary.json"
 
 
 @dataclass(slots=True)
@@ -126,7 +126,7 @@ def run_bulk(
         ConfigError: a setting is impossible, or the output was begun with others.
         ModelError: the model can't be used.
         DataError: there are no rows, or one is wrong and the run is to stop there.
-        BlockSkimError: a process died.
+        BlockSkimError: a process died, or the model fails on every text.
         OSError: something can't be written; ``filename`` names it.
     """
     workers = check_count("workers", workers)
@@ -139,9 +139,14 @@ def run_bulk(
     output = OutputDirectory(plan.output, plan.output_format)
     if plan.output.exists() and not plan.output.is_dir():
         raise ConfigError(f"{plan.output} is a file; name a directory")
+    plan = replace(plan, model=resolve_choice(plan.model, model, ray_address is not None))
     run = describe_run(plan, model)
-    with output.locked():
+    # A directory of something else stays as it is: without a lock in it, too.
+    check_output(plan.output, run)
+    with ExitStack() as stack:
+        stack.enter_context(output.locked())
         begin_or_go_on(plan.output, run)
+        stack.enter_context(output.without_leftovers())
         summary = BulkSummary()
         tally = BulkProgress(total_bytes=sum(file.size for file in plan.files))
         bounds: dict[int, int] = {}
@@ -217,6 +222,6 @@ def _made(
     if workers > 1:
         yield from run_in_processes(plan, model, shards, workers, threads)
         return
-    worker = ShardWorker(plan, model, threads)
+    worker = ShardWorker(plan, shard_schema(plan), model, threads)
     for shard in shards:
         yield worker.run(shard)

@@ -1,6 +1,7 @@
 """The input files of a run: which they are, in which format, and what tells that one has changed."""
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from blockskim.scaling.json_lines import json_line_rows
 from blockskim.scaling.parquet_rows import parquet_rows
 from blockskim.scaling.rows import Columns, InputFile, RawRow
 from blockskim.scaling.text_files import text_file_rows
+
+logger = logging.getLogger(__name__)
 
 RowReader: TypeAlias = Callable[[InputFile, int, Columns, int], Iterator[tuple[RawRow, int]]]
 
@@ -50,12 +53,13 @@ def find_inputs(
 
     Args:
         paths: files, and folders of which all files are read in the order of their names. What begins with a dot or an
-            underscore is left out there.
+            underscore is left out there, and so are links to folders, of which a warning tells.
         format: of all files; told by content and name when None.
         delimiter: between the fields of CSV; a tab in files called ".tsv" and else a comma when None.
 
     Raises:
-        DataError: one is missing, can't be read or is no file, or its format can't be told.
+        DataError: one is missing, can't be read or is no file, a link leads nowhere, a name is no UTF-8 text, or the
+            format can't be told.
         ConfigError: the format is unknown, or the delimiter impossible.
     """
     if format is not None and format not in READERS:
@@ -64,6 +68,9 @@ def find_inputs(
         raise ConfigError(f"the delimiter is {delimiter!r}; it must be one character, and no quote or line end")
     files = []
     for path in (file for given in paths for file in _files_of(Path(given))):
+        shown = str(path).encode("utf-8", "backslashreplace").decode()
+        if shown != str(path):
+            raise DataError(f"{shown}: the name is not UTF-8 text, so no output can name it; rename the file")
         with read_errors_named(path):
             size = path.stat().st_size
             known = format or _format_of(path)
@@ -91,15 +98,19 @@ def _files_of(path: Path) -> Iterator[Path]:
     """A file, or the files of a folder and of those in it."""
     if not os.path.lexists(path):
         raise DataError(f"{path}: no such file")
+    if path.is_symlink() and not path.exists():
+        raise DataError(f"{path}: is a link to {path.readlink()}, which is not there")
     if path.is_file():
         yield path
     elif path.is_dir():
         with read_errors_named(path):
-            entries = sorted(path.iterdir())
+            entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith((".", "_")))
         for entry in entries:
-            hidden = entry.name.startswith((".", "_"))
             # A link to a folder may lead back to where it is.
-            if not hidden and (entry.is_file() or (entry.is_dir() and not entry.is_symlink())):
+            if entry.is_symlink() and entry.is_dir():
+                logger.warning("%s is a link to a folder, which is left out; to read it, name it as an input", entry)
+            # What is neither, such as a socket, is no data.
+            elif entry.is_file() or entry.is_dir() or entry.is_symlink():
                 yield from _files_of(entry)
     else:
         raise DataError(f"{path}: is no file that can be read twice, which going on with a run needs")

@@ -24,7 +24,8 @@ def json_line_rows(file: InputFile, number: int, columns: Columns, limit: int) -
     with open_lines(file.path, limit) as lines:
         for line in lines:
             if not line.is_whole:
-                yield RawRow(number, line.number, None, too_large(line.size, limit)), lines.position()
+                size = len(line.content) + sum(map(len, lines.rest()))
+                yield RawRow(number, line.number, None, too_large(size, limit)), lines.position()
             elif not line.content.isspace():
                 yield RawRow(number, line.number, line.content), lines.position()
 

@@ -19,30 +19,24 @@ class Line(NamedTuple):
     Attributes:
         number: from 1.
         content: its bytes, line feed included; of a line that is too long, the first of them.
-        size: number of all its bytes.
-        quotes: number of double quotes in all of it.
+        is_whole: whether the line is no longer than it may be.
     """
 
     number: int
     content: bytes
-    size: int
-    quotes: int
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the content is all of it."""
-        return len(self.content) == self.size
+    is_whole: bool
 
 
 class Lines:
     """The lines of a file that is open, one after the other."""
 
     def __init__(self, raw: BinaryIO, limit: int) -> None:
-        """Read a file; lines of more than ``limit`` bytes come without their ends."""
+        """Read a file; lines of more than ``limit`` bytes come without their ends, which ``rest`` gives."""
         self._raw = raw
         self._file = unpacked(raw)
         self._limit = limit
         self._number = 0
+        self._has_rest = False
 
     def position(self) -> int:
         """Bytes of the file, as it lies on the disk, that were read so far."""
@@ -53,24 +47,28 @@ class Lines:
         return self
 
     def __next__(self) -> Line:
-        """The next line."""
+        """The next line; what was not read of the one before is passed over."""
+        for _ in self.rest():
+            pass
         # A byte-order mark is none of the first line's bytes, and must not be cut in two.
         mark = 0 if self._number else len(BYTE_ORDER_MARK)
+        # One more than it may have, so that a line without an end is not taken for whole.
         content = self._file.readline(self._limit + 1 + mark)
         if not content:
             raise StopIteration
         self._number += 1
         if self._number == 1:
             content = content.removeprefix(BYTE_ORDER_MARK)
-        size, quotes, end = len(content), content.count(b'"'), content
-        while len(content) > self._limit and not end.endswith(b"\n"):
-            end = self._file.readline(CHUNK)
-            if not end:
-                break
-            size += len(end)
-            quotes += end.count(b'"')
-        # One more than it may have, so that a line without an end is not taken for whole.
-        return Line(self._number, content[: self._limit], size, quotes)
+        is_whole = len(content) <= self._limit
+        self._has_rest = not is_whole and not content.endswith(b"\n")
+        return Line(self._number, content, is_whole)
+
+    def rest(self) -> Iterator[bytes]:
+        """What follows the content of the last line, piece by piece; nothing if that is whole."""
+        while self._has_rest:
+            piece = self._file.readline(CHUNK)
+            self._has_rest = bool(piece) and not piece.endswith(b"\n")
+            yield piece
 
 
 @contextmanager

@@ -11,10 +11,10 @@ from blockskim.atomic import write_whole
 from blockskim.errors import ConfigError
 from blockskim.scaling.input_files import fingerprint
 from blockskim.scaling.model_files import model_digest
+from blockskim.scaling.output import MANIFEST
 from blockskim.scaling.plan import BulkPlan
 
-FILE = "_manifest.json"
-FORMAT = 1
+FORMAT = 2
 """Version of the layout of an output directory, and of how rows are cut into shards."""
 
 _NOT_FOR_ANSWERS = ("name", "batch_size", "threads")
@@ -25,7 +25,7 @@ def describe_run(plan: BulkPlan, model: Path) -> dict[str, Any]:
     """All that the output depends on, as JSON has it.
 
     Args:
-        plan: what is done.
+        plan: what is done; what its model runs on is resolved, as two machines need not choose the same.
         model: directory of the model.
 
     Raises:
@@ -58,8 +58,8 @@ def describe_run(plan: BulkPlan, model: Path) -> dict[str, Any]:
     return values
 
 
-def begin_or_go_on(output: Path, run: Mapping[str, Any]) -> None:
-    """Write the manifest of a run, or compare it with that of the run that was begun here.
+def check_output(output: Path, run: Mapping[str, Any]) -> bool:
+    """Whether a run was begun in a directory, which may be missing. Nothing is written.
 
     One that wrote no shard, as its options were impossible, say, binds nobody.
 
@@ -70,20 +70,36 @@ def begin_or_go_on(output: Path, run: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: another run was begun here, or what is here is damaged or none of ours.
     """
-    path = output / FILE
+    if not output.exists():
+        return False
+    path = output / MANIFEST
     if path.exists():
-        before = _read(path)
-        difference = _first_difference(before, run)
+        difference = _first_difference(_read(path), run)
         if not difference:
-            return
+            return True
         if any(output.glob("part-*")):
             raise ConfigError(
                 f"{output} was begun otherwise: {difference}; go on as it was begun, or name a new output"
             )
-    # What a run leaves that was killed in its first moments.
+    # These begin what a run leaves that was killed in its first moments.
     if any(not entry.name.startswith((".", "_")) for entry in output.iterdir()):
-        raise ConfigError(f"{output} exists already and has no {FILE}; name a new directory")
-    write_whole(path, json.dumps(run, ensure_ascii=False, indent=1) + "\n")
+        raise ConfigError(f"{output} exists already and has no {MANIFEST}; name a new directory")
+    return False
+
+
+def begin_or_go_on(output: Path, run: Mapping[str, Any]) -> None:
+    """Write the manifest of a run, unless it was begun here.
+
+    Args:
+        output: the directory of the output.
+        run: what ``describe_run`` gave.
+
+    Raises:
+        ConfigError: as ``check_output`` raises it.
+        OSError: it can't be written; ``filename`` names it.
+    """
+    if not check_output(output, run):
+        write_whole(output / MANIFEST, json.dumps(run, ensure_ascii=False, indent=1) + "\n")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -106,6 +122,8 @@ def _first_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
             return _changed_input(old, new)
         if name == "model" and _value(old, "digest") != _value(new, "digest"):
             return "the model's files were others"
+        if name == "format":
+            return f"by another version of this library (format {json.dumps(old)}, and this one has {new})"
         if isinstance(old, dict) and isinstance(new, dict):
             inner = next(key for key in dict.fromkeys([*new, *old]) if old.get(key) != new.get(key))
             return f"{inner} was {json.dumps(old.get(inner))} and is {json.dumps(new.get(inner))}"

@@ -1,6 +1,7 @@
 """The output directory of a run: shards and reports about them, each of which appears whole or not at all."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
@@ -9,8 +10,13 @@ from pathlib import Path
 from blockskim.atomic import write_whole
 from blockskim.errors import ConfigError
 
+MANIFEST = "_manifest.json"
+SUMMARY = "_summary.json"
 REPORTS = "_shards"
 LOCK = "_lock"
+
+_LEFTOVER = re.compile(r"\.(_manifest\.json|_summary\.json|part-\d+\.\w+|\d+\.json)\.[0-9a-f]+\.tmp")
+"""Temporary names of the files of a run, as ``atomic`` makes them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +98,14 @@ class OutputDirectory:
         """The files of all shards that are there."""
         return sorted(self.path.glob(f"part-*.{self._format}"))
 
-    def clean(self) -> None:
-        """Remove what was written under temporary names by processes that were killed."""
-        for folder in (self.path, self.path / REPORTS):
-            for part in folder.glob(".*.tmp"):
-                with suppress(OSError):
-                    part.unlink()
+    @contextmanager
+    def without_leftovers(self) -> Iterator[None]:
+        """Remove what was written under temporary names by processes that were killed, before and after the block."""
+        self._clean()
+        try:
+            yield
+        finally:
+            self._clean()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -110,11 +118,14 @@ class OutputDirectory:
         (self.path / REPORTS).mkdir(parents=True, exist_ok=True)
         with (self.path / LOCK).open("ab") as file:
             _lock(file.fileno(), self.path)
-            self.clean()
-            try:
-                yield
-            finally:
-                self.clean()
+            yield
+
+    def _clean(self) -> None:
+        for folder in (self.path, self.path / REPORTS):
+            for part in folder.glob(".*.tmp"):
+                if _LEFTOVER.fullmatch(part.name):
+                    with suppress(OSError):
+                        part.unlink()
 
 
 def _lock(number: int, path: Path) -> None:

@@ -1,17 +1,20 @@
 """What a run does, in one value: it goes into the manifest and to every process."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from blockskim.checks import check_count, check_known, listing
 from blockskim.errors import ConfigError
 from blockskim.scaling.jobs import JOBS, Field
-from blockskim.scaling.rows import FILE_COLUMN, Columns, InputFile
+from blockskim.scaling.rows import FILE_COLUMN, Columns, InputFile, is_text
 
 OUTPUT_FORMATS = ("jsonl", "parquet")
 ON_ERROR = ("record", "stop")
+
+MOST_ROW_BYTES = 2**31 - 1
+"""What a row may have at most; readers can't count further on every system."""
 
 ROW = "row"
 ERROR = "error"
@@ -76,8 +79,12 @@ class BulkPlan:
         check_known("output format", [self.output_format], OUTPUT_FORMATS)
         check_known("way with errors", [self.on_error], ON_ERROR)
         check_count("shard_rows", self.shard_rows)
-        check_count("row_limit", self.row_limit)
+        if check_count("row_limit", self.row_limit) > MOST_ROW_BYTES:
+            raise ConfigError(f"row_limit is {self.row_limit}; it must be at most {MOST_ROW_BYTES:,} (--max-row-bytes)")
         columns = self.columns
+        for name, value in asdict(columns).items():
+            if any(not is_text(text) for text in (value if isinstance(value, tuple) else [value or ""])):
+                raise ConfigError(f"{name} is {value!a}, which is no UTF-8 text")
         if columns.question is not None and not columns.question.strip():
             raise ConfigError("the question is empty")
         texts = sum(file.format == "text" for file in self.files)

@@ -15,11 +15,13 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import Any
 
 from blockskim.errors import BlockSkimError, ConfigError
 from blockskim.scaling.output import ShardReport
 from blockskim.scaling.plan import BulkPlan
 from blockskim.scaling.raw_shards import RawShard
+from blockskim.scaling.shard_files import shard_schema
 from blockskim.scaling.shard_worker import ShardWorker
 
 SECONDS_TO_END = 10.0
@@ -46,11 +48,11 @@ def threads_of_each(threads: int | None, workers: int, cores: int) -> int | None
 class _Hand:
     """A process and the shard that it works on."""
 
-    def __init__(self, plan: BulkPlan, model: Path, threads: int | None) -> None:
+    def __init__(self, plan: BulkPlan, schema: Any, model: Path, threads: int | None) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, other = context.Pipe()
         level = logging.getLogger("blockskim").getEffectiveLevel()
-        arguments = (other, plan, model, threads, level)
+        arguments = (other, plan, schema, model, threads, level)
         self.process: SpawnProcess = context.Process(target=_serve, args=arguments, daemon=True)
         self.process.start()
         # The process has it now, and its end is to be seen here.
@@ -125,6 +127,7 @@ def run_in_processes(
     hands: list[_Hand] = []
     ahead: deque[RawShard] = deque()
     is_read = False
+    schema = shard_schema(plan)
     try:
         while True:
             if not is_read and len(ahead) < workers:
@@ -136,7 +139,7 @@ def run_in_processes(
                 free[0].give(ahead.popleft())
                 continue
             if len(hands) < workers and len(ahead) > sum(hand.is_starting for hand in hands):
-                hands.append(_Hand(plan, model, threads))
+                hands.append(_Hand(plan, schema, model, threads))
                 continue
             if is_read and not ahead and all(hand.shard is None for hand in hands):
                 return
@@ -153,7 +156,7 @@ def run_in_processes(
             hand.wait_for_end()
 
 
-def _serve(pipe: Connection, plan: BulkPlan, model: Path, threads: int | None, level: int) -> None:
+def _serve(pipe: Connection, plan: BulkPlan, schema: Any, model: Path, threads: int | None, level: int) -> None:
     """What a process does: load the model, say so, and make shards until there are no more."""
     # An interrupt goes to all processes of a terminal; the one that was called ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -163,7 +166,7 @@ def _serve(pipe: Connection, plan: BulkPlan, model: Path, threads: int | None, l
         # The tokenizers library starts its threads when it is first used.
         os.environ["RAYON_NUM_THREADS"] = str(threads)
     try:
-        worker = ShardWorker(plan, model, threads)
+        worker = ShardWorker(plan, schema, model, threads)
         # Nothing is sent here before: what nobody reads makes the other end lose what was said.
         pipe.send(None)
         while True:

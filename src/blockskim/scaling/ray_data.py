@@ -147,7 +147,11 @@ class DatasetActor:
             return Row("", "", {}, "", str(error))
 
     def _values(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
-        """What is added to each row. An exception would end everything, so it becomes the error of its row."""
+        """What is added to each row. An exception would end everything, so it becomes the error of its row.
+
+        Raises:
+            BlockSkimError: the model fails on every text.
+        """
         with without_warnings():
             found = iter(each_alone_if_need_be(self._call, [row for row in rows if not row.error]))
         results = [{ERROR: row.error} if row.error else next(found) for row in rows]

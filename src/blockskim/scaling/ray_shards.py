@@ -9,6 +9,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from blockskim.scaling.plan import BulkPlan
 from blockskim.scaling.processes import sendable_error
 from blockskim.scaling.raw_shards import RawShard
 from blockskim.scaling.ray_cluster import ModelParcel, joined_cluster, set_tokenizer_threads, share_cluster
+from blockskim.scaling.shard_files import shard_schema
 from blockskim.scaling.shard_worker import ShardWorker
 
 logger = logging.getLogger(__name__)
@@ -32,10 +34,11 @@ SECONDS_TO_START = 60.0
 class ShardActor:
     """Makes shards, with one model that is loaded when it is first needed."""
 
-    def __init__(self, plan: BulkPlan, model: ModelParcel, threads: int) -> None:
-        """Make shards of a run."""
+    def __init__(self, plan: BulkPlan, schema: Any, model: ModelParcel, threads: int) -> None:
+        """Make shards of a run, of which ``schema`` is what ``shard_schema`` gave where the input lies."""
         set_tokenizer_threads(threads)
         self._plan = plan
+        self._schema = schema
         self._model = model
         self._threads = threads
         self._worker: ShardWorker | None = None
@@ -60,7 +63,7 @@ class ShardActor:
         if self._worker is None:
             # A temporary directory stays for as long as the actor: models may read their files later, too.
             directory = self._open.enter_context(self._model.directory())
-            self._worker = ShardWorker(self._plan, directory, self._threads)
+            self._worker = ShardWorker(self._plan, self._schema, directory, self._threads)
         return self._worker
 
 
@@ -85,11 +88,15 @@ def run_on_ray(
         OSError: a shard can't be written; ``filename`` is its file.
     """
     output = OutputDirectory(plan.output, plan.output_format)
+    schema = shard_schema(plan)
+    # Actors have another working directory than this process.
+    here = Path.cwd()
+    abroad = replace(plan, files=tuple(replace(file, folder=here) for file in plan.files))
     with joined_cluster(address) as ray:
         share = share_cluster(ray, plan.model, workers)
         kind = ray.remote(ShardActor).options(**share.resources, max_restarts=0, scheduling_strategy="SPREAD")
         parcel = ModelParcel.of(ray, model)
-        team = _Team(ray, lambda: kind.remote(plan, parcel, share.threads), shards)
+        team = _Team(ray, lambda: kind.remote(abroad, schema, parcel, share.threads), shards)
         try:
             for made in team.results(workers):
                 yield output.write(*made)

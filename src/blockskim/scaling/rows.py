@@ -14,6 +14,9 @@ from blockskim.errors import DataError
 FILE_COLUMN = "file"
 """The column of a text file's row that names it."""
 
+MOST_LEVELS = 100
+"""Lists and objects of a copied value that may lie in each other; Python can't follow many hundreds."""
+
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
@@ -24,12 +27,14 @@ class InputFile:
         format: "jsonl", "csv", "parquet" or "text".
         size: its bytes.
         delimiter: between the fields of CSV.
+        folder: that relative paths begin in, the file's own and others; the working directory if it is empty.
     """
 
     path: Path
     format: str
     size: int
     delimiter: str = ","
+    folder: Path = Path()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +56,10 @@ class Columns:
     file_column: str | None = None
     file_root: str | None = None
     keep: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Keep each column once."""
+        object.__setattr__(self, "keep", tuple(dict.fromkeys(self.keep)))
 
     def needed(self) -> tuple[str, ...]:
         """The columns that are read, each once."""
@@ -113,6 +122,10 @@ def read_row(raw: RawRow, file: InputFile, columns: Columns, limit: int) -> Row:
             raise DataError(raw.error)
         record = _record(raw, file)
         kept = {name: record.get(name) for name in names}
+        deep = [name for name, value in kept.items() if _is_too_deep(value)]
+        if deep:
+            kept |= dict.fromkeys(deep)
+            raise DataError(f"{deep[0]!r} is nested too deeply; {MOST_LEVELS} levels are the most")
         question = column_text(record, columns.question_column) if columns.question is None else columns.question
         return Row(question, _context(record, file, columns, limit), kept, where)
     except DataError as error:
@@ -150,34 +163,34 @@ def _record(raw: RawRow, file: InputFile) -> Mapping[str, Any]:
 
 def _context(record: Mapping[str, Any], file: InputFile, columns: Columns, limit: int) -> str:
     if file.format == "text":
-        return _checked("the file", _file_text(file.path, limit))
+        return _checked("the file", _file_text(file.folder / file.path, file.path, limit))
     if columns.file_column is None:
         return column_text(record, columns.context_column)
     name = column_text(record, columns.file_column)
     root = Path(columns.file_root) if columns.file_root is not None else file.path.parent
     try:
-        path = (root / name).resolve()
-        inside = path.is_relative_to(root.resolve())
+        path = (file.folder / root / name).resolve()
+        inside = path.is_relative_to((file.folder / root).resolve())
     except (OSError, ValueError, RuntimeError) as error:
         raise DataError(f"{columns.file_column!r} is {name!r:.200}, which is no path") from error
     if not inside:
         raise DataError(f"{columns.file_column!r} is {name!r:.200}, which leads out of {root}")
-    return _checked(name, _file_text(path, limit))
+    return _checked(name, _file_text(path, path, limit))
 
 
-def _file_text(path: Path, limit: int) -> str:
+def _file_text(path: Path, named: Path, limit: int) -> str:
     """The text of a file, plain or gzip.
 
     Raises:
-        DataError: it can't be read, is too large or no text.
+        DataError: it can't be read, is too large or no text; ``named`` is what the error calls it.
     """
-    with read_errors_named(path):
+    with read_errors_named(named):
         if not path.is_file():
-            raise DataError(f"{path}: {'is no file' if os.path.lexists(path) else 'no such file'}")
+            raise DataError(f"{named}: {'is no file' if os.path.lexists(path) else 'no such file'}")
         with path.open("rb") as raw:
             content = unpacked(raw).read(limit + 1)
         if len(content) > limit:
-            raise DataError(f"{path}: is larger than {limit:,} bytes, which --max-row-bytes allows")
+            raise DataError(f"{named}: is larger than {limit:,} bytes, which --max-row-bytes allows")
         return content.decode("utf-8-sig")
 
 
@@ -197,6 +210,21 @@ def column_text(record: Mapping[str, Any], name: str) -> str:
     return _checked(repr(name), value)
 
 
+def _is_too_deep(value: Any) -> bool:
+    """Whether lists and objects lie in each other more deeply than what writes them can follow, in any process."""
+    level = [value]
+    for _ in range(MOST_LEVELS + 1):
+        level = [
+            item
+            for each in level
+            if isinstance(each, dict | list | tuple)
+            for item in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return False
+    return True
+
+
 def _checked(what: str, text: str) -> str:
     if not text.strip():
         raise DataError(f"{what} is empty")
@@ -207,3 +235,12 @@ def _checked(what: str, text: str) -> str:
             f"{what} holds half of a surrogate pair at character {error.start}, which is no valid text"
         ) from error
     return text
+
+
+def is_text(text: str) -> bool:
+    """Whether a text can be written in UTF-8, which halves of surrogate pairs can't."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

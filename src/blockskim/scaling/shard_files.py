@@ -12,7 +12,7 @@ from blockskim.extras import load_pyarrow
 from blockskim.scaling.jobs import Field
 from blockskim.scaling.parquet_rows import open_parquet
 from blockskim.scaling.plan import ERROR, ROW, BulkPlan
-from blockskim.scaling.rows import Row
+from blockskim.scaling.rows import Row, is_text
 
 
 def shard_schema(plan: BulkPlan) -> Any:
@@ -98,7 +98,7 @@ def _fit(values: Sequence[Any], kind: Any) -> bool:
 def _line(row: dict[str, Any]) -> str:
     text = json.dumps(_plain(row), ensure_ascii=False, allow_nan=False)
     # Halves of surrogate pairs can stand in JSON alone as escapes.
-    return (text if _is_text(text) else json.dumps(_plain(row), allow_nan=False)) + "\n"
+    return (text if is_text(text) else json.dumps(_plain(row), allow_nan=False)) + "\n"
 
 
 def _plain(value: Any) -> Any:
@@ -120,15 +120,7 @@ def _fitting(value: Any, kind: Any) -> Any:
         return value
     if not isinstance(value, str):
         return json.dumps(_plain(value), ensure_ascii=False)
-    return value if _is_text(value) else value.encode("utf-8", "replace").decode("utf-8")
-
-
-def _is_text(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+    return value if is_text(value) else value.encode("utf-8", "replace").decode("utf-8")
 
 
 def _arrow_type(field: Field) -> Any:

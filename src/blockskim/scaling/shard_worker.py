@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from blockskim.answering.loading import load_backend
-from blockskim.errors import BlockSkimError, DataError
+from blockskim.errors import BlockSkimError, ConfigError, DataError
 from blockskim.evidence.question_answerer import QuestionAnswerer
 from blockskim.scaling.jobs import JOBS
 from blockskim.scaling.meter import Meter, MeteredBackend
@@ -16,7 +16,7 @@ from blockskim.scaling.output import OutputDirectory, ShardReport
 from blockskim.scaling.plan import ERROR, ROW, BulkPlan, ModelChoice
 from blockskim.scaling.raw_shards import RawShard
 from blockskim.scaling.rows import Row, read_row
-from blockskim.scaling.shard_files import check_kept, shard_bytes, shard_schema
+from blockskim.scaling.shard_files import check_kept, shard_bytes
 
 MOST_CHARACTERS = 8_000_000
 """Texts that are held at a time, beside one of any length that is allowed. A shard of more runs in several calls."""
@@ -27,11 +27,12 @@ TRIAL = Row("What is it?", "It is a text.", {}, "")
 class ShardWorker:
     """Makes shards of a run, with one model."""
 
-    def __init__(self, plan: BulkPlan, model: Path, threads: int | None) -> None:
+    def __init__(self, plan: BulkPlan, schema: Any, model: Path, threads: int | None) -> None:
         """Load the model, and try it.
 
         Args:
             plan: of the run.
+            schema: as ``shard_schema`` gives it where the input lies.
             model: directory of the model.
             threads: processor threads; None for what the backend takes by itself.
 
@@ -41,7 +42,7 @@ class ShardWorker:
         """
         self._plan = plan
         self._output = OutputDirectory(plan.output, plan.output_format)
-        self._schema = shard_schema(plan)
+        self._schema = schema
         self._answerer, self._backend = load_answerer(plan.model, model, threads)
         # Refuses impossible options now, and not once for every row.
         self._call([TRIAL])
@@ -51,6 +52,7 @@ class ShardWorker:
 
         Raises:
             DataError: a row is wrong, and the run is to stop there.
+            BlockSkimError: the model fails on every text.
             OSError: the shard can't be written; ``filename`` is its file.
         """
         return self._output.write(*self.make(shard))
@@ -60,6 +62,7 @@ class ShardWorker:
 
         Raises:
             DataError: a row is wrong, and the run is to stop there.
+            BlockSkimError: the model fails on every text.
         """
         started = time.perf_counter()
         self._backend.meter = meter = Meter()
@@ -153,6 +156,9 @@ def each_alone_if_need_be(
 
     Returns:
         A result for each row, or the error that it raises.
+
+    Raises:
+        BlockSkimError: the model fails on a row and on ``TRIAL``, too, so that the row is not to blame.
     """
     if not rows:
         return []
@@ -160,10 +166,29 @@ def each_alone_if_need_be(
         return list(call(rows))
     # A row may bring anything to fail, and must not take the others with it.
     except Exception as error:
-        if len(rows) == 1:
-            return [error]
+        # Its frames would hold what the call had in memory while the next ones run.
+        failure = error.with_traceback(None)
+    if len(rows) == 1:
+        if not isinstance(failure, DataError | ConfigError):
+            _check_trial(call, failure)
+        return [failure]
     half = len(rows) // 2
     return [*each_alone_if_need_be(call, rows[:half]), *each_alone_if_need_be(call, rows[half:])]
+
+
+def _check_trial(call: Callable[[Sequence[Row]], list[dict[str, Any]]], failure: Exception) -> None:
+    """See to it that the model still works after a failure; a device may be lost, or memory be short.
+
+    Raises:
+        BlockSkimError: it does not.
+    """
+    try:
+        call([TRIAL])
+    except Exception:
+        raise BlockSkimError(
+            f"the model fails on every text now: {described(failure)}; what is done stays, and the same command goes "
+            "on from there"
+        ) from failure
 
 
 def described(error: Exception) -> str:

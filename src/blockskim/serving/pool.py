@@ -10,7 +10,7 @@ import multiprocessing
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -31,6 +31,9 @@ LONGEST_PAUSE = 30.0
 
 SECONDS_TO_END = 5.0
 """For a process that speaks no more, or was killed."""
+
+SECONDS_TO_STOP = 10.0
+"""For all workers together to end by themselves, once they have been told to."""
 
 
 class NotReady(Refusal):
@@ -96,7 +99,7 @@ class WorkerPool:
         self._numbers = itertools.count(1)
         self._description: Json = {}
         self._stopping = False
-        self._unable: asyncio.Future[None] | None = None
+        self._unable: Exception | None = None
         self._restarts: set[asyncio.Task[None]] = set()
         self._failures: dict[int, int] = {}
         self._pace = 0.0
@@ -127,15 +130,14 @@ class WorkerPool:
         Raises:
             BlockSkimError: the model can't be loaded.
         """
-        self._unable = asyncio.get_running_loop().create_future()
         for slot in range(self._count):
             self._spawn(slot)
         while not self.ready:
-            if self._unable.done():
-                self._unable.result()
+            if self._unable is not None:
+                raise self._unable
             await asyncio.sleep(0.02)
 
-    async def ask(self, asked: Mapping[str, Any], seconds: float) -> Json:
+    async def ask(self, asked: Mapping[str, Any], seconds: float, request_id: str = "") -> Json:
         """Answer a task; see ``Service``."""
         if self._stopping:
             raise Stopping
@@ -148,7 +150,7 @@ class WorkerPool:
         future: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
         worker.pending[number] = future
         worker.size[number] = _characters(asked)
-        worker.outgoing.put({"id": number, "asked": asked, "seconds": seconds})
+        worker.outgoing.put({"id": number, "asked": asked, "seconds": seconds, "request": request_id})
         try:
             return await asyncio.wait_for(future, seconds)
         except TimeoutError:
@@ -161,6 +163,8 @@ class WorkerPool:
     async def stop(self, grace: float) -> bool:
         """Finish what is there and end all workers.
 
+        Those that still load have nothing to finish, and hear nothing before they are done; they are killed.
+
         Returns:
             Whether everything was finished within ``grace`` seconds.
         """
@@ -171,21 +175,24 @@ class WorkerPool:
         while self.waiting and time.monotonic() < until:
             await asyncio.sleep(0.02)
         finished = not self.waiting
-        for worker in self._workers.values():
+        workers = list(self._workers.values())
+        for worker in workers:
             worker.stopping = True
-            worker.outgoing.put({"stop": max(0.0, until - time.monotonic())})
-        for worker in list(self._workers.values()):
-            await asyncio.to_thread(worker.gone.wait, 10.0)
+            if worker.ready:
+                worker.outgoing.put({"stop": max(0.0, until - time.monotonic())})
+            else:
+                _kill(worker)
+        await asyncio.to_thread(_wait_for, workers, SECONDS_TO_STOP)
         self.kill()
         return finished
 
     def kill(self) -> None:
         """End whatever workers are there, at once."""
         self._stopping = True
-        for worker in self._workers.values():
-            if not worker.gone.is_set():
-                worker.process.kill()
-                worker.gone.wait(SECONDS_TO_END)
+        workers = list(self._workers.values())
+        for worker in workers:
+            _kill(worker)
+        _wait_for(workers, SECONDS_TO_END)
 
     def _spawn(self, slot: int) -> None:
         """Start a worker in a slot, and the threads that talk with it."""
@@ -222,6 +229,8 @@ class WorkerPool:
                     self._observer.request_done(worker.number, JobReport(**report["job"]))
             if message:
                 on_loop(self._told, worker, message)
+        # The process may take a while to end, and answers nothing more.
+        on_loop(setattr, worker, "ready", False)
         worker.process.join(SECONDS_TO_END)
         if worker.process.is_alive():
             worker.process.kill()
@@ -244,8 +253,9 @@ class WorkerPool:
             self._description = message["ready"]
             LIFE.info("worker ready", extra={"fields": {"worker": worker.number, "pid": worker.process.pid}})
         elif "unable" in message:
-            if self._unable is not None and not self._unable.done():
-                self._unable.set_exception(told_error(message["unable"]))
+            # Once the service runs nobody waits for this error; it is logged in any case.
+            self._unable = told_error(message["unable"])
+            LIFE.error("worker unable", extra={"fields": {"worker": worker.number, "reason": str(self._unable)}})
         elif "id" in message:
             self._answered(worker, message)
 
@@ -286,10 +296,22 @@ class WorkerPool:
             self._spawn(slot)
 
 
+def _kill(worker: _Worker) -> None:
+    """Kill a worker's process, if it has not ended yet."""
+    if not worker.gone.is_set():
+        worker.process.kill()
+
+
+def _wait_for(workers: Sequence[_Worker], seconds: float) -> None:
+    """Wait until workers are gone, for so many seconds at most for all of them."""
+    until = time.monotonic() + seconds
+    for worker in workers:
+        worker.gone.wait(max(0.0, until - time.monotonic()))
+
+
 def _characters(asked: Mapping[str, Any]) -> int:
     """Characters of the texts of a task."""
-    if asked["kind"] == "answer":
-        return sum(len(context) for _, context in asked["pairs"])
-    if asked["kind"] == "search":
-        return sum(len(text) for _, text in asked["documents"])
-    return sum(map(len, asked["documents"]))
+    if asked["kind"] == "rerank":
+        return sum(map(len, asked["documents"]))
+    # Questions with their contexts, or names with their texts.
+    return sum(len(text) for _, text in asked["pairs" if asked["kind"] == "answer" else "documents"])

@@ -25,8 +25,13 @@ class Service(Protocol):
     def describe(self) -> Json:
         """Which model answers, and on what."""
 
-    async def ask(self, asked: Mapping[str, Any], seconds: float) -> Json:
+    async def ask(self, asked: Mapping[str, Any], seconds: float, request_id: str = "") -> Json:
         """Answer a task; to cancel it drops what waits of it.
+
+        Args:
+            asked: the task, as ``Engine.ask`` takes it.
+            seconds: after which it is given up.
+            request_id: under which the process that answers logs what goes wrong.
 
         Raises:
             BlockSkimError: something is wrong with the request, or with the model.
@@ -68,8 +73,8 @@ class LocalService:
         """Which model answers, and on what."""
         return self.engine.describe()
 
-    async def ask(self, asked: Mapping[str, Any], seconds: float) -> Json:
-        """Answer a task; see ``Service``."""
+    async def ask(self, asked: Mapping[str, Any], seconds: float, request_id: str = "") -> Json:
+        """Answer a task; see ``Service``. Errors are raised here, so whoever asks logs them."""
         future = asyncio.wrap_future(self.engine.ask(asked, seconds))
         try:
             return await asyncio.wait_for(future, seconds)

@@ -5,10 +5,12 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from multiprocessing.connection import Connection
+from functools import partial
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from blockskim.errors import BlockSkimError
@@ -16,6 +18,7 @@ from blockskim.evidence.question_answerer import QuestionAnswerer
 from blockskim.serving.engine import Engine, ModelSettings, fitting_capacity, load_answerer
 from blockskim.serving.logs import LogSettings, configure_logs
 from blockskim.serving.messages import batch_message, error_message, from_bytes, job_message, to_bytes
+from blockskim.serving.refusals import Refusal
 from blockskim.serving.scheduler import Capacity
 from blockskim.serving.tasks import Json
 
@@ -24,6 +27,9 @@ logger = logging.getLogger(__name__)
 SWITCH_SECONDS = 0.0005
 """How long a thread keeps the interpreter while another wants it. The model gives it up for every operation and gets it
 back after so long, while a text is being tokenised; Python's own 5 ms would be a large part of a short question."""
+
+OURS = frozenset({"failed", "model", "memory"})
+"""Kinds of errors that are no fault of a request's."""
 
 MOST_NOTED = 16
 """Reports that wait for a message to go along with; with so many, one is sent that has nothing else."""
@@ -53,7 +59,7 @@ def work(connection: Connection, settings: ModelSettings, capacity: Capacity, lo
 
 
 def serve_answerer(connection: Connection, answerer: QuestionAnswerer, capacity: Capacity) -> None:
-    """Warm an answerer up and answer what comes from a pipe until it is closed.
+    """Warm an answerer up and answer what comes from a pipe until it is closed, or the model fails on everything.
 
     Args:
         connection: both ways.
@@ -73,7 +79,13 @@ def serve_answerer(connection: Connection, answerer: QuestionAnswerer, capacity:
         sender.send({"unable": error_message(error)})
         return
     sender.send({"ready": engine.describe()})
-    _serve(connection, sender, engine)
+    grace = _serve(connection, sender, engine)
+    if grace is None:
+        # Whoever asks learns at once that this worker is gone, and that what it had is lost.
+        sender.close()
+        engine.close(0.0)
+    else:
+        sender.send({"stopped": engine.close(grace)})
 
 
 class _Sender:
@@ -105,12 +117,23 @@ class _Sender:
         with self._lock, suppress(OSError):
             self._connection.send_bytes(data)
 
+    def close(self) -> None:
+        """Close the pipe; what is told after this is told to nobody."""
+        with self._lock:
+            self._connection.close()
 
-def _serve(connection: Connection, sender: _Sender, engine: Engine) -> None:
-    """Take tasks until there are no more."""
+
+def _serve(connection: Connection, sender: _Sender, engine: Engine) -> float | None:
+    """Take tasks until there are no more, or until the model fails on everything.
+
+    Returns:
+        Seconds in which to finish what is there; None if nobody waits for it, or the model fails on everything.
+    """
     futures: dict[int, Future[Json]] = {}
+    broken, tells_broken = Pipe(duplex=False)
+    check = _checker(engine, tells_broken)
 
-    def answered(number: int, future: "Future[Json]") -> None:
+    def answered(number: int, request_id: str, future: "Future[Json]") -> None:
         futures.pop(number, None)
         if future.cancelled():
             return
@@ -119,30 +142,70 @@ def _serve(connection: Connection, sender: _Sender, engine: Engine) -> None:
             sender.send({"id": number, "result": future.result()})
             return
         told = error_message(error)
-        if told["kind"] in ("failed", "model"):
-            logger.error("a request failed", exc_info=error)
+        if told["kind"] in OURS:
+            logger.error("a request failed", exc_info=error, extra={"fields": {"id": request_id}})
         sender.send({"id": number, "error": told})
+        # The pipe is closed if the model fails again, so the answer has to be sent before.
+        if told["kind"] in OURS:
+            check()
 
     while True:
+        if broken in wait([connection, broken]):
+            return None
         try:
             message = from_bytes(connection.recv_bytes())
         except (EOFError, OSError):
             # Whoever asked is gone.
-            engine.close(0.0)
-            return
+            return None
         if "cancel" in message:
             left = futures.get(message["cancel"])
             if left is not None:
                 left.cancel()
         elif "stop" in message:
-            sender.send({"stopped": engine.close(message["stop"])})
-            return
+            grace: float = message["stop"]
+            return grace
         else:
-            number = message["id"]
+            number, request_id = message["id"], message["request"]
             try:
                 future = engine.ask(message["asked"], message["seconds"])
             except Exception as error:
                 future = Future()
                 future.set_exception(error)
             futures[number] = future
-            future.add_done_callback(lambda done, number=number: answered(number, done))  # type: ignore[misc]
+            future.add_done_callback(partial(answered, number, request_id))
+
+
+def _checker(engine: Engine, tells_broken: Connection) -> Callable[[], None]:
+    """What finds out whether a model still answers the warm-up texts, beside everything else.
+
+    A device can be broken for good, so that each request fails at once. Such a worker would be the least busy of all
+    and be given nearly every request; it has to end, so that another takes its place.
+
+    Args:
+        engine: with the model.
+        tells_broken: is sent to once the model fails on these texts as well.
+
+    Returns:
+        What starts a check, unless one runs.
+    """
+    running = threading.Lock()
+
+    def run() -> None:
+        try:
+            engine.warm_up()
+        except Refusal:
+            # That too much waits, or that the engine stops, says nothing of the model.
+            pass
+        except Exception as error:
+            logger.error("the model fails on the warm-up texts as well, so this worker ends", exc_info=error)
+            # It may have stopped in the meantime.
+            with suppress(OSError):
+                tells_broken.send_bytes(b"broken")
+        finally:
+            running.release()
+
+    def check() -> None:
+        if running.acquire(blocking=False):
+            threading.Thread(target=run, name="blockskim-check", daemon=True).start()
+
+    return check

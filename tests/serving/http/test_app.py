@@ -5,6 +5,7 @@ import json
 import pytest
 
 from blockskim import __version__
+from blockskim.serving.service import LocalService
 from served import QUESTION, TEXT
 
 ONE = {"inputs": {"question": QUESTION, "context": TEXT}}
@@ -308,7 +309,7 @@ def test_the_schema_names_every_route_and_its_problems(site):
         "/metrics",
     }
     for route in ("/", "/search", "/highlight", "/prune", "/v1/rerank"):
-        assert {"401", "413", "422", "429", "503", "504"} < set(paths[route]["post"]["responses"])
+        assert {"401", "408", "413", "422", "429", "503", "504"} < set(paths[route]["post"]["responses"])
 
 
 WRONG = [
@@ -416,6 +417,29 @@ def test_a_fault_of_ours_tells_nothing_of_itself(make_site):
     assert response.status_code == 500
     assert response.json()["kind"] == "internal"
     assert "secret" not in response.text and "/path" not in response.text
+
+
+@pytest.mark.parametrize(
+    ("route", "body"),
+    [
+        ("/", ONE),
+        ("/models/default", ONE),
+        ("/search", {"question": QUESTION, "documents": [TEXT]}),
+        ("/highlight", {"question": QUESTION, "documents": [TEXT]}),
+        ("/prune", {"question": QUESTION, "documents": [TEXT]}),
+        ("/v1/rerank", {"query": QUESTION, "documents": [TEXT]}),
+    ],
+)
+def test_what_answers_is_told_the_id_of_a_request(site, monkeypatch, route, body):
+    told, ask = [], LocalService.ask
+
+    async def noted(service, asked, seconds, request_id=""):
+        told.append(request_id)
+        return await ask(service, asked, seconds, request_id)
+
+    monkeypatch.setattr(LocalService, "ask", noted)
+    assert site.post(route, body, headers={"x-request-id": "my-id"}).status_code == 200
+    assert told == ["my-id"]
 
 
 def test_a_model_that_computes_no_numbers(make_site):

@@ -6,8 +6,11 @@ import logging
 
 import pytest
 
+from blockskim.errors import DataError
 from blockskim.serving.logs import JsonLines
+from blockskim.serving.refusals import Busy, Stopping
 from blockskim.serving.scheduler import Capacity
+from blockskim.serving.service import LocalService
 from http_calls import until
 from served import QUESTION, TEXT
 
@@ -214,6 +217,21 @@ def test_a_line_a_request_without_texts(make_site, lines):
     assert (second["route"], second["pairs"]) == ("/search", 2)
     assert (third["status"], third["problem"]) == (422, "invalid")
     assert not any("nest" in json.dumps(line) or "secret" in json.dumps(line) for line in (first, second, third))
+
+
+@pytest.mark.parametrize(("status", "level"), [(200, "info"), (422, "info"), (429, "warning"), (503, "warning")])
+def test_what_the_service_could_not_answer_is_a_warning(make_site, lines, monkeypatch, status, level):
+    errors = {422: DataError("no text"), 429: Busy(3, 1.0), 503: Stopping()}
+    site = make_site()
+
+    async def ask(service, asked, seconds, request_id=""):
+        if status in errors:
+            raise errors[status]
+        return {"answers": [{}]}
+
+    monkeypatch.setattr(LocalService, "ask", ask)
+    assert site.post("/", ONE).status_code == status
+    assert [(line["status"], line["level"]) for line in lines() if line["event"] == "request"] == [(status, level)]
 
 
 def test_questions_are_logged_if_that_is_asked_for(make_site, lines):

@@ -50,6 +50,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     for status, text in {
         400: "The body is not valid JSON.",
         401: "The key is missing or wrong.",
+        408: "The body did not arrive in time.",
         415: "The body did not come as JSON.",
         413: "The body is too large, or has too many pairs of a question and a text.",
         422: "A value is not what it should be.",
@@ -147,7 +148,7 @@ def _add_answer_routes(api: FastAPI, service: Service, settings: HttpSettings) -
         if not pairs:
             return _json([])
         task = {"kind": "answer", "pairs": pairs, "options": _options(asked.parameters)}
-        found = await service.ask(task, _left(request, settings))
+        found = await _ask(service, task, request, settings)
         return _json(found["answers"] if several else found["answers"][0])
 
     @api.post(
@@ -181,7 +182,7 @@ def _add_answer_routes(api: FastAPI, service: Service, settings: HttpSettings) -
         request: Request, asked: Annotated[SearchRequest, Body(openapi_examples=examples.SEARCH)]
     ) -> Response:
         task = _documents_task("search", request, asked, asked.parameters, settings)
-        return _json(await service.ask({**task, "explain": asked.explain}, _left(request, settings)))
+        return _json(await _ask(service, {**task, "explain": asked.explain}, request, settings))
 
 
 def _add_evidence_routes(api: FastAPI, service: Service, settings: HttpSettings) -> None:
@@ -194,14 +195,14 @@ def _add_evidence_routes(api: FastAPI, service: Service, settings: HttpSettings)
         request: Request, asked: Annotated[HighlightRequest, Body(openapi_examples=examples.HIGHLIGHT)]
     ) -> Response:
         task = _documents_task("highlight", request, asked, asked.parameters, settings)
-        return _json(await service.ask(task, _left(request, settings)))
+        return _json(await _ask(service, task, request, settings))
 
     @api.post("/prune", response_model=PruneResponse, responses=_PROBLEMS, summary="Cut documents to what matters")
     async def prune(
         request: Request, asked: Annotated[PruneRequest, Body(openapi_examples=examples.PRUNE)]
     ) -> Response:
         task = _documents_task("prune", request, asked, asked.parameters, settings)
-        return _json(await service.ask(task, _left(request, settings)))
+        return _json(await _ask(service, task, request, settings))
 
     @api.post(
         "/v1/rerank",
@@ -217,7 +218,7 @@ def _add_evidence_routes(api: FastAPI, service: Service, settings: HttpSettings)
         _log(request, settings, len(texts), asked.query)
         options = _options(asked.parameters)
         task = {"kind": "rerank", "query": asked.query, "documents": texts, "top_n": asked.top_n, "options": options}
-        results = (await service.ask(task, _left(request, settings)))["results"]
+        results = (await _ask(service, task, request, settings))["results"]
         if asked.return_documents:
             results = [result | {"document": {"text": texts[result["index"]]}} for result in results]
         return _json({"model": settings.served_name, "results": results})
@@ -276,9 +277,15 @@ def _check_names(names: list[str]) -> None:
         raise HTTPException(422, "two documents have the same name; each needs a name of its own")
 
 
-def _left(request: Request, settings: HttpSettings) -> float:
-    """Seconds that a request may still take."""
-    return max(0.0, settings.seconds - request.scope["state"]["visit"].seconds)
+async def _ask(service: Service, task: Json, request: Request, settings: HttpSettings) -> Json:
+    """Answer a task of a request, in the seconds that the request may still take.
+
+    Raises:
+        BlockSkimError: something is wrong with the request, or with the model.
+        Refusal: it can't be answered now.
+    """
+    visit = request.scope["state"]["visit"]
+    return await service.ask(task, max(0.0, settings.seconds - visit.seconds), visit.id)
 
 
 def _log(request: Request, settings: HttpSettings, pairs: int, question: str) -> None:

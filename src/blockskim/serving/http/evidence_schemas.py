@@ -6,6 +6,7 @@ from pydantic import BaseModel, Discriminator, Field, Tag
 
 from blockskim.serving.evidence_tasks import MOST_SENTENCES
 from blockskim.serving.http.schemas import (
+    FIRST_FAULT,
     AnswerLength,
     DocumentsRequest,
     ReadingParameters,
@@ -143,8 +144,8 @@ class RerankRequest(Strict):
 
     query: str
     documents: Annotated[
-        Annotated[list[str], Tag("list")]
-        | Annotated[list[TextDocument], Tag("named")]
+        Annotated[list[str], FIRST_FAULT, Tag("list")]
+        | Annotated[list[TextDocument], FIRST_FAULT, Tag("named")]
         | Annotated[list[str], Tag("one")],
         Discriminator(form_of),
     ]

@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import json
+import logging
 import re
 import time
 import uuid
@@ -128,7 +129,8 @@ class Guard:
             **visit.scope["state"].get("logged", {}),
         }
         if visit.scope["path"] not in UNLOGGED:
-            REQUESTS.info("request", extra={"fields": fields})
+            level = logging.WARNING if visit.status == 429 or visit.status >= 500 else logging.INFO
+            REQUESTS.log(level, "request", extra={"fields": fields})
 
 
 class _Visit:

@@ -1,10 +1,28 @@
 """The forms of requests for answers and of what they get, as the OpenAPI schema has them."""
 
+from itertools import islice
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 MOST_ANSWERS = 100
+
+PIECE = 100
+"""Entries of a dictionary that are validated at once."""
+
+FIRST_FAULT: Any = Field(fail_fast=True)
+"""Of a list: stop at the first item that is wrong. Every wrong one becomes a record of an error, far larger than the
+item, and only the first is told."""
+
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
@@ -15,10 +33,27 @@ def form_of(value: Any) -> str:
     return "one"
 
 
+def in_pieces(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """Validate a dictionary piece by piece, up to the first piece in which something is wrong.
+
+    It is for dictionaries what ``FIRST_FAULT`` is for lists.
+
+    Raises:
+        ValidationError: something is wrong.
+    """
+    if not isinstance(value, dict):
+        return validate(value)
+    entries = iter(value.items())
+    validated: dict[str, Any] = {}
+    while piece := dict(islice(entries, PIECE)):
+        validated |= validate(piece)
+    return validated
+
+
 Thresholds = Annotated[
     Annotated[Share, Tag("one")]
-    | Annotated[list[Share], Field(max_length=1_000), Tag("list")]
-    | Annotated[list[Share], Tag("named")],
+    | Annotated[list[Share], Field(max_length=1_000, fail_fast=True), Tag("list")]
+    | Annotated[list[Share], FIRST_FAULT, Tag("named")],
     Discriminator(form_of),
 ]
 
@@ -50,6 +85,16 @@ class ReadingParameters(Strict):
     max_cost: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = Field(
         None, description="Share of the dense arithmetic that reading a text may cost at most."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def with_one_unknown(cls, value: Any) -> Any:
+        """Leave out unknown names but the first of them: each would become a record of an error, and one is told."""
+        if not isinstance(value, dict):
+            return value
+        known = cls.model_fields
+        surplus = set([name for name in value if name not in known][1:])
+        return {name: item for name, item in value.items() if name not in surplus}
 
     def options(self) -> dict[str, Any]:
         """What was given, as the library takes it."""
@@ -85,8 +130,8 @@ class QuestionContext(Strict):
 
 OneOrMore = Annotated[
     Annotated[QuestionContext, Tag("one")]
-    | Annotated[list[QuestionContext], Tag("named")]
-    | Annotated[list[QuestionContext], Tag("list")],
+    | Annotated[list[QuestionContext], FIRST_FAULT, Tag("named")]
+    | Annotated[list[QuestionContext], FIRST_FAULT, Tag("list")],
     Discriminator(form_of),
 ]
 
@@ -116,9 +161,9 @@ class NamedDocument(Strict):
 
 
 Documents = Annotated[
-    Annotated[dict[str, str], Tag("one")]
-    | Annotated[list[NamedDocument], Tag("named")]
-    | Annotated[list[str], Tag("list")],
+    Annotated[dict[str, str], WrapValidator(in_pieces), Tag("one")]
+    | Annotated[list[NamedDocument], FIRST_FAULT, Tag("named")]
+    | Annotated[list[str], FIRST_FAULT, Tag("list")],
     Discriminator(form_of),
 ]
 

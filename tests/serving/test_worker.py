@@ -1,0 +1,114 @@
+"""A worker, on a thread of this process: what it tells of failures, and when it ends by itself."""
+
+import json
+import logging
+import threading
+from multiprocessing import Pipe
+
+import pytest
+
+from blockskim.serving.logs import JsonLines
+from blockskim.serving.messages import from_bytes, to_bytes
+from blockskim.serving.scheduler import Capacity
+from blockskim.serving.worker import serve_answerer
+from served import QUESTION, TEXT, plain_answerer
+
+SECONDS = 60
+BROKEN = RuntimeError(f"CUDA error on {TEXT}")
+
+
+class Served:
+    """A worker that is ready, with this end of its pipe."""
+
+    def __init__(self):
+        self.answerer = plain_answerer()
+        self.pipe, theirs = Pipe()
+        self.thread = threading.Thread(target=serve_answerer, args=(theirs, self.answerer, Capacity()), daemon=True)
+        self.thread.start()
+        assert "ready" in self.told()
+
+    def told(self):
+        """The next message that is more than reports."""
+        while self.pipe.poll(SECONDS):
+            message = from_bytes(self.pipe.recv_bytes())
+            if message.keys() - {"reports"}:
+                return message
+        raise AssertionError("nothing was told")
+
+    def ask(self, number=1, question=QUESTION):
+        asked = {"kind": "answer", "pairs": [[question, TEXT]], "options": {}}
+        message = {"id": number, "asked": asked, "seconds": SECONDS, "request": f"id-{number}"}
+        self.pipe.send_bytes(to_bytes(message))
+
+    def fail(self, count=None):
+        """Let the model fail, always or so many times."""
+        working, failures = self.answerer.model.score_windows, []
+
+        def score_windows(*arguments):
+            if count is not None and len(failures) >= count:
+                return working(*arguments)
+            failures.append(1)
+            raise BROKEN
+
+        self.answerer.model.score_windows = score_windows
+
+
+@pytest.fixture
+def worker():
+    served = Served()
+    yield served
+    served.pipe.close()
+    served.thread.join(SECONDS)
+    assert not served.thread.is_alive()
+
+
+@pytest.fixture
+def lines(caplog):
+    """What was logged, as lines of JSON."""
+    caplog.set_level(logging.ERROR, "blockskim.serving.worker")
+    return lambda: [json.loads(JsonLines().format(record)) for record in caplog.records]
+
+
+def test_a_failure_is_logged_under_the_id_of_its_request(worker, lines):
+    worker.fail(1)
+    worker.ask(7)
+    told = worker.told()
+    assert (told["id"], told["error"]["kind"]) == (7, "failed")
+    (line,) = lines()
+    assert (line["event"], line["id"], line["error"]) == ("a request failed", "id-7", "RuntimeError")
+    assert any("score_windows" in place for place in line["traceback"])
+    assert "kite" not in json.dumps(line)
+
+
+def test_a_worker_whose_model_fails_on_everything_ends(worker, lines):
+    worker.fail()
+    worker.ask()
+    assert worker.told()["error"]["kind"] == "failed"
+    with pytest.raises(EOFError):
+        worker.told()
+    worker.thread.join(SECONDS)
+    assert not worker.thread.is_alive()
+    assert [line["event"] for line in lines()] == [
+        "a request failed",
+        "the model fails on the warm-up texts as well, so this worker ends",
+    ]
+
+
+@pytest.mark.parametrize(("failures", "question", "kind"), [(1, QUESTION, "failed"), (0, " ", "data")])
+def test_a_worker_that_answers_others_goes_on(worker, failures, question, kind):
+    worker.fail(failures)
+    worker.ask(1, question)
+    assert worker.told()["error"]["kind"] == kind
+    worker.ask(2)
+    assert worker.told()["result"]["answers"] == [worker.answerer(QUESTION, TEXT)]
+    worker.pipe.send_bytes(to_bytes({"stop": float(SECONDS)}))
+    assert worker.told()["stopped"]
+
+
+def test_a_fault_of_a_request_is_no_reason_to_try_the_model(worker, lines):
+    worker.fail()
+    worker.ask(1, " ")
+    assert worker.told()["error"]["kind"] == "data"
+    worker.pipe.send_bytes(to_bytes({"stop": float(SECONDS)}))
+    assert worker.told()["stopped"]
+    assert lines() == []
