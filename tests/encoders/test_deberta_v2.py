@@ -1,9 +1,12 @@
 """Disentangled attention under every setting that DeBERTa models have, by the original positions after a drop."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from blockskim.encoders import adapter_for
+from blockskim.encoders.deberta_v2 import bucket_count, bucket_ids
 from blockskim.errors import ModelError
 from blockskim.method.config import INPUTS
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
@@ -45,7 +48,30 @@ def test_logits_are_those_of_transformers_and_dropping_is_masking(changes):
     assert bool(dropped.start_logits[real].isinf().any())
 
 
+@pytest.mark.parametrize("default", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("buckets", "limit"), [(256, 512), (32, 100), (2, 9)])
+def test_distances_have_the_buckets_of_transformers_whatever_the_default_format_is(buckets, limit, default):
+    """Which is another while a model is loaded in another thread."""
+    from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
+
+    places = torch.arange(1200)
+    distances = places[:, None] - places
+    expected = make_log_bucket_position(distances, buckets, limit).long()
+    size = {"position_buckets": buckets, "max_relative_positions": limit}
+    encoder = new_dense_model("deberta-v2", **size).base_model
+    count = bucket_count(encoder)
+    torch.set_default_dtype(default)
+    try:
+        found = bucket_ids(encoder, places, places)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, (expected + count // 2).clamp(0, count - 1))
+    assert len(found.unique()) > buckets // 2
+
+
 def test_a_convolution_is_refused():
+    with pytest.raises(ModelError, match="conv_kernel_size is None"):
+        adapter_for("deberta-v2").check(SimpleNamespace(conv_kernel_size=None))
     config = encoder_config("deberta-v2", conv_kernel_size=3)
     with pytest.raises(ModelError, match="conv_kernel_size is 3"):
         adapter_for("deberta-v2").check(config)

@@ -258,12 +258,17 @@ def test_a_forward_pass_with_gradients_outside_of_training_frees_nothing():
     assert model.prepared.current is None
 
 
-@pytest.mark.parametrize("name", ["loss", "start_logits", "end_logits", "hidden_states", "attention_outputs"])
+@pytest.mark.parametrize(
+    "name",
+    ["loss", "skim_loss", "layer_skim_losses", "start_logits", "end_logits", "hidden_states", "attention_outputs"],
+)
 def test_gradients_that_flow_back_free_what_is_ready(name):
     model = new_skim_model("bert")
     ready_of(model)
     labels = torch.zeros(len(BATCH.sizes), dtype=torch.long)
-    output = model(**BATCH.inputs, start_positions=labels, end_positions=labels, output_hidden_states=True)
+    relevant = model.layout(*BATCH.masks).droppable.long()
+    answers = {"start_positions": labels, "end_positions": labels, "skim_labels": relevant}
+    output = model(**BATCH.inputs, **answers, output_hidden_states=True)
     result = output[name]
     assert model.prepared.current is not None
     (result if isinstance(result, torch.Tensor) else result[-1]).sum().backward()

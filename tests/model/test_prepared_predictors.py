@@ -230,3 +230,38 @@ def test_copies_of_a_model_judge_for_themselves(duplicate):
     probabilities = [one.skim(**BATCH.inputs, thresholds=0.5).trace.probabilities[0] for one in (model, other)]
     assert np.array_equal(probabilities[0], before.probabilities[0], equal_nan=True)
     assert not np.array_equal(probabilities[1], before.probabilities[0], equal_nan=True)
+
+
+class Adapted(nn.Module):
+    """A layer with an adapter around it, as PEFT makes them: it shows the weights of the layer inside."""
+
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer
+        self.more = nn.Linear(base_layer.in_features, base_layer.out_features)
+
+    @property
+    def weight(self):
+        return self.base_layer.weight
+
+    @property
+    def bias(self):
+        return self.base_layer.bias
+
+    def forward(self, values):
+        return self.base_layer(values) + self.more(values)
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"), [("match", "block"), ("match", "decide"), ("question", "1"), ("hidden", "3")]
+)
+def test_what_is_around_a_layer_counts(kind, place):
+    model = new_skim_model("bert", inputs=(kind,))
+    for predictor in model.predictors.values():
+        branch = predictor.branches[kind]
+        setattr(branch, place, Adapted(getattr(branch, place)))
+    views = skim_views(model)
+    expected = by_modules(model, views)
+    with torch.no_grad():
+        for number, ready in ready_of(model).items():
+            close(ready.probabilities(views[number]), expected[number])

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 
@@ -26,6 +28,17 @@ def test_a_plain_model_is_the_one_that_was_skimmed(family):
     with torch.no_grad():
         logits, others = (one(**batch.without_context()).start_logits[batch.real] for one in (found, expected))
     torch.testing.assert_close(logits, others, atol=1e-5, rtol=0)
+
+
+@every_family
+def test_a_model_on_an_encoder_for_another_task_becomes_a_plain_one(family):
+    model, batch = copy.deepcopy(skim_model(family)), make_batch(family, [(4, 30), (2, 12)])
+    model.encoder.config.num_labels = 3
+    with torch.no_grad():
+        logits = transformers_model(model)(**batch.without_context()).start_logits[batch.real]
+        expected = dense_model(family)(**batch.without_context()).start_logits[batch.real]
+    torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0)
+    assert model.encoder.config.num_labels == 3
 
 
 def test_a_plain_model_has_the_number_format_of_the_other():

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from blockskim.errors import ConfigError
+from blockskim.model import ragged
 from blockskim.profiling.contenders import aligned_contender, skim_contender
 from blockskim.profiling.schedule import THRESHOLD, ScheduledPredictor, install_schedule
 from blockskim.profiling.workloads import random_workload
@@ -50,6 +51,15 @@ def test_some_samples_keep_everything():
     model, workload = scheduled({1: 0.5}, keep_full=2)
     kept = trace_of(model, workload, 4).kept.sum(-1)
     assert kept.tolist() == [[9, 9, 5, 5], [9, 9, 5, 5]]
+
+
+def test_where_only_some_of_a_batch_run_together_they_are_still_counted_in_the_batch(monkeypatch):
+    model, workload = scheduled({1: 0.5}, keep_full=1)
+    together = trace_of(model, workload, 4).kept
+    monkeypatch.setattr(ragged, "micro_batch_tokens", lambda backbone: 2 * LENGTH)
+    apart = trace_of(model, workload, 4).kept
+    assert apart.sum(-1).tolist() == [[9, 5, 5, 5], [9, 5, 5, 5]]
+    assert np.array_equal(together, apart)
 
 
 def test_keeping_everything_asks_every_predictor():

@@ -314,6 +314,31 @@ def same_weights(found, expected):
         assert torch.equal(value, expected[name]), name
 
 
+def test_predictors_alone_are_not_trained_on_a_base_without_a_head(tmp_path):
+    """A new one would stay as it is, and the model answer at random."""
+    dense = new_dense_model("bert")
+    dense.base_model.save_pretrained(tmp_path / "encoder")
+    dense.save_pretrained(tmp_path / "nameless")
+    config = json.loads((tmp_path / "nameless" / "config.json").read_text())
+    del config["architectures"]
+    (tmp_path / "nameless" / "config.json").write_text(json.dumps(config))
+    for base in ("encoder", "nameless"):
+        with pytest.raises(ModelError, match=f"{base} has no question-answering head"):
+            initial_model(tmp_path / base, PREDICTORS_ONLY)
+        assert initial_model(tmp_path / base, RECIPE).qa_outputs.weight.requires_grad
+
+
+def test_a_head_that_is_not_read_is_told_of(tmp_path, caplog):
+    dense = new_dense_model("bert")
+    dense.save_pretrained(tmp_path / "named")
+    initial_model(tmp_path / "named", RECIPE)
+    assert "a new head" not in caplog.text
+    config = json.loads((tmp_path / "named" / "config.json").read_text())
+    (tmp_path / "named" / "config.json").write_text(json.dumps({**config, "architectures": None}))
+    initial_model(tmp_path / "named", RECIPE)
+    assert "the weights hold 'qa_outputs.bias'" in caplog.text and "a new head takes its place" in caplog.text
+
+
 def test_predictors_alone_learn_on_what_dropping_leaves(trained, tmp_path):
     recipe = RECIPE.replace(predictors_only=True, epochs=1, eval_steps=0, drop_share=1.0, drop_thresholds=[0.2, 0.9])
     training.train(trained[0], examples(32, 3), [], tmp_path / "on", recipe, device="cpu")

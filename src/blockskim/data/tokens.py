@@ -112,6 +112,10 @@ class FrozenTokenizer:
     backend: Any
     template: PairTemplate
 
+    def definition(self) -> str:
+        """All that decides tokens, for a digest: its file, and whether special tokens in texts count as text."""
+        return f"{self.backend.encode_special_tokens} {self.backend.to_str()}"
+
 
 def freeze_tokenizer(tokenizer: "PreTrainedTokenizerBase | FrozenTokenizer") -> FrozenTokenizer:
     """Copy a fast tokenizer, which takes some hundredths of a second; what is a copy already is given back.
@@ -188,7 +192,7 @@ def tokenize_cached(tokenizer: FrozenTokenizer, texts: Sequence[Sequence[str]], 
     if cache_dir is None:
         return [tokenize(tokenizer, part) for part in texts]
     digest = hashlib.sha256(json.dumps([CACHE_VERSION, texts]).encode())
-    digest.update(tokenizer.backend.to_str().encode())
+    digest.update(tokenizer.definition().encode())
     path = cache_dir / f"tokens-{digest.hexdigest()[:32]}.npz"
     if path.is_file():
         try:

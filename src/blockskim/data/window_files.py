@@ -129,7 +129,7 @@ def write_windows(
 def windows_key(examples: Iterable[Example], tokenizer: FrozenTokenizer, settings: WindowSettings) -> str:
     """A digest of everything that windows depend on: examples, tokenizer and settings."""
     digest = hashlib.sha256(repr((VERSION, tokenizer.template, settings)).encode())
-    digest.update(tokenizer.backend.to_str().encode())
+    digest.update(tokenizer.definition().encode())
     for example in examples:
         digest.update(repr(example).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()[:32]

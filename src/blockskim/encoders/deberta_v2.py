@@ -16,7 +16,8 @@ from blockskim.errors import ModelError
 def check(config: PreTrainedConfig) -> None:
     """Refuse models with a convolution beside the first layer, as DeBERTa-v2-xlarge has it."""
     size = getattr(config, "conv_kernel_size", 0)
-    if size > 0:
+    # Of null transformers can't make a model either.
+    if size is None or size > 0:
         raise ModelError(
             f"conv_kernel_size is {size}: DeBERTa models with a convolution over neighbouring tokens are not "
             "supported, since tokens that are dropped would be missing in it; those without one are (v3, for example)"
@@ -25,16 +26,26 @@ def check(config: PreTrainedConfig) -> None:
 
 def bucket_ids(encoder: PreTrainedModel, rows: Tensor, columns: Tensor) -> Tensor:
     """The bucket of each pair's distance: its own for near tokens, by the distance's logarithm for far ones."""
-    # Here and not above: transformers' models can't be imported while its Auto classes import this package.
-    from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
-
     model: Any = encoder
     distances = rows[..., :, None] - columns[..., None, :]
     buckets, limit = model.encoder.position_buckets, model.encoder.max_relative_positions
     if buckets > 0 and limit > 0:
-        distances = make_log_bucket_position(distances, buckets, limit).long()
+        distances = _log_buckets(distances, buckets, limit)
     count = bucket_count(encoder)
     return (distances + count // 2).clamp(0, count - 1)
+
+
+def _log_buckets(distances: Tensor, buckets: int, limit: int) -> Tensor:
+    """Near distances as they are, far ones by their logarithm.
+
+    In float32 by name: transformers takes PyTorch's default format, which is another while a model is loaded in another
+    thread.
+    """
+    near = buckets // 2
+    far = distances.abs().clamp_min(near).float()
+    span = torch.log(torch.tensor((limit - 1) / near, dtype=torch.float32, device=distances.device))
+    logarithmic = torch.ceil(torch.log(far / near) / span * (near - 1)).long() + near
+    return torch.where(distances.abs() <= near, distances, logarithmic * distances.sign())
 
 
 def bucket_count(encoder: PreTrainedModel) -> int:

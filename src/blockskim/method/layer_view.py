@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -47,6 +49,8 @@ class LayerView:
         block_numbers: of each block among the blocks of its sample before any was dropped; blocks come by sample, then
             by number. Shape: (blocks,)
         bags: the tokens of blocks and questions once more; made from the above when None.
+        places: which samples of the batch these are, on the host, where only some of them run together; the samples are
+            all of the batch when None. Shape: (samples,)
     """
 
     attention: Attention | None
@@ -59,6 +63,7 @@ class LayerView:
     question_exists: Tensor
     block_numbers: Tensor
     bags: TokenBags | None = None
+    places: NDArray[np.int64] | None = None
 
 
 def token_bags(view: LayerView) -> TokenBags:

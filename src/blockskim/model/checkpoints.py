@@ -163,7 +163,16 @@ def load_source(backbone: str | Path, kwargs: Mapping[str, Any]) -> PreTrainedMo
     config = read_config(backbone, **hub_arguments(kwargs))
     loader: Any = transformers.AutoModelForQuestionAnswering if has_qa_head(config) else transformers.AutoModel
     source: PreTrainedModel
-    source, _ = load_weights(loader.from_pretrained, backbone, config, lambda: loader.from_config(config), **kwargs)
+    source, info = load_weights(loader.from_pretrained, backbone, config, lambda: loader.from_config(config), **kwargs)
+    head = adapter_for(config.model_type).qa_head.outputs
+    unread = sorted(key for key in info["unexpected_keys"] if key.startswith(f"{head}."))
+    if unread:
+        logger.warning(
+            "%s: the weights hold %r, but config.json names no question-answering model in its architectures; a new "
+            "head takes its place",
+            backbone,
+            unread[0],
+        )
     return source
 
 

@@ -38,6 +38,7 @@ class Packing:
         block_numbers: its number among the blocks of its sample. Shape: (blocks,)
         question: packed indices of each sample's question tokens. Shape: (samples, question)
         question_exists: False where a question is shorter. Shape: (samples, question)
+        samples: which of the batch these are. Shape: (samples,)
     """
 
     counts: Ints
@@ -50,6 +51,7 @@ class Packing:
     block_numbers: Ints
     question: Ints
     question_exists: NDArray[np.bool_]
+    samples: Ints
 
     @classmethod
     def of(cls, inputs: PackedInputs, layout: BlockSpans, samples: Ints) -> "Packing":
@@ -79,6 +81,7 @@ class Packing:
             # Entries that don't exist may lie beyond the end; any valid index does for them.
             question=np.where(exists, inputs.questions[samples] + first[:, None], 0),
             question_exists=exists,
+            samples=samples,
         )
 
     def embed(self, backbone: Backbone, inputs: PackedInputs, rows: int) -> Tensor:
@@ -125,6 +128,7 @@ class Packing:
             question_exists=place(self.question_exists),
             block_numbers=place(self.block_numbers),
             bags=TokenBags(place(in_bags), place(sizes.cumsum() - sizes)),
+            places=self.samples,
         )
 
     def drop(self, kept: NDArray[np.bool_]) -> Ints:

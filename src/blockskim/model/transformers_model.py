@@ -23,11 +23,13 @@ def transformers_model(model: BlockSkimForQuestionAnswering, attention: str | No
     Raises:
         ConfigError: transformers doesn't have this kind of attention for the family, or no layers with fewer heads.
     """
-    config: Any = model.encoder.config
+    # A copy, as transformers writes the kind of attention into the one it is given.
+    config: Any = copy.deepcopy(model.encoder.config)
+    # The encoder may be of a model for another task.
+    config.num_labels = 2
     chosen = {} if attention is None else {"attn_implementation": attention}
     try:
-        # The config is copied as transformers writes the kind of attention into the one it is given.
-        dense: Any = AutoModelForQuestionAnswering.from_config(copy.deepcopy(config), dtype=model.dtype, **chosen)
+        dense: Any = AutoModelForQuestionAnswering.from_config(config, dtype=model.dtype, **chosen)
     except ValueError as error:
         raise ConfigError(f"transformers has no {attention} attention for {config.model_type} models") from error
     if model.places_in_bias():

@@ -46,20 +46,23 @@ class ScheduledPredictor(nn.Module):
         self.count = kept_blocks(share, blocks)
         self.keep_full = keep_full
         self.seed = seed
-        self._logits: dict[tuple[int, ...], Tensor] = {}
+        self._logits: dict[tuple[tuple[int, int], ...], Tensor] = {}
 
     def forward(self, view: LayerView) -> Tensor:
         """Logits of "irrelevant" and "relevant" for each block of the view. Shape: (blocks, 2)."""
         self.predictor(view)
-        counts = tuple(torch.bincount(view.samples).tolist())
-        if counts not in self._logits:
-            self._logits[counts] = self._make_logits(counts).to(view.samples.device)
-        return self._logits[counts]
+        counts = torch.bincount(view.samples).tolist()
+        # Only some of a batch run together where it is large.
+        places = range(len(counts)) if view.places is None else view.places.tolist()
+        left = tuple(zip(places, counts, strict=False))
+        if left not in self._logits:
+            self._logits[left] = self._make_logits(left).to(view.samples.device)
+        return self._logits[left]
 
-    def _make_logits(self, counts: tuple[int, ...]) -> Tensor:
-        """Logits of samples with so many blocks left. Shape: (sum of counts, 2)."""
+    def _make_logits(self, left: tuple[tuple[int, int], ...]) -> Tensor:
+        """Logits of samples, by their place in the batch, with so many blocks left. Shape: (sum of blocks, 2)."""
         relevant = []
-        for sample, count in enumerate(counts):
+        for sample, count in left:
             generator = torch.Generator().manual_seed((self.seed * 1_000_003 + sample) * 1_000_003 + count)
             ranks = torch.randperm(count, generator=generator)
             kept = count if sample < self.keep_full else self.count

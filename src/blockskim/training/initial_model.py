@@ -5,7 +5,8 @@ from typing import Protocol
 
 import torch
 
-from blockskim.model.checkpoints import is_block_skim
+from blockskim.errors import ModelError
+from blockskim.model.checkpoints import has_qa_head, is_block_skim, read_config
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training.recipe import Recipe
 
@@ -29,10 +30,19 @@ def initial_model(base: str | Path, recipe: Recipe, console: Announces | None = 
             which keeps its own unless the recipe calls for others.
         recipe: blocks and predictors, dropout, and whether the predictors alone are trained.
         console: where to say that a Block-Skim model gets new predictors; None for nowhere.
+
+    Raises:
+        ModelError: the predictors alone are to be trained, and the base has no QA head.
     """
     if is_block_skim(base):
         model = _with_fitting_predictors(base, recipe, console)
     else:
+        if recipe.predictors_only and not has_qa_head(read_config(base)):
+            raise ModelError(
+                f"{base} has no question-answering head, and predictors_only would leave a new one untrained; take a "
+                "question-answering checkpoint (with its name among the architectures in config.json), or a recipe "
+                "that trains all, such as default"
+            )
         model = BlockSkimForQuestionAnswering.from_backbone(base, recipe.skim, dtype=torch.float32)
     if recipe.predictors_only:
         model.requires_grad_(False)

@@ -115,6 +115,17 @@ def test_logits_are_those_worked_out_token_by_token(sizes, data, seed):
     np.testing.assert_allclose(margin, expected[:, 1] - expected[:, 0], atol=2e-4, rtol=1e-4)
 
 
+def test_question_tokens_that_are_missing_count_for_nothing_however_unlike_the_others_are():
+    """In their place stands another token, which may be far more similar."""
+    network = predictor()
+    with torch.no_grad():
+        network.block.weight.mul_(20.0)
+        network.question.weight.mul_(20.0)
+    view = make_view([[8, 5], [8, 8, 8], [8, 8]], [1, 5, 2])
+    logits = network(view).detach()
+    torch.testing.assert_close(match_margin(network)(view), logits[:, 1] - logits[:, 0], atol=1e-2, rtol=1e-4)
+
+
 def test_blocks_see_their_neighbours_and_their_window_but_no_other_sample():
     network = predictor()
     view = make_view([[8, 8, 8, 5], [8, 8]], [3, 4])

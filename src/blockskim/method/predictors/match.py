@@ -24,7 +24,7 @@ from blockskim.method.predictors.base import PredictorKind
 ROUNDS = 2
 """How often blocks look at each other."""
 
-NOTHING = -1e2
+NOTHING = -1e4
 """Similarity with a token that is not there; finite, and far below what is."""
 
 
@@ -174,9 +174,9 @@ def match_margin(network: MatchPredictor) -> Callable[[LayerView], Tensor]:
             similar = (own.view(-1, width) @ asked[0].t()).view(blocks, -1, asked.shape[1])
             asked_means = asked_means.expand(blocks, -1)
         else:
-            nothing = torch.zeros_like(view.question_exists, dtype=torch.float32)
-            nothing = nothing.masked_fill_(~view.question_exists, NOTHING)[:, None].index_select(0, view.samples)
-            similar = torch.baddbmm(nothing, own, asked.index_select(0, view.samples).transpose(1, 2))
+            missing = ~view.question_exists[:, None].index_select(0, view.samples)
+            similar = torch.bmm(own, asked.index_select(0, view.samples).transpose(1, 2))
+            similar.masked_fill_(missing, NOTHING)
             asked_means = asked_means.index_select(0, view.samples)
             asked_shares = asked_shares.index_select(0, view.samples)
         by_question, by_block = similar.amax(1), similar.amax(2)
