@@ -1,6 +1,8 @@
 import errno
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -263,3 +265,27 @@ def test_rights_that_can_not_be_found_out_are_an_error_about_the_file(tmp_path):
     with pytest.raises(OSError, match="No such file") as caught:
         give_usual_rights([tmp_path / "none" / "file"])
     assert caught.value.filename == str(tmp_path / "none" / "file")
+
+
+PRINTING = """
+import sys
+from pathlib import Path
+from blockskim.atomic import write_whole
+print("first")
+write_whole(Path(sys.argv[1]), "page\\n")
+print("last")
+"""
+
+
+@pytest.mark.parametrize("mode", ["wb", "ab"])
+@pytest.mark.parametrize("name", ["log.txt", "/dev/stdout"])
+def test_a_file_that_standard_output_goes_into_keeps_what_is_there(tmp_path, mode, name):
+    if not (tmp_path / name).exists() and name.startswith("/"):
+        pytest.skip("there is no such device here")
+    log = tmp_path / "log.txt"
+    log.write_text("before\n", encoding="utf-8")
+    with log.open(mode) as output:
+        subprocess.run([sys.executable, "-c", PRINTING, tmp_path / name], stdout=output, check=True)
+    kept = ["before"] if mode == "ab" else []
+    assert log.read_text(encoding="utf-8").split() == [*kept, "first", "page", "last"]
+    assert [path.name for path in tmp_path.iterdir()] == ["log.txt"]

@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import stat
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -47,18 +48,19 @@ def open_whole(path: Path) -> Iterator[BinaryIO]:
 
     Args:
         path: file to make or to replace; of a link, the file that it points to. What is no regular file, as a pipe or
-            a device, is written to instead.
+            a device, is written to instead, and so is standard output or error, be it a file.
 
     Raises:
         OSError: it can't be written; ``filename`` is ``path``.
     """
-    special = path.exists() and not path.is_file()
+    stream = _standard_stream(path)
+    special = stream is not None or (path.exists() and not path.is_file())
     target = path.resolve()
     part = path if special else target.with_name(f".{target.name[:NAME_LENGTH]}.{secrets.token_hex(8)}.tmp")
     try:
         with write_errors_named(path, part):
             # Made new by plain open, it has the rights that any new file has.
-            with part.open("wb" if special else "xb") as file:
+            with part.open("wb" if special else "xb") if stream is None else os.fdopen(os.dup(stream), "wb") as file:
                 yield file
             if not special:
                 part.replace(target)
@@ -67,6 +69,17 @@ def open_whole(path: Path) -> Iterator[BinaryIO]:
             with suppress(OSError):
                 part.unlink()
         raise
+
+
+def _standard_stream(path: Path) -> int | None:
+    """The number of standard output or error, if it goes into this file: replaced, all else in it would be lost."""
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        with suppress(OSError, ValueError):
+            if path.is_file() and os.path.samestat(path.stat(), os.fstat(number)):
+                if stream is not None:
+                    stream.flush()
+                return number
+    return None
 
 
 @contextmanager

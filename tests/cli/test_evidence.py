@@ -1,6 +1,9 @@
 """``highlight``, ``prune`` and ``rank``: what they print, for programs and for people."""
 
+import io
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -79,6 +82,34 @@ def test_pruned_texts_for_people(call, model, document, other):
     assert (code, err) == (0, "")
     assert f"# {QUESTION}\n" in out and "# Who?\n" in out
     assert f"{document}:\n" in out
+
+
+def test_a_pruned_text_is_printed_as_it_stands(call, model, tmp_path):
+    """Code and lists keep their blanks; what would steer a terminal goes."""
+    text = "def fee(order):\n    if order:\n\treturn  3\n\n- one\n    - two \u2003 three\n"
+    path = tmp_path / "code.txt"
+    for ends in ("\n", "\r\n"):
+        path.write_bytes(text.replace("\n", ends).encode() + b"red \x1b[31m")
+        out = call("prune", "-q", "What is the fee?", "-f", path, "--budget", "100%", "--model", model, "--quiet")[1]
+        assert out == f"{text}red \ufffd[31m\n"
+
+
+@pytest.mark.parametrize("command", ["answer", "highlight"])
+def test_a_page_does_not_replace_a_text_that_is_read(call, model, document, other, tmp_path, command):
+    link = tmp_path / "link.txt"
+    link.symlink_to(other)
+    for page in (document, other, link):
+        code, out, err = call(command, "-q", QUESTION, "-f", document, other, "--model", model, "--explain", page)
+        assert (code, out) == (2, "")
+        assert "holds a text that is read, which would be lost" in err
+    assert (Path(document).read_bytes(), Path(other).read_bytes()) == (TEXT.encode(), OTHER.encode())
+
+
+def test_a_text_that_is_named_twice_is_read_once(call, model, monkeypatch):
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(TEXT.encode())))
+    code, out, _ = call("highlight", "-q", QUESTION, "-f", "-", "-f", "-", "--model", model, "--json")
+    assert code == 0
+    assert {each["document"] for each in json.loads(out)[0]["sentences"]} == {"-"}
 
 
 def test_ranks(call, model, document, other):

@@ -33,3 +33,17 @@ def test_brackets_in_a_path(call, model, tmp_path, command, more):
         command, "--model", model, "--data", data, "--max-length", 120, "--output", tmp_path / "run[red]1", *more
     )
     assert out.splitlines()[-1] == f"written to {tmp_path / 'run[red]1'}"
+
+
+def test_errors_and_warnings_do_not_steer_the_terminal(call, tmp_path):
+    """Names from files of data are not to be trusted."""
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"question": "Who?", "path": "\x1b[31mEVIL\x1b]0;t\x07.txt"}) + "\n")
+    code, _, err = call("bulk", "answer", rows, "--file-column", "path", "--output", tmp_path / "o")
+    assert code == 1
+    assert "EVIL" in err and not any(character in err for character in "\x1b\x07")
+    columns = tmp_path / "columns.csv"
+    columns.write_text("que\x1b[31mstion,context\nWho?,A man.\n")
+    code, _, err = call("bulk", "answer", columns, "--output", tmp_path / "p")
+    assert code == 1
+    assert "stion" in err and "\x1b" not in err

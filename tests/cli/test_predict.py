@@ -101,7 +101,7 @@ def test_every_format_without_answers(predict, save):
 def test_no_answer_is_written_where_it_is_likelier_and_the_data_knows_it(call, save, tmp_path, monkeypatch):
     from blockskim.inference import answers
 
-    monkeypatch.setattr(answers.AnswerCollector, "result", likelier_none(answers.AnswerCollector.result))
+    monkeypatch.setattr(answers.AnswerCollector, "part", likelier_none(answers.AnswerCollector.part))
     for version, texts in (("1.1", {"q0-0": True}), ("v2.0", {"q0-0": False})):
         path = tmp_path / f"{version}.json"
         arguments = ("--data", save(without_answers(squad(1)) | {"version": version}), "--max-length", 150)
@@ -109,10 +109,10 @@ def test_no_answer_is_written_where_it_is_likelier_and_the_data_knows_it(call, s
         assert {name: bool(text) for name, text in json.loads(path.read_text()).items()} == texts
 
 
-def likelier_none(result):
+def likelier_none(part):
     from dataclasses import replace
 
-    return lambda self, example: replace(result(self, example), null_score=1000.0)
+    return lambda self, example: replace(part(self, example), nulls=(500.0, 500.0))
 
 
 def tiny(tmp_path):

@@ -26,6 +26,7 @@ def fill(folder: Path, text: str) -> None:
     (folder / "examples").mkdir()
     for name in ("examples/demo.txt", "README.md"):
         shutil.copyfile(ROOT / name, folder / name)
+    shutil.copytree(ROOT / "examples" / "notes", folder / "examples" / "notes")
     for name in ("notes", "reports"):
         (folder / name).mkdir()
     for name, content in NOTES.items():

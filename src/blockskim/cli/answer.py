@@ -72,6 +72,7 @@ def answer(
     options.set_up(printing.quiet)
     options.check_one_way(dense, threshold, point)
     options.check_writable(explain, "--explain")
+    options.check_not_lost(explain, map(Path, [*(file or []), *(more or [])]), "--explain", "a text that is read")
     for text in question:
         if not text.strip():
             raise typer.BadParameter("the question is empty", param_hint="--question")

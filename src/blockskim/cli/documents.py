@@ -10,12 +10,15 @@ STANDARD_INPUT = "-"
 
 
 def read_documents(names: list[str]) -> dict[str, str]:
-    """Texts by name; "-" is standard input.
+    """Texts by name, each read once; "-" is standard input.
 
     Raises:
         DataError: one can't be read, is empty, or is not UTF-8 text.
     """
-    return {name: _decode(_read(name), "standard input" if name == STANDARD_INPUT else name) for name in names}
+    return {
+        name: _decode(_read(name), "standard input" if name == STANDARD_INPUT else name)
+        for name in dict.fromkeys(names)
+    }
 
 
 def _read(name: str) -> bytes:

@@ -58,6 +58,7 @@ def highlight(
     options.set_up(printing.quiet)
     check_asked(question, reading)
     options.check_writable(explain, "--explain")
+    options.check_not_lost(explain, map(Path, [*(file or []), *(more or [])]), "--explain", "a text that is read")
     documents = named_documents(file, more)
 
     from dataclasses import replace

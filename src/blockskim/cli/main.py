@@ -139,7 +139,10 @@ def _lacks_memory(error: BaseException) -> bool:
 def _complain(message: str) -> None:
     if not is_first_process():
         return  # The first one says the same.
-    line = " ".join(message.split())
+    from blockskim.cli.output import printable
+
+    # Names and values from files may hold what steers a terminal.
+    line = printable(message)
     if len(line) > LONGEST_LINE:
         line = f"{line[:LONGEST_LINE]}…"
     # There may be no room for it either.

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 
 from blockskim.atomic import check_new
+from blockskim.cli.output import printable
 from blockskim.errors import ConfigError
 
 
@@ -160,11 +162,19 @@ def set_up(quiet: bool) -> None:
     if quiet:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    handler.setFormatter(_OneLine("warning: %(message)s"))
     logger = logging.getLogger("blockskim")
     logger.handlers = [handler]
     logger.propagate = False
     logger.setLevel(logging.ERROR if quiet else logging.WARNING)
+
+
+class _OneLine(logging.Formatter):
+    """Messages on one line, without what would steer the terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line of a record."""
+        return printable(super().formatMessage(record))
 
 
 def check_one_way(dense: bool, threshold: float | None, point: str | None = None) -> None:
@@ -228,6 +238,23 @@ def check_writable(path: Path | None, option: str) -> None:
             raise typer.BadParameter(f"{path} can't be written", param_hint=option)
         return
     _check_can_make_in(path.resolve().parent, path, option)
+
+
+def check_not_lost(path: Path | None, inputs: Iterable[Path], option: str, what: str) -> None:
+    """Refuse an output file that is one of the inputs.
+
+    Args:
+        path: the output; None for none.
+        inputs: the files that are read.
+        option: that named the output.
+        what: the inputs hold.
+
+    Raises:
+        BadParameter: it is one of them.
+    """
+    # A pipe or a terminal loses nothing when it is written to.
+    if path is not None and path.is_file() and path.resolve() in [file.resolve() for file in inputs]:
+        raise typer.BadParameter(f"{path} holds {what}, which would be lost; name another file", param_hint=option)
 
 
 def _check_can_make_in(folder: Path, output: Path, option: str) -> None:

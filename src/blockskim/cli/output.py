@@ -36,6 +36,13 @@ class _StandardOutput(Console):
             super().print(*objects, **options)
 
 
+def print_text(text: str) -> None:
+    """A text as it stands, blanks and tabs too, but for what would steer the terminal."""
+    with write_errors_named(Path(STANDARD_OUTPUT)):
+        sys.stdout.write(_CONTROLS.sub("\ufffd", text.replace("\r\n", "\n")) + "\n")
+        sys.stdout.flush()
+
+
 def printable(text: str) -> str:
     """Text of a document without what would steer the terminal, on one line."""
     return " ".join(_CONTROLS.sub("\ufffd", " ".join(text.split())).split())

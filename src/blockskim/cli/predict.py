@@ -95,9 +95,7 @@ def check_predictions(path: Path | None, data: Sequence[Path]) -> None:
         BadParameter: it is such a file.
     """
     options.check_writable(path, _OPTION)
-    # A pipe or a terminal loses nothing when it is written to.
-    if path is not None and path.is_file() and path.resolve() in [file.resolve() for file in data]:
-        raise typer.BadParameter(f"{path} holds the data, which would be lost; name another file", param_hint=_OPTION)
+    options.check_not_lost(path, data, _OPTION, "the data")
 
 
 def write_predictions(path: Path, examples: "Sequence[Example]", result: "Evaluation") -> None:

@@ -18,7 +18,7 @@ from blockskim.cli.evidence_options import (
     total_length,
 )
 from blockskim.cli.option_groups import Computing, Printing, takes_groups
-from blockskim.cli.output import console, print_json, printable
+from blockskim.cli.output import console, print_json, print_text, printable
 from blockskim.cli.progress import window_progress
 
 Gap = Annotated[str, typer.Option("--gap", metavar="TEXT", help="What stands where something was cut out.")]
@@ -63,7 +63,7 @@ def prune(
         for place, (name, text) in enumerate(result.documents.items()):
             if len(documents) > 1:
                 out.print("\n" * bool(place) + f"{printable(name)}:", style="dim")
-            out.print("\n".join(printable(line) for line in text.splitlines()))
+            print_text(text)
     if not printing.quiet:
         for result in results:
             typer.echo(share_line(result.kept, total_length(documents)), err=True)
