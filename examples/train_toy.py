@@ -74,7 +74,7 @@ def toy_examples(count: int, seed: int) -> list[Example]:
 
 
 def new_encoder(folder: Path) -> Path:
-    """A directory with a random BERT encoder of three layers and a tokenizer that knows the toy set's words."""
+    """A directory with a random BERT encoder of four layers and a tokenizer that knows the toy set's words."""
     words = [*SPECIAL, *KINDS, *(word for kind in KINDS.values() for word in kind), *FILLER, "?"]
     vocabulary = {word: number for number, word in enumerate(words)}
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))

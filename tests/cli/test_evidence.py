@@ -84,14 +84,17 @@ def test_pruned_texts_for_people(call, model, document, other):
     assert f"{document}:\n" in out
 
 
-def test_a_pruned_text_is_printed_as_it_stands(call, model, tmp_path):
-    """Code and lists keep their blanks; what would steer a terminal goes."""
+def test_a_pruned_text_is_printed_as_it_stands(call, model, tmp_path, monkeypatch):
+    """Code and lists keep their blanks; on a terminal, what would steer that goes."""
     text = "def fee(order):\n    if order:\n\treturn  3\n\n- one\n    - two \u2003 three\n"
     path = tmp_path / "code.txt"
     for ends in ("\n", "\r\n"):
-        path.write_bytes(text.replace("\n", ends).encode() + b"red \x1b[31m")
-        out = call("prune", "-q", "What is the fee?", "-f", path, "--budget", "100%", "--model", model, "--quiet")[1]
-        assert out == f"{text}red \ufffd[31m\n"
+        path.write_bytes(text.replace("\n", ends).encode() + b"\fred \x1b[31m")
+        arguments = ("prune", "-q", "What is the fee?", "-f", path, "--budget", "100%", "--model", model, "--quiet")
+        assert call(*arguments)[1] == f"{text.replace(chr(10), ends)}\fred \x1b[31m\n"
+        with monkeypatch.context() as patch:
+            patch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+            assert call(*arguments)[1] == f"{text}\nred \ufffd[31m\n"
 
 
 @pytest.mark.parametrize("command", ["answer", "highlight"])

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from blockskim.cli.output import console
+from blockskim.cli.output import console, print_json
 from cli_data import squad
 
 
@@ -33,6 +33,13 @@ def test_brackets_in_a_path(call, model, tmp_path, command, more):
         command, "--model", model, "--data", data, "--max-length", 120, "--output", tmp_path / "run[red]1", *more
     )
     assert out.splitlines()[-1] == f"written to {tmp_path / 'run[red]1'}"
+
+
+def test_names_that_are_not_utf_8_come_back_from_json(capsys):
+    """Two of them must not become one."""
+    names = dict(zip(("y\udce8.txt", "y\udce9.txt"), ("1 東京", "2"), strict=True))
+    print_json(names)
+    assert json.loads(capsys.readouterr().out.encode().decode()) == names
 
 
 def test_errors_and_warnings_do_not_steer_the_terminal(call, tmp_path):

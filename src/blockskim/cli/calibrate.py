@@ -1,5 +1,6 @@
 """``blockskim calibrate``: thresholds for one target or several, written into a copy of the model."""
 
+import logging
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +14,8 @@ from blockskim.cli.option_groups import Computing, Printing, Selection, Windowin
 from blockskim.cli.output import console, print_json
 from blockskim.cli.progress import task_progress
 from blockskim.cli.session import cut_windows, describe, hide_foreign_progress, load_model, read_selected
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from blockskim.calibration.result import Calibration
@@ -207,10 +210,9 @@ def _possible_trials(trials: int) -> int:
     from blockskim.extras import has
 
     if trials and not has("optuna"):
-        typer.echo(
-            "warning: optuna is not installed (pip install 'blockskim[calibrate]'), so thresholds are not refined: "
-            "they come from the plain search alone",
-            err=True,
+        logger.warning(
+            "optuna is not installed (pip install 'blockskim[calibrate]'), so thresholds are not refined: they come "
+            "from the plain search alone"
         )
         return 0
     return trials
@@ -235,7 +237,7 @@ def _complain(outcomes: "dict[str, Calibration]", targets: "dict[str, Target]") 
     unmet = [name for name, outcome in outcomes.items() if not outcome.satisfied]
     for name in unmet:
         of = "" if name == UNNAMED else f" of {name}"
-        typer.echo(f"warning: no point satisfies the target{of} ({targets[name]}); the nearest was written", err=True)
+        typer.echo(f"error: no point satisfies the target{of} ({targets[name]}); the nearest was written", err=True)
     if unmet:
         raise typer.Exit(1)
 

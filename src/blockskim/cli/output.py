@@ -12,11 +12,15 @@ from blockskim.atomic import write_errors_named
 from blockskim.cli.streams import STANDARD_OUTPUT
 
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_LINE_ENDS = re.compile("\r\n?|[\v\f\x85]")
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def print_json(value: Any) -> None:
     """One line of JSON; numbers that don't exist are null."""
     text = json.dumps(_finite(value), ensure_ascii=not _writes_unicode(), allow_nan=False)
+    # Halves of pairs, of which names of files that are not UTF-8 have some, can only be escaped.
+    text = _SURROGATES.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
     with write_errors_named(Path(STANDARD_OUTPUT)):
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
@@ -37,9 +41,11 @@ class _StandardOutput(Console):
 
 
 def print_text(text: str) -> None:
-    """A text as it stands, blanks and tabs too, but for what would steer the terminal."""
+    """A text as it stands; on a terminal without what would steer that."""
+    if sys.stdout.isatty():
+        text = _CONTROLS.sub("\ufffd", _LINE_ENDS.sub("\n", text))
     with write_errors_named(Path(STANDARD_OUTPUT)):
-        sys.stdout.write(_CONTROLS.sub("\ufffd", text.replace("\r\n", "\n")) + "\n")
+        sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
 

@@ -262,10 +262,7 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
                 output.teaching_loss = objective.earlier_layers_loss(result) if config.teaching_factor else None
         output.loss = objective.joint_loss(output, config)
         if not self.training:
-            self.prepared.clear_after_backward(
-                *(output.loss, output.skim_loss, output.teaching_loss, *(output.layer_skim_losses or ())),
-                *(start_logits, end_logits, *result.states, *result.attended),
-            )
+            self.prepared.clear_after_backward(*output.differentiable, *result.states, *result.attended)
         return output
 
     @torch.inference_mode()

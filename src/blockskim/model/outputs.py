@@ -44,6 +44,12 @@ class BlockSkimOutput(ModelOutput):
     attention_outputs: tuple[Tensor, ...] | None = None
     layer_skim_losses: tuple[Tensor, ...] | None = None
 
+    @property
+    def differentiable(self) -> tuple[Tensor | None, ...]:
+        """Losses and answer logits, from which gradients may flow back."""
+        losses = self.loss, self.qa_loss, self.skim_loss, self.teaching_loss, *(self.layer_skim_losses or ())
+        return *losses, self.start_logits, self.end_logits
+
 
 @dataclass
 class SkimOutput(ModelOutput):
