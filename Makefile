@@ -137,7 +137,7 @@ $(TORCH): $(REQUIREMENTS)
 $(DEV): $(REQUIREMENTS)
 	@$(call make-venv,$(VENV))
 	@echo 'Installing blockskim and its development tools into $(VENV) (a few minutes the first time) ...'
-	@$(PIP_INSTALL) --editable '.[train,export,plot,bulk,dev]'
+	@$(PIP_INSTALL) --editable '.[train,calibrate,export,plot,bulk,dev]'
 	@touch $(BASE) $(TORCH) $@
 
 $(LIGHT): $(REQUIREMENTS)
