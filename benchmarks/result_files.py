@@ -135,8 +135,8 @@ def digest_for(part: Part) -> str | None:
 
 
 def file_digest(file: Path) -> str:
-    """SHA-256 of a data file."""
-    with file.open("rb") as stream:
+    """SHA-256 of a data file, or of the weights in a model's directory."""
+    with (file / "model.safetensors" if file.is_dir() else file).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

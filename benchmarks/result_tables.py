@@ -93,6 +93,31 @@ def losses(results: Results) -> str:
     return table(head, rows) + source(results, _score_parts(results, DATA_SETS))
 
 
+def base_size(results: Results) -> str:
+    """An encoder of BERT-base's size on the first questions of some sets: plain, with Block-Skim, and skimming."""
+    rows: list[list[str]] = []
+    parts = []
+    for name, title in DATA_SETS.items():
+        ways = {way: f"experiments/base-size-{name}-{way}" for way in ("plain", *POINTS)}
+        parts += [part for part in ways.values() if part in results]
+        plain = of(results, ways["plain"])
+        if not plain:
+            continue
+        rows.append([f"{title}, {plain['total']:,.0f} questions", "plain", f"{plain['f1']:.2f}", *[""] * 4])
+        measured = [(point, of(results, ways[point])) for point in POINTS if ways[point] in results]
+        for _, found in measured[:1]:
+            padded = found["padded_flops_per_example"] / found["dense_flops_per_example"]
+            row = ["", "Block-Skim, dense", f"{found['dense']['f1']:.2f}", "", "1.00×", f"{padded:.2f}×"]
+            rows.append([*row, f"{found['dense']['seconds']:.0f}"])
+        for point, found in measured:
+            dense = found["dense"]
+            row = ["", f"`{point}`", f"{found['f1']:.2f}", f"{dense['f1'] - found['f1']:.2f}"]
+            row += [f"**{found['flops_speedup']:.2f}×**", f"{found['flops_speedup_padded']:.2f}×"]
+            rows.append([*row, f"{found['seconds']:.0f} ({found['wall_speedup']:.2f}×)"])
+    head = ["data", "", "F1", "F1 lost", "FLOPs speed-up", "against dense padded to 384"]
+    return table([*head, "seconds (wall-clock speed-up)"], rows) + source(results, parts)
+
+
 def no_answer(results: Results) -> str:
     """Data in which questions may have no answer: scores of both kinds, and how far the confidence can be trusted."""
     rows = []
@@ -266,6 +291,7 @@ TABLES: Mapping[str, Callable[[Results], str]] = {
     "squad2": lambda results: one_set(results, "squad2"),
     "other-data": other_data,
     "losses": losses,
+    "base-size": base_size,
     "no-answer": no_answer,
     "facts": facts,
     "reliability": reliability,

@@ -87,6 +87,17 @@ def test_losses_are_against_the_dense_run_of_the_same_data(tables):
     assert lines[2] == "| SQuAD 1.1 dev, 10,570 | 78.02 |  |  | 0.37 | 1.87× | 2.02 | 2.50× |"
 
 
+def test_a_larger_model_is_told_plain_dense_and_skimming(tables):
+    results = {"experiments/base-size-squad-plain": part({"f1": 84.5, "total": 2000})}
+    results |= {f"experiments/base-size-squad-{point}": part(SCORES) for point in ("balanced", "fast")}
+    assert tables.base_size(results).splitlines()[2:6] == [
+        "| SQuAD 1.1 dev, 2,000 questions | plain | 84.50 |  |  |  |  |",
+        "|  | Block-Skim, dense | 78.02 |  | 1.00× | 2.34× | 83 |",
+        "|  | `balanced` | 77.65 | 0.37 | **1.87×** | 4.38× | 56 (1.49×) |",
+        "|  | `fast` | 77.65 | 0.37 | **1.87×** | 4.38× | 56 (1.49×) |",
+    ]
+
+
 def test_seconds_of_a_batch_are_told_as_they_were_measured(tables):
     ours = {"name": "blockskim", "batch_size": 32, "batches": 4, "median_seconds": 0.25}
     ours |= {"speedup_over": {"packed": 1.5}, "speedup_spread": {"packed": [1.25, 1.75]}, "peak_bytes": 46e6}
