@@ -128,7 +128,11 @@ def measure(part: Part, files: Mapping[str, Path]) -> tuple[dict[str, Any], int]
         started = time.monotonic()
         done = subprocess.run(command_of(part, files, report), stdout=subprocess.PIPE, text=True, cwd=ROOT)
         took = time.monotonic() - started
-        text = report.read_text(encoding="utf-8") if report.exists() else done.stdout
+        if "{report}" not in part.command:
+            text = done.stdout
+        else:
+            # What a command prints before it fails is no result.
+            text = report.read_text(encoding="utf-8") if report.exists() else ""
     kept = {
         "part": part.name,
         "command": shown(part, files),

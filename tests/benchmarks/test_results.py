@@ -159,6 +159,18 @@ def test_a_part_is_kept_with_all_there_is_to_know_of_it(trial, capsys):
     assert not (trial.folder / "results" / "scores" / "two.json").exists()
 
 
+def test_what_a_command_printed_before_it_failed_replaces_no_report(trial, capsys):
+    writing = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text('[1]')"
+    failing = "import sys; sys.stdout.write('{}'); sys.exit(1)"
+    for code, status in ((writing, 0), (failing, 1)):
+        (trial.folder / "write.py").write_text(code)
+        command = f"python {trial.folder / 'write.py'} {{report}}"
+        trial.yaml.write_text(json.dumps({"data": {}, "parts": {"scores/one": {"command": command}}}))
+        assert trial("--again") == status
+    assert json.loads((trial.folder / "results" / "scores" / "one.json").read_text())["result"] == [1]
+    assert capsys.readouterr().err.endswith("scores/one: its command failed\n")
+
+
 def test_where_all_is_done_it_says_so(trial, capsys):
     trial("--only", "scores/one")
     capsys.readouterr()
