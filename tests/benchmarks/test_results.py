@@ -159,6 +159,11 @@ def test_a_part_is_kept_with_all_there_is_to_know_of_it(trial, capsys):
     assert not (trial.folder / "results" / "scores" / "two.json").exists()
 
 
+def test_a_model_is_known_by_its_weights(files, tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    assert files.file_digest(tmp_path) == files.file_digest(tmp_path / "model.safetensors")
+
+
 def test_what_a_command_printed_before_it_failed_replaces_no_report(trial, capsys):
     writing = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text('[1]')"
     failing = "import sys; sys.stdout.write('{}'); sys.exit(1)"
