@@ -45,6 +45,15 @@ def is_list(value: object) -> "TypeIs[Sequence[Any]]":
     return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview)
 
 
+def is_text(text: str) -> bool:
+    """Whether a text can be written in UTF-8, which halves of surrogate pairs can't."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def check_number(name: str, value: object) -> float:
     """Return a number.
 

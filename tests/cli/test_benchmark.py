@@ -136,6 +136,15 @@ def test_tables_are_for_people(call):
 
 
 @pytest.mark.slow
+def test_a_plot_does_not_replace_the_data(call, tmp_path):
+    data = tmp_path / "data.json"
+    data.write_text("{}", encoding="utf-8")
+    code, out, err = call("benchmark", "--data", data, "--plot", data)
+    assert (code, out) == (2, "")
+    assert "holds the data, which would be lost" in err
+    assert data.read_text("utf-8") == "{}"
+
+
 def test_plot(call, tmp_path):
     pytest.importorskip("matplotlib")
     path = tmp_path / "plot.png"

@@ -54,6 +54,7 @@ def benchmark(
     options.set_up(printing.quiet)
     options.check_one_way(False, on_data.threshold, on_data.point)
     options.check_writable(plot, "--plot")
+    options.check_not_lost(plot, [*(on_data.data or []), *(on_data.more or [])], "--plot", "the data")
     check_usage(on_data, on_shape, model)
     settings = measuring_settings(measuring, on_data)
     backend = choose_backend(backend, on_shape, model, device, dtype)

@@ -15,13 +15,13 @@ from blockskim.cli.output import console, print_json
 from blockskim.cli.progress import task_progress
 from blockskim.cli.session import cut_windows, describe, hide_foreign_progress, load_model, read_selected
 
-logger = logging.getLogger(__name__)
-
 if TYPE_CHECKING:
     from blockskim.calibration.result import Calibration
     from blockskim.calibration.settings import CalibrationSettings
     from blockskim.calibration.targets import Target
     from blockskim.data.windows import WindowSet
+
+logger = logging.getLogger(__name__)
 
 UNNAMED = "default"
 """Stands for the copy's own thresholds where no operating point is named."""

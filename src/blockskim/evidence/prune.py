@@ -8,6 +8,7 @@ from typing import Any
 from blockskim.answering.reading import TextReader, WindowCount
 from blockskim.answering.request import AnswerOptions
 from blockskim.answering.trace import AnswerTrace, skim_summary
+from blockskim.checks import is_text
 from blockskim.data.tokens import FrozenTokenizer, tokenize
 from blockskim.errors import ConfigError
 from blockskim.evidence.finding import Query, QuestionEvidence, find_evidence
@@ -152,7 +153,7 @@ def check_gap(gap: object) -> None:
     """
     if not isinstance(gap, str):
         raise ConfigError(f"gap is {gap!r:.80}; it must be a string")
-    if any("\ud800" <= character <= "\udfff" for character in gap):
+    if not is_text(gap):
         raise ConfigError(f"gap is {gap!r:.80}; it holds half of a surrogate pair, which is no valid text")
 
 

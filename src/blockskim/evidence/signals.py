@@ -80,10 +80,13 @@ class SignalCollector:
         """
         self._layers = list(skim_layers)
         self._max_answer_length = max_answer_length
+        self._windows = windows
+        self._owners: dict[int, Ints] = {}
         self.signals = [_nothing(spans, len(self._layers)) for spans in sentences]
         for example, signals in enumerate(self.signals):
             if len(signals.spans):
-                _compare_words(signals, windows, example)
+                self._owners[example] = _owners(windows, example, signals.spans)
+                _compare_words(signals, windows, example, self._owners[example])
 
     def add(self, group: Sequence[WindowBatch], windows: WindowSet) -> None:
         """Take in a group of batches that holds all windows of its examples that were read at once.
@@ -92,7 +95,7 @@ class SignalCollector:
             group: the batches.
             windows: that they are of; of an example that comes again they may hold other passages.
         """
-        owners: dict[int, Ints] = {}
+        owners = self._owners if windows is self._windows else {}
         best: dict[int, SurvivalRank] = {}
         for batch in group:
             for example, rank in zip(windows.examples_of(batch.indices).tolist(), batch.ranks, strict=True):
@@ -192,9 +195,8 @@ def _nothing(spans: Spans, layers: int) -> SentenceSignals:
     )
 
 
-def _compare_words(signals: SentenceSignals, windows: WindowSet, example: int) -> None:
+def _compare_words(signals: SentenceSignals, windows: WindowSet, example: int, owner: Ints) -> None:
     """How much of a question its sentences repeat, and how long they are, whatever of them is read."""
-    owner = _owners(windows, example, signals.spans)
     inside, count = owner >= 0, len(signals.spans)
     signals.tokens = np.bincount(owner[inside], minlength=count)
     asked = windows.question_ids(example)

@@ -169,12 +169,14 @@ def merge_answers(parts: Sequence[PartialAnswers], n_best: int) -> ExampleAnswer
         parts: the answers of each; at least one.
         n_best: how many to keep.
     """
-    candidates = [candidate for part in parts for candidate in part.candidates]
+    candidates = parts[0].candidates
+    if len(parts) > 1:
+        candidates = _distinct([candidate for part in parts for candidate in part.candidates], n_best)
     sums = np.logaddexp.reduce([part.sums for part in parts], axis=0)
     nulls = min((part.nulls for part in parts), key=sum)
     if np.isfinite(nulls).all():
         sums = np.logaddexp(sums, nulls)
-    return ExampleAnswers(_distinct(candidates, n_best), sum(nulls), float(sums.sum()))
+    return ExampleAnswers(candidates, sum(nulls), float(sums.sum()))
 
 
 def _distinct(candidates: Sequence[Candidate], n_best: int) -> tuple[Candidate, ...]:

@@ -15,6 +15,7 @@ from blockskim.checks import check_count, check_flag, check_range
 from blockskim.evidence.options import EvidenceOptions
 from blockskim.evidence.prune import GAP, check_gap
 from blockskim.evidence.question_answerer import QuestionAnswerer
+from blockskim.inference.first_stage import check_max_cost
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class BlockSkimReader:
         self.max_seq_len = check_count("max_seq_len", max_seq_len)
         self.doc_stride = check_count("doc_stride", doc_stride, least=0)
         self.max_answer_len = check_count("max_answer_len", max_answer_len)
-        self.max_cost = None if max_cost is None else check_range("max_cost", max_cost, 0.0, 1.0, open_low=True)
+        self.max_cost = None if max_cost is None else check_max_cost(max_cost)
         self.batch_size = check_count("batch_size", batch_size)
         self._answerer: QuestionAnswerer | None = None
 
@@ -191,7 +192,7 @@ class BlockSkimPruner:
         self.point = point
         self.backend = backend
         self.device = device
-        self.max_cost = None if max_cost is None else check_range("max_cost", max_cost, 0.0, 1.0, open_low=True)
+        self.max_cost = None if max_cost is None else check_max_cost(max_cost)
         self._answerer: QuestionAnswerer | None = None
 
     def to_dict(self) -> dict[str, Any]:

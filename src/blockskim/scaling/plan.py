@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from blockskim.checks import check_count, check_known, listing
+from blockskim.checks import check_count, check_known, is_text, listing
 from blockskim.errors import ConfigError
 from blockskim.scaling.jobs import JOBS, Field
-from blockskim.scaling.rows import FILE_COLUMN, Columns, InputFile, is_text
+from blockskim.scaling.rows import FILE_COLUMN, Columns, InputFile
 
 OUTPUT_FORMATS = ("jsonl", "parquet")
 ON_ERROR = ("record", "stop")

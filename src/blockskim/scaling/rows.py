@@ -235,12 +235,3 @@ def _checked(what: str, text: str) -> str:
             f"{what} holds half of a surrogate pair at character {error.start}, which is no valid text"
         ) from error
     return text
-
-
-def is_text(text: str) -> bool:
-    """Whether a text can be written in UTF-8, which halves of surrogate pairs can't."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

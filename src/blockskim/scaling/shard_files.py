@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from blockskim.checks import is_text
 from blockskim.extras import load_pyarrow
 from blockskim.scaling.jobs import Field
 from blockskim.scaling.parquet_rows import open_parquet
 from blockskim.scaling.plan import ERROR, ROW, BulkPlan
-from blockskim.scaling.rows import Row, is_text
+from blockskim.scaling.rows import Row
 
 
 def shard_schema(plan: BulkPlan) -> Any:
