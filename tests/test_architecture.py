@@ -23,6 +23,7 @@ LAYERS = (
     "checks",
     "atomic",
     "extras",
+    "cores",
     "kernels",
     "data",
     "method",

@@ -13,8 +13,11 @@ from blockskim.errors import ConfigError
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
-MOST_THREADS = 4096
-"""More than any machine has; so many can be started without an end of the process."""
+MOST_THREADS = 1024
+"""Of more, no machine has use, and they may not even start."""
+
+MOST_ROW_BYTES = 2**31 - 1
+"""What a row of an input file may have at most; readers can't count further on every system."""
 
 
 def unwrapped(value: Any) -> Any:

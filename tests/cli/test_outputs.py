@@ -46,6 +46,14 @@ def test_an_empty_path(write):
     assert "the path is empty" in err
 
 
+def test_a_dash_is_no_file_and_not_standard_output(write, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = write("-")
+    assert (code, out) == (2, "")
+    assert "the path is '-'" in err
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("below", ["x", "x/y"])
 def test_a_path_below_a_file(write, tmp_path, below):
     (tmp_path / "file").write_text("text")

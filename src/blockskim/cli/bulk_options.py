@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from blockskim.checks import MOST_ROW_BYTES
 from blockskim.cli import options
 
 
@@ -75,7 +76,9 @@ Delimiter = Annotated[
     str | None,
     typer.Option("--delimiter", metavar="C", help="Between fields of CSV.  [default: a tab in .tsv, else a comma]"),
 ]
-MaxRowBytes = Annotated[int, typer.Option("--max-row-bytes", min=1, metavar="N", help="Larger rows are wrong.")]
+MaxRowBytes = Annotated[
+    int, typer.Option("--max-row-bytes", min=1, max=MOST_ROW_BYTES, metavar="N", help="Larger rows are wrong.")
+]
 WrittenFormat = Annotated[OutputFormat, typer.Option("--output-format", help="Format of the output.")]
 ShardRows = Annotated[
     int, typer.Option("--shard-rows", min=1, metavar="N", help="Rows of a file of the output; a kill loses no more.")

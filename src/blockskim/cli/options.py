@@ -10,7 +10,9 @@ from typing import Annotated
 import typer
 
 from blockskim.atomic import check_new
+from blockskim.checks import MOST_THREADS
 from blockskim.cli.output import printable
+from blockskim.cores import cores_in_quota
 from blockskim.errors import ConfigError
 
 
@@ -49,18 +51,16 @@ class Backend(StrEnum):
     ONNX = "onnx"
 
 
-MOST_THREADS = 1024
-"""Of more, no machine has use, and they may not even start."""
-
-
 def output_path(text: str) -> Path:
     """The path of something to be written, from what was given on the command line.
 
     Raises:
-        BadParameter: it is empty, which Path takes for the current folder.
+        BadParameter: it is empty, which Path takes for the current folder, or "-", which would be a file of this name.
     """
     if not text.strip():
         raise typer.BadParameter("the path is empty; name a file or a directory")
+    if text == "-":
+        raise typer.BadParameter("the path is '-', which is not taken for standard output; name a file or a directory")
     return Path(text)
 
 
@@ -75,8 +75,21 @@ DtypeName = Annotated[Dtype, typer.Option("--dtype", help="auto takes bfloat16 w
 BackendName = Annotated[
     Backend, typer.Option("--backend", help="onnx runs an exported model; auto takes it for a directory that has one.")
 ]
+
+
+def threads_or_quota(threads: int | None) -> int | None:
+    """Threads that were asked for; else as many as a container's processor time is for, None where it isn't limited.
+
+    PyTorch starts a thread for each core that it sees.
+    """
+    return cores_in_quota() if threads is None else threads
+
+
 Threads = Annotated[
-    int | None, typer.Option("--threads", min=1, max=MOST_THREADS, metavar="N", help="Processor threads.")
+    int | None,
+    typer.Option(
+        "--threads", callback=threads_or_quota, min=1, max=MOST_THREADS, metavar="N", help="Processor threads."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no warnings.")]

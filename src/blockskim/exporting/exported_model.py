@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blockskim.checks import check_threads
+from blockskim.cores import available_cores
 from blockskim.data.packed_inputs import PackedInputs
 from blockskim.data.tokens import FrozenTokenizer, read_frozen_tokenizer
 from blockskim.errors import ConfigError, ModelError
@@ -345,9 +346,3 @@ def _session(path: Path) -> Any:
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1

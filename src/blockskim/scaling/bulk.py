@@ -12,8 +12,8 @@ from typing import Any
 
 from blockskim.atomic import write_whole
 from blockskim.checks import check_count
+from blockskim.cores import available_cores
 from blockskim.errors import ConfigError, DataError
-from blockskim.exporting.exported_model import available_cores
 from blockskim.extras import load_ray
 from blockskim.scaling.manifest import begin_or_go_on, check_output, describe_run
 from blockskim.scaling.model_choice import resolve_choice

@@ -5,16 +5,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from blockskim.checks import check_count, check_known, is_text, listing
+from blockskim.checks import MOST_ROW_BYTES, check_count, check_known, is_text, listing
 from blockskim.errors import ConfigError
 from blockskim.scaling.jobs import JOBS, Field
 from blockskim.scaling.rows import FILE_COLUMN, Columns, InputFile
 
 OUTPUT_FORMATS = ("jsonl", "parquet")
 ON_ERROR = ("record", "stop")
-
-MOST_ROW_BYTES = 2**31 - 1
-"""What a row may have at most; readers can't count further on every system."""
 
 ROW = "row"
 ERROR = "error"

@@ -8,10 +8,11 @@ from typing import Any
 
 from blockskim.answering.backend_choice import choose_exported
 from blockskim.answering.loading import load_backend
+from blockskim.cores import available_cores
 from blockskim.errors import BlockSkimError, ModelError
 from blockskim.evidence.question_answerer import QuestionAnswerer
 from blockskim.evidence.scoring import evidence_model
-from blockskim.exporting.exported_model import ExportedModel, available_cores
+from blockskim.exporting.exported_model import ExportedModel
 from blockskim.serving.batch import BatchReport
 from blockskim.serving.evidence_tasks import highlight_task, prune_task, rerank_task
 from blockskim.serving.scheduler import Capacity, JobReport, Scheduler
