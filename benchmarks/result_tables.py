@@ -250,6 +250,21 @@ def joined_articles(results: Results) -> str:
     return table(head, rows) + source(results, ["long/joined-articles"])
 
 
+def overlap(results: Results) -> str:
+    """Texts of several windows that overlap by more or less, dense and skimming."""
+    rows, parts = [], []
+    for name in ("newsqa", "hotpotqa"):
+        for title, part in (("128", f"scores/{name}-balanced"), ("32", f"long/{name}-overlap")):
+            both = of(results, part)
+            if both:
+                flops = [both[key] / 1e9 for key in ("dense_flops_per_example", "flops_per_example")]
+                row = [DATA_SETS[name], title, f"{both['dense']['f1']:.2f}", f"{both['f1']:.2f}"]
+                rows.append([*row, *(f"{value:.2f}" for value in flops), f"{both['flops_speedup']:.2f}×"])
+                parts.append(part)
+    head = ["data", "tokens of overlap", "dense F1", "`balanced` F1", "GFLOPs per question, dense", "`balanced`"]
+    return table([*head, "FLOPs speed-up"], rows) + source(results, parts)
+
+
 def max_cost(results: Results) -> str:
     """F1 against a bound of the cost, on joined articles and on NewsQA."""
     rows = []
@@ -301,6 +316,7 @@ TABLES: Mapping[str, Callable[[Results], str]] = {
     "batch-sizes": batch_sizes,
     "surroundings": surroundings,
     "joined-articles": joined_articles,
+    "overlap": overlap,
     "max-cost": max_cost,
     "evidence": use_tables.evidence,
     "evidence-cost": use_tables.evidence_cost,

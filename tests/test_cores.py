@@ -54,6 +54,11 @@ SECOND = "sys/fs/cgroup"
             {f"{FIRST}/cpu.cfs_quota_us": "-1\n", f"{FIRST}/cpu.cfs_period_us": "100000\n"},
             None,
         ),
+        (
+            "3:cpuacct,cpu:/\n",
+            {"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "100000\n", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n"},
+            1,
+        ),
         # Another controller's folder says nothing of processor time.
         ("2:cpuacct:/\n", {"sys/fs/cgroup/cpuacct/cpu.cfs_quota_us": "100000\n"}, None),
     ],

@@ -54,8 +54,10 @@ def _shares(root: Path) -> Iterator[float]:
             if not controllers:
                 yield from _share(_numbers(mounts / name / "cpu.max"))
             elif "cpu" in controllers.split(","):
-                folder = mounts / controllers / name
-                yield from _share(_numbers(folder / "cpu.cfs_quota_us") + _numbers(folder / "cpu.cfs_period_us"))
+                # Mounted under the names of its controllers, in an order of its own, with a link of its own name.
+                for mount in (controllers, "cpu"):
+                    folder = mounts / mount / name
+                    yield from _share(_numbers(folder / "cpu.cfs_quota_us") + _numbers(folder / "cpu.cfs_period_us"))
 
 
 def _share(numbers: list[int]) -> Iterator[float]:

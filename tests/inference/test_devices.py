@@ -41,8 +41,25 @@ def test_impossible_numbers_of_threads_are_refused(count):
         set_threads(count)
 
 
+@pytest.mark.parametrize(
+    ("quota", "now", "expected"),
+    [(None, 8, []), (2, 8, [2]), (8, 8, []), (8, 1, [])],
+    ids=["no limit", "fewer than there are", "as many as there are", "OMP_NUM_THREADS says fewer"],
+)
+def test_threads_are_no_more_than_a_container_has_time_for(monkeypatch, quota, now, expected):
+    found = []
+    monkeypatch.setattr(devices, "cores_in_quota", lambda: quota)
+    monkeypatch.setattr(devices.torch, "get_num_threads", lambda: now)
+    monkeypatch.setattr(devices.torch, "set_num_threads", found.append)
+    set_threads(None)
+    assert found == expected
+    set_threads(16)
+    assert found[-1] == 16
+
+
 def test_threads_are_set_or_left_alone(monkeypatch):
     found = []
+    monkeypatch.setattr(devices, "cores_in_quota", lambda: None)
     monkeypatch.setattr(devices.torch, "set_num_threads", found.append)
     for count in (None, 3, MOST_THREADS):
         set_threads(count)

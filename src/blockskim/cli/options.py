@@ -12,7 +12,6 @@ import typer
 from blockskim.atomic import check_new
 from blockskim.checks import MOST_THREADS
 from blockskim.cli.output import printable
-from blockskim.cores import cores_in_quota
 from blockskim.errors import ConfigError
 
 
@@ -77,19 +76,9 @@ BackendName = Annotated[
 ]
 
 
-def threads_or_quota(threads: int | None) -> int | None:
-    """Threads that were asked for; else as many as a container's processor time is for, None where it isn't limited.
-
-    PyTorch starts a thread for each core that it sees.
-    """
-    return cores_in_quota() if threads is None else threads
-
-
 Threads = Annotated[
     int | None,
-    typer.Option(
-        "--threads", callback=threads_or_quota, min=1, max=MOST_THREADS, metavar="N", help="Processor threads."
-    ),
+    typer.Option("--threads", min=1, max=MOST_THREADS, metavar="N", help="Processor threads."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no warnings.")]
@@ -100,7 +89,12 @@ MaxLength = Annotated[
 ]
 DocStride = Annotated[
     int,
-    typer.Option("--doc-stride", min=0, metavar="N", help="Tokens by which windows overlap, half a window at most."),
+    typer.Option(
+        "--doc-stride",
+        min=0,
+        metavar="N",
+        help="Tokens by which windows overlap, half a window at most.",
+    ),
 ]
 MaxQuestionLength = Annotated[
     int, typer.Option("--max-question-len", min=1, metavar="N", help="Tokens of a question that are read.")

@@ -81,10 +81,10 @@ def predict(
         )
     write_predictions(predictions, examples, result)
     if printing.as_json:
-        counts = {"examples": len(examples), "windows": len(windows), "seconds": result.seconds}
+        counts = {"examples": len(examples), "windows": result.cost.windows, "seconds": result.seconds}
         print_json({**counts, "predictions": str(predictions)})
     elif not printing.quiet:
-        counted = f"{len(examples):,} examples, {len(windows):,} windows, {result.seconds:.1f} s"
+        counted = f"{len(examples):,} examples, {result.cost.windows:,} windows, {result.seconds:.1f} s"
         console().print(f"{counted}; the answers are in {predictions}", markup=False)
 
 

@@ -3,6 +3,7 @@
 import torch
 
 from blockskim.checks import check_threads
+from blockskim.cores import cores_in_quota
 from blockskim.errors import ConfigError
 
 NAMES = ("auto", "float32", "bfloat16", "float16")
@@ -63,11 +64,17 @@ def choose_device(name: str | torch.device) -> torch.device:
 
 
 def set_threads(threads: int | None) -> None:
-    """Set the number of processor threads of this process; None leaves it as it is.
+    """Set the number of processor threads of this process.
+
+    Args:
+        threads: as many; None leaves the number as it is, unless the processor time of a container is for fewer.
 
     Raises:
         ConfigError: it is no whole number from 1 to ``checks.MOST_THREADS``.
     """
     if threads is None:
-        return
+        # PyTorch starts a thread for each core that it sees.
+        threads = cores_in_quota()
+        if threads is None or threads >= torch.get_num_threads():
+            return
     torch.set_num_threads(check_threads(threads))
