@@ -17,6 +17,9 @@ LIGHT := $(LIGHT_VENV)/.ready
 # The frameworks that have an adapter, and Ray, which bring much: apart from everything else.
 FRAMEWORKS_VENV := .venv-integrations
 FRAMEWORKS := $(FRAMEWORKS_VENV)/.ready
+# The oldest versions of everything that is allowed.
+LOWEST_VENV := .venv-lowest
+LOWEST := $(LOWEST_VENV)/.ready
 # What builds the site; it reads the sources and needs nothing of the package installed.
 DOCS_VENV := .venv-docs
 DOCS := $(DOCS_VENV)/.ready
@@ -30,13 +33,14 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo setup test test-light test-torch test-thorough test-integrations coverage lint format docs reference bench results clean distclean
+.PHONY: help demo setup test test-light test-torch test-thorough test-integrations test-lowest coverage lint format docs reference bench results clean distclean
 
 help:
 	@echo 'make demo    answer three questions over examples/demo.txt with the shipped model'
 	@echo 'make test    lint, types and tests, with PyTorch and without, in minutes: few examples of each property'
 	@echo 'make test-thorough  what is slow and many examples of each property, beside make test'
 	@echo 'make test-integrations  tests of the adapters, with Haystack, LangChain and LlamaIndex, and of Ray'
+	@echo 'make test-lowest  the tests with the oldest versions of all packages that are allowed'
 	@echo 'make coverage  branch coverage of the fast tests, 92 % at least'
 	@echo 'make lint    lint and types only'
 	@echo 'make format  let ruff rewrite what it can'
@@ -77,6 +81,10 @@ test-thorough: $(LIGHT) $(DEV)
 # Adapters in the real frameworks, and bulk runs on a cluster of Ray, with the model that ships.
 test-integrations: $(FRAMEWORKS)
 	HYPOTHESIS_PROFILE=few $(FRAMEWORKS_VENV)/bin/python -m pytest tests/integrations tests/scaling/test_ray.py tests/docs/test_how_to.py $(PYTEST_ARGS)
+
+test-lowest: $(LOWEST)
+	HYPOTHESIS_PROFILE=few $(LOWEST_VENV)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal -m 'not slow' $(PYTEST_ARGS)
+	HYPOTHESIS_PROFILE=few $(LOWEST_VENV)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal -m 'not slow' --with-torch $(PYTEST_ARGS)
 
 # Without the tests of end-to-end runs, which cover little that others don't.
 coverage: $(DEV)
@@ -120,7 +128,7 @@ clean:
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV) $(LIGHT_VENV) $(FRAMEWORKS_VENV) $(DOCS_VENV)
+	rm -rf $(VENV) $(LIGHT_VENV) $(FRAMEWORKS_VENV) $(LOWEST_VENV) $(DOCS_VENV)
 
 $(BASE): $(REQUIREMENTS)
 	@$(call make-venv,$(VENV))
@@ -152,6 +160,13 @@ $(FRAMEWORKS): $(REQUIREMENTS)
 	@echo 'Installing blockskim and the frameworks into $(FRAMEWORKS_VENV) ...'
 	@$(FRAMEWORKS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 	  --editable '.[haystack,langchain,llama-index,ray]' hypothesis pytest
+	@touch $@
+
+$(LOWEST): $(REQUIREMENTS) constraints-lowest.txt
+	@$(call make-venv,$(LOWEST_VENV))
+	@echo 'Installing blockskim and the oldest packages that it allows into $(LOWEST_VENV) ...'
+	@$(LOWEST_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt \
+	  --editable '.[train,calibrate,export,plot,bulk,serve]' httpx hypothesis pytest pytest-xdist
 	@touch $@
 
 $(DOCS): $(REQUIREMENTS)

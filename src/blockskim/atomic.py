@@ -22,7 +22,7 @@ NAME_LENGTH = 40
 """Characters of a file's name that its temporary name begins with: names of files must not get too long."""
 
 # How libraries written in Rust (safetensors, tokenizers) tell of a failed write, whatever class of error they raise.
-_RUST_ERROR = re.compile(r"\(os error (\d+)\)")
+_RUST_ERROR = re.compile(r"\(os error (\d+)\)|Os \{ code: (\d+)")
 # What torch.save says then; it does not tell the cause.
 _TORCH_WRITER = re.compile(r"PytorchStreamWriter failed|inline_container|unexpected pos \d+ vs")
 
@@ -119,7 +119,7 @@ def _error_number(error: BaseException) -> int | None:
     text = str(error)
     found = _RUST_ERROR.search(text)
     if found is not None:
-        return int(found.group(1))
+        return int(found.group(1) or found.group(2))
     if isinstance(error, RuntimeError) and _TORCH_WRITER.search(text):
         # A write that Python made, and torch wraps, says why; one of torch itself does not.
         cause = error.__context__

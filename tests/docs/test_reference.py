@@ -1,6 +1,7 @@
 """Pages of the reference say what the code says, and everything that is public is documented."""
 
 import re
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ def test_a_page_is_what_the_code_says(name):
     if name == "server.md":
         pytest.importorskip("fastapi")
         pytest.importorskip("prometheus_client")
+    if name == "cli.md" and tuple(map(int, version("typer").split(".")[:2])) < (0, 29):
+        pytest.skip("this version of typer tells of choices in another way")
     assert (FOLDER / name).read_text(encoding="utf-8") == PAGES[name](), "run scripts/reference.py"
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import stat
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -98,7 +99,12 @@ def test_kinds_of_checkpoints_are_told_apart(stored, tmp_path):
         ("id2label", 5, "config.json.* id2label is 5"),
         ("model_type", "nope", "nope"),
         ("model_type", ["bert"], r"config.json.* model_type is \['bert'\]"),
-        ("rope_parameters", 5, "config.json.*rope_parameters"),
+        pytest.param(
+            "rope_parameters",
+            5,
+            "config.json.*rope_parameters",
+            marks=pytest.mark.skipif(version("transformers").startswith("5.3."), reason="it reads no such setting"),
+        ),
     ],
 )
 def test_a_damaged_encoder_config_is_told_of_in_a_line(directory, skims, name, value, message):
@@ -242,7 +248,10 @@ def test_weights_in_formats_that_need_a_scale_are_refused(directory, skims, dtyp
     path = directory / "model.safetensors"
     weights = load_file(path)
     name = next(name for name in weights if name.endswith("encoder.layer.1.output.dense.weight"))
-    save_file({**weights, name: weights[name].to(dtype)}, path, metadata={"format": "pt"})
+    try:
+        save_file({**weights, name: weights[name].to(dtype)}, path, metadata={"format": "pt"})
+    except KeyError:
+        pytest.skip(f"this version of safetensors can't write {dtype}")
     refused(skims, directory, f"the weight '{name}' is stored as .*; quantised checkpoints can't be read")
 
 

@@ -1,9 +1,12 @@
 """What is said of an option that can't be: the value that was given belongs to it."""
 
+import re
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
+
+_LONG_WORD = re.compile(r"(\S{80})\S+")
 
 
 class NamingGroup(TyperGroup):
@@ -28,3 +31,4 @@ def name_value(error: typer.BadParameter) -> None:
     given = repr(found()[0]["input"]) if callable(found) else ""
     if given not in error.message:
         error.message = f"{error.message}, and is {given:.80}"
+    error.message = _LONG_WORD.sub(r"\1…", error.message)

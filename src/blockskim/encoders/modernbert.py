@@ -3,7 +3,7 @@
 Every few layers attention is global; in between a token sees its neighbours only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -18,7 +18,8 @@ def check(config: PreTrainedConfig) -> None:
     """Refuse rotary embeddings that are scaled for longer input."""
     settings: Any = config
     for kind, parameters in settings.rope_parameters.items():
-        name = parameters["rope_type"]
+        # transformers 5.3 has a setting of no kind in particular beside those of each kind.
+        name = parameters["rope_type"] if isinstance(parameters, Mapping) else "default"
         if name != "default":
             raise ModelError(
                 f"rope_type of {kind} layers is {name!r}; of ModernBERT models only 'default' is supported"

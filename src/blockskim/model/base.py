@@ -217,6 +217,8 @@ class BlockSkimPreTrainedModel(PreTrainedModel):
         """Write weights and config as transformers does; whoever may read new files may read the weights, too."""
         # The embeddings of the encoder itself may have been resized.
         self._note_vocabulary()
+        # Of how names were changed when the model was loaded: transformers 5.3 would write those of old checkpoints.
+        self.__dict__.pop("_weight_conversions", None)
         super().save_pretrained(save_directory, *args, **kwargs)
         give_usual_rights(Path(save_directory).glob("model*.safetensors"))
 

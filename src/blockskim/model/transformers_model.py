@@ -32,6 +32,8 @@ def transformers_model(model: BlockSkimForQuestionAnswering, attention: str | No
         dense: Any = AutoModelForQuestionAnswering.from_config(config, dtype=model.dtype, **chosen)
     except ValueError as error:
         raise ConfigError(f"transformers has no {attention} attention for {config.model_type} models") from error
+    # transformers 5.3 doesn't note it.
+    dense.config.dtype = model.dtype
     if model.places_in_bias():
         raise ConfigError(f"transformers has no {config.model_type} models whose layers lost heads")
     for number in model.pruned_heads:

@@ -131,6 +131,15 @@ class CheckpointCallback(TrainerCallback):
             control.should_save = True
 
 
+class LastStepCallback(TrainerCallback):
+    """Evaluates after the last step, too, as later versions of transformers than 5.3 do by themselves."""
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Ask for an evaluation if this was the last step."""
+        if state.global_step >= state.max_steps:
+            control.should_evaluate = True
+
+
 class MetricsCallback(TrainerCallback):
     """Hands on the metrics of each evaluation."""
 

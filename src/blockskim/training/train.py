@@ -27,6 +27,7 @@ from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training.callbacks import (
     BestCallback,
     CheckpointCallback,
+    LastStepCallback,
     LinesCallback,
     MetricsCallback,
     ProgressCallback,
@@ -159,6 +160,8 @@ def train(
     if not recipe.eval_steps:
         # The trainer saves where it evaluates: once an epoch, which may take hours.
         callbacks.append(CheckpointCallback(CHECKPOINT_STEPS))
+    elif evaluate is not None:
+        callbacks.append(LastStepCallback())
     if checkpoint is not None:
         callbacks.append(BestCallback(best_checkpoint(checkpoint, team.count)))
     if team.is_first:
