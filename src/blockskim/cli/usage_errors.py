@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-_LONG_WORD = re.compile(r"(\S{80})\S+")
+_LONG_NUMBER = re.compile(r"(\d{40})\d+")
 
 
 class NamingGroup(TyperGroup):
@@ -31,4 +31,4 @@ def name_value(error: typer.BadParameter) -> None:
     given = repr(found()[0]["input"]) if callable(found) else ""
     if given not in error.message:
         error.message = f"{error.message}, and is {given:.80}"
-    error.message = _LONG_WORD.sub(r"\1…", error.message)
+    error.message = _LONG_NUMBER.sub(r"\1…", error.message)
