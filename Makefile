@@ -84,7 +84,6 @@ test-integrations: $(FRAMEWORKS)
 
 test-lowest: $(LOWEST)
 	HYPOTHESIS_PROFILE=few $(LOWEST_VENV)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal -m 'not slow' $(PYTEST_ARGS)
-	HYPOTHESIS_PROFILE=few $(LOWEST_VENV)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal -m 'not slow' --with-torch $(PYTEST_ARGS)
 
 # Without the tests of end-to-end runs, which cover little that others don't.
 coverage: $(DEV)

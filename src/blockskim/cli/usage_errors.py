@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-_LONG_NUMBER = re.compile(r"(\d{40})\d+")
+_LONG_NUMBER = re.compile(r"(\d{80})\d+")
 
 
 class NamingGroup(TyperGroup):
