@@ -89,12 +89,7 @@ MaxLength = Annotated[
 ]
 DocStride = Annotated[
     int,
-    typer.Option(
-        "--doc-stride",
-        min=0,
-        metavar="N",
-        help="Tokens by which windows overlap, half a window at most.",
-    ),
+    typer.Option("--doc-stride", min=0, metavar="N", help="Tokens by which windows overlap, half a window at most."),
 ]
 MaxQuestionLength = Annotated[
     int, typer.Option("--max-question-len", min=1, metavar="N", help="Tokens of a question that are read.")

@@ -18,8 +18,9 @@ def check(config: PreTrainedConfig) -> None:
     """Refuse rotary embeddings that are scaled for longer input."""
     settings: Any = config
     for kind, parameters in settings.rope_parameters.items():
-        # transformers 5.3 has a setting of no kind in particular beside those of each kind.
-        name = parameters["rope_type"] if isinstance(parameters, Mapping) else "default"
+        # transformers 5.3 has settings of no kind in particular beside those of each kind.
+        each = parameters if isinstance(parameters, Mapping) else {kind: parameters}
+        name = each.get("rope_type", "default")
         if name != "default":
             raise ModelError(
                 f"rope_type of {kind} layers is {name!r}; of ModernBERT models only 'default' is supported"
