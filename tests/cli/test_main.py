@@ -53,7 +53,7 @@ def test_version(call):
     assert call("--version")[:2] == (0, f"blockskim {__version__}\n")
 
 
-@pytest.mark.parametrize("arguments", [(), ("nothing",), ("answer", "--nothing"), ("info", "extra")])
+@pytest.mark.parametrize("arguments", [(), ("bulk",), ("nothing",), ("answer", "--nothing"), ("info", "extra")])
 def test_usage_errors_exit_with_2(call, arguments):
     code, out, err = call(*arguments)
     assert code == 2

@@ -82,7 +82,7 @@ class Answerer:
             device: "auto", "cpu" or "cuda"; a model that is given as such stays where it is, so "auto" is right for it.
             dtype: "auto", "float32", "bfloat16" or "float16"; "int8" for an exported directory that has such a graph;
                 a model that is given as such keeps its own, so "auto" is right for it.
-            threads: number of processor threads for this process.
+            threads: number of processor threads; None for the backend's own, within what the process may use.
             batch_size: windows that run together.
             point: operating point of the model to answer at, by its name; None for the model's own thresholds. A call
                 may choose otherwise.

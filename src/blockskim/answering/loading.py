@@ -43,7 +43,7 @@ def load_backend(
         tokenizer: of a model that is given.
         device: where to compute; a model that is given stays where it is.
         dtype: in which number format; a model that is given keeps its own.
-        threads: number of processor threads for this process.
+        threads: number of processor threads; None for the backend's own, within what the process may use.
         hub: arguments for reading from the hub.
         backend: what computes: "torch", "onnx", or "auto", which takes ONNX Runtime for a directory that was exported
             unless there is a GPU or a number format is asked for that only PyTorch has.

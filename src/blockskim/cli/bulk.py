@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-bulk = typer.Typer(cls=BulkGroup, no_args_is_help=True, rich_markup_mode=None)
+bulk = typer.Typer(cls=BulkGroup, rich_markup_mode=None)
 
 
 @bulk.callback()

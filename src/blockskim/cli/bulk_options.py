@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from blockskim.checks import MOST_ROW_BYTES
 from blockskim.cli import options
+from blockskim.cli.usage_errors import NamingGroup
 
 
 class InputFormat(StrEnum):
@@ -128,7 +128,7 @@ class Writing:
     ray: RayAddress = None
 
 
-class BulkGroup(TyperGroup):
+class BulkGroup(NamingGroup):
     """The jobs, of which each takes ``--ray`` with an address or without one."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -30,9 +30,7 @@ from blockskim.cli.sweep import sweep
 from blockskim.cli.train import train
 from blockskim.cli.usage_errors import NamingGroup
 
-app = typer.Typer(
-    cls=NamingGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
-)
+app = typer.Typer(cls=NamingGroup, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 # A command is one line here and one file.
 for _command in (
     answer,

@@ -7,7 +7,7 @@ import errno
 import sys
 import threading
 from collections.abc import Sequence
-from contextlib import redirect_stdout, suppress
+from contextlib import suppress
 
 from blockskim.cli.launcher import is_first_process
 from blockskim.cli.streams import (
@@ -68,16 +68,10 @@ def run(arguments: Sequence[str]) -> int:
             stream.reconfigure(errors="replace")
     try:
         with torch_needed():
-            if arguments:
-                app(list(arguments))
-            else:
-                # That no command is named is an error of usage, which versions of click tell in different ways.
-                with redirect_stdout(sys.stderr):
-                    app(["--help"])
+            app(list(arguments))
         code = 0
     except SystemExit as left:
         code = left.code if isinstance(left.code, int) else int(left.code is not None)
-        code = code if arguments else 2
     except KeyboardInterrupt:
         code = INTERRUPTED
     except BlockSkimError as error:

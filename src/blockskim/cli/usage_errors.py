@@ -10,7 +10,14 @@ _LONG_NUMBER = re.compile(r"(\d{80})\d+")
 
 
 class NamingGroup(TyperGroup):
-    """Commands whose usage errors name the value that was given, with every version of typer."""
+    """Commands whose usage errors name the value that was given, with every version of typer and click."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line; where it names no command, that is a usage error, told with the help."""
+        if not args and not ctx.resilient_parsing:
+            typer.echo(ctx.get_help(), err=True)
+            ctx.exit(2)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command.
@@ -26,7 +33,10 @@ class NamingGroup(TyperGroup):
 
 
 def name_value(error: typer.BadParameter) -> None:
-    """Add to a message the value that it is about, where typer left the check to pydantic, which doesn't name it."""
+    """Add to a message the value that it is about, where typer left the check to pydantic, which doesn't name it.
+
+    Of a number of hundreds of digits, the first are enough.
+    """
     found = getattr(error.__cause__, "errors", None)
     given = repr(found()[0]["input"]) if callable(found) else ""
     if given not in error.message:

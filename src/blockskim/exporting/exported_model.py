@@ -60,7 +60,7 @@ class ExportedModel:
         Args:
             directory: with the graph, its weights, and ``config.json``.
             number_format: ``"float32"``, or ``"int8"`` for the quantised graph, if there is one.
-            threads: windows that run side by side; as many as the process has cores when None.
+            threads: windows that run side by side; as many as the process may use cores when None.
 
         Raises:
             ModelError: something of the directory is missing, damaged, or does not go together.
@@ -291,7 +291,7 @@ def load_exported(directory: str | Path, number_format: str = "float32", threads
     Args:
         directory: that ``export`` made.
         number_format: ``"float32"``, or ``"int8"`` for the quantised graph, if there is one.
-        threads: windows that run side by side; as many as the process has cores when None.
+        threads: windows that run side by side; as many as the process may use cores when None.
 
     Raises:
         ModelError: something of the directory is missing, damaged, or does not go together.

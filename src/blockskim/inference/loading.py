@@ -55,7 +55,7 @@ def load(
         model: a directory or a hub id; None for the model that comes with the library.
         device: "auto" (a GPU where there is one), "cpu" or "cuda".
         dtype: "auto" (bfloat16 where the machine has it in hardware), "float32", "bfloat16" or "float16".
-        threads: number of processor threads for this process; None leaves it as it is.
+        threads: number of processor threads for this process, as ``set_threads`` takes it.
         **hub: for reading from the hub, as transformers has them: ``revision``, ``subfolder``, ``token``,
             ``cache_dir``, ``local_files_only`` and ``force_download``; ``subfolder`` holds for a directory, too.
 

@@ -90,7 +90,7 @@ def fitting_capacity(answerer: QuestionAnswerer, capacity: Capacity, threads: in
     Args:
         answerer: with the model.
         capacity: as it was asked for.
-        threads: of the processor; as many as there are cores when None.
+        threads: of the processor; as many as the process may use cores when None.
     """
     if isinstance(answerer.model, ExportedModel):
         runners = available_cores() if threads is None else threads
