@@ -148,6 +148,24 @@ def test_alignment_merges_spans_of_one_word():
     assert aligned[0]["score"] == plain[0]["score"]
 
 
+@every_kind
+@pytest.mark.parametrize("word", ["_" * 20_000, "a_" * 10_000])
+def test_one_long_word_is_walked_through_once(kind, word):
+    # With a walk through the word for each of its spans this takes hours.
+    answers = answerer(kind)(QUESTION, word, top_k=3, dense=True)
+    assert [answer["answer"] for answer in answers] == [word]
+
+
+@every_kind
+def test_all_answers_are_found_behind_a_long_word(kind):
+    context = "_" * 300 + " the kite sings"
+    answers = answerer(kind)(QUESTION, context, top_k=5, dense=True, max_answer_len=2)
+    assert len(answers) == 5
+    best = [answerer(kind)(QUESTION, context, top_k=count, dense=True, max_answer_len=2) for count in (2, 50)]
+    assert answers[:2] == best[0]
+    assert answers == best[1][:5]
+
+
 def test_one_string_gives_a_dict_and_lists_give_lists():
     qa = answerer()
     assert set(qa("Who?", TEXT)) == {"score", "start", "end", "answer"}

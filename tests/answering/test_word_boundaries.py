@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blockskim.answering.word_boundaries import align_to_words, trim_blanks
+from blockskim.answering.word_boundaries import Boundaries
 
 texts = st.text(alphabet="ab é\u0301_1,.'-\u200d🏽👩日本ไทย한\u00ad\ufeff \n", max_size=20)
 
@@ -35,7 +35,7 @@ def blank(character):
 )
 def test_spans_grow_to_words(text, part, whole):
     start = text.index(part)
-    first, end = align_to_words(text, start, start + len(part))
+    first, end = Boundaries(text).align(start, start + len(part))
     assert text[first:end] == whole
 
 
@@ -43,16 +43,16 @@ def test_spans_grow_to_words(text, part, whole):
 def test_alignment_only_grows_and_is_stable(text, data):
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(start, len(text)))
-    first, last = align_to_words(text, start, end)
+    first, last = Boundaries(text).align(start, end)
     assert 0 <= first <= start <= end <= last <= len(text)
-    assert align_to_words(text, first, last) == (first, last)
+    assert Boundaries(text).align(first, last) == (first, last)
 
 
 @given(texts, st.data())
 def test_trimming_leaves_no_blank_at_an_end(text, data):
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(start, len(text)))
-    first, last = trim_blanks(text, start, end)
+    first, last = Boundaries(text).trim(start, end)
     assert start <= first <= last <= end
     assert all(blank(character) for character in text[start:first] + text[last:end])
     assert first == last or not (blank(text[first]) or blank(text[last - 1]))

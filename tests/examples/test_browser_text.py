@@ -4,7 +4,7 @@ import unicodedata
 
 from tokenizers import Tokenizer
 
-from blockskim.answering.word_boundaries import align_to_words, trim_blanks
+from blockskim.answering.word_boundaries import Boundaries
 from blockskim.inference.shipped import shipped_model
 from browser_questions import EMOJI, LONG
 from javascript import Node, units
@@ -79,7 +79,7 @@ def test_words_begin_and_end_where_they_do_in_python(node: Node) -> None:
     for text, spans in zip(texts, found, strict=True):
         place = units(text)
         wanted = [
-            [place[edge] for edge in (*align_to_words(text, start, end), *trim_blanks(text, start, end))]
+            [place[edge] for edge in (*Boundaries(text).align(start, end), *Boundaries(text).trim(start, end))]
             for start in range(len(place))
             for end in range(start, min(start + 4, len(place)))
         ]

@@ -1,19 +1,20 @@
 """From candidates in tokens to answers in a caller's text: each span of characters once, best first, on one scale."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NotRequired, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from blockskim.answering.request import AnswerOptions
 from blockskim.answering.trace import AnswerTrace
-from blockskim.answering.word_boundaries import align_to_words, trim_blanks
+from blockskim.answering.word_boundaries import Boundaries
 from blockskim.data.windows import WindowSet
 from blockskim.inference.answers import AnswerCollector, Candidate, ExampleAnswers, PartialAnswers
 from blockskim.inference.no_answer import NoAnswerRule
 from blockskim.inference.runner import WindowBatch
+from blockskim.inference.spans import best_spans
 from blockskim.method.confidence import ConfidenceModel
 
 
@@ -37,26 +38,22 @@ def collect_answers(
 ) -> dict[int, PartialAnswers]:
     """The best ``top_k`` distinct answers of each example that the batches are of, by the example's number.
 
-    Several spans of tokens may become one answer. So more are looked at than asked for, and more yet as long as an
-    example is short of answers although it has spans that were not looked at.
+    Several spans of tokens may become one answer. So more are looked at than asked for, and all of them where an
+    example still is short of answers.
     """
     count = 2 * options.top_k + 8 if options.align_to_words else options.top_k
-    examples = sorted({int(example) for batch in batches for example in windows.examples_of(batch.indices)})
-    spans: dict[int, int] | None = None
-    while True:
-        collector = AnswerCollector(windows, options.max_answer_len, count)
-        for batch in batches:
-            collector.add(batch)
-        answers = {
-            example: _distinct(collector.part(example), windows.examples[example].context, options)
-            for example in examples
-        }
-        short = [example for example in examples if len(answers[example].candidates) < options.top_k]
-        if short and spans is None:
-            spans = _span_counts(batches, windows, options.max_answer_len)
-        if spans is None or not any(spans[example] > count for example in short):
-            return answers
-        count *= 8
+    collector = AnswerCollector(windows, options.max_answer_len, count)
+    for batch in batches:
+        collector.add(batch)
+    answers = {}
+    for example in sorted({int(example) for batch in batches for example in windows.examples_of(batch.indices)}):
+        part = collector.part(example)
+        boundaries = Boundaries(windows.examples[example].context)
+        candidates = _as_shown(part.candidates, boundaries, options)
+        if len(candidates) < options.top_k:
+            candidates = _as_shown(_all_distinct(batches, windows, example, boundaries, options), boundaries, options)
+        answers[example] = replace(part, candidates=candidates)
+    return answers
 
 
 def scored_spans(answers: ExampleAnswers) -> list[tuple[int, int, float]]:
@@ -149,28 +146,67 @@ def _with_none(found: list[FoundAnswer], none: FoundAnswer, declines: bool) -> l
     return [found[0], *better, none, *found[1 + len(better) :]]
 
 
-def _distinct(answers: PartialAnswers, context: str, options: AnswerOptions) -> PartialAnswers:
-    """Candidates as answers in the text, each span of characters once, with the best of its scores."""
+def _as_shown(candidates: Sequence[Candidate], boundaries: Boundaries, options: AnswerOptions) -> tuple[Candidate, ...]:
+    """The best of some candidates as they stand in the text, each span once, with the best of its scores."""
     distinct: dict[tuple[int, int], Candidate] = {}
-    for candidate in answers.candidates:
-        start, end = trim_blanks(context, candidate.start, candidate.end)
+    for candidate in candidates:
+        start, end = boundaries.trim(candidate.start, candidate.end)
         if start == end:
             continue
-        span = align_to_words(context, start, end) if options.align_to_words else (start, end)
+        span = boundaries.align(start, end) if options.align_to_words else (start, end)
         distinct.setdefault(span, Candidate(candidate.score, *span, candidate.window))
-    return replace(answers, candidates=tuple(distinct.values())[: options.top_k])
+    return tuple(distinct.values())[: options.top_k]
 
 
-def _span_counts(batches: Sequence[WindowBatch], windows: WindowSet, max_length: int) -> dict[int, int]:
-    """How many spans of surviving tokens each example has, over all its windows."""
-    counts: Counter[int] = Counter()
-    for batch in batches:
-        alive = (np.isfinite(batch.scores.start_logits) & batch.context_mask).astype(np.int64)
-        tokens = alive.shape[1]
-        # Ends at most reach - 1 behind each start.
-        reach = min(max_length, tokens)
-        sums = np.pad(alive, ((0, 0), (1, reach - 1))).cumsum(-1)
-        spans = (alive * (sums[:, reach : reach + tokens] - sums[:, :tokens])).sum(-1).tolist()
-        for example, number in zip(windows.examples_of(batch.indices).tolist(), spans, strict=True):
-            counts[example] += number
-    return counts
+def _all_distinct(
+    batches: Sequence[WindowBatch], windows: WindowSet, example: int, boundaries: Boundaries, options: AnswerOptions
+) -> list[Candidate]:
+    """The best ``top_k`` candidates of each window of an example that are different answers, best first.
+
+    All spans of a text of one long word are one answer. So they are compared as numbers, and few become candidates.
+    """
+    rows = [
+        (batch, row)
+        for batch in batches
+        for row in np.flatnonzero(windows.examples_of(batch.indices) == example).tolist()
+    ]
+    best = max(batch.ranks[row] for batch, row in rows)
+    offsets = windows.contexts.offsets_of(int(windows.context_of[example]))
+    candidates = []
+    for batch, row in rows:
+        if batch.ranks[row] != best:
+            continue
+        indices, mask = batch.indices[[row]], batch.context_mask[[row]]
+        starts, ends = batch.scores.start_logits[[row]], batch.scores.end_logits[[row]]
+        every, passages = starts.size * options.max_answer_len, windows.passages(indices, starts.shape[1])
+        spans = best_spans(starts, ends, mask, options.max_answer_len, every, passages)
+        count, window = int(np.isfinite(spans.scores[0]).sum()), int(indices[0])
+        shift = windows.context_offset(window)
+        firsts = offsets[spans.starts[0, :count] + shift, 0]
+        lasts = offsets[spans.ends[0, :count] + shift, 1]
+        chosen = _first_of_each(firsts, lasts, boundaries, options.align_to_words)[: options.top_k]
+        scores = spans.scores[0, chosen].tolist()
+        for score, first, last in zip(scores, firsts[chosen].tolist(), lasts[chosen].tolist(), strict=True):
+            candidates.append(Candidate(score, first, last, window))
+    return sorted(candidates, key=lambda one: (-one.score, one.start, one.end))
+
+
+def _first_of_each(
+    firsts: NDArray[np.integer], lasts: NDArray[np.integer], boundaries: Boundaries, whole_words: bool
+) -> NDArray[np.int64]:
+    """Which spans are the first that stand where they do in the text; blank ones are left out.
+
+    Shape: (spans,) each to (different spans,)
+    """
+    starts, ends = _each(boundaries.behind_blanks, firsts), _each(boundaries.before_blanks, lasts)
+    there = np.flatnonzero(starts < ends)
+    starts, ends = starts[there], ends[there]
+    if whole_words:
+        starts, ends = _each(boundaries.begin_of_word, starts), _each(boundaries.end_of_word, ends)
+    return np.sort(there[np.unique(np.stack([starts, ends], axis=1), axis=0, return_index=True)[1]])
+
+
+def _each(place: Callable[[int], int], positions: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Where each position is brought to. Shape: (positions,) to (positions,)."""
+    different, which = np.unique(positions, return_inverse=True)
+    return np.array([place(position) for position in different.tolist()], dtype=np.int64)[which]

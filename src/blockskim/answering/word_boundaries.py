@@ -11,6 +11,7 @@ part of it.
 """
 
 import unicodedata
+from collections.abc import Callable
 
 # First and last character of the blocks whose scripts put no space between words.
 _UNSPACED = (
@@ -29,31 +30,68 @@ _JOINERS = "\u00ad\u200c\u200d"  # soft hyphen, zero-width non-joiner and joiner
 _BLANKS = "\ufeff\u200b"  # what str.isspace leaves out: byte-order mark, zero-width space
 
 
-def align_to_words(text: str, start: int, end: int) -> tuple[int, int]:
-    """Extend a span to the beginning of its first and the end of its last word."""
-    while 0 < start < len(text) and _inside_word(text, start):
-        start -= 1
-    while 0 < end < len(text) and _inside_word(text, end):
-        end += 1
-    return start, end
+class Boundaries:
+    """Where words and blanks of a text begin and end. Each run of characters is walked through once.
 
+    A text may be one long word, in which every span of tokens lies.
+    """
 
-def trim_blanks(text: str, start: int, end: int) -> tuple[int, int]:
-    """Take white space off both ends of a span; what is left may be empty."""
-    while start < end and _is_blank(text[start]):
-        start += 1
-    while start < end and _is_blank(text[end - 1]):
-        end -= 1
-    return start, end
+    def __init__(self, text: str) -> None:
+        """Nothing is looked for yet."""
+        self._text = text
+        self._known: dict[tuple[Callable[[int], bool], int], dict[int, int]] = {}
+
+    def begin_of_word(self, position: int) -> int:
+        """Where the word begins that a position lies in; the position itself if it lies in none."""
+        return self._walk(position, -1, self._inside_word)
+
+    def end_of_word(self, position: int) -> int:
+        """One past the last character of the word that a position lies in; the position itself if it lies in none."""
+        return self._walk(position, 1, self._inside_word)
+
+    def behind_blanks(self, position: int) -> int:
+        """The first character from a position on that is not blank; the length of the text if there is none."""
+        return self._walk(position, 1, self._before_blank)
+
+    def before_blanks(self, position: int) -> int:
+        """One past the last character before a position that is not blank; 0 if there is none."""
+        return self._walk(position, -1, self._behind_blank)
+
+    def align(self, start: int, end: int) -> tuple[int, int]:
+        """Extend a span to the beginning of its first and the end of its last word."""
+        return self.begin_of_word(start), self.end_of_word(end)
+
+    def trim(self, start: int, end: int) -> tuple[int, int]:
+        """Take white space off both ends of a span; what is left may be empty."""
+        start = min(self.behind_blanks(start), end)
+        return start, max(self.before_blanks(end), start)
+
+    def _walk(self, position: int, step: int, goes_on: Callable[[int], bool]) -> int:
+        """The first position from one on at which it does not go on."""
+        known, passed = self._known.setdefault((goes_on, step), {}), []
+        while position not in known and goes_on(position):
+            passed.append(position)
+            position += step
+        found = known.get(position, position)
+        known.update(dict.fromkeys(passed, found))
+        return found
+
+    def _inside_word(self, position: int) -> bool:
+        return 0 < position < len(self._text) and _are_one_word(self._text[position - 1], self._text[position])
+
+    def _before_blank(self, position: int) -> bool:
+        return position < len(self._text) and _is_blank(self._text[position])
+
+    def _behind_blank(self, position: int) -> bool:
+        return position > 0 and _is_blank(self._text[position - 1])
 
 
 def _is_blank(character: str) -> bool:
     return character.isspace() or character in _BLANKS
 
 
-def _inside_word(text: str, position: int) -> bool:
-    """Whether the characters before and behind a position belong to one word."""
-    before, behind = text[position - 1], text[position]
+def _are_one_word(before: str, behind: str) -> bool:
+    """Whether two neighbouring characters belong to one word."""
     if unicodedata.category(behind).startswith("M") or behind in _JOINERS or before in _JOINERS:
         return True
     return _continues_words(before) and _continues_words(behind)

@@ -9,7 +9,7 @@ from blockskim.answering.reading import TextRun
 from blockskim.answering.request import TextPair
 from blockskim.answering.text_reading import TextReading
 from blockskim.answering.trace import AnswerTrace
-from blockskim.answering.word_boundaries import align_to_words, trim_blanks
+from blockskim.answering.word_boundaries import Boundaries
 from blockskim.data.windows import WindowSet
 from blockskim.evidence.scoring import evidence_model, sentence_scores
 from blockskim.evidence.selection import ScoredText
@@ -103,8 +103,9 @@ class EvidenceReading(TextReading):
         starts = windows.contexts.offsets_of(int(windows.context_of[number]))[:, 0].astype(np.int64)
         spans = [(int(start), int(end)) for start, end in signals.spans]
         null, normalizer = float(signals.nulls.sum()), float(signals.log_normalizers.sum())
+        boundaries = Boundaries(text)
         answers = [
-            _answer(text, span, float(score), tuple(answer), null, normalizer, self._backend)
+            _answer(boundaries, span, float(score), tuple(answer), null, normalizer, self._backend)
             for span, score, answer in zip(spans, signals.best, signals.answers.tolist(), strict=True)
         ]
         scores = sentence_scores(signals, evidence_model(self._backend.skim_config))
@@ -112,7 +113,7 @@ class EvidenceReading(TextReading):
 
 
 def _answer(
-    text: str,
+    boundaries: Boundaries,
     sentence: tuple[int, int],
     score: float,
     span: tuple[int, int],
@@ -123,7 +124,7 @@ def _answer(
     """The best answer inside of a sentence, in whole words, if it is likely enough.
 
     Args:
-        text: the document.
+        boundaries: of words in the document.
         sentence: its first character and one past the last.
         score: of the best span inside of it; -inf where there is none.
         span: first character and one past the last of that.
@@ -139,6 +140,6 @@ def _answer(
         confidence = float(np.exp(min(0.0, score - normalizer)))
     if confidence < LEAST_CONFIDENCE:
         return None
-    start, end = align_to_words(text, *trim_blanks(text, *span))
+    start, end = boundaries.align(*boundaries.trim(*span))
     start, end = max(start, sentence[0]), min(end, sentence[1])
     return SpanInSentence(start, end, confidence) if start < end else None
