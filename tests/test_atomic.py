@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import os
 import stat
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from blockskim.atomic import check_new, give_usual_rights, new_directory, open_whole, write_whole
+from blockskim.atomic import check_new, give_usual_rights, must_stay, new_directory, open_whole, write_whole
 from blockskim.errors import ConfigError
 
 OLD = b"what was there before"
@@ -224,6 +225,33 @@ def test_an_empty_directory_may_be_there_already(tmp_path):
     with new_directory(tmp_path / "output") as folder:
         (folder / "file").write_text("text")
     assert (tmp_path / "output" / "file").read_text() == "text"
+
+
+@pytest.mark.parametrize("kind", ["link", "mount point", "working directory"])
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_empty_directory_that_can_not_be_replaced_gets_the_files(tmp_path, monkeypatch, kind, fails):
+    folder, output = tmp_path / "folder", tmp_path / "folder"
+    folder.mkdir()
+    if kind == "link":
+        output = tmp_path / "link"
+        output.symlink_to(folder)
+    elif kind == "mount point":
+        monkeypatch.setattr(Path, "is_mount", lambda path: path == folder)
+    else:
+        monkeypatch.chdir(folder)
+        output = Path()
+    assert must_stay(output)
+    inode = folder.stat().st_ino
+    with contextlib.ExitStack() as stack:
+        if fails:
+            stack.enter_context(pytest.raises(KeyError))
+        part = stack.enter_context(new_directory(output))
+        (part / "file").write_text("text")
+        if fails:
+            raise KeyError("mine")
+    assert [item.name for item in folder.iterdir()] == ([] if fails else ["file"])
+    assert folder.stat().st_ino == inode
+    assert {item.name for item in tmp_path.iterdir()} <= {"folder", "link"}
 
 
 @pytest.mark.parametrize("error", [KeyError("mine"), KeyboardInterrupt(), OSError(errno.ENOSPC, "No space")])

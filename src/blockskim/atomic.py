@@ -131,11 +131,17 @@ def _error_number(error: BaseException) -> int | None:
 def new_directory(output: Path) -> Iterator[Path]:
     """A folder to write into that becomes ``output`` when the block ends without an error.
 
+    An empty folder that can't be replaced (``must_stay``) gets the files in place of that, one by one.
+
     Raises:
         ConfigError: there is something at ``output`` already, other than an empty folder.
         OSError: it can't be written; ``filename`` is ``output``.
     """
     check_new(output)
+    if must_stay(output):
+        with new_files(output) as part:
+            yield part
+        return
     with _temporary_folder(output, output.parent) as part:
         yield part
         if output.exists():
@@ -195,6 +201,13 @@ def give_usual_rights(files: Iterable[Path]) -> None:
 
 
 def check_new(output: Path) -> None:
-    """Raise ConfigError when a directory to be made is there already, and not empty."""
+    """Raise ConfigError when a directory to be made is there already, and not empty, or is a link to nothing."""
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ConfigError(f"{output} exists already; name a new directory")
+    if output.is_symlink() and not output.exists():
+        raise ConfigError(f"{output} is a link to nothing; name a new directory")
+
+
+def must_stay(folder: Path) -> bool:
+    """Whether a folder is there that another can't be renamed to: a link, a mount point, or where the process works."""
+    return folder.is_dir() and (folder.is_symlink() or folder.is_mount() or folder.samefile(Path.cwd()))

@@ -79,3 +79,21 @@ def test_a_link_to_nothing(call, tmp_path, command):
     code, _, err = call(command, "--output", tmp_path / "link", *DIRECTORIES[command])
     assert code == 2
     assert "link to nothing" in err
+
+
+@pytest.mark.parametrize("command", FILES, ids=" ".join)
+@pytest.mark.parametrize("target", ["missing/file", "link"])
+def test_a_file_that_is_a_link_to_no_folder_or_to_itself(call, tmp_path, command, target):
+    name, option = command
+    (tmp_path / "link").symlink_to(tmp_path / target)
+    code, out, err = call(name, option, tmp_path / "link", *FILES[command])
+    assert (code, out) == (2, "")
+    assert ("there is no directory" if target == "missing/file" else "leads back to itself") in err
+
+
+def test_the_folder_that_the_command_runs_in_may_be_the_output(call, plain, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = call("average", "--model", model, "--model", model, "--output", ".")
+    assert (code, err) == (0, "")
+    assert (tmp_path / "config.json").is_file()
+    assert not list(tmp_path.parent.glob(f"{tmp_path.name}.*"))

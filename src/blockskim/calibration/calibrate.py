@@ -237,7 +237,8 @@ def calibrate_copy(
     """
     # It goes into the copy; a damaged one is told of before the long part.
     read_calibration(loaded.name)
-    partial = output.parent / f"{output.name}.partial"
+    # The folder that the process works in has a name as well.
+    partial = output.absolute().with_name(f"{output.absolute().name}.partial")
     outcomes = run_calibration(loaded.model, windows, targets, settings, progress, partial)
     result = outcomes[default or next(iter(outcomes))]
     save_calibrated(loaded.name, loaded.tokenizer, result, output, half, outcomes if named else {})

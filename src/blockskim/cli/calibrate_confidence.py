@@ -71,9 +71,11 @@ def calibrate_confidence(
     from blockskim.calibration.confidence import save_with_confidence
     from blockskim.data.other_contexts import asked_elsewhere
     from blockskim.inference.operating_point import choose_thresholds
+    from blockskim.surgery.settings_copy import check_has_settings
 
     examples = [*examples, *asked_elsewhere(examples, elsewhere)]
     loaded = load_backend(computing, backend)
+    check_has_settings(loaded)
     thresholds = choose_thresholds(loaded.model, point=point, name=loaded.name)
     windows = cut_windows(loaded, examples, windowing)
     start = describe("calibrating", loaded.model, windows, windowing.batch_size)

@@ -44,9 +44,10 @@ def calibrate_evidence(
 
     from blockskim.data.other_contexts import asked_elsewhere
     from blockskim.evidence.calibrate import calibrate_evidence as fit
-    from blockskim.surgery.settings_copy import copy_with_settings
+    from blockskim.surgery.settings_copy import check_has_settings, copy_with_settings
 
     answerer = loaded_answerer(computing, reading)
+    check_has_settings(answerer.loaded)
     asked = [*examples, *asked_elsewhere(examples, elsewhere)]
     with window_progress(printing.quiet, start=f"reading {len(asked):,} texts twice") as bar:
         fitted = fit(answerer.reader, asked, reading.settings(), progress=bar.update)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from blockskim.atomic import check_new
+from blockskim.atomic import check_new, must_stay
 from blockskim.checks import MOST_THREADS
 from blockskim.cli.output import printable
 from blockskim.errors import ConfigError
@@ -203,10 +203,8 @@ def check_new_output(output: Path) -> None:
         check_new(output)
     except ConfigError as error:
         raise typer.BadParameter(str(error), param_hint="--output") from None
-    if output.is_symlink() and not output.exists():
-        raise typer.BadParameter(f"{output} is a link to nothing; name a new directory", param_hint="--output")
     # It is made in its parent, under a temporary name.
-    _check_can_make_in(output.absolute().parent, output, "--output")
+    _check_can_make_in(output if must_stay(output) else output.absolute().parent, output, "--output")
 
 
 def check_output_folder(output: Path | None) -> None:
@@ -232,8 +230,12 @@ def check_writable(path: Path | None, option: str) -> None:
         return
     if path.is_dir():
         raise typer.BadParameter(f"{path} is a directory; name a file", param_hint=option)
-    if not path.parent.is_dir():
-        raise typer.BadParameter(f"there is no directory {path.parent}", param_hint=option)
+    # Of a link, the file is made that it points to.
+    folder = Path(os.path.realpath(path)).parent if path.is_symlink() else path.parent
+    if not folder.is_dir():
+        raise typer.BadParameter(f"there is no directory {folder}", param_hint=option)
+    if path.is_symlink() and Path(os.path.realpath(path)).is_symlink():
+        raise typer.BadParameter(f"{path} is a link that leads back to itself; name a file", param_hint=option)
     if path.exists() and not path.is_file():
         # A pipe or a device is written to; a file is made anew beside itself.
         if not os.access(path, os.W_OK):

@@ -25,6 +25,7 @@ def copy_with_settings(loaded: LoadedBackend, output: Path, change: Callable[[di
         ModelError: it is no Block-Skim model, whose config has no place for them.
         ConfigError: something is at ``output`` already.
     """
+    check_has_settings(loaded)
     source = Path(loaded.name)
     with new_directory(output) as part:
         if source.is_dir():
@@ -38,7 +39,21 @@ def copy_with_settings(loaded: LoadedBackend, output: Path, change: Callable[[di
             network.save_pretrained(part)
             tokenizer.save_pretrained(part)
         values = json.loads((part / CONFIG).read_text(encoding="utf-8"))
-        if values.get("model_type") != "blockskim":
-            raise ModelError(f"{loaded.name} is no Block-Skim model; convert it first, and calibrate what that writes")
         change(values)
         (part / CONFIG).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def check_has_settings(loaded: LoadedBackend) -> None:
+    """Refuse a model whose config has no place for settings of this library, before anything is measured for them.
+
+    Raises:
+        ModelError: it is no Block-Skim model.
+    """
+    source = Path(loaded.name)
+    if source.is_dir():
+        kind = json.loads((source / CONFIG).read_text(encoding="utf-8")).get("model_type")
+    else:
+        network: Any = loaded.model
+        kind = network.config.model_type
+    if kind != "blockskim":
+        raise ModelError(f"{loaded.name} is no Block-Skim model; convert it first, and calibrate what that writes")
