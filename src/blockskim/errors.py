@@ -30,5 +30,12 @@ class DataError(BlockSkimError, ValueError):
     """A data file is not what it should be; the message names the file and the record."""
 
 
+class ReadError(DataError):
+    """The system could not read a file that may be whole: a disk that fails, a share that is away, too many open files.
+
+    Who goes on where a file is wrong must not do so here, as the same file can be read another time.
+    """
+
+
 class ModelError(BlockSkimError, ValueError):
     """A model directory or checkpoint can't be used; the message says what would be right."""

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import random
 from unittest import mock
 
@@ -6,10 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blockskim.errors import ConfigError, DataError, ModelError
+from blockskim.data.files import read_errors_named
+from blockskim.errors import ConfigError, DataError, ModelError, ReadError
 from blockskim.scaling import output as output_module
 from blockskim.scaling import raw_shards
+from blockskim.scaling import rows as rows_module
 from blockskim.scaling.bulk import SUMMARY, run_bulk
+from blockskim.scaling.json_lines import json_line_rows
 from bulk_runs import (
     hashing_answerer,
     json_lines,
@@ -224,6 +229,41 @@ def test_a_file_that_is_damaged_takes_no_other_with_it(tmp_path):
     assert run(plan).damaged == summary.damaged
     with pytest.raises(DataError, match="damaged or cut-off"):
         run(plan_for(tmp_path, half, good, output=tmp_path / "other", on_error="stop"))
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE])
+def test_a_fault_of_the_system_ends_the_run_and_the_same_command_goes_on(tmp_path, monkeypatch, number):
+    paths = [json_lines(tmp_path / f"{name}.jsonl", rows_of(5)) for name in "ab"]
+    whole = plan_for(tmp_path, *paths, output=tmp_path / "whole")
+    run(whole)
+    plan = plan_for(tmp_path, *paths)
+
+    def failing(*given):
+        for place, row in enumerate(json_line_rows(*given)):
+            if place == 4:
+                with read_errors_named(given[0].path):
+                    raise OSError(number, os.strerror(number))
+            yield row
+
+    with monkeypatch.context() as patched:
+        patched.setitem(raw_shards.READERS, "jsonl", failing)
+        with pytest.raises(ReadError, match=os.strerror(number)):
+            run(plan)
+    assert written(plan.output) != written(whole.output)
+    run(plan)
+    assert written(plan.output) == written(whole.output)
+
+
+def test_a_fault_of_the_system_is_no_error_of_a_row(tmp_path, monkeypatch):
+    (tmp_path / "text.txt").write_text("The kite nests in Wales.")
+    path = json_lines(tmp_path / "rows.jsonl", [{"question": "Where?", "file": "text.txt"}])
+    plan = plan_for(tmp_path, path, file_column="file")
+    fault = mock.Mock(side_effect=OSError(errno.EMFILE, "Too many open files"))
+    with monkeypatch.context() as patched:
+        patched.setattr(rows_module, "unpacked", fault)
+        with pytest.raises(ReadError, match="Too many open files"):
+            run(plan)
+    assert run(plan).errors == 0
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,29 @@ def test_values_that_do_not_fit_make_their_row_wrong_and_no_other(tmp_path):
     assert found[1]["error"] is None
 
 
+def test_bytes_that_are_no_text_are_never_changed_in_silence(tmp_path):
+    rows = [{**row, "key": key} for row, key in zip(rows_of(2), [b"kite", b"\xff\xfe"], strict=True)]
+    path = save(tmp_path / "rows.parquet", rows)
+    lines = plan_for(tmp_path, path, keep=("key",), output=tmp_path / "lines")
+    assert run(lines).errors == 1
+    first, second = written(lines.output)
+    assert (first["key"], first["error"]) == ("kite", None)
+    assert (second["key"], second["answer"]) == (None, None)
+    assert f"{path}: row 2: 'key' holds bytes that are no UTF-8 text" in second["error"]
+    run(plan_for(tmp_path, path, keep=("key",), output_format="parquet", output=tmp_path / "table"))
+    assert [row["key"] for row in read(tmp_path / "table")] == [b"kite", b"\xff\xfe"]
+
+
+def test_a_file_that_holds_nulls_alone_says_nothing_of_a_column(tmp_path):
+    empty = [{**row, "key": None} for row in rows_of(2)]
+    for name, rows in (("a", empty), ("b", [{**row, "key": 7} for row in rows_of(2)])):
+        save(tmp_path / f"{name}.parquet", rows)
+    paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    plan = plan_for(tmp_path, *paths, keep=("key",), output_format="parquet")
+    assert run(plan).errors == 0
+    assert [row["key"] for row in read(plan.output)] == [None, None, 7, 7]
+
+
 def test_wrong_and_large_values_are_named_by_row(tmp_path):
     rows = rows_of(4)
     rows[1]["context"] = None

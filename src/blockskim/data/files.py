@@ -1,5 +1,6 @@
 """Opening of data files: text or gzip, with errors that say which file is wrong and how."""
 
+import errno
 import gzip
 import io
 import zlib
@@ -8,9 +9,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-from blockskim.errors import DataError
+from blockskim.errors import DataError, ReadError
 
 GZIP_MAGIC = b"\x1f\x8b"
+
+NAMED_WRONG = frozenset(
+    {
+        errno.EACCES,
+        errno.EINVAL,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.ENXIO,
+        errno.EPERM,
+    }
+)
+"""Numbers of errors of reading for which the path that was given is to blame. All others may pass."""
 
 
 def check_file(path: Path | str) -> Path:
@@ -32,7 +48,7 @@ def check_file(path: Path | str) -> Path:
         if path.is_file() and path.stat().st_size == 0:
             raise DataError(f"{path}: the file is empty")
     except OSError as error:
-        raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
+        raise read_error(path, error) from error
     return path
 
 
@@ -78,7 +94,8 @@ def read_errors_named(path: Path) -> Iterator[None]:
         path: what is read.
 
     Raises:
-        DataError: the file can't be read, is damaged gzip, or is not UTF-8 text.
+        DataError: the path is wrong, or the file is damaged gzip or not UTF-8 text.
+        ReadError: the system failed to read the file.
     """
     try:
         yield
@@ -90,4 +107,10 @@ def read_errors_named(path: Path) -> Iterator[None]:
     except GZIP_ERRORS as error:
         raise DataError(f"{path}: damaged or cut-off gzip file: {error}") from error
     except OSError as error:
-        raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
+        raise read_error(path, error) from error
+
+
+def read_error(path: Path, error: OSError) -> DataError:
+    """What is told of a file that the system did not read: a ``ReadError`` where another try may do."""
+    kind = DataError if error.errno is None or error.errno in NAMED_WRONG else ReadError
+    return kind(f"{path}: can't be read: {error.strerror or error}")

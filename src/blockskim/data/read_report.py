@@ -8,7 +8,7 @@ from pathlib import Path
 
 from blockskim.data.examples import Example
 from blockskim.data.records import brief
-from blockskim.errors import DataError
+from blockskim.errors import DataError, ReadError
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,8 @@ class ReadReport:
         try:
             yield
         except DataError as error:
-            if not self.skip_bad:
+            # What the system failed to read may be as right as the rest.
+            if not self.skip_bad or isinstance(error, ReadError):
                 raise
             self.leave_out(1, str(error))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from blockskim.checks import listing
+from blockskim.data.files import read_error
 from blockskim.errors import BlockSkimError, DataError
 from blockskim.extras import load_pyarrow
 from blockskim.scaling.json_lines import too_large
@@ -60,15 +61,26 @@ def open_parquet(path: Path) -> Iterator[Any]:
     """A Parquet file, of which columns are read piece by piece.
 
     Raises:
-        DataError: it can't be read or is damaged.
+        DataError: it is damaged, or the path is wrong.
+        ReadError: the system failed to read it.
+        MemoryError: there is too little of it.
         ConfigError: pyarrow is not installed.
     """
     pyarrow, pq = load_pyarrow()
     try:
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER) as parquet:
             yield parquet
-    except BlockSkimError:
+    except (BlockSkimError, MemoryError):
         raise
+    except OSError as error:
+        # Of damage pyarrow tells by this class, too, without a number.
+        if error.errno is not None:
+            raise read_error(path, error) from error
+        raise _damaged(path, error) from error
     # It raises errors of its own and of the system, and others where a text is no Unicode or a date none of Python's.
-    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
-        raise DataError(f"{path}: can't be read as Parquet: {' '.join(str(error).split())}") from error
+    except (pyarrow.ArrowException, ValueError, OverflowError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: can't be read as Parquet: {' '.join(str(error).split())}")

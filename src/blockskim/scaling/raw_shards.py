@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from blockskim.errors import DataError
+from blockskim.errors import DataError, ReadError
 from blockskim.scaling.input_files import READERS
 from blockskim.scaling.rows import Columns, InputFile, RawRow
 
@@ -72,6 +72,9 @@ def _all_rows(
             if file.size or file.format == "text":
                 for row, position in READERS[file.format](file, number, columns, row_limit):
                     yield row, before + min(position, file.size)
+        # What a passing fault left out would be missing for good: shards are counted by rows.
+        except ReadError:
+            raise
         except DataError as error:
             damaged(error)
         before += file.size

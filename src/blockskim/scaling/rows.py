@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from blockskim.data.files import read_errors_named, unpacked
-from blockskim.errors import DataError
+from blockskim.errors import DataError, ReadError
 
 FILE_COLUMN = "file"
 """The column of a text file's row that names it."""
@@ -113,6 +113,9 @@ def read_row(raw: RawRow, file: InputFile, columns: Columns, limit: int) -> Row:
 
     Returns:
         The row. One that is wrong says so, with file and line.
+
+    Raises:
+        ReadError: the system failed to read a text file; another try may do.
     """
     where = _where(raw, file)
     names = (FILE_COLUMN,) if file.format == "text" else columns.keep
@@ -128,6 +131,8 @@ def read_row(raw: RawRow, file: InputFile, columns: Columns, limit: int) -> Row:
             raise DataError(f"{deep[0]!r} is nested too deeply; {MOST_LEVELS} levels are the most")
         question = column_text(record, columns.question_column) if columns.question is None else columns.question
         return Row(question, _context(record, file, columns, limit), kept, where)
+    except ReadError:
+        raise
     except DataError as error:
         # Errors of files name them already.
         text = str(error) if str(error).startswith(f"{where}: ") else f"{where}: {error}"

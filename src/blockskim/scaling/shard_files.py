@@ -9,17 +9,18 @@ from dataclasses import replace
 from typing import Any
 
 from blockskim.checks import is_text
+from blockskim.errors import DataError, ReadError
 from blockskim.extras import load_pyarrow
 from blockskim.scaling.jobs import Field
 from blockskim.scaling.parquet_rows import open_parquet
 from blockskim.scaling.plan import ERROR, ROW, BulkPlan
-from blockskim.scaling.rows import Row
+from blockskim.scaling.rows import InputFile, Row
 
 
 def shard_schema(plan: BulkPlan) -> Any:
     """The columns of every shard in Parquet; None for JSON lines.
 
-    Columns that are copied have the type that they have in the first input file if that is Parquet; from other formats
+    Columns that are copied have the type that they have in the input if its first file is Parquet; from other formats
     they are text, as rows may differ in type there.
 
     Raises:
@@ -29,11 +30,8 @@ def shard_schema(plan: BulkPlan) -> Any:
     if plan.output_format != "parquet":
         return None
     pyarrow, _ = load_pyarrow()
-    kept = [pyarrow.field(name, pyarrow.string()) for name in plan.kept]
-    if plan.kept and plan.files[0].format == "parquet":
-        with open_parquet(plan.files[0].path) as parquet:
-            known = parquet.schema_arrow
-            kept = [known.field(field.name) if field.name in known.names else field for field in kept]
+    types = _copied_types(plan.files, plan.kept) if plan.kept and plan.files[0].format == "parquet" else {}
+    kept = [pyarrow.field(name, types.get(name, pyarrow.string())) for name in plan.kept]
     return pyarrow.schema(
         [
             pyarrow.field(ROW, pyarrow.int64()),
@@ -42,6 +40,35 @@ def shard_schema(plan: BulkPlan) -> Any:
             pyarrow.field(ERROR, pyarrow.string()),
         ]
     )
+
+
+def _copied_types(files: Sequence[InputFile], names: Sequence[str]) -> dict[str, Any]:
+    """The type of each column that is copied, in the first Parquet file that tells one.
+
+    A file in which a column holds nulls alone, or that has no rows, may tell none.
+
+    Raises:
+        DataError: the first file can't be read.
+    """
+    pyarrow, _ = load_pyarrow()
+    types: dict[str, Any] = {}
+    for number, file in enumerate(files):
+        if file.format != "parquet":
+            continue
+        try:
+            with open_parquet(file.path) as parquet:
+                known = parquet.schema_arrow
+        except DataError as error:
+            # Reading the rows of a later one will tell.
+            if number == 0 or isinstance(error, ReadError):
+                raise
+            continue
+        for name in set(names) & set(known.names):
+            if name not in types or pyarrow.types.is_null(types[name]):
+                types[name] = known.field(name).type
+        if all(name in types and not pyarrow.types.is_null(types[name]) for name in names):
+            break
+    return types
 
 
 def shard_bytes(rows: Sequence[dict[str, Any]], format: str, schema: Any) -> bytes:
@@ -65,15 +92,15 @@ def arrow_column(values: Sequence[Any], field: Field) -> Any:
 
 
 def check_kept(rows: Sequence[Row], plan: BulkPlan, schema: Any) -> list[Row]:
-    """The rows, of which those are wrong whose copied columns do not fit into the columns of Parquet.
+    """The rows, of which those are wrong whose copied columns do not fit into the output.
 
     Args:
         rows: of a shard.
         plan: says which columns are copied.
         schema: as ``shard_schema`` gives it.
     """
-    if schema is None or not rows:
-        return list(rows)
+    if schema is None:
+        return [_checked_for_json(row) for row in rows]
     checked = list(rows)
     for name in plan.kept:
         kind = schema.field(name).type
@@ -85,6 +112,27 @@ def check_kept(rows: Sequence[Row], plan: BulkPlan, schema: Any) -> list[Row]:
                 error = row.error or f"{row.where}: {name!r} is {reprlib.repr(value)}, which is no {kind}"
                 checked[number] = replace(row, kept={**row.kept, name: None}, error=error)
     return checked
+
+
+def _checked_for_json(row: Row) -> Row:
+    """A row, which is wrong if a copied value holds bytes that are no text: JSON has nothing to write them with."""
+    for name, value in row.kept.items():
+        if _is_binary(value):
+            reason = f"{name!r} holds bytes that are no UTF-8 text, which --output-format parquet can copy and JSON not"
+            row = replace(row, kept={**row.kept, name: None}, error=row.error or f"{row.where}: {reason}")
+    return row
+
+
+def _is_binary(value: Any) -> bool:
+    """Whether a value is or holds bytes that are no UTF-8 text."""
+    if isinstance(value, bytes):
+        try:
+            value.decode("utf-8")
+        except UnicodeDecodeError:
+            return True
+    if isinstance(value, dict):
+        return any(map(_is_binary, value.values()))
+    return isinstance(value, list | tuple) and any(map(_is_binary, value))
 
 
 def _fit(values: Sequence[Any], kind: Any) -> bool:
@@ -112,7 +160,7 @@ def _plain(value: Any) -> Any:
         return None
     if value is None or isinstance(value, str | int | float):
         return value
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
 
 
 def _fitting(value: Any, kind: Any) -> Any:
