@@ -1,6 +1,7 @@
 """Worker processes: shared work, one that dies, one that can't start, and an end that loses nothing."""
 
 import asyncio
+import errno
 import json
 import logging
 import os
@@ -15,7 +16,7 @@ from blockskim.serving import pool as pool_module
 from blockskim.serving.engine import ModelSettings
 from blockskim.serving.logs import JsonLines, LogSettings
 from blockskim.serving.messages import error_message
-from blockskim.serving.pool import NotReady, WorkerPool, _characters, _Worker
+from blockskim.serving.pool import NotReady, WorkerPool, _Worker
 from blockskim.serving.refusals import Busy, Lost, Stopping, TimedOut
 from blockskim.serving.scheduler import Capacity
 from blockskim.serving.worker import work
@@ -175,14 +176,6 @@ def test_a_model_that_can_not_be_loaded_is_told_of(tmp_path):
     run(test, model=str(tmp_path / "nothing"), target=work)
 
 
-def test_the_least_busy_worker_is_chosen_by_the_characters_of_texts():
-    named = [("a long name", "a text"), ["b", "another"]]
-    for kind in ("search", "highlight", "prune"):
-        assert _characters({"kind": kind, "question": QUESTION, "documents": named}) == 13
-    assert _characters({"kind": "rerank", "query": QUESTION, "documents": ["a text", "another"]}) == 13
-    assert _characters({"kind": "answer", "pairs": [[QUESTION, "a text"], [QUESTION, "another"]]}) == 13
-
-
 class Process:
     """Of a worker: only to be killed ends it."""
 
@@ -262,3 +255,79 @@ def test_a_worker_is_told_the_id_of_a_request(pool):
 
     sent, found = asyncio.run(ask())
     assert (sent["request"], found) == ("my-id", {"answers": []})
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EMFILE, "Too many open files"), RuntimeError("can't start new thread")]
+)
+def test_a_worker_that_can_not_be_started_is_tried_again(pool, monkeypatch, caplog, error):
+    caplog.set_level(logging.ERROR, "blockskim.serving")
+    tries = []
+
+    def spawn(slot):
+        tries.append(slot)
+        if len(tries) < 3:
+            raise error
+
+    async def no_pause(seconds):
+        pauses.append(seconds)
+
+    pauses = []
+    monkeypatch.setattr(pool, "_spawn", spawn)
+    monkeypatch.setattr(pool_module.asyncio, "sleep", no_pause)
+    asyncio.run(pool._replace(2, 0.0))
+    assert tries == [2, 2, 2]
+    assert pauses == [0.0, 0.0, 1.0]
+    lines = [json.loads(JsonLines().format(record)) for record in caplog.records]
+    assert [(line["event"], line["worker"], line["reason"]) for line in lines] == [
+        ("worker not started", 2, str(error))
+    ] * 2
+
+
+@pytest.mark.parametrize("failing", ["process", "thread"])
+def test_what_was_begun_of_a_worker_that_can_not_be_started_is_ended(pool, monkeypatch, failing):
+    made = []
+
+    class Unstartable(Process):
+        def __init__(self, **_given):
+            super().__init__()
+            self.pid = None
+            made.append(self)
+
+        def start(self):
+            if failing == "process":
+                raise OSError(errno.ENOMEM, "Cannot allocate memory")
+            self.pid = 1
+
+    class Thread:
+        def __init__(self, **_given):
+            pass
+
+        def start(self):
+            raise RuntimeError("can't start new thread")
+
+    ends = [SimpleNamespace(closed=False) for _ in range(2)]
+    for end in ends:
+        end.close = lambda end=end: setattr(end, "closed", True)
+    context = SimpleNamespace(Pipe=lambda: tuple(ends), Process=Unstartable)
+    monkeypatch.setattr(pool_module.multiprocessing, "get_context", lambda _kind: context)
+    monkeypatch.setattr(pool_module.threading, "Thread", Thread)
+
+    async def spawn():
+        with pytest.raises((OSError, RuntimeError)):
+            pool._spawn(0)
+
+    asyncio.run(spawn())
+    assert pool._workers == {}
+    assert all(end.closed for end in ends)
+    assert made[0].gone == (failing == "thread")
+
+
+def test_there_is_room_until_as_many_wait_as_may():
+    pool = WorkerPool(ModelSettings(), Capacity(waiting=2), LogSettings(), 1, Told())
+    worker = pool._workers[0] = _Worker(0, Process(), None, ready=True)
+    worker.pending[1] = None
+    pool.check_room()
+    worker.pending[2] = None
+    with pytest.raises(Busy, match="2 requests wait"):
+        pool.check_room()

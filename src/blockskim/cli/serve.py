@@ -42,6 +42,7 @@ def serve(
         served_name=listening.served_name or (model.served_name if computing.model else "default"),
         max_body=limits.max_body,
         max_pairs=limits.max_pairs,
+        max_held=limits.max_waiting * limits.max_body,
         seconds=limits.timeout,
         api_key=listening.api_key,
         origins=tuple(listening.cors_origin or ()),

@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -23,7 +23,7 @@ from blockskim.serving.messages import from_bytes, to_bytes, told_batch, told_er
 from blockskim.serving.refusals import Busy, Lost, Refusal, Stopping, TimedOut
 from blockskim.serving.scheduler import Capacity, JobReport
 from blockskim.serving.service import Observer
-from blockskim.serving.tasks import Json
+from blockskim.serving.tasks import Json, characters_asked
 from blockskim.serving.worker import work
 
 LONGEST_PAUSE = 30.0
@@ -137,19 +137,23 @@ class WorkerPool:
                 raise self._unable
             await asyncio.sleep(0.02)
 
+    def check_room(self) -> None:
+        """See to it that another request may wait; see ``Service``."""
+        if self.waiting >= self._capacity.waiting:
+            raise Busy(self.waiting, min(60.0, max(1.0, round(self._pace * self.waiting / 2))))
+
     async def ask(self, asked: Mapping[str, Any], seconds: float, request_id: str = "") -> Json:
         """Answer a task; see ``Service``."""
         if self._stopping:
             raise Stopping
-        if self.waiting >= self._capacity.waiting:
-            raise Busy(self.waiting, min(60.0, max(1.0, round(self._pace * self.waiting / 2))))
+        self.check_room()
         ready = [worker for worker in self._workers.values() if worker.ready and not worker.stopping]
         if not ready:
             raise NotReady
         worker, number = min(ready, key=lambda one: one.load), next(self._numbers)
         future: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
-        worker.pending[number] = future
-        worker.size[number] = _characters(asked)
+        size = characters_asked(asked)
+        worker.pending[number], worker.size[number] = future, size
         worker.outgoing.put({"id": number, "asked": asked, "seconds": seconds, "request": request_id})
         try:
             return await asyncio.wait_for(future, seconds)
@@ -196,18 +200,23 @@ class WorkerPool:
 
     def _spawn(self, slot: int) -> None:
         """Start a worker in a slot, and the threads that talk with it."""
-        context = multiprocessing.get_context("spawn")
+        context, name = multiprocessing.get_context("spawn"), f"blockskim-worker-{slot}"
         ours, theirs = context.Pipe()
-        process = context.Process(
-            target=self._target, args=(theirs, *self._work), name=f"blockskim-worker-{slot}", daemon=True
-        )
-        process.start()
-        theirs.close()
-        worker = self._workers[slot] = _Worker(slot, process, ours)
-        loop = asyncio.get_running_loop()
-        for target in (self._read, self._write):
-            name = f"blockskim-worker-{slot}"
-            threading.Thread(target=target, args=(worker, loop), name=name, daemon=True).start()
+        process = context.Process(target=self._target, args=(theirs, *self._work), name=name, daemon=True)
+        worker, loop = _Worker(slot, process, ours), asyncio.get_running_loop()
+        try:
+            with closing(theirs):
+                process.start()
+            for target in (self._read, self._write):
+                threading.Thread(target=target, args=(worker, loop), name=name, daemon=True).start()
+        except (OSError, RuntimeError):
+            # A thread that listens already must not call it lost.
+            worker.stopping = True
+            if process.pid is not None:
+                process.kill()
+            ours.close()
+            raise
+        self._workers[slot] = worker
 
     def _read(self, worker: _Worker, loop: asyncio.AbstractEventLoop) -> None:
         """Hand what a worker tells to the event loop, until it ends."""
@@ -283,17 +292,31 @@ class WorkerPool:
         if self._stopping or worker.stopping:
             return
         self._observer.worker_lost(worker.number)
-        failures = self._failures[worker.number] = self._failures.get(worker.number, 0) + 1
-        pause = 0.0 if failures == 1 else min(LONGEST_PAUSE, 2.0 ** (failures - 2))
+        pause = self._next_pause(worker.number)
         LIFE.error("worker lost", extra={"fields": {"worker": worker.number, "replaced_in": pause}})
         task = asyncio.get_running_loop().create_task(self._replace(worker.number, pause))
         self._restarts.add(task)
         task.add_done_callback(self._restarts.discard)
 
+    def _next_pause(self, slot: int) -> float:
+        """Seconds until the worker of a slot is replaced, which failed once more."""
+        failures = self._failures[slot] = self._failures.get(slot, 0) + 1
+        return 0.0 if failures == 1 else min(LONGEST_PAUSE, 2.0 ** (failures - 2))
+
     async def _replace(self, slot: int, pause: float) -> None:
-        await asyncio.sleep(pause)
-        if not self._stopping:
-            self._spawn(slot)
+        """Put another worker into a slot; where the system has no room for a process, try until it has."""
+        while True:
+            await asyncio.sleep(pause)
+            if self._stopping:
+                return
+            try:
+                self._spawn(slot)
+                return
+            # Too many open files, too little memory, too many processes or threads.
+            except (OSError, RuntimeError) as error:
+                pause = self._next_pause(slot)
+                fields = {"worker": slot, "reason": str(error), "replaced_in": pause}
+                LIFE.error("worker not started", extra={"fields": fields})
 
 
 def _kill(worker: _Worker) -> None:
@@ -307,11 +330,3 @@ def _wait_for(workers: Sequence[_Worker], seconds: float) -> None:
     until = time.monotonic() + seconds
     for worker in workers:
         worker.gone.wait(max(0.0, until - time.monotonic()))
-
-
-def _characters(asked: Mapping[str, Any]) -> int:
-    """Characters of the texts of a task."""
-    if asked["kind"] == "rerank":
-        return sum(map(len, asked["documents"]))
-    # Questions with their contexts, or names with their texts.
-    return sum(len(text) for _, text in asked["pairs" if asked["kind"] == "answer" else "documents"])

@@ -258,7 +258,8 @@ class Scheduler:
                 job.left = len(turns)
                 # Predictors that one asks beside its own would count as arithmetic of the other.
                 self._queue.put(job, turns, (_hashable(job.reading.thresholds), job.reading.asking))
-                self._changed.notify(len(turns))
+                # Whoever closes waits here, too, and would take the only call.
+                self._changed.notify_all()
 
     def _finish(self, job: _Job[Any], reading: TextReading) -> None:
         read = time.monotonic()

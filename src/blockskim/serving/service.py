@@ -25,6 +25,13 @@ class Service(Protocol):
     def describe(self) -> Json:
         """Which model answers, and on what."""
 
+    def check_room(self) -> None:
+        """See to it that another request may wait, before any work is put into it.
+
+        Raises:
+            Busy: as many requests as may wait are there.
+        """
+
     async def ask(self, asked: Mapping[str, Any], seconds: float, request_id: str = "") -> Json:
         """Answer a task; to cancel it drops what waits of it.
 
@@ -72,6 +79,9 @@ class LocalService:
     def describe(self) -> Json:
         """Which model answers, and on what."""
         return self.engine.describe()
+
+    def check_room(self) -> None:
+        """The engine says so itself when it is asked."""
 
     async def ask(self, asked: Mapping[str, Any], seconds: float, request_id: str = "") -> Json:
         """Answer a task; see ``Service``. Errors are raised here, so whoever asks logs them."""

@@ -3,7 +3,7 @@
 The forms of the routes are elsewhere; here is what they come down to, and what crosses from one process to another.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -104,6 +104,14 @@ def search_task(
 def characters_of(pairs: Sequence[TextPair]) -> int:
     """Characters of questions and texts, which are read once for each pair."""
     return sum(len(pair.context) + len(pair.question) for pair in pairs)
+
+
+def characters_asked(asked: Mapping[str, Any]) -> int:
+    """Characters of the texts of a task as it goes to a worker, whatever its kind."""
+    if "pairs" in asked:
+        return sum(len(context) for _, context in asked["pairs"])
+    # Texts alone, or behind their names.
+    return sum(len(text if isinstance(text, str) else text[1]) for text in asked["documents"])
 
 
 def check_documents(documents: Collection[object]) -> None:

@@ -474,3 +474,12 @@ def test_counters_for_prometheus(make_site):
         'blockskim_request_seconds_count{route="/"} 2.0',
     ):
         assert line in text
+
+
+def test_the_schema_says_where_a_key_is_needed(make_site):
+    schema = make_site(api_key="secret")("GET", "/openapi.json", headers={"Authorization": "Bearer secret"}).json()
+    assert schema["components"]["securitySchemes"] == {"key": {"type": "http", "scheme": "bearer"}}
+    asked = {path for path, operations in schema["paths"].items() for one in operations.values() if "security" in one}
+    assert set(schema["paths"]) - asked == {"/health", "/ready"}
+    assert all("401" in one["responses"] for path in asked for one in schema["paths"][path].values())
+    assert "securitySchemes" not in make_site()("GET", "/openapi.json").json()["components"]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from unittest import mock
 
 import pytest
 
@@ -85,6 +86,36 @@ def test_too_many_requests_are_told_when_to_come_again(make_site):
     assert (refused.status_code, refused.json()["kind"]) == (429, "busy")
     assert 1 <= int(refused.headers["retry-after"]) <= 60
     assert [response.status_code for response in answered] == [200, 200]
+
+
+def test_too_many_requests_are_refused_before_they_are_read(make_site, monkeypatch):
+    monkeypatch.setattr(LocalService, "check_room", mock.Mock(side_effect=Busy(3, 7.0)))
+    site = make_site()
+    refused = site("POST", "/", content=b"{ no JSON")
+    assert (refused.status_code, refused.json()["kind"], refused.headers["retry-after"]) == (429, "busy", "7")
+    assert site("GET", "/health").status_code == site("GET", "/info").status_code == 200
+
+
+def test_requests_that_are_here_have_so_many_bytes_together(make_site):
+    site = make_site(max_held=3_000)
+    site.answerer.model.gate.clear()
+    large = {"inputs": {"question": QUESTION, "context": TEXT + " " * 2_000}}
+
+    async def run():
+        import httpx
+
+        transport = httpx.ASGITransport(site.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://site", timeout=30) as client:
+            first = asyncio.ensure_future(client.post("/", json=large))
+            while not len(site.engine.scheduler):
+                await asyncio.sleep(0.005)
+            refused, small = await client.post("/", json=large), asyncio.ensure_future(client.post("/", json=ONE))
+            site.answerer.model.gate.set()
+            return refused, await first, await small, await client.post("/", json=large)
+
+    refused, *answered = asyncio.run(run())
+    assert (refused.status_code, refused.json()["kind"], refused.headers["retry-after"]) == (429, "busy", "1")
+    assert [response.status_code for response in answered] == [200, 200, 200]
 
 
 def test_a_request_that_takes_too_long(make_site):

@@ -19,7 +19,7 @@ from blockskim.serving.http.evidence_schemas import (
     RerankRequest,
     RerankResponse,
 )
-from blockskim.serving.http.guard import App, Guard, problem_body
+from blockskim.serving.http.guard import OPEN, App, Guard, problem_body
 from blockskim.serving.http.metrics import CONTENT_TYPE, Metrics
 from blockskim.serving.http.page import read_page
 from blockskim.serving.http.problems import (
@@ -71,7 +71,7 @@ def make_app(service: Service, settings: HttpSettings, metrics: Metrics | None =
         metrics: counters that the service's workers are counted in, too; new ones when None.
     """
     metrics = metrics or Metrics(lambda: service.waiting, lambda: service.ready)
-    guarded: App = Guard(make_api(service, settings, metrics), settings, metrics)
+    guarded: App = Guard(make_api(service, settings, metrics), settings, metrics, service.check_room)
     if settings.origins:
         headers = ["Authorization", "Content-Type", "X-Request-Id"]
         shown = ["Retry-After", "X-Request-Id"]
@@ -102,7 +102,25 @@ def make_api(service: Service, settings: HttpSettings, metrics: Metrics) -> Fast
     # What is under Exception alone is a bug, which the framework raises once more when it is answered.
     for kind in (RequestValidationError, HTTPException, *EXPECTED, Exception):
         api.add_exception_handler(kind, _explain)
+    if settings.api_key is not None:
+        _tell_of_key(api)
     return api
+
+
+def _tell_of_key(api: FastAPI) -> None:
+    """Have the schema say that a key is needed; the guard asks for it, which the framework knows nothing of."""
+    without_key = api.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = without_key()
+        schema.setdefault("components", {})["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        for path, operations in schema["paths"].items():
+            for operation in operations.values() if path not in OPEN else ():
+                operation["security"] = [{"key": []}]
+                operation["responses"].setdefault("401", {"description": _PROBLEMS[401]["description"]})
+        return schema
+
+    api.openapi = openapi  # type: ignore[method-assign] # as the framework's own manual does it
 
 
 def _add_status_routes(api: FastAPI, service: Service, settings: HttpSettings, metrics: Metrics) -> None:

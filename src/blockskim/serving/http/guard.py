@@ -12,9 +12,10 @@ from contextlib import suppress
 from typing import Any
 
 from blockskim.serving.http.metrics import Metrics
-from blockskim.serving.http.problems import OURS, Answerless
+from blockskim.serving.http.problems import OURS, Answerless, answerless
 from blockskim.serving.http.settings import HttpSettings
 from blockskim.serving.logs import REQUESTS
+from blockskim.serving.refusals import Busy
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -41,20 +42,27 @@ class _Left(Exception):
     """The client went away."""
 
 
+class _Full(Exception):
+    """The requests that are here have as many bytes as they may."""
+
+
 class Guard:
     """An ASGI application around another one."""
 
-    def __init__(self, app: App, settings: HttpSettings, metrics: Metrics) -> None:
+    def __init__(self, app: App, settings: HttpSettings, metrics: Metrics, check_room: Callable[[], None]) -> None:
         """Guard an application.
 
         Args:
             app: it, which finds the whole body at once, and ``request_id`` in the scope's state.
             settings: what is allowed.
             metrics: where requests are counted.
+            check_room: raises ``Busy`` where nothing more may wait, before the body of a request is read.
         """
         self._app = app
         self._settings = settings
         self._metrics = metrics
+        self._check_room = check_room
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -82,9 +90,30 @@ class Guard:
                 await _drain(receive, self._settings.max_body, DRAIN_SECONDS)
             await visit.refuse(refused)
             return
+        held = 0
+
+        def hold(size: int) -> None:
+            nonlocal held
+            held += size
+            self._held += size
+            if self._held > self._settings.max_held:
+                raise _Full
+
+        try:
+            await self._answer_body(visit, receive, hold)
+        finally:
+            self._held -= held
+
+    async def _answer_body(self, visit: "_Visit", receive: Receive, hold: Callable[[int], None]) -> None:
+        """Read the body of a request and answer it; ``hold`` is told of each part that is kept."""
         try:
             async with asyncio.timeout(self._settings.seconds):
-                body = await _body(receive, self._settings.max_body)
+                body = await _body(receive, self._settings.max_body, hold)
+        except _Full:
+            await _drain(receive, self._settings.max_body, DRAIN_SECONDS)
+            sentence = "the requests that are here are as large as they may be together; try again in 1 s"
+            await visit.refuse(Answerless(429, "busy", sentence, {"Retry-After": "1", "Connection": "close"}))
+            return
         except TimeoutError:
             sentence = f"the request did not arrive within {self._settings.seconds:g} s"
             answer = Answerless(408, "slow_request", sentence, {"Connection": "close"})
@@ -110,6 +139,11 @@ class Guard:
         length = headers.get(b"content-length", b"")
         if length.isdigit() and int(length[:20]) > self._settings.max_body:
             return _too_large(self._settings.max_body)
+        if method == "POST":
+            try:
+                self._check_room()
+            except Busy as error:
+                return answerless(error)
         return None
 
     def _count(self, visit: "_Visit") -> None:
@@ -187,8 +221,13 @@ def _too_large(most: int) -> Answerless:
     return Answerless(413, "too_large", sentence, {"Connection": "close"})
 
 
-async def _body(receive: Receive, most: int, keep: bool = True) -> bytes | None:
-    """The whole body; None if it has more than so many bytes. It is empty where it is not to be kept.
+async def _body(receive: Receive, most: int, hold: Callable[[int], None] | None) -> bytes | None:
+    """The whole body; None if it has more than so many bytes.
+
+    Args:
+        receive: gives its parts.
+        most: bytes.
+        hold: told of the bytes of each part before it is kept; with None nothing is, and the body is empty.
 
     Raises:
         _Left: the client went away before it was there.
@@ -203,7 +242,8 @@ async def _body(receive: Receive, most: int, keep: bool = True) -> bytes | None:
         size += len(part)
         if size > most:
             return None
-        if keep:
+        if hold is not None:
+            hold(len(part))
             parts.append(part)
         if not message.get("more_body", False):
             return b"".join(parts)
@@ -217,7 +257,7 @@ async def _drain(receive: Receive, most: int, seconds: float) -> None:
     """
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            await _body(receive, DRAIN_TIMES * most, keep=False)
+            await _body(receive, DRAIN_TIMES * most, None)
 
 
 async def _while_connected(app: App, visit: _Visit, body: bytes, receive: Receive) -> None:
