@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blockskim.method import first_stage
 from blockskim.method.first_stage import DECAY, REACH, block_scores, chosen_blocks
 
 SIZE = 4
@@ -95,3 +96,14 @@ def test_the_arithmetic_is_one_product_of_distinct_tokens():
     context, question = np.array([1, 1, 2, 3]), np.array([4, 4, 5])
     assert block_scores(context, question, SIZE, lambda ids: np.ones((len(ids), 16), np.float32))[1] == 2 * 2 * 3 * 16
     assert block_scores(context, question, SIZE)[1] == 0
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=60), st.sampled_from([3, 4, 8]))
+def test_a_long_document_is_laid_out_in_pieces(tokens, size):
+    rows = np.random.default_rng(0).normal(size=(10, 6)).astype(np.float32)
+    question = np.arange(5)
+    whole, _ = block_scores(np.array(tokens), question, size, lambda ids: rows[ids])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(first_stage, "MOST_TOKENS", 10)
+        pieces, _ = block_scores(np.array(tokens), question, size, lambda ids: rows[ids])
+    assert (whole == pieces).all()

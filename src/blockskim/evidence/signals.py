@@ -211,9 +211,9 @@ def _compare_words(signals: SentenceSignals, windows: WindowSet, example: int, o
     ids = windows.contexts.ids_of(int(windows.context_of[example]))
     found = np.searchsorted(distinct, ids).clip(max=len(distinct) - 1)
     there = inside & (distinct[found] == ids)
-    repeated = np.zeros((len(distinct), count))
-    repeated[found[there], owner[there]] = 1.0
-    signals.shared = sizes @ repeated / sizes.sum()
+    # Each word once for each sentence. A table of all words and sentences would be large, and nearly empty.
+    words_found, sentences = np.unique(np.stack([found[there], owner[there]]), axis=1)
+    signals.shared = np.bincount(sentences, sizes[words_found], minlength=count) / sizes.sum()
 
 
 def _owners(windows: WindowSet, example: int, spans: Ints) -> Ints:

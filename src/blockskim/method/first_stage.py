@@ -25,6 +25,9 @@ REACH = 6
 DECAY = 0.88
 """What is left of it from one block to the next."""
 
+MOST_TOKENS = 65_536
+"""Whose likenesses are laid out at once, at least a block's; all of a long document's would take gigabytes."""
+
 
 def block_scores(
     context: Ints, question: Ints, size: int, embed: Callable[[Ints], Floats] | None = None
@@ -52,10 +55,9 @@ def block_scores(
         rows, columns = embed(asked), embed(distinct)
         alike = np.maximum(alike, _similarity(rows, columns))
         flops = 2 * len(asked) * len(distinct) * rows.shape[1]
-    starts = np.arange(0, len(context), size)
-    found = np.maximum.reduceat(alike[:, places], starts, axis=1)
+    found = _best_of_blocks(alike, places, size)
     # The inverse document frequency of a likeness, with blocks for documents.
-    weights = np.log(len(starts) / np.maximum(found.sum(1), 0.5)).clip(min=0.0)
+    weights = np.log(found.shape[1] / np.maximum(found.sum(1), 0.5)).clip(min=0.0)
     scores: NDArray[np.float64] = weights @ _spread(found).astype(np.float64)
     return scores, flops
 
@@ -71,6 +73,25 @@ def chosen_blocks(scores: NDArray[np.float64], threshold: float, least: int) -> 
     chosen = np.zeros(len(scores), dtype=np.bool_)
     chosen[order[: max(wanted, least)]] = True
     return chosen
+
+
+def _best_of_blocks(alike: Floats, places: NDArray[np.integer], size: int) -> Floats:
+    """The likest token of each block for each token of the question.
+
+    Args:
+        alike: how alike tokens of the question and different tokens of the context are. Shape: (question, different)
+        places: which of the different tokens each token of the context is. Shape: (tokens,)
+        size: tokens of a block.
+
+    Returns:
+        Shape: (question, blocks)
+    """
+    piece = max(1, MOST_TOKENS // size) * size
+    parts = [
+        np.maximum.reduceat(alike[:, part], np.arange(0, len(part), size), axis=1)
+        for part in (places[first : first + piece] for first in range(0, len(places), piece))
+    ]
+    return np.concatenate(parts, axis=1)
 
 
 def _similarity(asked: Floats, there: Floats) -> Floats:
