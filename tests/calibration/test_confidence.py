@@ -27,6 +27,7 @@ from blockskim.inference.answers import Candidate, ExampleAnswers
 from blockskim.inference.backend import LoadedBackend
 from blockskim.inference.loading import load
 from blockskim.method.confidence import ConfidenceModel, features, softmax
+from blockskim.surgery import settings_copy
 from full_disk import full_disk
 from hashing_backend import HashingBackend
 from tiny_answerers import TEXT, new_model, save_model, save_plain
@@ -211,14 +212,40 @@ def test_a_full_disk_leaves_no_copy(tmp_path, limit):
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
-def test_a_model_of_the_hub_is_saved(tmp_path):
-    source = load(save_model(tmp_path / "source"))
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A folder that stands for the repository ``someone/model``, with links to files as the hub's cache has them."""
+    snapshot = tmp_path / "snapshot"
+    snapshot.mkdir()
+    monkeypatch.setattr(settings_copy, "offline_aware", lambda name, hub: hub)
+    monkeypatch.setattr(settings_copy, "fetch_directory", lambda name, patterns, hub: snapshot)
+
+    def save(directory):
+        for path in directory.iterdir():
+            (snapshot / path.name).symlink_to(path)
+        return directory
+
+    return save
+
+
+def test_of_a_model_of_the_hub_files_are_copied_whatever_is_in_memory(tmp_path, hub):
+    directory = hub(save_model(tmp_path / "source"))
+    (directory / "README.md").write_text("kept")
+    (tmp_path / "snapshot" / "README.md").symlink_to(directory / "README.md")
+    source = load(directory, dtype="bfloat16")
     save_with_confidence(LoadedBackend(source.model, source.tokenizer, "someone/model"), TRUE, tmp_path / "copy")
     assert load(tmp_path / "copy").model.confidence == TRUE
+    for name in ("model.safetensors", "README.md"):
+        assert (tmp_path / "copy" / name).read_bytes() == (directory / name).read_bytes()
+        assert not (tmp_path / "copy" / name).is_symlink()
+    assert load(directory).model.confidence is None
 
 
-def test_a_plain_model_has_no_place_for_it(tmp_path):
-    plain = load(save_plain(tmp_path / "plain"))
+@pytest.mark.parametrize("from_hub", [False, True])
+def test_a_plain_model_has_no_place_for_it(tmp_path, hub, from_hub):
+    plain = load(hub(save_plain(tmp_path / "plain")))
+    if from_hub:
+        plain = LoadedBackend(plain.model, plain.tokenizer, "someone/model")
     with pytest.raises(ModelError, match="no Block-Skim model"):
         save_with_confidence(plain, TRUE, tmp_path / "copy")
     assert not (tmp_path / "copy").exists()

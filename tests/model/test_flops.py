@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from blockskim.kernels import packed_attention, packed_linear
-from blockskim.method.cost import LayerCost, LayerUse, ModelCost, dense_flops, skim_flops
+from blockskim.method.cost import LayerCost, LayerUse, ModelCost, dense_flops, dense_flops_of, skim_flops
 from blockskim.model import ragged
 from plain_attention import attend_plainly
 from strategies import every_alignment, every_combination, every_family, every_input, few, seeds, thresholds
@@ -154,3 +154,12 @@ def test_speedup_is_of_the_whole_batch():
     assert trace.speedup > 1
     assert trace.blocks.tolist() == [8, 12]
     assert trace.tokens.tolist() == [67, 95]
+
+
+@given(st.integers(0, 5000))
+def test_one_sequence_costs_what_it_does_among_others(length):
+    assert dense_flops_of(COST, length) == dense_flops(COST, np.array([length]))[0]
+
+
+def test_one_sequence_may_be_of_any_length():
+    assert dense_flops_of(COST, 2**40) > 2**80

@@ -170,6 +170,17 @@ def test_from_backbone_keeps_the_dtype(tmp_path):
     assert {value.dtype for value in model.parameters()} == {torch.bfloat16}
 
 
+@pytest.mark.parametrize("named", [torch.bfloat16, torch.float16, torch.float32])
+def test_from_backbone_keeps_weights_whatever_format_the_config_names(named):
+    source = new_dense_model("bert")
+    for config in (source.config, source.base_model.config):
+        config.dtype = named
+    encoder = BlockSkimForQuestionAnswering.from_backbone(source).encoder
+    weights = source.base_model.state_dict()
+    for name, value in encoder.state_dict().items():
+        assert torch.equal(value, weights[name]), name
+
+
 def test_from_backbone_checks_the_layers():
     with pytest.raises(ConfigError, match="3 layers"):
         BlockSkimForQuestionAnswering.from_backbone(dense_model("bert"), SkimConfig(layers=(1, 3)))

@@ -156,6 +156,10 @@ def test_replace_takes_a_whole_group():
         ({"drop_thresholds": [0.0, 0.5]}, "drop_thresholds is 0"),
         ({"drop_thresholds": 0.5}, r"drop_thresholds is 0\.5"),
         (
+            {"predictors_only": True, "skim": {"skim_factor": 0}},
+            "skim.skim_factor and skim.teaching_factor are 0, and predictors_only trains nothing else",
+        ),
+        (
             {"drop_share": 0.5, "predictors_only": True, "distillation": {"self_weight": 1}},
             r"distillation.self_weight is 1\.?0?; .* predictors_only",
         ),

@@ -112,6 +112,14 @@ def test_a_file_that_is_gone_is_damage(run, caplog, name):
     assert f"{name} is missing" in caplog.text
 
 
+def test_a_run_in_float16_needs_the_scale_of_its_loss(run):
+    newest, recipe = run / "checkpoints" / "checkpoint-4", run / "recipe.json"
+    recipe.write_text(json.dumps(json.loads(recipe.read_text()) | {"precision": "float16"}))
+    assert damage(newest) == f"{newest / 'scaler.pt'} is missing"
+    torch.save({"scale": 65536.0}, newest / "scaler.pt")
+    assert damage(newest) is None
+
+
 def test_a_state_of_another_step_is_damage(run):
     folder = run / "checkpoints"
     shutil.copy(folder / "checkpoint-2" / "trainer_state.json", folder / "checkpoint-4" / "trainer_state.json")

@@ -380,6 +380,24 @@ def test_predictors_alone_are_trained_on_a_block_skim_model_with_others(trained,
     assert answers[0] == answers[1] == answers[2]
 
 
+def test_predictors_alone_pass_over_batches_in_which_nothing_can_be_dropped(trained, tmp_path):
+    # Blocks of 64 from the first token of short windows hold the question, so no batch has one that could be dropped.
+    skim = {"block_size": 64, "alignment": "sequence", "inputs": ["attended"]}
+    recipe = RECIPE.replace(predictors_only=True, epochs=1, eval_steps=0, skim=skim, weight_decay=0.0)
+    recipe = recipe.replace(windows={"max_length": 64, "doc_stride": 16, "max_question_length": 16})
+    model = training.train(trained[0], examples(16, 3), [], tmp_path / "on", recipe, device="cpu")
+    same_weights(frozen(model.state_dict()), frozen(load_file(trained[0] / "model.safetensors")))
+
+
+def test_what_mixed_precision_put_over_a_model_is_gone_after_training(trained, tmp_path):
+    recipe = RECIPE.replace(epochs=1, eval_steps=0, precision="bfloat16")
+    model = training.train(trained[0], examples(16, 3), [], tmp_path / "on", recipe, device="cpu")
+    loaded = BlockSkimForQuestionAnswering.from_pretrained(tmp_path / "on").eval()
+    ids = torch.arange(5, 25)[None]
+    with torch.no_grad():
+        assert torch.equal(model(ids).start_logits, loaded(ids).start_logits)
+
+
 def test_predictors_alone_go_on_from_what_they_know_where_they_fit_the_recipe(trained, tmp_path):
     recipe = RECIPE.replace(predictors_only=True, epochs=1, eval_steps=0, head_learning_rate=1e-7)
     training.train(trained[0], examples(16, 3), [], tmp_path / "on", recipe, device="cpu")

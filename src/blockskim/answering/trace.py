@@ -101,7 +101,7 @@ class AnswerTrace:
     @property
     def kept_by_layer(self) -> tuple[float, ...]:
         """Share of the blocks still there after each layer, from the first to the last; 1 where there are none."""
-        return tuple(kept_shares([self]))
+        return tuple(_kept_shares([self]))
 
     def to_html(self) -> str:
         """A self-contained page that shows the text with what was skipped and answered."""
@@ -113,7 +113,7 @@ class AnswerTrace:
         return Passage(self.question, self.context, self.text_blocks, self.spans, self.layers, cost, self.document)
 
 
-def kept_shares(traces: Sequence[AnswerTrace]) -> list[float]:
+def _kept_shares(traces: Sequence[AnswerTrace]) -> list[float]:
     """Share of all blocks of some traces of one model still there after each layer."""
     layers = max((trace.layers for trace in traces), default=0)
     dropped = [0] * (layers + 1)
@@ -134,7 +134,7 @@ def skim_summary(traces: Sequence[AnswerTrace]) -> dict[str, Any]:
     """Cost of some traces together, as the command line prints it."""
     return {
         "blocks": sum(trace.blocks for trace in traces),
-        "kept_by_layer": kept_shares(traces),
+        "kept_by_layer": _kept_shares(traces),
         "flops": sum(trace.flops for trace in traces),
         "dense_flops": sum(trace.dense_flops for trace in traces),
         "seconds": sum(trace.seconds for trace in traces),

@@ -1,6 +1,6 @@
 """The dense run that calibration starts from: what predictors say of all blocks, and which blocks answers lie in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from blockskim.calibration.points import Point
 from blockskim.calibration.settings import TaskProgress
-from blockskim.data.examples import check_annotated
+from blockskim.data.examples import Example, check_annotated
 from blockskim.data.windows import WindowSet, covering_tokens
 from blockskim.errors import DataError
 from blockskim.evaluation.block_scores import BlockScores, run_dense
 from blockskim.evaluation.scoring import f1_by_example, mean_scores, scores_by_source
-from blockskim.inference.answers import ExampleAnswers, answer_texts
+from blockskim.inference.answers import ExampleAnswers, best_text
 from blockskim.inference.backend import Backend
 from blockskim.inference.no_answer import NoAnswerRule
 from blockskim.metrics.squad import token_f1
@@ -114,24 +114,22 @@ def find_answer_blocks(
             holding = in_window[(from_start >= 0) & (from_start < block_scores.tokens[in_window])]
             blocks += holding.tolist()
             examples += [example] * len(holding)
-    f1 = span_f1(windows, answer_texts(windows, answers))
+    f1 = span_f1(windows.examples, answers)
     return AnswerBlocks(np.array(blocks, dtype=np.int64), np.array(examples, dtype=np.int64), f1)
 
 
-def span_f1(windows: WindowSet, texts: Mapping[str, str]) -> NDArray[np.float64]:
-    """F1 of the words of a span for each example, in percent.
+def span_f1(examples: Sequence[Example], answers: Sequence[ExampleAnswers]) -> NDArray[np.float64]:
+    """F1 of the words of the best span for each example, in percent. Shape: (examples,).
 
     Args:
-        windows: of the examples.
-        texts: the span for each example by its id.
-
-    Returns:
-        Shape: (examples,)
+        examples: of any files, whose ids may be the same.
+        answers: to each example.
     """
+    texts = [best_text(example, answer) for example, answer in zip(examples, answers, strict=True)]
     return np.array(
         [
-            100 * max((token_f1(texts[example.id], known) for known in example.references), default=0.0)
-            for example in windows.examples
+            100 * max((token_f1(text, known) for known in example.references), default=0.0)
+            for example, text in zip(examples, texts, strict=True)
         ]
     )
 

@@ -49,6 +49,7 @@ def prune_heads(
     examples = read_selected(data, more, selection)
 
     from blockskim.method.cost import dense_flops
+    from blockskim.model.head_removal import check_prunable
     from blockskim.surgery.head_pruning import answerable_windows, head_importance, least_important, save_pruned
 
     hide_foreign_progress()
@@ -56,7 +57,8 @@ def prune_heads(
     loaded = load_model(Computing(model, device, options.Dtype.FLOAT32, threads))
     network = loaded.model
     settings = fit_windows(loaded, windowing)
-    # Impossible numbers are refused before the long part.
+    # Impossible numbers, and families whose heads can't go, are refused before the long part.
+    check_prunable(network.adapter, network.backbone.layers)
     numbers = range(1, len(network.cost.layers) + 1)
     least_important({layer: dict.fromkeys(network.heads_of(layer), 0.0) for layer in numbers}, per_layer, total)
     windows = answerable_windows(examples, loaded.tokenizer, settings)

@@ -10,7 +10,7 @@ from blockskim.data.windows import WindowSet
 from blockskim.evaluation.block_scores import answer_labels
 from blockskim.inference.first_stage import Reading
 from blockskim.inference.runner import WindowBatch
-from blockskim.method.cost import dense_flops
+from blockskim.method.cost import dense_flops_of
 
 if TYPE_CHECKING:
     from blockskim.inference.backend import Backend
@@ -48,7 +48,8 @@ class CostReport:
 
     Attributes:
         windows: how many ran.
-        blocks: droppable blocks in them.
+        blocks: droppable blocks in them, and in what of their documents was not read.
+        unread_blocks: those of the latter.
         flops: spent.
         dense_flops: of the plain model on the same windows, without padding.
         layers: decisions of each layer's predictor, by layer number.
@@ -57,6 +58,7 @@ class CostReport:
 
     windows: int = 0
     blocks: int = 0
+    unread_blocks: int = 0
     flops: int = 0
     dense_flops: int = 0
     layers: dict[int, LayerCount] = field(default_factory=dict)
@@ -97,22 +99,24 @@ class CostReport:
         self.flops += sum(reading.flops.values())
         self.dense_flops += sum(reading.dense_flops.values())
         for tokens in reading.unread.values():
-            self.blocks += -(-int(tokens.sum()) // block_size)
+            self.unread_blocks += -(-int(tokens.sum()) // block_size)
+        self.blocks += self.unread_blocks
 
     def kept_by_layer(self, num_layers: int) -> list[float]:
         """Share of all droppable blocks still there after each layer, from the first layer to the last."""
-        return kept_shares(self.kept_blocks, self.blocks, num_layers)
+        return kept_shares(self.kept_blocks, self.blocks, num_layers, self.unread_blocks)
 
 
-def kept_shares(kept_blocks: Mapping[int, int], blocks: int, num_layers: int) -> list[float]:
+def kept_shares(kept_blocks: Mapping[int, int], blocks: int, num_layers: int, unread: int = 0) -> list[float]:
     """Share of the blocks that are there after each layer, from the first to the last.
 
     Args:
         kept_blocks: how many are there after each layer that drops some, by layer number.
         blocks: how many there were at first.
         num_layers: of the model.
+        unread: how many of them no layer saw.
     """
-    shares, share = [], 1.0
+    shares, share = [], (blocks - unread) / blocks if blocks else 1.0
     for layer in range(1, num_layers + 1):
         if layer in kept_blocks:
             share = kept_blocks[layer] / max(1, blocks)
@@ -122,5 +126,4 @@ def kept_shares(kept_blocks: Mapping[int, int], blocks: int, num_layers: int) ->
 
 def padded_flops(model: "Backend", windows: WindowSet) -> int:
     """FLOPs of the dense model on the same windows, each padded to the longest allowed."""
-    lengths = np.full(len(windows), windows.settings.max_length)
-    return int(dense_flops(model.cost, lengths).sum())
+    return len(windows) * dense_flops_of(model.cost, windows.settings.max_length)

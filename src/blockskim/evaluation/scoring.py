@@ -73,15 +73,16 @@ def f1_by_example(
     Returns:
         Shape: (examples,)
     """
-    found = {}
-    for pairs in by_source(examples, answers).values():
-        version_2 = has_version_2(example for example, _ in pairs)
-        for example, answer in pairs:
-            if version_2 and rule.declines(answer):
-                found[example.id] = float(not example.answerable)
-            else:
-                found[example.id] = _f1(example, best_text(example, answer), version_2)
-    return 100 * np.array([found[example.id] for example in examples])
+    groups = by_source(examples, answers)
+    version_2 = {source: has_version_2(example for example, _ in pairs) for source, pairs in groups.items()}
+    # By place: ids of several files may be the same.
+    found = [
+        float(not example.answerable)
+        if version_2[example.source] and rule.declines(answer)
+        else _f1(example, best_text(example, answer), version_2[example.source])
+        for example, answer in zip(examples, answers, strict=True)
+    ]
+    return 100 * np.array(found)
 
 
 def _f1(example: Example, text: str, version_2: bool) -> float:

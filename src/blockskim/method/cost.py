@@ -79,6 +79,13 @@ def dense_flops(cost: ModelCost, lengths: NDArray[np.integer]) -> NDArray[np.int
     return fixed + tokens * each + tokens**2 * sum(layer.pair for layer in cost.layers)
 
 
+def dense_flops_of(cost: ModelCost, length: int) -> int:
+    """Those of one sequence, however long: Python's whole numbers have no end."""
+    each = cost.embedding + cost.head + sum(layer.before + layer.after for layer in cost.layers)
+    fixed = sum(layer.fixed for layer in cost.layers) if length else 0
+    return int(fixed + length * each + length**2 * sum(layer.pair for layer in cost.layers))
+
+
 def skim_flops(cost: ModelCost, uses: Mapping[int, LayerUse], lengths: NDArray[np.integer]) -> NDArray[np.int64]:
     """Operations of a skimming run, predictors included.
 

@@ -147,9 +147,9 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         pruned = source.pruned_heads if isinstance(source, BlockSkimForQuestionAnswering) else None
         with fitting(backbone, skim_config):
             model = cls(BlockSkimConfig(encoder_config=encoder.config, skim=skim_config, pruned_heads=pruned))
+        nn.Module.to(model, dtype=source.dtype)  # Now: the config may name another format than the weights have.
         copy_encoder(source, model.encoder)
         copy_qa_head(source, model.adapter.qa_head, model.qa_outputs, model.qa_transform)
-        nn.Module.to(model, dtype=source.dtype)
         return model
 
     @classmethod
@@ -254,11 +254,11 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         if answers is not None:
             output.qa_loss = objective.answer_loss(start_logits, end_logits, result.mask, *answers)
         if layout is not None:
-            output.skim_logits = logits = objective.logits_of_blocks(layout, result, self.skim_layers)
+            output.skim_logits = objective.logits_of_blocks(layout, result, self.skim_layers)
             if labels is not None:
                 losses = objective.block_losses(layout, result, labels, config)
                 output.skim_labels, output.layer_skim_losses = labels, losses
-                output.skim_loss = torch.stack(losses).sum() if losses else logits.new_zeros(())
+                output.skim_loss = objective.sum_of_layers(losses, start_logits, self.predictors)
                 output.teaching_loss = objective.earlier_layers_loss(result) if config.teaching_factor else None
         output.loss = objective.joint_loss(output, config)
         if not self.training:

@@ -6,7 +6,7 @@ Each part is a function of its own and has no weight on it. ``joint_loss`` alone
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from blockskim.errors import ModelError
 from blockskim.method.blocks import IGNORED, BlockLayout, relevance_labels, soften_labels
@@ -38,9 +38,31 @@ def joint_loss(output: BlockSkimOutput, config: SkimConfig, label_weight: float 
     if losses:
         factors = layer_factors(config.skim_factor, range(1, len(losses) + 1))
         parts += [factor * loss for factor, loss in zip(factors, losses, strict=True)]
+    elif output.skim_loss is not None and output.skim_loss.requires_grad:
+        # See ``sum_of_layers``.
+        parts.append(output.skim_loss)
     if output.teaching_loss is not None:
         parts.append(config.teaching_factor * output.teaching_loss)
     return torch.stack(parts).sum() if parts else None
+
+
+def sum_of_layers(losses: Sequence[Tensor], start_logits: Tensor, predictors: nn.Module) -> Tensor:
+    """The skim loss of a batch, a scalar; 0 where no block could be dropped.
+
+    Where encoder and head are frozen nothing else in such a batch has a gradient, so the 0 leads to the predictors, and
+    theirs are 0.
+
+    Args:
+        losses: of each layer; none where no block could be dropped.
+        start_logits: of the batch.
+        predictors: of the model.
+    """
+    if losses:
+        return torch.stack(tuple(losses)).sum()
+    zero = start_logits.new_zeros((), dtype=torch.float32)
+    if start_logits.requires_grad or not torch.is_grad_enabled():
+        return zero
+    return zero + 0.0 * sum(parameter.float().sum() for parameter in predictors.parameters())
 
 
 def answer_loss(

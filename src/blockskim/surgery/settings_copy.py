@@ -9,8 +9,12 @@ from typing import Any
 from blockskim.atomic import new_directory
 from blockskim.errors import ModelError
 from blockskim.inference.backend import LoadedBackend
+from blockskim.model.hub import fetch_directory, offline_aware
 
 CONFIG = "config.json"
+
+HUB_FILES = ("*.json", "*.safetensors", "*.onnx", "*.txt", "*.model", "README.md")
+"""What is fetched of a model of the hub."""
 
 
 def copy_with_settings(loaded: LoadedBackend, output: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -25,35 +29,30 @@ def copy_with_settings(loaded: LoadedBackend, output: Path, change: Callable[[di
         ModelError: it is no Block-Skim model, whose config has no place for them.
         ConfigError: something is at ``output`` already.
     """
-    check_has_settings(loaded)
-    source = Path(loaded.name)
+    source = check_has_settings(loaded)
     with new_directory(output) as part:
-        if source.is_dir():
-            for path in source.iterdir():
-                if path.is_file():
-                    shutil.copy(path, part / path.name)
-        else:
-            # It is one of PyTorch: a graph comes from a directory.
-            network: Any = loaded.model
-            tokenizer: Any = loaded.tokenizer
-            network.save_pretrained(part)
-            tokenizer.save_pretrained(part)
+        for path in source.iterdir():
+            if path.is_file():
+                # Of a link, as the hub's cache has them, what it points to.
+                shutil.copy(path, part / path.name)
         values = json.loads((part / CONFIG).read_text(encoding="utf-8"))
         change(values)
         (part / CONFIG).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
-def check_has_settings(loaded: LoadedBackend) -> None:
+def check_has_settings(loaded: LoadedBackend) -> Path:
     """Refuse a model whose config has no place for settings of this library, before anything is measured for them.
+
+    Returns:
+        The directory with the model's files; those of a model of the hub are downloaded if need be.
 
     Raises:
         ModelError: it is no Block-Skim model.
     """
     source = Path(loaded.name)
-    if source.is_dir():
-        kind = json.loads((source / CONFIG).read_text(encoding="utf-8")).get("model_type")
-    else:
-        network: Any = loaded.model
-        kind = network.config.model_type
-    if kind != "blockskim":
+    if not source.is_dir():
+        # The network in memory may be in another number format than the files.
+        source = fetch_directory(loaded.name, HUB_FILES, offline_aware(loaded.name, {}))
+    if json.loads((source / CONFIG).read_text(encoding="utf-8")).get("model_type") != "blockskim":
         raise ModelError(f"{loaded.name} is no Block-Skim model; convert it first, and calibrate what that writes")
+    return source

@@ -129,6 +129,11 @@ class Recipe:
                 f"distillation.self_weight is {self.distillation.self_weight}; a model's own dense run teaches encoder "
                 "and QA head, which predictors_only leaves as they are"
             )
+        if self.predictors_only and not (self.skim.has_skim_loss or self.skim.teaching_factor):
+            raise ConfigError(
+                "skim.skim_factor and skim.teaching_factor are 0, and predictors_only trains nothing else; one of them "
+                "must be above 0"
+            )
         if self.distillation.self_weight and not self.drop_share:
             raise ConfigError(
                 f"distillation.self_weight is {self.distillation.self_weight} but drop_share is 0; it is for the steps "

@@ -25,6 +25,7 @@ INPUTS_FILE = "inputs.json"
 CHECKPOINTS = "checkpoints"
 STATE_FILE = "trainer_state.json"
 WEIGHTS_FILE = "model.safetensors"
+SCALER_FILE = "scaler.pt"
 
 NEEDED = ("config.json", STATE_FILE, WEIGHTS_FILE, "optimizer.pt", "scheduler.pt", "rng_state.pth")
 """Without one of these a run would not go on as it was. The last one is of the only process of a run."""
@@ -80,7 +81,7 @@ def find_checkpoint(output: Path, resume: bool, processes: int = 1) -> Path | No
 def damage(checkpoint: Path, processes: int = 1) -> str | None:
     """What is wrong with a checkpoint, with the file's name; None if a run of so many processes can go on from it."""
     states = NEEDED[-1:] if processes == 1 else tuple(f"rng_state_{rank}.pth" for rank in range(processes))
-    for name in (*NEEDED[:-1], *states):
+    for name in (*NEEDED[:-1], *states, *_of_precision(checkpoint)):
         if not (checkpoint / name).is_file():
             return f"{checkpoint / name} is missing"
     for path in sorted(checkpoint.iterdir()):
@@ -93,6 +94,16 @@ def damage(checkpoint: Path, processes: int = 1) -> str | None:
     if _read_object(checkpoint / STATE_FILE).get("global_step") != step:
         return f"{checkpoint / STATE_FILE} is damaged (it is not of step {step})"
     return None
+
+
+def _of_precision(checkpoint: Path) -> tuple[str, ...]:
+    """The files that a checkpoint has because of its run's number format: float16 alone scales the loss."""
+    recipe = checkpoint.parent.parent / RECIPE_FILE
+    try:
+        return (SCALER_FILE,) if _read_object(recipe).get("precision") == "float16" else ()
+    # Whether the recipe can be read is told elsewhere.
+    except (OSError, ValueError, RecursionError):
+        return ()
 
 
 def best_checkpoint(checkpoint: Path, processes: int = 1) -> Path | None:

@@ -186,6 +186,9 @@ def train(
         model.has_trained_predictors = True
     with write_errors_named(output):
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    # What mixed precision put over the class's own: whoever gets the model computes in the format of its weights.
+    for name in ("forward", "_original_forward"):
+        model.__dict__.pop(name, None)
     model.eval()
     if not team.is_first:
         return model
