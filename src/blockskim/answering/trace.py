@@ -12,7 +12,7 @@ from blockskim.answering.request import TextPair
 from blockskim.data.windows import WindowSet
 from blockskim.inference.first_stage import Reading
 from blockskim.inference.runner import WindowBatch
-from blockskim.inference.survival import SurvivalRank
+from blockskim.inference.survival import SurvivalRank, best_ranks, last_layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,11 +220,7 @@ def trace_unread(reading: Reading, size: int) -> dict[int, Unread]:
 
 def trace_windows(batches: Sequence[WindowBatch], windows: WindowSet) -> Mapping[int, tuple[WindowTrace, ...]]:
     """What was read of each window, by the example it belongs to and in the order of its text."""
-    best: dict[int, SurvivalRank] = {}
-    for batch in batches:
-        for window, rank in zip(batch.indices.tolist(), batch.ranks, strict=True):
-            example = windows.example_of(window)
-            best[example] = max(best.get(example, rank), rank)
+    best = best_ranks((windows.examples_of(batch.indices), batch.ranks) for batch in batches)
     found: dict[int, WindowTrace] = {}
     for batch in batches:
         found.update(_window_traces(batch, windows, best))
@@ -251,38 +247,36 @@ def _window_traces(
     for row, (window, cost) in enumerate(zip(batch.indices.tolist(), costs, strict=True)):
         example, first, end = (int(value) for value in windows.windows[window])
         shift = windows.context_offset(window)
-        # What a batch kept only because it knew no better block of the example is gone from this layer on.
-        rank = batch.ranks[row]
-        last_layer = rank.layer if rank < best[example] else float("inf")
+        gone = last_layer(batch.ranks[row], best[example])
         scores, stayed = trace.probabilities[:, row].T.tolist(), trace.kept[:, row].T.tolist()
         blocks = []
         for block in np.flatnonzero(layout.droppable[row]).tolist():
             begin = starts[row][block] + shift
             span = windows.character_span(example, begin, begin + lengths[row][block] - 1)
-            blocks.append(TextBlock(*span, *_fate(trace.layers, scores[block], stayed[block], last_layer)))
+            blocks.append(TextBlock(*span, *_fate(trace.layers, scores[block], stayed[block], gone)))
         begin, last = windows.character_span(example, first, end - 1) if end > first else (0, 0)
         yield window, WindowTrace(begin, last, tuple(blocks), *(int(value) for value in cost))
 
 
 def _fate(
-    layers: Sequence[int], probabilities: Sequence[float], kept: Sequence[bool], last_layer: float
+    layers: Sequence[int], probabilities: Sequence[float], kept: Sequence[bool], gone: float
 ) -> tuple[tuple[tuple[int, float], ...], int | None]:
-    """What became of a block that left the computation in ``last_layer`` at the latest.
+    """What became of a block that left the computation in layer ``gone`` at the latest.
 
     Args:
         layers: the layers in which predictors were asked.
         probabilities: the block's keep probability in each of them, NaN where it was not scored.
         kept: whether it stayed in each of them.
-        last_layer: where what was left of its example leaves; infinite if nowhere.
+        gone: the layer where what was left of its example leaves; infinite if nowhere.
 
     Returns:
         (layer, keep probability) of each layer that scored it, and the layer that dropped it, None for none.
     """
     scored = []
     for layer, probability, stayed in zip(layers, probabilities, kept, strict=True):
-        if layer > last_layer or math.isnan(probability):
+        if layer > gone or math.isnan(probability):
             break
         scored.append((layer, probability))
-        if not stayed or layer == last_layer:
+        if not stayed or layer == gone:
             return tuple(scored), layer
     return tuple(scored), None

@@ -17,20 +17,13 @@ from blockskim.inference.answers import AnswerCollector, ExampleAnswers, best_te
 from blockskim.inference.backend import Backend, LoadedBackend
 from blockskim.inference.first_stage import Reading
 from blockskim.inference.runner import Progress, Thresholds, run_windows
-from blockskim.method.confidence import FEATURES, ConfidenceModel, features, softmax
+from blockskim.method.confidence import FEATURES, ConfidenceModel, features
+from blockskim.method.logistic import FEWEST, fit_logistic
 from blockskim.metrics.squad import best_over, token_f1
 from blockskim.surgery.settings_copy import copy_with_settings
 
 RIGHT, WRONG, NONE = range(3)
 """Outcomes: the answer is right, it is wrong, there is none."""
-
-FEWEST = 20
-"""Questions of each outcome that a fit needs."""
-
-RIDGE = 1e-3
-"""Weight of the squared weights beside the mean log-likelihood, so that a fit exists for any data."""
-
-STEPS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +168,7 @@ def fit_confidence(judged: Judged, no_answer_share: float | None = None) -> Conf
             f"each; of these data the model has {counts[RIGHT]} right and {counts[WRONG]} wrong, and {counts[NONE]} "
             "have no answer"
         )
-    weights = _fit(judged.known, judged.outcomes)
+    weights = fit_logistic(judged.known, judged.outcomes, WRONG)
     if no_answer_share is not None:
         share = checked_share(no_answer_share)
         # By Bayes' rule another share of a class moves its intercept, and nothing else.
@@ -211,35 +204,3 @@ def choose_threshold(chances: NDArray[np.float64], judged: Judged) -> float:
     chosen = int(np.flatnonzero(f1 >= least)[-1])
     bounds = np.concatenate([[0.0], chances[order], [1.0]])
     return float((bounds[chosen] + bounds[chosen + 1]) / 2)
-
-
-def _fit(known: NDArray[np.float64], outcomes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Weights of multinomial logistic regression by Newton's method; those of ``WRONG`` are 0.
-
-    Shape: (questions, features) and (questions,) to (3, features)
-    """
-    # The problem is convex with a ridge, and small: a solver of another library would be a dependency for 30 lines.
-    spread = np.abs(known).mean(0) + 1e-6
-    scaled = known / spread
-    wanted = np.eye(3)[outcomes]
-    free = (RIGHT, NONE)
-    weights = np.zeros((3, known.shape[1]))
-    for _ in range(STEPS):
-        chances = softmax(scaled @ weights.T)
-        gradient = (chances - wanted).T @ scaled / len(scaled) + RIDGE * weights
-        curvature = np.block(
-            [
-                [
-                    (scaled * (chances[:, one] * ((one == two) - chances[:, two]))[:, None]).T @ scaled / len(scaled)
-                    for two in free
-                ]
-                for one in free
-            ]
-        ) + RIDGE * np.eye(2 * known.shape[1])
-        step = np.linalg.solve(curvature, gradient[list(free)].ravel()).reshape(2, -1)
-        # Newton's steps are too long where nearly all outcomes are certain.
-        weights[list(free)] -= step * min(1.0, 2.0 / (np.abs(step).max() + 1e-12))
-        if np.abs(step).max() < 1e-8:
-            break
-    fitted: NDArray[np.float64] = weights / spread
-    return fitted

@@ -58,8 +58,8 @@ def calibrate_evidence(
     """Fit what scores sentences, and choose thresholds: that with the best F1 of sentences, and those of ``RECALLS``.
 
     Evidence are the supporting facts of an example, each of them, or where it has none the sentence of an answer, of
-    any annotator's. All is read twice, skimmed and whole, so that the scores hold for both; thresholds are chosen on
-    what was skimmed.
+    any annotator's. All is read twice, skimmed and whole, so that the scores and the threshold hold for both; the
+    points of ``RECALLS`` are chosen on what was skimmed.
 
     Args:
         reader: what texts are read with.

@@ -5,14 +5,7 @@ from numpy.typing import NDArray
 
 from blockskim.errors import DataError
 from blockskim.method.evidence import EvidenceModel
-
-FEWEST = 20
-"""Sentences of each kind that a fit needs."""
-
-RIDGE = 1e-3
-"""Weight of the squared weights beside the mean log-likelihood, so that a fit exists for any data."""
-
-STEPS = 100
+from blockskim.method.logistic import FEWEST, fit_logistic
 
 
 def fit_evidence(known: NDArray[np.float64], is_evidence: NDArray[np.bool_]) -> EvidenceModel:
@@ -31,22 +24,8 @@ def fit_evidence(known: NDArray[np.float64], is_evidence: NDArray[np.bool_]) -> 
             f"what tells evidence is learned from at least {FEWEST} sentences that are some and {FEWEST} that are not; "
             f"these data have {positive} and {len(is_evidence) - positive}"
         )
-    spread = np.abs(known).mean(0) + 1e-6
-    scaled, labels = known / spread, is_evidence.astype(np.float64)
-    weights = np.zeros(known.shape[1])
-    # By Newton's method: the problem is convex with a ridge, and small.
-    for _ in range(STEPS):
-        chances = 1.0 / (1.0 + np.exp(-np.clip(scaled @ weights, -50.0, 50.0)))
-        gradient = scaled.T @ (chances - labels) / len(labels) + RIDGE * weights
-        curvature = (scaled * (chances * (1.0 - chances))[:, None]).T @ scaled / len(labels) + RIDGE * np.eye(
-            len(weights)
-        )
-        step = np.linalg.solve(curvature, gradient)
-        # Newton's steps are too long where nearly all outcomes are certain.
-        weights -= step * min(1.0, 2.0 / (np.abs(step).max() + 1e-12))
-        if np.abs(step).max() < 1e-8:
-            break
-    fitted = EvidenceModel(tuple(weights / spread))
+    weights = fit_logistic(known, is_evidence.astype(np.int64), reference=0)[1]
+    fitted = EvidenceModel(tuple(weights))
     return EvidenceModel(fitted.weights, best_threshold(fitted.scores(known), is_evidence))
 
 

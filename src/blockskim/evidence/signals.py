@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from blockskim.data.windows import WindowSet
 from blockskim.evidence.sentences import Spans
 from blockskim.inference.runner import WindowBatch
-from blockskim.inference.survival import SurvivalRank
+from blockskim.inference.survival import best_ranks, last_layer
 from blockskim.method.evidence import features
 
 Floats = NDArray[np.float64]
@@ -96,10 +96,7 @@ class SignalCollector:
             windows: that they are of; of an example that comes again they may hold other passages.
         """
         owners = self._owners if windows is self._windows else {}
-        best: dict[int, SurvivalRank] = {}
-        for batch in group:
-            for example, rank in zip(windows.examples_of(batch.indices).tolist(), batch.ranks, strict=True):
-                best[example] = max(best.get(example, rank), rank)
+        best = best_ranks((windows.examples_of(batch.indices), batch.ranks) for batch in group)
         for batch in group:
             for row, index in enumerate(batch.indices.tolist()):
                 example = windows.example_of(index)
@@ -108,9 +105,7 @@ class SignalCollector:
                     continue
                 if example not in owners:
                     owners[example] = _owners(windows, example, signals.spans)
-                # What a batch kept only because it knew no better block of the example is gone from this layer on.
-                rank = batch.ranks[row]
-                gone = rank.layer if rank < best[example] else np.inf
+                gone = last_layer(batch.ranks[row], best[example])
                 self._add_window(signals, batch, row, windows, index, owners[example], gone)
 
     def _add_window(

@@ -1,7 +1,7 @@
 """How the windows of an example that is spread over several batches compare: which of them would have survived."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,3 +53,25 @@ def survival_ranks(trace: SkimTrace, windows: NDArray[np.int64], examples: NDArr
                 probability = float(probabilities[row][spared[row]].max())
                 ranks[int(examples[row])] = SurvivalRank(trace.layers[index], probability, -int(windows[row]))
     return [ranks[int(example)] for example in examples]
+
+
+def best_ranks(batches: Iterable[tuple[NDArray[np.integer], Sequence[SurvivalRank]]]) -> dict[int, SurvivalRank]:
+    """The best rank of each example over several batches.
+
+    Args:
+        batches: the example of each window of a batch, and its rank. Shape: (batch,); length: batch
+    """
+    best: dict[int, SurvivalRank] = {}
+    for examples, ranks in batches:
+        for example, rank in zip(examples.tolist(), ranks, strict=True):
+            best[example] = max(best.get(example, rank), rank)
+    return best
+
+
+def last_layer(rank: SurvivalRank, best: SurvivalRank) -> float:
+    """The layer in which a window's blocks are gone because other batches of its example had better ones.
+
+    What a batch kept only because it knew no better block of the example is gone from there on; infinite for the
+    batches that count.
+    """
+    return rank.layer if rank < best else math.inf

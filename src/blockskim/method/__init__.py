@@ -1,1 +1,1 @@
-"""The paper: blocks, features, predictors, losses and their settings; they know no model."""
+"""The method, which knows no model: blocks, predictors, losses, first stage, cost, confidence and evidence."""

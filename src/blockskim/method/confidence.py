@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from blockskim.checks import check_items, check_known, check_number
 from blockskim.errors import ConfigError
+from blockskim.method.logistic import softmax
 
 FEATURES = ("one", "margin", "margin above zero", "log probability")
 """What is known of the best answer to a question; see ``features``."""
@@ -117,10 +118,3 @@ def features(score: float, null_score: float, log_normalizer: float) -> NDArray[
         return np.array([1.0, -LARGEST, 0.0, -LARGEST])
     margin = float(np.clip(score - null_score, -LARGEST, LARGEST)) if math.isfinite(null_score) else LARGEST
     return np.array([1.0, margin, max(0.0, margin), max(-LARGEST, min(0.0, score - log_normalizer))])
-
-
-def softmax(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probabilities that add to 1 along the last dimension. Shape: (…, outcomes)."""
-    weights = np.exp(values - values.max(-1, keepdims=True))
-    probabilities: NDArray[np.float64] = weights / weights.sum(-1, keepdims=True)
-    return probabilities

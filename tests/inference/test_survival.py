@@ -1,0 +1,17 @@
+import math
+
+import numpy as np
+
+from blockskim.inference.survival import ALWAYS, NEVER, SurvivalRank, best_ranks, last_layer
+
+DOUBTFUL, DOUBTED = SurvivalRank(3, 0.4, -1), SurvivalRank(3, 0.2, 0)
+
+
+def test_the_best_of_all_batches_counts():
+    batches = [(np.array([0, 1]), [DOUBTED, ALWAYS]), (np.array([0, 2]), [DOUBTFUL, NEVER])]
+    assert best_ranks(batches) == {0: DOUBTFUL, 1: ALWAYS, 2: NEVER}
+
+
+def test_blocks_of_batches_that_others_are_better_than_are_gone_from_a_layer_on():
+    assert last_layer(DOUBTED, DOUBTFUL) == 3
+    assert last_layer(DOUBTFUL, DOUBTFUL) == last_layer(ALWAYS, ALWAYS) == math.inf
