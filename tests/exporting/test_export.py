@@ -81,7 +81,8 @@ def test_a_directory_becomes_another_one(stored, tmp_path, empty):
     assert names(tmp_path) == {"out"}
     assert names(tmp_path / "out") == FILES
     sizes = ((tmp_path / "out" / name).stat().st_size for name in (GRAPH, WEIGHTS))
-    assert result == ExportResult(tmp_path / "out", *sizes)
+    assert result == ExportResult(tmp_path / "out", *sizes, result.agreement)
+    assert result.agreement.largest_difference < 1e-4
     assert contents(stored) == before
     same_answers(tmp_path / "out", stored)
 

@@ -1,6 +1,7 @@
 """``blockskim export``: a model for ONNX Runtime, that answers without PyTorch."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,7 +36,8 @@ Tune = Annotated[
 ]
 MostLost = Annotated[float, typer.Option("--most-lost", min=0, metavar="F1", help="F1 that int8 may lose on --tune.")]
 Data = Annotated[
-    list[Path] | None, typer.Option("--data", metavar="FILE", help="Report F1 and speed of each graph on these data.")
+    list[Path] | None,
+    typer.Option("--data", metavar="FILE", help="Report F1 and speed on these, before and after."),
 ]
 
 
@@ -83,13 +85,15 @@ def export(
         _calibrate_int8(output, tuning, report)
     values: dict[str, Any] = {
         "output": str(output),
+        "files": {path.name: path.stat().st_size for path in sorted(output.iterdir()) if path.is_file()},
+        "agreement": asdict(result.agreement),
         "graph_bytes": result.graph_bytes,
         "weight_bytes": result.weight_bytes,
         "int8_bytes": result.int8_bytes,
         "int8_products": [str(product) for product in result.int8_products],
     }
     if examples:
-        values["measured"] = _measured(output, ("float32", "int8") if int8 else ("float32",), examples)
+        values["measured"] = _measured(model, output, ("float32", "int8") if int8 else ("float32",), examples)
     if printing.as_json:
         print_json(values)
     elif not printing.quiet:
@@ -127,21 +131,30 @@ def _calibrate_int8(directory: Path, examples: "Sequence[Example]", report: Call
     keep_int8_settings(directory, own, {**config.points, **points})
 
 
-def _measured(directory: Path, formats: Sequence[str], examples: "Sequence[Example]") -> list[dict[str, Any]]:
-    """F1 and seconds of the graphs of a directory, one window at a time: dense, and at the model's own thresholds."""
+def _measured(
+    model: str | None, directory: Path, formats: Sequence[str], examples: "Sequence[Example]"
+) -> list[dict[str, Any]]:
+    """F1 and seconds of a model before the export and of its graphs, one window at a time on one thread.
+
+    Dense, and at the model's own thresholds.
+    """
     from blockskim.data.windows import make_windows
     from blockskim.evaluation.evaluate import evaluate_windows
     from blockskim.exporting.exported_model import load_exported
+    from blockskim.inference.loading import load
     from blockskim.inference.window_settings import window_settings
 
     rows = []
-    for number_format in formats:
-        loaded = load_exported(directory, number_format, threads=1)
+    runs = [("torch", "float32"), *(("onnx", number_format) for number_format in formats)]
+    for backend, number_format in runs:
+        before = backend == "torch"
+        loaded = load(model, "cpu", number_format, 1) if before else load_exported(directory, number_format, threads=1)
         windows = make_windows(examples, loaded.tokenizer, window_settings(loaded.model, loaded.tokenizer))
         for dense in (True, False) if loaded.skims else (True,):
             result = evaluate_windows(loaded.model, windows, 1, 0.0 if dense else None)
             rows.append(
                 {
+                    "backend": backend,
                     "number_format": number_format,
                     "dense": dense,
                     "f1": result.scores["f1"],
@@ -158,6 +171,9 @@ def _show(values: dict[str, Any]) -> None:
     if values["int8_bytes"]:
         sizes += f", int8 graph {values['int8_bytes'] / 1e6:.1f} MB"
     out.print(f"exported to {values['output']}: {sizes}", markup=False)
+    agreement = values["agreement"]
+    blocks = "" if agreement["same_blocks"] is None else f", {agreement['same_blocks']:.1%} of blocks kept alike"
+    out.print(f"  beside PyTorch: logits differ by {agreement['largest_difference']:.1e} at most{blocks}")
     for row in values.get("measured", []):
-        name = f"{row['number_format']}, {'dense' if row['dense'] else 'skimming'}"
+        name = f"{row['backend']}, {row['number_format']}, {'dense' if row['dense'] else 'skimming'}"
         out.print(f"  {name}: F1 {row['f1']:.2f}, {row['milliseconds_per_window']:.1f} ms per window on one thread")

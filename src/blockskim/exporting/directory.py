@@ -10,7 +10,7 @@ from blockskim.errors import BlockSkimError, ModelError
 from blockskim.exporting.manifest import CONFIG, FILE, INT8_GRAPH, TOKENIZER, Manifest, digest, encoder_settings
 from blockskim.exporting.weight_files import fingerprint
 from blockskim.method.confidence import ConfidenceModel
-from blockskim.method.config import SkimConfig
+from blockskim.method.config import PREDICTOR_SETTINGS, SkimConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class Settings:
     confidence: ConfidenceModel | None
 
 
-FIXED_SETTINGS = ("block_size", "alignment", "inputs", "predictor_width")
-"""Settings of skimming that the graph was made for."""
+FIXED_SETTINGS = tuple(name for name in PREDICTOR_SETTINGS if name != "layers")
+"""Settings of skimming that the graph was made for. Its layers stand in the manifest, resolved."""
 
 
 def read_settings(directory: Path, manifest: Manifest, number_format: str = "float32") -> Settings:

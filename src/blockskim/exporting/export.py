@@ -16,6 +16,7 @@ from blockskim.data.examples import Example
 from blockskim.data.tokens import FrozenTokenizer, freeze_tokenizer, read_frozen_tokenizer
 from blockskim.data.windows import make_windows
 from blockskim.errors import ConfigError, ModelError
+from blockskim.exporting.agreement import Agreement, measure_agreement
 from blockskim.exporting.exported_model import ExportedModel
 from blockskim.exporting.int8 import Product, default_products, product_flops
 from blockskim.exporting.int8_search import Report, search_products
@@ -23,12 +24,12 @@ from blockskim.exporting.manifest import GRAPH, INT8_GRAPH, TOKENIZER, write_man
 from blockskim.exporting.onnx_export import check_exportable, manifest_of, write_graph
 from blockskim.exporting.pieces import PieceExporter
 from blockskim.exporting.weight_files import stored_tensors
-from blockskim.inference.loading import load, unwrapped
+from blockskim.inference.loading import load, network_inside
 from blockskim.inference.window_settings import window_settings
 from blockskim.model.checkpoints import check_vocabulary, is_block_skim
 from blockskim.model.hub import check_hub_arguments
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.model.stored_weights import WEIGHTS
+from blockskim.model.stored_weights import PROVENANCE, WEIGHTS
 
 ONE_FILE = "1000GB"
 """All weights go into one file, which the graph reads."""
@@ -36,7 +37,7 @@ ONE_FILE = "1000GB"
 NEEDED = (WEIGHTS, TOKENIZER, "config.json")
 """What a graph has beside it."""
 
-COPIED_FILES = ("README.md", "recipe.json", "calibration.json", "average.json")
+COPIED_FILES = (*PROVENANCE, "calibration.json")
 """What tells where a model came from and how its points were chosen."""
 
 SEARCH_FILE = "int8-search.json"
@@ -71,11 +72,13 @@ class ExportResult:
         weight_bytes: size of the weights, which both engines read.
         int8_bytes: size of the int8 graph with its weights; 0 where there is none.
         int8_products: what is quantised in it.
+        agreement: of the graph in float32 with PyTorch.
     """
 
     directory: Path
     graph_bytes: int
     weight_bytes: int
+    agreement: Agreement
     int8_bytes: int = 0
     int8_products: tuple[Product, ...] = ()
 
@@ -115,7 +118,7 @@ def export(
     """
     target = Path(output)
     settings = None if int8 is False else Int8Settings() if int8 is True else int8
-    network = unwrapped(model)
+    network = network_inside(model)
     if isinstance(network, BlockSkimForQuestionAnswering):
         if tokenizer is None:
             raise ConfigError("a model that is given as such needs its tokenizer, too")
@@ -196,9 +199,10 @@ def _write_graphs(
         return ExportedModel(part, "int8")
 
     graph = write(GRAPH)
-    sizes = graph.stat().st_size, (part / WEIGHTS).stat().st_size
+    agreement = measure_agreement(model, ExportedModel(part), frozen)
+    result = ExportResult(part, graph.stat().st_size, (part / WEIGHTS).stat().st_size, agreement)
     if int8 is None:
-        return ExportResult(part, *sizes)
+        return result
     if int8.examples:
         windows = make_windows(int8.examples, frozen, window_settings(model, frozen))
         products = product_flops(model)
@@ -207,8 +211,7 @@ def _write_graphs(
         write_whole(part / SEARCH_FILE, json.dumps(asdict(search), indent=1, default=str) + "\n")
     else:
         chosen = tuple(default_products(model))
-    size = write(INT8_GRAPH, chosen).stat().st_size
-    return ExportResult(part, *sizes, size, chosen)
+    return replace(result, int8_bytes=write(INT8_GRAPH, chosen).stat().st_size, int8_products=chosen)
 
 
 def _check_same_tokenizer(tokenizer: FrozenTokenizer, path: Path) -> None:
