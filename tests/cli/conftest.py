@@ -51,12 +51,16 @@ def document(tmp_path):
 @pytest.fixture(autouse=True)
 def as_found(monkeypatch):
     """Leave logging and the environment as they were."""
-    logger = logging.getLogger("blockskim")
-    handlers, level, propagate = logger.handlers, logger.level, logger.propagate
+    # `serve` has levels of its own for some parts, and a handler for all.
+    loggers = [
+        logging.getLogger(name) for name in ("", "blockskim", "blockskim.answering", "blockskim.serving.requests")
+    ]
+    found = [(logger, logger.handlers, logger.level, logger.propagate) for logger in loggers]
     environment = dict(os.environ)
     yield
-    logger.handlers, logger.propagate = handlers, propagate
-    logger.setLevel(level)
+    for logger, handlers, level, propagate in found:
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
     for name in set(os.environ) - set(environment):
         del os.environ[name]
 

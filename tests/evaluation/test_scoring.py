@@ -6,7 +6,10 @@ from dataclasses import replace
 import pytest
 
 from blockskim.data.examples import Example
+from blockskim.data.reading import READERS
+from blockskim.errors import DataError
 from blockskim.evaluation.scoring import (
+    OFFICIAL,
     f1_by_example,
     mean_scores,
     official_predictions,
@@ -113,3 +116,13 @@ def test_answers_alone_are_scored_where_no_facts_are_told():
     assert set(score([bare], {"h": "wales"}, [right], facts)) == names
     told = replace(bare, id="k", metadata=(*metadata, ("supporting_facts", (("T", 0),))))
     assert score([told], {"k": "wales"}, [right], facts)["joint_f1"] == 100.0
+
+
+def test_every_format_that_is_read_has_its_rules():
+    assert set(OFFICIAL) == set(READERS)
+
+
+def test_an_unknown_format_is_scored_by_no_rules():
+    example = Example(id="7", question="?", context="kite", references=("kite",), metadata=(("format", "tabular"),))
+    with pytest.raises(DataError, match="question '7' is of the format 'tabular'; there are rules for squad, mrqa"):
+        score([example], {"7": "kite"}, [])

@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from blockskim.errors import BlockSkimError, ConfigError
 from blockskim.training import train as training
+from blockskim.training.callbacks import CheckpointCallback
 from blockskim.training.distillation import TEACHER_FILE
 from blockskim.training.resume import ASIDE, NEEDED, best_checkpoint, damage, find_checkpoint
 from synthetic_task import examples
@@ -236,3 +237,13 @@ def test_a_run_that_evaluates_once_an_epoch_loses_few_steps(base, tmp_path, monk
     resumed = resume(base, tmp_path / "killed", dev=dev, recipe=recipe)
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("step", "epoch", "saves"),
+    [(500, 0.7, True), (501, 0.7, False), (1000, 1.0, False), (1000, 1.0 - 1 / 1001, True), (2000, 1.4, False)],
+)
+def test_no_checkpoint_is_saved_before_the_evaluation_at_the_end_of_an_epoch(step, epoch, saves):
+    state, control = TrainerState(global_step=step, epoch=epoch, max_steps=2000), TrainerControl()
+    CheckpointCallback(500).on_step_end(None, state, control)
+    assert control.should_save == saves

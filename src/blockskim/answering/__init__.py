@@ -1,1 +1,1 @@
-"""QuestionAnswerer: questions and texts in, answers out, with what was read of each text."""
+"""Questions and texts in, answers out, with what was read of each text; ``evidence`` builds on it."""

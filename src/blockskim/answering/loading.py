@@ -112,8 +112,8 @@ def _given_model(
     """
     with torch_needed():
         from blockskim.inference.devices import set_threads
-        from blockskim.inference.loading import LoadedModel, unwrapped
-    network = unwrapped(model)
+        from blockskim.inference.loading import LoadedModel, network_inside
+    network = network_inside(model)
     check_hub_arguments(hub)
     if tokenizer is None:
         raise ConfigError("a model that is given as such needs its tokenizer, too")

@@ -15,11 +15,9 @@ from blockskim.calibration.points import Point
 from blockskim.calibration.targets import Target
 from blockskim.errors import ModelError
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.stored_weights import PROVENANCE
 
 CALIBRATION_FILE = "calibration.json"
-
-COPIED_FILES = ("README.md", "recipe.json")
-"""What a copy takes over from the directory of its source as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,7 @@ def save_calibrated(
         model.save_pretrained(part)
         tokenizer.save_pretrained(part)
         (part / CALIBRATION_FILE).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-        for name in COPIED_FILES:
+        for name in PROVENANCE:
             if (Path(source) / name).is_file():
                 shutil.copy(Path(source) / name, part / name)
 

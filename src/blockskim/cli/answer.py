@@ -9,11 +9,11 @@ import typer
 from blockskim.atomic import write_whole
 from blockskim.cli import options
 from blockskim.cli.documents import STANDARD_INPUT, read_documents
-from blockskim.cli.option_groups import Computing, Printing, takes_groups
+from blockskim.cli.option_groups import Computing, Printing, Windowing, takes_groups
 from blockskim.cli.output import console, inline, print_json, printable
 from blockskim.cli.progress import window_progress
 from blockskim.cli.sentences import sentence_around
-from blockskim.cli.session import model_name
+from blockskim.cli.session import load_answerer
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -57,10 +57,7 @@ def answer(
     dense: options.Dense = False,
     explain: Explain = None,
     max_answer_len: options.MaxAnswerLength = 15,
-    max_length: options.MaxLength = 384,
-    doc_stride: options.DocStride = 128,
-    max_question_len: options.MaxQuestionLength = 64,
-    batch_size: options.BatchSize = 32,
+    windowing: Windowing = Windowing(),
     computing: Computing = Computing(),
     backend: options.BackendName = options.Backend.AUTO,
     printing: Printing = Printing(),
@@ -78,18 +75,9 @@ def answer(
             raise typer.BadParameter("the question is empty", param_hint="--question")
     documents = _documents(context, [*(file or []), *(more or [])], bool(file))
 
-    from blockskim.answering.answerer import Answerer
     from blockskim.answering.trace import skim_summary
 
-    answerer = Answerer(
-        model_name(computing),
-        device=computing.device.value,
-        dtype=computing.dtype.value,
-        threads=computing.threads,
-        batch_size=batch_size,
-        point=point,
-        backend=backend.value,
-    )
+    answerer = load_answerer(computing, backend, windowing.batch_size, point)
     with window_progress(printing.quiet) as bar:
         results = answerer.search(
             question,
@@ -97,14 +85,12 @@ def answer(
             top_k=top_k,
             handle_impossible_answer=no_answer or no_answer_threshold is not None,
             no_answer_threshold=no_answer_threshold,
-            doc_stride=doc_stride,
             max_answer_len=max_answer_len,
-            max_seq_len=max_length,
-            max_question_len=max_question_len,
             threshold=threshold,
             dense=dense,
             max_cost=max_cost,
             progress=bar.update,
+            **windowing.call(),
         )
     if printing.as_json:
         print_json(

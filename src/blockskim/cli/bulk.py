@@ -67,9 +67,7 @@ def bulk_answer(
         "point": point,
         "dense": dense,
         "max_answer_len": max_answer_len,
-        "max_seq_len": windowing.max_length,
-        "doc_stride": windowing.doc_stride,
-        "max_question_len": windowing.max_question_len,
+        **windowing.call(),
     }
     run_job("answer", call, inputs, output, reading, writing, windowing.batch_size, computing, backend, printing)
 

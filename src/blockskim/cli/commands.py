@@ -31,7 +31,7 @@ from blockskim.cli.train import train
 from blockskim.cli.usage_errors import NamingGroup
 
 app = typer.Typer(cls=NamingGroup, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-# A command is one line here and one file.
+# A command is its file, an import and a line here.
 for _command in (
     answer,
     highlight,

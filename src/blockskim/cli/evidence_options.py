@@ -9,7 +9,7 @@ import typer
 from blockskim.cli import options
 from blockskim.cli.documents import read_documents
 from blockskim.cli.option_groups import Computing
-from blockskim.cli.session import model_name
+from blockskim.cli.session import load_answerer
 
 if TYPE_CHECKING:
     from blockskim.answering.answerer import Answerer
@@ -123,23 +123,8 @@ def named_documents(files: Sequence[str] | None, more: Sequence[str] | None) -> 
 
 
 def loaded_answerer(computing: Computing, reading: Reading) -> "Answerer":
-    """What reads texts with the model that was named, or with the one that comes along.
-
-    Raises:
-        ModelError: there is no such model, or it can't be used.
-        ConfigError: there is no such device or number format, or the backend does not fit them.
-    """
-    from blockskim.answering.answerer import Answerer
-
-    return Answerer(
-        model_name(computing),
-        device=computing.device.value,
-        dtype=computing.dtype.value,
-        threads=computing.threads,
-        batch_size=reading.batch_size,
-        point=reading.point,
-        backend=reading.backend.value,
-    )
+    """What reads texts as it was asked for; see ``load_answerer``."""
+    return load_answerer(computing, reading.backend, reading.batch_size, reading.point)
 
 
 def share_line(kept: float, characters: int) -> str:

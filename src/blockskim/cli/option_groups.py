@@ -38,6 +38,14 @@ class Windowing:
     doc_stride: options.DocStride = 128
     max_question_len: options.MaxQuestionLength = 64
 
+    def call(self) -> dict[str, Any]:
+        """How windows are cut, as calls of the library have it."""
+        return {
+            "max_seq_len": self.max_length,
+            "doc_stride": self.doc_stride,
+            "max_question_len": self.max_question_len,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Computing:

@@ -12,6 +12,7 @@ from blockskim.cli.data_files import Answers, read_data
 from blockskim.cli.option_groups import Computing, Selection, Windowing
 
 if TYPE_CHECKING:
+    from blockskim.answering.answerer import Answerer
     from blockskim.data.examples import Example
     from blockskim.data.windows import WindowSet, WindowSettings
     from blockskim.inference.backend import Backend, LoadedBackend
@@ -54,6 +55,26 @@ def load_backend(computing: Computing, backend: options.Backend) -> "LoadedBacke
 
     places = (computing.device.value, computing.dtype.value, computing.threads)
     return load_named(model_name(computing), None, *places, hub={}, backend=backend.value)
+
+
+def load_answerer(computing: Computing, backend: options.Backend, batch_size: int, point: str | None) -> "Answerer":
+    """What reads texts with the model that was named, or with the one that comes along.
+
+    Raises:
+        ModelError: there is no such model, or it can't be used.
+        ConfigError: there is no such device, number format or operating point, or the backend does not fit them.
+    """
+    from blockskim.answering.answerer import Answerer
+
+    return Answerer(
+        model_name(computing),
+        device=computing.device.value,
+        dtype=computing.dtype.value,
+        threads=computing.threads,
+        batch_size=batch_size,
+        point=point,
+        backend=backend.value,
+    )
 
 
 def model_name(computing: Computing) -> str:

@@ -1,12 +1,14 @@
 """Official scores of answers, by the rules of the format that their examples came in."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from blockskim.checks import listing
 from blockskim.data.examples import Example
+from blockskim.errors import DataError
 from blockskim.evaluation.supporting_facts import Fact
 from blockskim.inference.answers import ExampleAnswers, best_text
 from blockskim.inference.no_answer import NoAnswerRule
@@ -15,14 +17,22 @@ from blockskim.metrics.mrqa import score_mrqa
 from blockskim.metrics.normalization import normalize_answer
 from blockskim.metrics.squad import best_over, score_squad, score_squad2, token_f1, token_f1_or_empty
 
-BY_SCORE = NoAnswerRule()
+UNCALIBRATED = NoAnswerRule()
+
+OFFICIAL: Mapping[str, Callable[[Mapping[str, str], Sequence[Example]], dict[str, float]]] = {
+    "squad": score_squad,
+    "mrqa": score_mrqa,
+    "hotpotqa": score_hotpotqa,
+    "hotpotqa-pseudo": score_hotpotqa,
+}
+"""The rules by which answers to each format of data are scored; those of SQuAD 2.0 go before."""
 
 
 def scores_by_source(
     examples: Sequence[Example],
     answers: Sequence[ExampleAnswers],
     facts: Mapping[str, Sequence[Fact]] | None = None,
-    rule: NoAnswerRule = BY_SCORE,
+    rule: NoAnswerRule = UNCALIBRATED,
 ) -> dict[str, dict[str, float]]:
     """Scores of the examples of each data file, by the official rules of its format; ``total`` is their number.
 
@@ -42,7 +52,7 @@ def scores_by_source(
 
 
 def official_predictions(
-    examples: Sequence[Example], answers: Sequence[ExampleAnswers], rule: NoAnswerRule = BY_SCORE
+    examples: Sequence[Example], answers: Sequence[ExampleAnswers], rule: NoAnswerRule = UNCALIBRATED
 ) -> dict[str, str]:
     """The answer text by example id as official scripts take it: "" where SQuAD 2.0 counts "no answer".
 
@@ -61,7 +71,7 @@ def official_predictions(
 
 
 def f1_by_example(
-    examples: Sequence[Example], answers: Sequence[ExampleAnswers], rule: NoAnswerRule = BY_SCORE
+    examples: Sequence[Example], answers: Sequence[ExampleAnswers], rule: NoAnswerRule = UNCALIBRATED
 ) -> NDArray[np.float64]:
     """Official F1 of the answer to each example, whose mean is that of ``scores_by_source``, in percent.
 
@@ -90,7 +100,7 @@ def _f1(example: Example, text: str, version_2: bool) -> float:
     if version_2:
         references = [reference for reference in example.references if normalize_answer(reference)]
         return best_over(token_f1_or_empty, text, references or [""])
-    if str(dict(example.metadata).get("format", "")).startswith("hotpotqa"):
+    if OFFICIAL[format_of(example)] is score_hotpotqa:
         return max((answer_scores(text, reference)[1] for reference in example.references), default=0.0)
     return max((token_f1(text, reference) for reference in example.references), default=0.0)
 
@@ -118,7 +128,7 @@ def score(
     predictions: dict[str, str],
     answers: Sequence[ExampleAnswers],
     facts: Mapping[str, Sequence[Fact]] | None = None,
-    rule: NoAnswerRule = BY_SCORE,
+    rule: NoAnswerRule = UNCALIBRATED,
 ) -> dict[str, float]:
     """Scores by the official rules of the format that the examples came in; NaN where the file tells no answers.
 
@@ -131,18 +141,25 @@ def score(
     """
     if not any(example.annotated for example in examples):
         return {"exact_match": math.nan, "f1": math.nan, "total": len(examples), "missing": 0}
-    metadata = dict(examples[0].metadata)
     if has_version_2(examples):
         chances = {example.id: rule.chance(answer) for example, answer in zip(examples, answers, strict=True)}
         return score_squad2(predictions, examples, chances, rule.limit)
-    if metadata.get("format") == "mrqa":
-        return score_mrqa(predictions, examples)
-    if metadata.get("format") == "hotpotqa":
-        has_facts = all("supporting_facts" in dict(example.metadata) for example in examples)
-        return score_hotpotqa(predictions, examples, facts if has_facts else None)
-    if metadata.get("format") == "hotpotqa-pseudo":
-        return score_hotpotqa(predictions, examples)
-    return score_squad(predictions, examples)
+    rules = OFFICIAL[format_of(examples[0])]
+    if rules is score_hotpotqa and all("supporting_facts" in dict(example.metadata) for example in examples):
+        return score_hotpotqa(predictions, examples, facts)
+    return rules(predictions, examples)
+
+
+def format_of(example: Example) -> str:
+    """The format of the file that an example came in; SQuAD's for one that was made otherwise.
+
+    Raises:
+        DataError: the format is none that there are rules for.
+    """
+    name = str(dict(example.metadata).get("format", "squad"))
+    if name not in OFFICIAL:
+        raise DataError(f"question {example.id!r} is of the format {name!r}; there are rules for {listing(OFFICIAL)}")
+    return name
 
 
 def has_version_2(examples: Iterable[Example]) -> bool:

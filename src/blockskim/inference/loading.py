@@ -82,7 +82,7 @@ def load(
     return LoadedModel(loaded.to(place).eval(), tokenizer, str(name))
 
 
-def unwrapped(model: Any) -> Any:
+def network_inside(model: Any) -> Any:
     """The Block-Skim model inside of what torch.compile, DataParallel and the like made of it; anything else as it is.
 
     Raises:

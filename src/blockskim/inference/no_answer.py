@@ -7,7 +7,7 @@ import numpy as np
 from blockskim.inference.answers import ExampleAnswers
 from blockskim.method.confidence import ConfidenceModel, check_no_answer_threshold
 
-BY_SCORE = 0.5
+LIKELIER = 0.5
 """The threshold without calibrated confidence: "no answer" is given where its score is above that of the best."""
 
 
@@ -36,7 +36,7 @@ class NoAnswerRule:
         """The chance above which "no answer" is given."""
         if self.threshold is not None:
             return self.threshold
-        return BY_SCORE if self.confidence is None else self.confidence.no_answer_threshold
+        return LIKELIER if self.confidence is None else self.confidence.no_answer_threshold
 
     def chance(self, answers: ExampleAnswers) -> float:
         """The chance that a text holds no answer.

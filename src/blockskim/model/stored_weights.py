@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+PROVENANCE = ("README.md", "recipe.json", "average.json")
+"""Files beside the weights that tell where a model came from; copies of the model keep them."""
 
 FLOATING = ("F64", "F32", "F16", "BF16")
 """What safetensors calls the number formats in which weights mean what they are; others need a scale beside them."""

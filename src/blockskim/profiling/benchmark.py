@@ -16,7 +16,7 @@ from blockskim.profiling.contenders import Batch, Contender, Inputs, Work
 from blockskim.profiling.memory import peak_bytes
 from blockskim.profiling.settings import BenchmarkSettings
 from blockskim.profiling.timing import Spread, paired_speedup, spread_of, time_rounds
-from blockskim.profiling.workloads import Workload, window_batch
+from blockskim.profiling.workloads import Workload, padded_batch
 
 MAX_ANSWER_LENGTH = 30
 Progress = Callable[[str], None]
@@ -234,7 +234,7 @@ def _answers(contender: Contender, windows: WindowSet, batch_size: int, device: 
             collector.add(run)
         return collector.results()
     for indices in batches(windows, batch_size):
-        batch = window_batch(windows, indices, device)
+        batch = padded_batch(windows, indices, device)
         padding = ~batch.inputs["attention_mask"].bool()
         logits = contender.run(contender.prepare(batch))
         # Without what the contender padded, and without answers in the padding of the batch.

@@ -64,10 +64,10 @@ def random_workload(name: str, model: BlockSkimForQuestionAnswering, length: int
 
 def window_batches(windows: WindowSet, batch_size: int, device: torch.device) -> list[Batch]:
     """All windows, in the batches in which inference runs them: similar lengths and windows of an example together."""
-    return [window_batch(windows, indices, device) for indices in batches(windows, batch_size)]
+    return [padded_batch(windows, indices, device) for indices in batches(windows, batch_size)]
 
 
-def window_batch(windows: WindowSet, indices: Sequence[int] | np.ndarray, device: torch.device) -> Batch:
+def padded_batch(windows: WindowSet, indices: Sequence[int] | np.ndarray, device: torch.device) -> Batch:
     """Some windows as a batch."""
     items = [windows[int(index)] for index in indices]
     inputs = {name: value.to(device) for name, value in pad_windows(items, windows.template.pad_id).items()}

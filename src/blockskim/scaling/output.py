@@ -94,10 +94,6 @@ class OutputDirectory:
         report = ShardReport(**values)
         return report if (report.number, report.num_bytes) == (number, size) else None
 
-    def shards(self) -> list[Path]:
-        """The files of all shards that are there."""
-        return sorted(self.path.glob(f"part-*.{self._format}"))
-
     @contextmanager
     def without_leftovers(self) -> Iterator[None]:
         """Remove what was written under temporary names by processes that were killed, before and after the block."""

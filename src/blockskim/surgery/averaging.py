@@ -17,6 +17,7 @@ from blockskim.atomic import check_new, new_directory
 from blockskim.checks import check_items, check_number
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.loading import load_tokenizer
+from blockskim.method.config import PREDICTOR_SETTINGS
 from blockskim.model.checkpoints import base_name, is_block_skim
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.surgery.shapes import different_parameter
@@ -107,7 +108,7 @@ def _check_alike(
     if other.pruned_heads != model.pruned_heads:
         raise ModelError(f"{name} has lost other attention heads than {first}")
     mine, theirs = (one.skim_config.replace(thresholds=0.0, points={}).to_dict() for one in (model, other))
-    for key in ("block_size", "alignment", "inputs", "layers", "predictor_width"):
+    for key in PREDICTOR_SETTINGS:
         if mine[key] != theirs[key]:
             raise ModelError(f"{name} has {key} {theirs[key]!r} where {first} has {mine[key]!r}")
     different = different_parameter(model, other)

@@ -1,6 +1,5 @@
 """What a person sees of a training run: a progress bar, and a line per evaluation."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -126,8 +125,13 @@ class CheckpointCallback(TrainerCallback):
         self.every = every
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Ask for a checkpoint if it is time for one."""
-        if state.global_step % self.every == 0:
+        """Ask for a checkpoint if it is time for one, and an epoch does not end here.
+
+        There the run saves after it has evaluated. A checkpoint before that would be gone on from without evaluating.
+        """
+        epoch = state.epoch or 0.0
+        ends = state.global_step >= state.max_steps or abs(epoch - round(epoch)) < 1e-9 * max(1.0, epoch)
+        if state.global_step % self.every == 0 and not ends:
             control.should_save = True
 
 
@@ -151,8 +155,3 @@ class MetricsCallback(TrainerCallback):
         """Report the evaluation that just ended."""
         metrics = {name.removeprefix("eval_"): value for name, value in (kwargs.get("metrics") or {}).items()}
         self.report({"step": state.global_step, "epoch": round(float(state.epoch or 0.0), 3), **metrics})
-
-
-def metrics_line(metrics: dict[str, Any]) -> str:
-    """One line of JSON; numbers that don't exist (no relevant block, say) are null."""
-    return json.dumps({name: None if value != value else value for name, value in metrics.items()})

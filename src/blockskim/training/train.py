@@ -205,7 +205,8 @@ def train(
         int(best.rsplit("-", 1)[1]) if best else None,
         None if loaded_teacher is None else loaded_teacher.name,
     )
-    write_whole(output / "README.md", card)
+    # Names of data files need not be UTF-8.
+    write_whole(output / "README.md", card.encode("utf-8", "replace"))
     if not cache.is_shared:
         cache.remove()
     return model
