@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from blockskim.encoders.adapter import EncoderAdapter, PostNormParts, Projection, RelativeAttention, split_heads
+from blockskim.encoders.position_table import first_position
 from blockskim.errors import ModelError
 from blockskim.kernels.dims import LayerDims
 
@@ -152,12 +153,6 @@ def _embed(
     for linear in _embedding_linears((projection,), encoder):
         hidden = linear(hidden)
     return hidden
-
-
-def first_position(encoder: PreTrainedModel) -> int:
-    """Number of the first position in a table of positions: RoBERTa-like models count from behind the padding id."""
-    offset = getattr(getattr(encoder, "embeddings", None), "padding_idx", None)
-    return 0 if offset is None else int(offset) + 1
 
 
 def _embedding_linears(paths: Sequence[str | None], encoder: PreTrainedModel) -> Sequence[nn.Linear]:

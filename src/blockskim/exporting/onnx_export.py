@@ -6,6 +6,7 @@ from typing import Any
 
 from blockskim.atomic import write_whole
 from blockskim.data.tokens import FrozenTokenizer
+from blockskim.encoders import EncoderAdapter, adapter_for, supported_types
 from blockskim.encoders.positions import depends_on_positions
 from blockskim.errors import ConfigError, ModelError
 from blockskim.exporting.graph_builder import GraphBuilder
@@ -25,9 +26,6 @@ from blockskim.model.stored_weights import WEIGHTS
 IR_VERSION = 10
 """Of ONNX's file format: the oldest that has the operators of the opset, so that older runtimes read it."""
 
-FAMILIES = ("albert", "bert", "camembert", "distilbert", "electra", "mpnet", "roberta", "xlm-roberta")
-"""``model_type`` of the encoders that can be exported."""
-
 MOST_PREDICTORS = 30
 """Each of them nests the rest of the model in a branch, and ONNX files can't nest deeper."""
 
@@ -38,19 +36,27 @@ def check_exportable(model: BlockSkimForQuestionAnswering) -> None:
     Raises:
         ConfigError: its family can't be exported, or a package is missing.
     """
-    family = model.config.encoder_config.model_type
-    if family not in FAMILIES:
-        raise ConfigError(f"encoders of type {family!r} can't be exported; these can: {', '.join(FAMILIES)}")
+    if not is_exportable(model.adapter):
+        family, known = model.config.encoder_config.model_type, ", ".join(exportable_families())
+        raise ConfigError(f"encoders of type {family!r} can't be exported; these can: {known}")
     if len(model.skim_layers) > MOST_PREDICTORS:
         raise ConfigError(
             f"models with more than {MOST_PREDICTORS} skim predictors can't be exported; this one has "
             f"{len(model.skim_layers)}"
         )
-    adapter = model.adapter
-    assert adapter.final_norm is None and (adapter.position_bias is not None or not depends_on_positions(adapter))
     missing = [package for package in ("onnx", "onnxscript") if not has(package)]
     if missing:
         raise_missing(f"export needs {missing[0]}, which is not installed", "export")
+
+
+def is_exportable(adapter: EncoderAdapter) -> bool:
+    """Whether graphs can be made of a family: those without relative, rotary or bounded attention and a final norm."""
+    return adapter.final_norm is None and (adapter.position_bias is not None or not depends_on_positions(adapter))
+
+
+def exportable_families() -> list[str]:
+    """``model_type`` of the encoders that can be exported."""
+    return [name for name in supported_types() if is_exportable(adapter_for(name))]
 
 
 def write_graph(

@@ -15,6 +15,7 @@ from blockskim.checks import check_flag
 from blockskim.data.packed_inputs import PackedInputs
 from blockskim.encoders import EncoderAdapter
 from blockskim.encoders.backbone import Backbone
+from blockskim.encoders.position_table import position_limit
 from blockskim.errors import ConfigError, ModelError
 from blockskim.method.block_spans import BlockSpans, blocks_of_spans
 from blockskim.method.blocks import BlockLayout, block_layout
@@ -139,13 +140,7 @@ class BlockSkimPreTrainedModel(PreTrainedModel):
     @property
     def position_limit(self) -> int | None:
         """The most tokens that the model has positions for; None when its positions have no end."""
-        embeddings: Any = getattr(self.encoder, "embeddings", None)
-        table = getattr(embeddings, "position_embeddings", None)
-        if not isinstance(table, nn.Embedding):
-            return None
-        # RoBERTa-like models number positions from behind the padding id.
-        padding = getattr(embeddings, "padding_idx", None)
-        return table.num_embeddings - (0 if padding is None else padding + 1)
+        return position_limit(self.encoder)
 
     @property
     def thresholds(self) -> tuple[float, ...]:

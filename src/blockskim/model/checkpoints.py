@@ -24,6 +24,7 @@ from transformers import (
 
 from blockskim.data.tokens import FrozenTokenizer
 from blockskim.encoders import adapter_for
+from blockskim.encoders.position_table import first_position
 from blockskim.errors import ConfigError, ModelError
 from blockskim.model.config import BlockSkimConfig
 from blockskim.model.hub import find_file, hub_arguments, local_folder, may_be_hub_id, offline_aware
@@ -299,8 +300,8 @@ def check_vocabulary(
             table.num_embeddings,
         )
     # RoBERTa-like models count positions from their padding token, so a wrong number moves all of them.
-    origin = getattr(getattr(encoder, "embeddings", None), "padding_idx", None)
-    if origin is not None and padding not in (None, origin):
+    origin = first_position(encoder) - 1
+    if origin >= 0 and padding not in (None, origin):
         logger.warning(
             "%s: pad_token_id is %d in config.json, from which the model counts positions, but the tokenizer pads with "
             "%d; if the model was trained with that one, its answers are wrong",

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blockskim.encoders.backbone import Backbone
+from blockskim.encoders.position_table import first_position
 from blockskim.encoders.positions import Positions, depends_on_positions
-from blockskim.encoders.post_norm import first_position
 from blockskim.errors import ModelError
 from blockskim.kernels.attention_probabilities import AttentionRows
 from blockskim.kernels.padded_attention import attend_padded, attend_padded_with_sums

@@ -15,6 +15,7 @@ from transformers import AutoConfig
 from transformers.activations import ACT2FN
 
 from blockskim.checks import is_number, is_whole
+from blockskim.encoders import config_names
 from blockskim.errors import ModelError
 from blockskim.model.load_errors import one_line
 
@@ -26,17 +27,7 @@ MOST_PARTS = 10_000
 
 MOST_LABELS = 100_000
 
-_COUNTS = ("num_hidden_layers", "n_layers", "num_hidden_groups", "inner_group_num")
-_SIZES = (
-    *("vocab_size", "hidden_size", "dim", "embedding_size", "intermediate_size", "hidden_dim"),
-    *("num_attention_heads", "n_heads", "max_position_embeddings"),
-)
-_EPSILONS = ("layer_norm_eps", "norm_eps")
-_RATES = (
-    *("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob", "dropout", "qa_dropout"),
-    *("attention_dropout", "seq_classif_dropout", "embedding_dropout", "mlp_dropout", "pooler_dropout"),
-)
-_ACTIVATIONS = ("hidden_act", "activation", "hidden_activation", "classifier_activation", "summary_activation")
+_RATES = (*config_names.HIDDEN_DROPOUTS, *config_names.ATTENTION_DROPOUTS, *config_names.HEAD_DROPOUTS)
 
 
 def read_stored_config(path: Path, name: str | Path) -> dict[str, Any]:
@@ -92,20 +83,20 @@ def _check_values(where: str, values: Mapping[str, Any]) -> None:
     def wrong(name: str, must: str) -> ModelError:
         return ModelError(f"{where}: {name} is {_short(given[name])}; it must be {must}")
 
-    for name in (name for name in (*_COUNTS, *_SIZES) if name in given):
+    for name in (name for name in (*config_names.LAYER_COUNTS, *config_names.SIZES) if name in given):
         if not is_whole(given[name]) or given[name] < 1:
             raise wrong(name, "a whole number of at least 1")
-    for name in (name for name in (*_COUNTS, "num_labels") if name in given):
+    for name in (name for name in (*config_names.LAYER_COUNTS, "num_labels") if name in given):
         most = MOST_LABELS if name == "num_labels" else MOST_PARTS
         if not is_whole(given[name]) or not 0 <= given[name] <= most:
             raise wrong(name, f"a whole number of at most {most}")
-    for name in (name for name in _EPSILONS if name in given):
+    for name in (name for name in config_names.EPSILONS if name in given):
         if not is_number(given[name]) or not 0 < given[name] <= 1:
             raise wrong(name, "a small number above 0")
     for name in (name for name in _RATES if name in given):
         if not is_number(given[name]) or not 0 <= given[name] <= 1:
             raise wrong(name, "a number from 0 to 1")
-    for name in (name for name in _ACTIVATIONS if name in given):
+    for name in (name for name in config_names.ACTIVATIONS if name in given):
         if not isinstance(given[name], str) or given[name] not in ACT2FN:
             raise wrong(name, "the name of an activation that transformers knows, as 'gelu'")
     if not isinstance(given.get("model_type", ""), str):

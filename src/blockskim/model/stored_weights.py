@@ -16,6 +16,7 @@ from safetensors import safe_open
 from torch import nn
 from transformers import PreTrainedConfig
 
+from blockskim.encoders.config_names import LAYER_LISTS
 from blockskim.errors import ModelError
 from blockskim.model.config import BlockSkimConfig
 from blockskim.model.hub import find_file
@@ -50,14 +51,6 @@ StoredWeights = Mapping[str, StoredWeight]
 
 MOST_SHARED_LAYERS = 1000
 """Layers of an encoder in which all may have the same weights, so that these don't tell how many there are."""
-
-LAYER_LISTS = {
-    "layer": "num_hidden_layers",
-    "layers": "num_hidden_layers",
-    "albert_layer_groups": "num_hidden_groups",
-    "albert_layers": "inner_group_num",
-}
-"""What lists of layers are called inside of encoders, and the setting that says how long each is."""
 
 PREDICTORS = "predictors"
 

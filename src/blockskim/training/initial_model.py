@@ -5,14 +5,11 @@ from typing import Protocol
 
 import torch
 
+from blockskim.encoders.config_names import ATTENTION_DROPOUTS, HIDDEN_DROPOUTS
 from blockskim.errors import ModelError
 from blockskim.model.checkpoints import has_qa_head, is_block_skim, read_config
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training.recipe import Recipe
-
-HIDDEN_DROPOUTS = ("hidden_dropout_prob", "dropout", "embedding_dropout", "mlp_dropout")
-ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
-"""What dropout is called in the configs of the families."""
 
 
 class Announces(Protocol):
