@@ -77,7 +77,7 @@ def serving(results: Results) -> str:
     load, soak, rows = of(results, "serving/load"), of(results, "serving/soak"), []
     if load:
         saturated, share = load["saturation"]["per_second"], load["share_of_evaluate"]
-        times = f"{load['half_p99_over_single_p50']:.1f}× a request alone (median of the rounds)"
+        times = f"{load['half_p99_over_single_p50']:.1f}× the median of a request alone (median of the rounds)"
         half = f"{load['half']['p99']:.0f} ms, {times}"
         rows += [
             ["requests per second at saturation", f"{saturated:.1f}"],

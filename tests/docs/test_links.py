@@ -54,3 +54,9 @@ def test_links_lead_somewhere(page):
 def test_there_are_pages_and_links():
     assert len(PAGES) > 40
     assert sum(len(LINK.findall(prose(page))) for page in PAGES) > 150
+
+
+def test_the_site_has_every_page_of_the_docs():
+    listed = set(re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("\nnav:")[1]))
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
+    assert pages <= listed
