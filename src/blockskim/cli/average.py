@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from blockskim.cli import options
-from blockskim.cli.option_groups import Printing, takes_groups
+from blockskim.cli.option_groups import Printing, Processor, takes_groups
 from blockskim.cli.output import console, print_json
 from blockskim.cli.session import hide_foreign_progress
 
@@ -23,6 +23,7 @@ def average(
     weights: Annotated[
         str | None, typer.Option("--weights", metavar="W,W,…", help="Of each model.  [default: all the same]")
     ] = None,
+    processor: Processor = Processor(),
     printing: Printing = Printing(),
 ) -> None:
     """Average the weights of models that were trained on from the same one.
@@ -30,11 +31,13 @@ def average(
     The average reads everything until blockskim calibrate has chosen thresholds for it.
     """
     options.set_up(printing.quiet)
+    processor.check()
     options.check_new_output(output)
     given = None if weights is None else parse_weights(weights)
 
     from blockskim.surgery.averaging import average_models
 
+    processor.set_threads()
     hide_foreign_progress()
     used = average_models(models, output, given)
     if printing.as_json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from blockskim.cli import options
-from blockskim.cli.option_groups import Printing, Selection, takes_groups
+from blockskim.cli.option_groups import Printing, Processor, Selection, takes_groups
 from blockskim.cli.output import console, print_json
 from blockskim.cli.progress import progress_console
 from blockskim.cli.session import hide_foreign_progress, read_selected
@@ -51,6 +51,7 @@ def export(
     most_lost: MostLost = 0.3,
     data: Data = None,
     selection: Selection = Selection(),
+    processor: Processor = Processor(),
     printing: Printing = Printing(),
 ) -> None:
     """Export a model as one ONNX graph that drops tokens inside.
@@ -59,6 +60,7 @@ def export(
     anything that runs ONNX can read it; it is a model for PyTorch, too. --hold-out is for --tune, --limit for both.
     """
     options.set_up(printing.quiet)
+    processor.check()
     if to not in FORMATS:
         raise typer.BadParameter(f"{to!r} is unknown; there is {', '.join(FORMATS)}", param_hint="--to")
     if model is not None and output.is_dir() and Path(model).is_dir() and output.samefile(model):
@@ -74,6 +76,7 @@ def export(
         from blockskim.exporting.export import Int8Settings
         from blockskim.exporting.export import export as export_model
 
+    processor.set_threads()
     hide_foreign_progress()
 
     def report(line: str) -> None:

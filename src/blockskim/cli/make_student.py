@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from blockskim.cli import options
-from blockskim.cli.option_groups import Printing, takes_groups
+from blockskim.cli.option_groups import Printing, Processor, takes_groups
 from blockskim.cli.output import console, print_json
 from blockskim.cli.session import hide_foreign_progress
 
@@ -28,6 +28,7 @@ def make_student(
     every: Annotated[
         int | None, typer.Option("--every", min=1, metavar="K", help="Every K-th layer, the last one included.")
     ] = None,
+    processor: Processor = Processor(),
     printing: Printing = Printing(),
 ) -> None:
     """Make a smaller model of some layers of a larger one.
@@ -36,6 +37,7 @@ def make_student(
     with blockskim train --base STUDENT --teacher BASE.
     """
     options.set_up(printing.quiet)
+    processor.check()
     if (layers is None) == (every is None):
         raise typer.BadParameter("give either --layers or --every")
     options.check_new_output(output)
@@ -43,6 +45,7 @@ def make_student(
 
     from blockskim.surgery.students import make_student as make
 
+    processor.set_threads()
     hide_foreign_progress()
     chosen = make(base, output, numbers, every)
     if printing.as_json:

@@ -58,6 +58,29 @@ class Computing:
 
 
 @dataclass(frozen=True, slots=True)
+class Processor:
+    """How many threads a command takes that computes on the processor alone."""
+
+    device: options.DeviceName = options.Device.AUTO
+    threads: options.Threads = None
+
+    def check(self) -> None:
+        """Refuse another place to compute.
+
+        Raises:
+            BadParameter: it is asked for.
+        """
+        if self.device is options.Device.CUDA:
+            raise typer.BadParameter("this is done on the processor; auto and cpu are right", param_hint="--device")
+
+    def set_threads(self) -> None:
+        """Have PyTorch take so many; this imports it."""
+        from blockskim.inference.devices import set_threads
+
+        set_threads(self.threads)
+
+
+@dataclass(frozen=True, slots=True)
 class Printing:
     """What a command prints, and where."""
 

@@ -54,5 +54,5 @@ def serve(
         turn_tokens=min(limits.turn_tokens, limits.batch_tokens),
         waiting=limits.max_waiting,
     )
-    logs = LogSettings(logging.log_requests, logging.log_texts)
+    logs = LogSettings(logging.log_requests, logging.log_texts, logging.quiet)
     serve_http(model, capacity, http, logs, listening.host, listening.port, limits.workers, limits.grace)

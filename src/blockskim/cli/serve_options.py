@@ -74,3 +74,8 @@ class Logging:
     log_texts: Annotated[
         bool, typer.Option("--log-texts", help="Questions, too; texts are never logged otherwise.")
     ] = False
+    quiet: Annotated[bool, typer.Option("--quiet", help="Warnings and errors alone.")] = False
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Changes nothing: logs are JSON, and nothing else is printed."),
+    ] = False

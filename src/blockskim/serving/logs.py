@@ -21,10 +21,12 @@ class LogSettings:
     Attributes:
         requests: every request, and not only what goes wrong.
         texts: questions, and what was wrong with a request, which may quote it.
+        quiet: warnings and errors alone.
     """
 
     requests: bool = True
     texts: bool = False
+    quiet: bool = False
 
 
 class JsonLines(logging.Formatter):
@@ -58,8 +60,8 @@ def configure_logs(settings: LogSettings) -> None:
     ours = logging.getLogger("blockskim")
     ours.handlers = []
     ours.propagate = True
-    ours.setLevel(logging.INFO)
-    REQUESTS.setLevel(logging.INFO if settings.requests else logging.WARNING)
+    ours.setLevel(logging.WARNING if settings.quiet else logging.INFO)
+    REQUESTS.setLevel(logging.INFO if settings.requests and not settings.quiet else logging.WARNING)
     # They tell of texts, by the names that clients gave them.
     logging.getLogger("blockskim.answering").setLevel(logging.WARNING if settings.texts else logging.ERROR)
     for name in ("uvicorn.error", "uvicorn.access", "asyncio"):
