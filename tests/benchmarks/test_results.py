@@ -94,6 +94,8 @@ def test_the_threshold_for_no_answer_counts_where_none_may_be_given(files, tmp_p
     commands = ("--data {squad2}", "--data {squad2} --no-answer-threshold 1", "--data {squad}")
     may, must, all_have_one = (files.digest_for(files.Part("scores/a", each, True, False, 1)) for each in commands)
     assert may != must == all_have_one
+    # Where every question has an answer, the rules of SQuAD 2.0 may be those of the file all the same.
+    assert files.digest_for(files.Part("scores/a", "--data {policyqa}", True, False, 1)) == may
 
 
 def test_only_the_operating_point_counts_that_a_part_skims_at(files, tmp_path):
