@@ -38,8 +38,8 @@ INSTRUCTIONS = (
 )
 # Parts whose figures depend on how sentences are scored.
 SCORES_SENTENCES = ("evidence/", "serving/")
-# Data by whose rules an answer must be given, and what is no data. By the rules of SQuAD 2.0 "no answer" may be given also
-# where every question has one.
+# Data by whose rules an answer must be given, and what is no data. By the rules of SQuAD 2.0 "no answer" may be given
+# also where every question has one.
 ALWAYS_ANSWERED = {"squad", "newsqa", "hotpotqa", "quoref", "multispanqa", "minilm", "report"}
 PACKAGES = ("torch", "transformers", "onnxruntime", "tokenizers", "numpy")
 
