@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -217,8 +218,19 @@ def hub(tmp_path, monkeypatch):
     """A folder that stands for the repository ``someone/model``, with links to files as the hub's cache has them."""
     snapshot = tmp_path / "snapshot"
     snapshot.mkdir()
-    monkeypatch.setattr(settings_copy, "offline_aware", lambda name, hub: hub)
-    monkeypatch.setattr(settings_copy, "fetch_directory", lambda name, patterns, hub: snapshot)
+    asked = {"revision": "v2"}
+
+    def fetch(name, patterns, hub, ignored):
+        assert (name, hub, ignored) == ("someone/model", asked, ["*/*"])
+        return snapshot
+
+    def find(name, file, hub):
+        assert hub == (asked if name == "someone/model" else {})
+        return (snapshot if name == "someone/model" else Path(name)) / file
+
+    monkeypatch.setattr(settings_copy, "offline_aware", lambda name, hub: dict(hub))
+    monkeypatch.setattr(settings_copy, "fetch_directory", fetch)
+    monkeypatch.setattr(settings_copy, "find_file", find)
 
     def save(directory):
         for path in directory.iterdir():
@@ -233,7 +245,9 @@ def test_of_a_model_of_the_hub_files_are_copied_whatever_is_in_memory(tmp_path, 
     (directory / "README.md").write_text("kept")
     (tmp_path / "snapshot" / "README.md").symlink_to(directory / "README.md")
     source = load(directory, dtype="bfloat16")
-    save_with_confidence(LoadedBackend(source.model, source.tokenizer, "someone/model"), TRUE, tmp_path / "copy")
+    save_with_confidence(
+        LoadedBackend(source.model, source.tokenizer, "someone/model", {"revision": "v2"}), TRUE, tmp_path / "copy"
+    )
     assert load(tmp_path / "copy").model.confidence == TRUE
     for name in ("model.safetensors", "README.md"):
         assert (tmp_path / "copy" / name).read_bytes() == (directory / name).read_bytes()
@@ -241,11 +255,17 @@ def test_of_a_model_of_the_hub_files_are_copied_whatever_is_in_memory(tmp_path, 
     assert load(directory).model.confidence is None
 
 
+def test_a_model_that_was_made_here_is_saved(tmp_path):
+    source = load(save_model(tmp_path / "source"))
+    save_with_confidence(LoadedBackend(source.model, source.tokenizer, "the model"), TRUE, tmp_path / "copy")
+    assert load(tmp_path / "copy").model.confidence == TRUE
+
+
 @pytest.mark.parametrize("from_hub", [False, True])
 def test_a_plain_model_has_no_place_for_it(tmp_path, hub, from_hub):
     plain = load(hub(save_plain(tmp_path / "plain")))
     if from_hub:
-        plain = LoadedBackend(plain.model, plain.tokenizer, "someone/model")
+        plain = LoadedBackend(plain.model, plain.tokenizer, "someone/model", {"revision": "v2"})
     with pytest.raises(ModelError, match="no Block-Skim model"):
         save_with_confidence(plain, TRUE, tmp_path / "copy")
     assert not (tmp_path / "copy").exists()

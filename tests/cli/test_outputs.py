@@ -97,3 +97,12 @@ def test_the_folder_that_the_command_runs_in_may_be_the_output(call, plain, mode
     assert (code, err) == (0, "")
     assert (tmp_path / "config.json").is_file()
     assert not list(tmp_path.parent.glob(f"{tmp_path.name}.*"))
+
+
+def test_what_calibration_keeps_beside_its_output_must_have_room_there(call, tmp_path, monkeypatch):
+    (tmp_path / "parent" / "folder").mkdir(parents=True)
+    (tmp_path / "parent" / "out").symlink_to(tmp_path / "parent" / "folder")
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("parent"))
+    code, out, err = call("calibrate", "--output", tmp_path / "parent" / "out", *DIRECTORIES["calibrate"])
+    assert (code, out) == (2, "")
+    assert "can't be written" in err

@@ -122,6 +122,15 @@ def test_a_file_that_holds_nulls_alone_says_nothing_of_a_column(tmp_path):
     assert [row["key"] for row in read(plan.output)] == [None, None, 7, 7]
 
 
+def test_a_column_that_is_there_twice_in_a_later_file_is_told_of_by_its_rows(tmp_path):
+    save(tmp_path / "a.parquet", [{**row, "key": None} for row in rows_of(2)])
+    table = pyarrow.Table.from_pylist([{**row, "key": 7} for row in rows_of(2)])
+    pq.write_table(table.append_column("key", table["key"]), tmp_path / "b.parquet")
+    paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    found = run(plan_for(tmp_path, *paths, keep=("key",), output_format="parquet"))
+    assert "b.parquet: has columns called 'key' twice" in found.damaged[0]
+
+
 def test_wrong_and_large_values_are_named_by_row(tmp_path):
     rows = rows_of(4)
     rows[1]["context"] = None

@@ -323,6 +323,11 @@ def test_what_was_begun_of_a_worker_that_can_not_be_started_is_ended(pool, monke
     assert made[0].gone == (failing == "thread")
 
 
+def test_pauses_have_an_end_however_often_a_worker_fails(pool):
+    pool._failures[1] = 10**6
+    assert pool._next_pause(1) == pool_module.LONGEST_PAUSE
+
+
 def test_there_is_room_until_as_many_wait_as_may():
     pool = WorkerPool(ModelSettings(), Capacity(waiting=2), LogSettings(), 1, Told())
     worker = pool._workers[0] = _Worker(0, Process(), None, ready=True)

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from blockskim.atomic import check_new
 from blockskim.calibration.cache import CalibrationCache, remove_cache
 from blockskim.calibration.confirm import Confirmation, confirm_path
 from blockskim.calibration.record import Recording, record
@@ -231,14 +232,17 @@ def calibrate_copy(
         progress: called with the name of a task and the number of windows, prices or trials of it that were just done.
 
     Raises:
-        ConfigError: there is no target, a name is impossible, or trials are asked for without Optuna.
+        ConfigError: there is no target, a name is impossible, trials are asked for without Optuna, or something is at
+            ``output`` already.
         DataError: there are no examples, or their answers are not known.
         ModelError: the record of an earlier calibration in the model's directory is damaged.
     """
+    check_new(output)
     # It goes into the copy; a damaged one is told of before the long part.
     read_calibration(loaded.name)
-    # The folder that the process works in has a name as well.
-    partial = output.absolute().with_name(f"{output.absolute().name}.partial")
+    # The folder that the process works in has a name as well. A link has its own.
+    whole = output.resolve() if output.name in ("", "..") else output.absolute()
+    partial = whole.with_name(f"{whole.name}.partial")
     outcomes = run_calibration(loaded.model, windows, targets, settings, progress, partial)
     result = outcomes[default or next(iter(outcomes))]
     save_calibrated(loaded.name, loaded.tokenizer, result, output, half, outcomes if named else {})

@@ -124,7 +124,7 @@ def calibrate(
     options.set_up(printing.quiet)
     named = _named(point or [])
     _check_named(named, default, max_f1_drop, target_speedup)
-    options.check_new_output(output)
+    options.check_new_output(output, beside=True)
     targets = _targets(named, max_f1_drop, target_speedup, max_answers_lost, by)
     examples = read_selected(data, more, selection)
 

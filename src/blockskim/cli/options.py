@@ -193,8 +193,12 @@ def check_one_way(dense: bool, threshold: float | None, point: str | None = None
         raise typer.BadParameter("--threshold and --point both say what to drop; give one of them")
 
 
-def check_new_output(output: Path) -> None:
+def check_new_output(output: Path, beside: bool = False) -> None:
     """Refuse an output directory that is there already and not empty, or can't be made.
+
+    Args:
+        output: the directory.
+        beside: whether something is to be kept beside it.
 
     Raises:
         BadParameter: it is, or can't.
@@ -204,7 +208,10 @@ def check_new_output(output: Path) -> None:
     except ConfigError as error:
         raise typer.BadParameter(str(error), param_hint="--output") from None
     # It is made in its parent, under a temporary name.
-    _check_can_make_in(output if must_stay(output) else output.absolute().parent, output, "--output")
+    if must_stay(output):
+        _check_can_make_in(output, output, "--output")
+    if beside or not must_stay(output):
+        _check_can_make_in(output.absolute().parent, output, "--output")
 
 
 def check_output_folder(output: Path | None) -> None:

@@ -3,8 +3,8 @@
 Everything on the way of a question but these logits is NumPy and plain Python.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -91,11 +91,13 @@ class LoadedBackend:
         model: the backend.
         tokenizer: its tokenizer.
         name: directory or hub id that it came from.
+        hub: arguments by which it was read from the hub.
     """
 
     model: Backend
     tokenizer: "PreTrainedTokenizerBase | FrozenTokenizer"
     name: str
+    hub: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def skims(self) -> bool:

@@ -79,7 +79,7 @@ def load(
         loaded: Any = _load_model(name, number_format, hub)
         tokenizer = load_tokenizer(name, **hub)
     check_vocabulary(loaded.encoder, tokenizer, name)
-    return LoadedModel(loaded.to(place).eval(), tokenizer, str(name))
+    return LoadedModel(loaded.to(place).eval(), tokenizer, str(name), hub)
 
 
 def network_inside(model: Any) -> Any:

@@ -62,13 +62,14 @@ def find_file(name: str | Path, file: str, hub: Mapping[str, Any], required: boo
     return None if found is None else Path(found)
 
 
-def fetch_directory(name: str, patterns: Sequence[str], hub: Mapping[str, Any]) -> Path:
+def fetch_directory(name: str, patterns: Sequence[str], hub: Mapping[str, Any], ignored: Sequence[str] = ()) -> Path:
     """A model of the hub as a directory, downloaded if need be.
 
     Args:
         name: hub id.
         patterns: of the files that are wanted.
         hub: arguments for reading from the hub, without ``subfolder``.
+        ignored: patterns of files that are left out all the same; ``*`` stands for ``/``, too.
 
     Raises:
         ModelError: there is no such model, or the hub can't be reached.
@@ -76,8 +77,9 @@ def fetch_directory(name: str, patterns: Sequence[str], hub: Mapping[str, Any]) 
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
+    given = {**hub, "ignore_patterns": list(ignored)} if ignored else hub
     try:
-        return Path(snapshot_download(name, allow_patterns=list(patterns), **hub))
+        return Path(snapshot_download(name, allow_patterns=list(patterns), **given))
     # Offline, or without an answer, it raises one of its own that is an OSError or a ValueError.
     except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
         raise ModelError(f"{name} can't be fetched from the hub: {' '.join(str(error).split())}") from error

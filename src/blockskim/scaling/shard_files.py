@@ -63,7 +63,8 @@ def _copied_types(files: Sequence[InputFile], names: Sequence[str]) -> dict[str,
             if number == 0 or isinstance(error, ReadError):
                 raise
             continue
-        for name in set(names) & set(known.names):
+        # Of a file with a column that is there twice, reading the rows will tell.
+        for name in (name for name in names if known.names.count(name) == 1):
             if name not in types or pyarrow.types.is_null(types[name]):
                 types[name] = known.field(name).type
         if all(name in types and not pyarrow.types.is_null(types[name]) for name in names):

@@ -301,7 +301,8 @@ class WorkerPool:
     def _next_pause(self, slot: int) -> float:
         """Seconds until the worker of a slot is replaced, which failed once more."""
         failures = self._failures[slot] = self._failures.get(slot, 0) + 1
-        return 0.0 if failures == 1 else min(LONGEST_PAUSE, 2.0 ** (failures - 2))
+        # No power of a number of failures that has no end.
+        return 0.0 if failures == 1 else min(LONGEST_PAUSE, 2.0 ** min(failures - 2, 10))
 
     async def _replace(self, slot: int, pause: float) -> None:
         """Put another worker into a slot; where the system has no room for a process, try until it has."""

@@ -9,7 +9,7 @@ from typing import Any
 from blockskim.atomic import new_directory
 from blockskim.errors import ModelError
 from blockskim.inference.backend import LoadedBackend
-from blockskim.model.hub import fetch_directory, offline_aware
+from blockskim.model.hub import fetch_directory, find_file, local_folder, may_be_hub_id, offline_aware
 
 CONFIG = "config.json"
 
@@ -21,7 +21,7 @@ def copy_with_settings(loaded: LoadedBackend, output: Path, change: Callable[[di
     """Write a copy of a Block-Skim model whose config was changed.
 
     Args:
-        loaded: the model, from a directory or the hub.
+        loaded: the model, from a directory or the hub, or one that was made in this process.
         output: directory to make; it appears whole or not at all.
         change: is given the values of ``config.json``, and changes them in place.
 
@@ -29,9 +29,17 @@ def copy_with_settings(loaded: LoadedBackend, output: Path, change: Callable[[di
         ModelError: it is no Block-Skim model, whose config has no place for them.
         ConfigError: something is at ``output`` already.
     """
-    source = check_has_settings(loaded)
+    check_has_settings(loaded)
+    source = local_folder(loaded.name, loaded.hub)
+    if source is None and may_be_hub_id(loaded.name):
+        source = _fetched(loaded)
     with new_directory(output) as part:
-        for path in source.iterdir():
+        if source is None:
+            network: Any = loaded.model
+            tokenizer: Any = loaded.tokenizer
+            network.save_pretrained(part)
+            tokenizer.save_pretrained(part)
+        for path in () if source is None else source.iterdir():
             if path.is_file():
                 # Of a link, as the hub's cache has them, what it points to.
                 shutil.copy(path, part / path.name)
@@ -40,19 +48,26 @@ def copy_with_settings(loaded: LoadedBackend, output: Path, change: Callable[[di
         (part / CONFIG).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
-def check_has_settings(loaded: LoadedBackend) -> Path:
+def check_has_settings(loaded: LoadedBackend) -> None:
     """Refuse a model whose config has no place for settings of this library, before anything is measured for them.
-
-    Returns:
-        The directory with the model's files; those of a model of the hub are downloaded if need be.
 
     Raises:
         ModelError: it is no Block-Skim model.
     """
-    source = Path(loaded.name)
-    if not source.is_dir():
-        # The network in memory may be in another number format than the files.
-        source = fetch_directory(loaded.name, HUB_FILES, offline_aware(loaded.name, {}))
-    if json.loads((source / CONFIG).read_text(encoding="utf-8")).get("model_type") != "blockskim":
+    if local_folder(loaded.name, loaded.hub) is None and not may_be_hub_id(loaded.name):
+        network: Any = loaded.model
+        kind = network.config.model_type
+    else:
+        config = find_file(loaded.name, CONFIG, offline_aware(loaded.name, loaded.hub))
+        kind = None if config is None else json.loads(config.read_text(encoding="utf-8")).get("model_type")
+    if kind != "blockskim":
         raise ModelError(f"{loaded.name} is no Block-Skim model; convert it first, and calibrate what that writes")
-    return source
+
+
+def _fetched(loaded: LoadedBackend) -> Path:
+    """The files of a model of the hub: the network in memory may be in another number format than they are."""
+    hub = offline_aware(loaded.name, loaded.hub)
+    folder = str(hub.pop("subfolder", None) or "")
+    patterns = [f"{folder}/{pattern}" if folder else pattern for pattern in HUB_FILES]
+    deeper = f"{folder}/*/*" if folder else "*/*"
+    return fetch_directory(loaded.name, patterns, hub, [deeper]) / folder

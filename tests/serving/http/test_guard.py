@@ -8,6 +8,7 @@ from unittest import mock
 import pytest
 
 from blockskim.errors import DataError
+from blockskim.serving.http import guard
 from blockskim.serving.logs import JsonLines
 from blockskim.serving.refusals import Busy, Stopping
 from blockskim.serving.scheduler import Capacity
@@ -96,7 +97,9 @@ def test_too_many_requests_are_refused_before_they_are_read(make_site, monkeypat
     assert site("GET", "/health").status_code == site("GET", "/info").status_code == 200
 
 
-def test_requests_that_are_here_have_so_many_bytes_together(make_site):
+def test_requests_that_are_here_have_so_many_bytes_together(make_site, monkeypatch):
+    # Who is refused has nothing more to send, and is not waited for.
+    monkeypatch.setattr(guard, "DRAIN_SECONDS", 300.0)
     site = make_site(max_held=3_000)
     site.answerer.model.gate.clear()
     large = {"inputs": {"question": QUESTION, "context": TEXT + " " * 2_000}}

@@ -43,7 +43,13 @@ class _Left(Exception):
 
 
 class _Full(Exception):
-    """The requests that are here have as many bytes as they may."""
+    """The requests that are here have as many bytes as they may.
+
+    Attributes:
+        more: whether the client has more to send of the one that is too much.
+    """
+
+    more = True
 
 
 class Guard:
@@ -94,10 +100,12 @@ class Guard:
 
         def hold(size: int) -> None:
             nonlocal held
+            if self._held + size > self._settings.max_held:
+                # What was kept of it is let go, so that it stands in nobody's way while it is refused.
+                self._held, held = self._held - held, 0
+                raise _Full
             held += size
             self._held += size
-            if self._held > self._settings.max_held:
-                raise _Full
 
         try:
             await self._answer_body(visit, receive, hold)
@@ -106,19 +114,24 @@ class Guard:
 
     async def _answer_body(self, visit: "_Visit", receive: Receive, hold: Callable[[int], None]) -> None:
         """Read the body of a request and answer it; ``hold`` is told of each part that is kept."""
+        body: bytes | _Full | None
         try:
             async with asyncio.timeout(self._settings.seconds):
                 body = await _body(receive, self._settings.max_body, hold)
-        except _Full:
-            await _drain(receive, self._settings.max_body, DRAIN_SECONDS)
-            sentence = "the requests that are here are as large as they may be together; try again in 1 s"
-            await visit.refuse(Answerless(429, "busy", sentence, {"Retry-After": "1", "Connection": "close"}))
-            return
+        except _Full as full:
+            # Its traceback would keep what was read.
+            body = full.with_traceback(None)
         except TimeoutError:
             sentence = f"the request did not arrive within {self._settings.seconds:g} s"
             answer = Answerless(408, "slow_request", sentence, {"Connection": "close"})
             # Who reads only after all is sent finds nothing on a connection that was closed in the meantime.
             await visit.refuse(answer, lambda: _drain(receive, self._settings.max_body, LINGER_SECONDS))
+            return
+        if isinstance(body, _Full):
+            if body.more:
+                await _drain(receive, self._settings.max_body, DRAIN_SECONDS)
+            sentence = "the requests that are here are as large as they may be together; try again in 1 s"
+            await visit.refuse(Answerless(429, "busy", sentence, {"Retry-After": "1", "Connection": "close"}))
             return
         if body is None:
             await _drain(receive, self._settings.max_body, DRAIN_SECONDS)
@@ -242,10 +255,15 @@ async def _body(receive: Receive, most: int, hold: Callable[[int], None] | None)
         size += len(part)
         if size > most:
             return None
+        more = message.get("more_body", False)
         if hold is not None:
-            hold(len(part))
+            try:
+                hold(len(part))
+            except _Full as full:
+                full.more = more
+                raise
             parts.append(part)
-        if not message.get("more_body", False):
+        if not more:
             return b"".join(parts)
 
 
