@@ -80,10 +80,11 @@ def test_data_without_unanswerable_questions_are_refused(call, model, tmp_path):
         assert not (tmp_path / "out").exists()
 
 
-def test_a_plain_checkpoint_is_refused_before_anything_is_read(call, plain, tmp_path):
+@pytest.mark.parametrize("command", ["calibrate-confidence", "calibrate-evidence"])
+def test_a_plain_checkpoint_is_refused_before_anything_is_read(call, plain, tmp_path, command):
     data = tmp_path / "data.json"
     data.write_text(json.dumps(squad(1, 1)))
-    code, out, err = call("calibrate-confidence", "--data", data, "--model", plain, "--output", tmp_path / "out")
+    code, out, err = call(command, "--data", data, "--model", plain, "--output", tmp_path / "out")
     assert (code, out) == (1, "")
     assert "is no Block-Skim model" in err and "reading" not in err and "calibrating" not in err
     assert not (tmp_path / "out").exists()

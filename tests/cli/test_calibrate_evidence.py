@@ -52,12 +52,3 @@ def test_data_without_evidence_are_refused(call, model, tmp_path):
     code, out, err = call("calibrate-evidence", "--data", data, "--model", model, *SHORT, "--output", tmp_path / "out")
     assert (code, out) == (1, "")
     assert "at least 20 sentences" in err and not (tmp_path / "out").exists()
-
-
-def test_a_plain_checkpoint_is_refused_before_anything_is_read(call, plain, tmp_path):
-    data = tmp_path / "data.json"
-    data.write_text(json.dumps(squad(1, 1)))
-    code, out, err = call("calibrate-evidence", "--data", data, "--model", plain, "--output", tmp_path / "out")
-    assert (code, out) == (1, "")
-    assert "is no Block-Skim model" in err and "reading" not in err and "calibrating" not in err
-    assert not (tmp_path / "out").exists()

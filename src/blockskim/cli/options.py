@@ -238,10 +238,10 @@ def check_writable(path: Path | None, option: str) -> None:
     if path.is_dir():
         raise typer.BadParameter(f"{path} is a directory; name a file", param_hint=option)
     # Of a link, the file is made that it points to.
-    folder = Path(os.path.realpath(path)).parent if path.is_symlink() else path.parent
-    if not folder.is_dir():
-        raise typer.BadParameter(f"there is no directory {folder}", param_hint=option)
-    if path.is_symlink() and Path(os.path.realpath(path)).is_symlink():
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if not target.parent.is_dir():
+        raise typer.BadParameter(f"there is no directory {target.parent}", param_hint=option)
+    if target.is_symlink():
         raise typer.BadParameter(f"{path} is a link that leads back to itself; name a file", param_hint=option)
     if path.exists() and not path.is_file():
         # A pipe or a device is written to; a file is made anew beside itself.

@@ -9,7 +9,7 @@ from blockskim.data.windows import WindowSet
 from blockskim.errors import DataError
 from blockskim.evaluation.cost import CostReport, padded_flops
 from blockskim.evaluation.reliability import Reliability, measured_reliability
-from blockskim.evaluation.scoring import UNCALIBRATED, mean_scores, scores_by_source
+from blockskim.evaluation.scoring import WITHOUT_CONFIDENCE, mean_scores, scores_by_source
 from blockskim.evaluation.supporting_facts import FACT_THRESHOLD, Fact, FactCollector
 from blockskim.inference.answers import AnswerCollector, ExampleAnswers, PartialAnswers, answer_texts, merge_answers
 from blockskim.inference.backend import Backend
@@ -46,7 +46,7 @@ class Evaluation:
     facts: dict[str, tuple[Fact, ...]] | None = None
     files: dict[str, dict[str, float]] = field(default_factory=dict)
     reliability: Reliability | None = None
-    rule: NoAnswerRule = UNCALIBRATED
+    rule: NoAnswerRule = WITHOUT_CONFIDENCE
 
 
 def evaluate_windows(
@@ -126,7 +126,7 @@ def evaluation_of(
     cost: CostReport,
     seconds: float,
     facts: dict[str, tuple[Fact, ...]] | None = None,
-    rule: NoAnswerRule = UNCALIBRATED,
+    rule: NoAnswerRule = WITHOUT_CONFIDENCE,
 ) -> Evaluation:
     """Score the answers of a run.
 

@@ -15,7 +15,7 @@ from blockskim.metrics.mrqa import score_mrqa
 from blockskim.metrics.normalization import normalize_answer
 from blockskim.metrics.squad import best_over, score_squad, score_squad2, token_f1, token_f1_or_empty
 
-UNCALIBRATED = NoAnswerRule()
+WITHOUT_CONFIDENCE = NoAnswerRule()
 
 OFFICIAL: Mapping[str, Callable[[Mapping[str, str], Sequence[Example]], dict[str, float]]] = {
     "squad": score_squad,
@@ -30,7 +30,7 @@ def scores_by_source(
     examples: Sequence[Example],
     answers: Sequence[ExampleAnswers],
     facts: Mapping[str, Sequence[Fact]] | None = None,
-    rule: NoAnswerRule = UNCALIBRATED,
+    rule: NoAnswerRule = WITHOUT_CONFIDENCE,
 ) -> dict[str, dict[str, float]]:
     """Scores of the examples of each data file, by the official rules of its format; ``total`` is their number.
 
@@ -50,7 +50,7 @@ def scores_by_source(
 
 
 def official_predictions(
-    examples: Sequence[Example], answers: Sequence[ExampleAnswers], rule: NoAnswerRule = UNCALIBRATED
+    examples: Sequence[Example], answers: Sequence[ExampleAnswers], rule: NoAnswerRule = WITHOUT_CONFIDENCE
 ) -> dict[str, str]:
     """The answer text by example id as official scripts take it: "" where SQuAD 2.0 counts "no answer".
 
@@ -69,7 +69,7 @@ def official_predictions(
 
 
 def f1_by_example(
-    examples: Sequence[Example], answers: Sequence[ExampleAnswers], rule: NoAnswerRule = UNCALIBRATED
+    examples: Sequence[Example], answers: Sequence[ExampleAnswers], rule: NoAnswerRule = WITHOUT_CONFIDENCE
 ) -> NDArray[np.float64]:
     """Official F1 of the answer to each example, whose mean is that of ``scores_by_source``, in percent.
 
@@ -126,7 +126,7 @@ def score(
     predictions: dict[str, str],
     answers: Sequence[ExampleAnswers],
     facts: Mapping[str, Sequence[Fact]] | None = None,
-    rule: NoAnswerRule = UNCALIBRATED,
+    rule: NoAnswerRule = WITHOUT_CONFIDENCE,
 ) -> dict[str, float]:
     """Scores by the official rules of the format that the examples came in; NaN where the file tells no answers.
 

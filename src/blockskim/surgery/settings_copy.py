@@ -30,19 +30,18 @@ def copy_with_settings(loaded: LoadedBackend, output: Path, change: Callable[[di
         ConfigError: something is at ``output`` already.
     """
     check_has_settings(loaded)
-    source = local_folder(loaded.name, loaded.hub)
-    if source is None and may_be_hub_id(loaded.name):
-        source = _fetched(loaded)
+    source = (local_folder(loaded.name, loaded.hub) or _fetched(loaded)) if _has_files(loaded) else None
     with new_directory(output) as part:
-        if source is None:
+        if source is not None:
+            for path in source.iterdir():
+                if path.is_file():
+                    # Of a link, as the hub's cache has them, what it points to.
+                    shutil.copy(path, part / path.name)
+        else:
             network: Any = loaded.model
             tokenizer: Any = loaded.tokenizer
             network.save_pretrained(part)
             tokenizer.save_pretrained(part)
-        for path in () if source is None else source.iterdir():
-            if path.is_file():
-                # Of a link, as the hub's cache has them, what it points to.
-                shutil.copy(path, part / path.name)
         values = json.loads((part / CONFIG).read_text(encoding="utf-8"))
         change(values)
         (part / CONFIG).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
@@ -54,14 +53,19 @@ def check_has_settings(loaded: LoadedBackend) -> None:
     Raises:
         ModelError: it is no Block-Skim model.
     """
-    if local_folder(loaded.name, loaded.hub) is None and not may_be_hub_id(loaded.name):
-        network: Any = loaded.model
-        kind = network.config.model_type
-    else:
+    if _has_files(loaded):
         config = find_file(loaded.name, CONFIG, offline_aware(loaded.name, loaded.hub))
         kind = None if config is None else json.loads(config.read_text(encoding="utf-8")).get("model_type")
+    else:
+        network: Any = loaded.model
+        kind = network.config.model_type
     if kind != "blockskim":
         raise ModelError(f"{loaded.name} is no Block-Skim model; convert it first, and calibrate what that writes")
+
+
+def _has_files(loaded: LoadedBackend) -> bool:
+    """Whether a model lies in a directory or on the hub; otherwise it was made in this process."""
+    return local_folder(loaded.name, loaded.hub) is not None or may_be_hub_id(loaded.name)
 
 
 def _fetched(loaded: LoadedBackend) -> Path:
