@@ -15,6 +15,7 @@ from blockskim.calibration.targets import Target
 from blockskim.data.windows import make_windows
 from blockskim.errors import ConfigError, DataError
 from blockskim.evaluation.evaluate import evaluate_windows
+from hashing_backend import HashingBackend
 from tiny_answerers import new_model
 from tiny_tokenizers import fixed_tokenizer
 
@@ -156,6 +157,21 @@ def test_a_cache_of_other_weights_or_data_is_not_read(model, windows, tmp_path, 
     assert runs["record"] == 3
     calibrate_points(model, windows, target, points=2, cache=folder)
     assert runs["record"] == 3
+
+
+def test_what_an_exported_model_gave_is_kept_too(windows, tmp_path, runs):
+    pytest.importorskip("onnx")
+    from tiny_exports import exported_answerer
+
+    export = exported_answerer()
+    for model in (export.exported, export.exported, export.model):
+        calibrate_points(model, windows, {"one": Target(max_f1_drop=1.0)}, points=2, cache=tmp_path)
+    assert runs["record"] == 2
+
+
+def test_a_cache_wants_a_backend_that_can_be_told_from_others(windows, tmp_path):
+    with pytest.raises(ConfigError, match=r"HashingBackend .* has no fingerprint\(\)"):
+        calibrate(HashingBackend(), windows, 1.0, cache=tmp_path)
 
 
 @pytest.mark.parametrize("targets", [{}, {"no name": Target(max_f1_drop=1.0)}])

@@ -110,6 +110,12 @@ def test_token_types_that_the_model_does_not_know_are_no_matter():
     )
 
 
+def test_a_fingerprint_tells_it_from_others():
+    models = [exported().exported, exported("roberta").exported, exported_answerer().exported, exported().model]
+    assert len({model.fingerprint() for model in models}) == len(models)
+    assert ExportedModel(exported().directory, threads=2).fingerprint() == exported().exported.fingerprint()
+
+
 @pytest.mark.parametrize("threads", [2, 3, 50])
 def test_windows_run_side_by_side(threads):
     inputs = packed("bert", TWENTY, documents=[number // 3 for number in range(20)])

@@ -12,7 +12,6 @@ skimming, and the cheapest one that satisfies the target, both by what is at ris
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from blockskim.atomic import check_new
 from blockskim.calibration.cache import CalibrationCache, remove_cache
@@ -82,7 +81,8 @@ def calibrate(
             Remove it with ``remove_cache``.
 
     Raises:
-        ConfigError: there is no target, it is impossible, or trials are asked for without Optuna.
+        ConfigError: there is no target, it is impossible, trials are asked for without Optuna, or a cache for a
+            backend without a ``fingerprint``.
 
     Examples:
         >>> from blockskim import calibrate, load, make_windows, read_examples
@@ -134,7 +134,8 @@ def calibrate_points(
         The outcome of each target. All have the same dense run and the same front.
 
     Raises:
-        ConfigError: there is no target, a name is impossible, or trials are asked for without Optuna.
+        ConfigError: there is no target, a name is impossible, trials are asked for without Optuna, or a cache for a
+            backend without a ``fingerprint``.
 
     Examples:
         >>> from blockskim import Target, calibrate_points, load, make_windows, read_examples
@@ -164,10 +165,11 @@ def run_calibration(
         targets: by name of the operating point.
         settings: how to search and confirm.
         progress: called with the name of a task and the number of windows, prices or trials of it that were just done.
-        cache: folder that keeps what was recorded and confirmed between runs, of a model of PyTorch.
+        cache: folder that keeps what was recorded and confirmed between runs.
 
     Raises:
-        ConfigError: there is no target, a name is impossible, or trials are asked for without Optuna.
+        ConfigError: there is no target, a name is impossible, trials are asked for without Optuna, or a cache for a
+            backend without a ``fingerprint``.
         DataError: there are no examples, or their answers are not known.
     """
     if not targets:
@@ -181,8 +183,7 @@ def run_calibration(
     _warn_of_few_examples(targets, len(windows.examples))
     files = None
     if cache is not None:
-        network: Any = model
-        key = run_key(network, windows, settings.batch_size, settings.max_answer_length)
+        key = run_key(model, windows, settings.batch_size, settings.max_answer_length)
         files = CalibrationCache(Path(cache), key)
     recording = _recorded(model, windows, settings, files, progress)
     simulator = Simulator(model, windows, recording, settings.overhead)

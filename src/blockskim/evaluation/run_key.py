@@ -2,14 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from typing import Protocol
 
-import torch
-from torch import Tensor
-
 from blockskim.data.windows import WindowSet
-from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.errors import ConfigError
+from blockskim.inference.backend import Backend, Fingerprinted
 
 
 class Digest(Protocol):
@@ -19,14 +16,14 @@ class Digest(Protocol):
         """Take in some bytes."""
 
 
-VERSION = 2
+VERSION = 3
 """Of the files that are kept under a key; raised when they, or what they mean, change."""
 
 # Thresholds are what such runs try out, and loss weights are of training alone.
 _WITHOUT_EFFECT = ("thresholds", "points", "skim_factor", "balance_factor", "neighbor_relevance", "teaching_factor")
 
 
-def run_key(model: BlockSkimForQuestionAnswering, windows: WindowSet, batch_size: int, max_answer_length: int) -> str:
+def run_key(model: Backend, windows: WindowSet, batch_size: int, max_answer_length: int) -> str:
     """Digest of all that results depend on, thresholds aside.
 
     It is of weights, settings, confidence, number format, device and data.
@@ -36,24 +33,22 @@ def run_key(model: BlockSkimForQuestionAnswering, windows: WindowSet, batch_size
         windows: that it reads.
         batch_size: windows per batch.
         max_answer_length: most tokens in an answer.
+
+    Raises:
+        ConfigError: the backend has no ``fingerprint``, so that its results can't be told from those of another.
     """
+    if not isinstance(model, Fingerprinted):
+        raise ConfigError(
+            f"results of a {type(model).__name__} can't be kept: it has no fingerprint() that tells it from others; "
+            "give no cache"
+        )
     settings = {name: value for name, value in model.skim_config.to_dict().items() if name not in _WITHOUT_EFFECT}
-    encoder = model.config.encoder_config.to_dict()
     # It decides which questions of SQuAD 2.0 are declined.
     confidence = None if model.confidence is None else model.confidence.to_dict()
-    number_format = str(model.dtype), model.device.type
-    facts = [VERSION, settings, encoder, confidence, *number_format, batch_size, max_answer_length]
+    facts = [VERSION, model.fingerprint(), settings, confidence, batch_size, max_answer_length]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
-    add_weights(digest, model.state_dict())
     add_windows(digest, windows)
     return digest.hexdigest()[:32]
-
-
-def add_weights(digest: Digest, weights: Mapping[str, Tensor]) -> None:
-    """Take weights into a digest."""
-    for name, value in sorted(weights.items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
 
 
 def add_windows(digest: Digest, windows: WindowSet) -> None:

@@ -73,7 +73,7 @@ class ExportedModel:
         self.manifest = read_manifest(self.directory)
         self._settings = read_settings(self.directory, self.manifest, number_format)
         self.threads = available_cores() if threads is None else check_threads(threads)
-        path = self.directory / (GRAPH if number_format == "float32" else INT8_GRAPH)
+        path = self.directory / self._graph
         check_files(self.directory, self.manifest, path)
         self._session = _session(path)
         self._outputs = [output.name for output in self._session.get_outputs()]
@@ -131,6 +131,15 @@ class ExportedModel:
     def number_format(self) -> str:
         """``"float32"`` or ``"int8"``."""
         return self._number_format
+
+    def fingerprint(self) -> str:
+        """The digests of graph and weights; of the skim settings and the confidence they tell nothing."""
+        (weights,) = self.manifest.weights.values()
+        return f"{self.manifest.digests[self._graph]} {weights.num_bytes} {weights.fingerprint}"
+
+    @property
+    def _graph(self) -> str:
+        return GRAPH if self._number_format == "float32" else INT8_GRAPH
 
     @property
     def cost(self) -> ModelCost:

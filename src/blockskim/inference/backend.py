@@ -83,6 +83,14 @@ class Backend(Protocol):
         """
 
 
+@runtime_checkable
+class Fingerprinted(Protocol):
+    """A backend whose results may be kept for later runs."""
+
+    def fingerprint(self) -> str:
+        """What tells it from others: the same where its results are the same under the same settings."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedBackend:
     """A backend that is ready to answer, and what belongs to it.

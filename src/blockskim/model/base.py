@@ -1,5 +1,7 @@
 """What a Block-Skim model knows of itself, whatever it is run for: its settings, its predictors and its heads."""
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from blockskim.method.thresholds import layer_thresholds
 from blockskim.model.backbones import predictor_layers
 from blockskim.model.config import BlockSkimConfig
 from blockskim.model.pruned_heads import PrunedHeads, heads_left
+from blockskim.model.weight_digest import digest_of_weights
 
 
 class BlockSkimPreTrainedModel(PreTrainedModel):
@@ -131,6 +134,13 @@ class BlockSkimPreTrainedModel(PreTrainedModel):
         rows = table[torch.from_numpy(ids.astype(np.int64)).to(table.device)]
         values: NDArray[np.float32] = rows.float().cpu().numpy()
         return values
+
+    def fingerprint(self) -> str:
+        """Digest of encoder, weights, number format and device; of the skim settings and the confidence nothing."""
+        facts = [self.config.encoder_config.to_dict(), str(self.dtype), self.device.type]
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
+        digest.update(digest_of_weights(self.state_dict()).encode())
+        return digest.hexdigest()[:32]
 
     @property
     def number_format(self) -> str:

@@ -14,8 +14,9 @@ from safetensors import safe_open
 
 from blockskim.data.windows import WindowSet
 from blockskim.errors import BlockSkimError, ConfigError
-from blockskim.evaluation.run_key import add_weights, add_windows
+from blockskim.evaluation.run_key import add_windows
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.weight_digest import digest_of_weights
 from blockskim.training.recipe import Recipe
 
 logger = logging.getLogger(__name__)
@@ -61,11 +62,11 @@ def find_checkpoint(output: Path, resume: bool, processes: int = 1) -> Path | No
     if not resume:
         if any((path / STATE_FILE).is_file() for path in found) or (output / WEIGHTS_FILE).exists():
             raise BlockSkimError(
-                f"{output} holds a training run already; add --resume to go on, or name another folder"
+                f"{output} holds a training run already; resume it (--resume) to go on, or name another folder"
             )
         return None
     if not found:
-        raise BlockSkimError(f"there is no checkpoint in {folder} to resume from; start without --resume")
+        raise BlockSkimError(f"there is no checkpoint in {folder} to resume from; start without resume (--resume)")
     _check_same_processes(output, processes)
     faults: list[str] = []
     for path in found:
@@ -163,9 +164,8 @@ def input_digests(
         dev: windows to choose the best checkpoint by; None for none.
         processes: how many train.
     """
-    base = hashlib.sha256()
-    add_weights(base, model.state_dict())
-    digests: dict[str, str | int | None] = {"base": base.hexdigest()[:32], "dev": None, TRAIN_KEY: train}
+    base = digest_of_weights(model.state_dict())
+    digests: dict[str, str | int | None] = {"base": base, "dev": None, TRAIN_KEY: train}
     if dev is not None:
         digest = hashlib.sha256()
         add_windows(digest, dev)
