@@ -5,7 +5,7 @@ import json
 import pytest
 
 from blockskim.cli import progress as reporting
-from blockskim.cli.progress import PlainLines, duration, task_progress, window_progress
+from blockskim.cli.progress import PlainLines, duration, status_line, task_progress, window_progress
 from cli_data import squad
 
 
@@ -59,9 +59,37 @@ def test_tasks_follow_each_other(lines, monkeypatch):
     assert lines == ["calibrating", "recording", "4 windows in 0 s", "confirming"]
 
 
+def test_lines_tell_of_windows_whose_number_is_set(lines, monkeypatch):
+    monkeypatch.setattr(reporting, "CLOCK", clock_of(0, 0, 10, 100, 110, 120, 130, 140, 200, 210))
+    with window_progress(False, start="reading twice") as bar:
+        bar.update(8, 16)
+        bar.update(16, 24)
+        bar.update(24, 24)
+        bar.update(8, 24)
+        bar.update(24, 24)
+    assert lines == [
+        "reading twice",
+        "16 of 24 windows, 0.16 windows/s, 50 s left",
+        "24 windows in 2 min",
+        "24 of 24 windows, 0.343 windows/s, 0 s left",
+        "24 windows in 80 s",
+    ]
+
+
+def test_steps_are_counted_whatever_is_said_of_them(lines, monkeypatch):
+    monkeypatch.setattr(reporting, "CLOCK", clock_of(0, 0, 60, 90, 100))
+    with status_line(False, "measuring", "rounds", 2) as progress:
+        progress("exporting: round and round", 0)
+        progress("one", 1)
+        progress("another", 1)
+    counted = ["1 of 2 rounds, one, 0.0167 rounds/s, 60 s left", "2 rounds in 2 min"]
+    assert lines == ["measuring", "exporting: round and round", *counted]
+
+
 def test_quiet_says_nothing(lines):
     with window_progress(True, 10, "start") as bar:
         bar.advance(10)
+        bar.update(10, 10)
         bar.say("line")
     with task_progress(True, "start", lambda task: ("windows", 4)) as progress:
         assert progress is None

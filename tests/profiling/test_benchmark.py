@@ -125,8 +125,9 @@ def test_answers_of_data_are_scored(model, data, end_to_end):
 def test_progress_is_told(model):
     told = []
     workload = random_workload("tiny", model, 40, 0)
-    run_benchmark([idle("a", 1, 1)], workload, 2, CPU, {}, settings(2), progress=told.append)
-    assert told == ["batch size 2: a", *(f"batch size 2: round {number} of 3" for number in (1, 2, 3))]
+    run_benchmark([idle("a", 1, 1)], workload, 2, CPU, {}, settings(2), progress=lambda *news: told.append(news))
+    rounds = [(f"batch size 2: round {number} of 3", 1) for number in (1, 2, 3)]
+    assert told == [("batch size 2: a", 0), *rounds]
 
 
 def test_random_models_have_the_shape_and_leave_the_generator_alone():

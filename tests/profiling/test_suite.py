@@ -28,12 +28,13 @@ def subject():
 def test_every_contender_is_measured_at_every_batch_size(subject):
     said = []
     settings = BenchmarkSettings(("packed", "dense-sdpa"), (3, 1), repeats=1, warmup=0)
-    records = run_suite(subject, settings, torch.float32, said.append)
+    records = run_suite(subject, settings, torch.float32, lambda *news: said.append(news))
     assert [(record.name, record.batch_size) for record in records] == [
         (name, size) for size in (3, 1) for name in ("blockskim", "packed", "dense-sdpa")
     ]
     assert all(record.rounds == 1 and record.matmul_rate for record in records)
-    assert said[:2] == ["making the contenders", "measuring how fast matrices are multiplied"]
+    assert said[:2] == [("making the contenders", 0), ("measuring how fast matrices are multiplied", 0)]
+    assert sum(rounds for _, rounds in said) == 2
 
 
 def test_only_skimming_computes_in_the_number_format(subject):

@@ -80,7 +80,7 @@ def benchmark(
         subject = random_subject(random_model, settings.seed, chosen_device)
     rounds = len(settings.batch_sizes) * (settings.warmup + settings.repeats)
     with (
-        status_line(printing.quiet, _start(subject, number_format, backend), rounds, "round") as progress,
+        status_line(printing.quiet, _start(subject, number_format, backend), "rounds", rounds) as progress,
         measured_by(subject, backend, model, on_data, threads, progress) as measured,
     ):
         records = run_suite(measured, settings, number_format, progress)

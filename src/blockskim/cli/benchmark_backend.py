@@ -54,7 +54,7 @@ def measured_by(
         model: directory or hub id of the model; None for the one that comes with the library.
         on_data: with the threshold or operating point that is asked for; an int8 graph may have points of its own.
         threads: windows that run side by side; as many as PyTorch has threads when None.
-        progress: called with what is going on.
+        progress: called with what is going on, and with 0.
 
     Raises:
         ConfigError: the model can't be exported.
@@ -75,7 +75,7 @@ def measured_by(
     directory = Path(name)
     with tempfile.TemporaryDirectory(prefix="blockskim-") as folder:
         if not (directory / graph).is_file():
-            progress(f"exporting {name} into a temporary folder")
+            progress(f"exporting {name} into a temporary folder", 0)
             hide_foreign_progress()
             directory = export(name, Path(folder) / "exported", int8=int8).directory
         exported = ExportedModel(directory, number_format, threads or torch.get_num_threads())

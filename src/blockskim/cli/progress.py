@@ -107,6 +107,13 @@ class WindowBar:
         """Set the number of windows that are done, and that of all."""
         if self.bar is not None:
             self.bar.update(self.task, completed=done, total=total)
+        if self.lines is not None:
+            if done < self.lines.done:
+                # What was read is read once more, and counted anew.
+                self.lines.end()
+                self.lines.begin("windows")
+            self.lines.total = total
+            self.lines.reach(done)
 
     def say(self, line: str) -> None:
         """A line for logs, of something that is finished."""
@@ -187,23 +194,25 @@ def _task_lines(lines: PlainLines, total_of: Callable[[str], tuple[str, int | No
 
 
 @contextmanager
-def status_line(quiet: bool, start: str, steps: int, step: str) -> Iterator[Callable[[str], None]]:
-    """A function that shows, on a line of standard error, what is going on.
+def status_line(quiet: bool, start: str, unit: str, total: int) -> Iterator[Callable[[str, int], None]]:
+    """A function that shows, on a line of standard error, what is going on and counts what was just done.
+
+    Where standard error is no terminal, messages with which nothing was done are written out, others now and then.
 
     Args:
         quiet: show nothing.
         start: what is done, for the first line where standard error is no terminal.
-        steps: how many messages there will be of the form "...: STEP ..."; they are counted there, others written out.
-        step: what is counted.
+        unit: what is counted.
+        total: how many of it there will be.
     """
     lines = plain_lines(quiet)
     if quiet:
-        yield lambda message: None
+        yield lambda message, done: None
     elif lines is None:
         with progress_console().status("") as status:
-            yield lambda message: status.update(Text(message))
+            yield lambda message, done: status.update(Text(message))
     else:
         lines.print(start)
-        lines.begin(f"{step}s", steps)
-        yield lambda message: lines.advance(1, message) if f": {step} " in message else lines.print(message)
+        lines.begin(unit, total)
+        yield lambda message, done: lines.advance(done, message) if done else lines.print(message)
         lines.end()

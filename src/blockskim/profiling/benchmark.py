@@ -19,8 +19,8 @@ from blockskim.profiling.timing import Spread, paired_speedup, spread_of, time_r
 from blockskim.profiling.workloads import Workload, padded_batch
 
 MAX_ANSWER_LENGTH = 30
-Progress = Callable[[str], None]
-"""Called with a line that says what is going on."""
+Progress = Callable[[str, int], None]
+"""Called with a line that says what is going on, and how many rounds were just done: 0 before one, 1 after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +118,14 @@ def run_benchmark(
         device: where they run.
         rates: measured operations per second of matrix products, by number format.
         settings: baselines, rounds, and whether all of inference is timed.
-        progress: called with what is going on.
+        progress: called with what is going on, and the rounds that were just done.
     """
     progress = progress or _ignore
     samples = workload.batches(batch_size, device)
     passes: dict[str, Callable[[], object]] = {}
     results: dict[str, _Result] = {}
     for contender in contenders:
-        progress(f"batch size {batch_size}: {contender.name}")
+        progress(f"batch size {batch_size}: {contender.name}", 0)
         prepared = [contender.prepare(batch) for batch in samples]
         results[contender.name] = _Result(
             _count(contender, prepared),
@@ -142,7 +142,7 @@ def run_benchmark(
     def after_round() -> None:
         nonlocal done
         done += 1
-        progress(f"batch size {batch_size}: round {done} of {settings.warmup + settings.repeats}")
+        progress(f"batch size {batch_size}: round {done} of {settings.warmup + settings.repeats}", 1)
 
     wait = (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else None
     seconds = time_rounds(passes, settings.repeats, settings.warmup, synchronize=wait, progress=after_round)
@@ -262,5 +262,5 @@ def _answer_pass(
     return partial(_answers, contender, workload.windows, batch_size, device)
 
 
-def _ignore(_message: str) -> None:
+def _ignore(_message: str, _rounds: int) -> None:
     pass

@@ -64,17 +64,17 @@ def run_suite(
         subject: the model, and what it runs on.
         settings: baselines, batch sizes and rounds.
         dtype: the number format that skimming computes in; baselines take float32 unless their name says otherwise.
-        progress: called with what is going on.
+        progress: called with what is going on, and the rounds that were just done.
 
     Raises:
         ConfigError: a baseline is not possible with this model or this installation, or its input is too long for it.
     """
     device = subject.model.device
     if progress is not None:
-        progress("making the contenders")
+        progress("making the contenders", 0)
     contenders = make_contenders(subject, settings, dtype)
     if progress is not None:
-        progress("measuring how fast matrices are multiplied")
+        progress("measuring how fast matrices are multiplied", 0)
     formats = {contender.dtype for contender in contenders} - {"int8"}
     rates = {name: matmul_rate(device, getattr(torch, name)) for name in sorted(formats)}
     return [
