@@ -53,6 +53,19 @@ def test_judges_say_what_predictors_say(family, inputs, alignment):
             assert predictors[number].wants_attention is model.predictors[str(number)].wants_attention
 
 
+@every_input
+def test_inference_runs_the_form_that_each_kind_has_for_it(inputs):
+    model = new_skim_model("bert", inputs, "context")
+    views = skim_views(model)
+    called = []
+    for predictor in model.predictors.values():
+        predictor.register_forward_pre_hook(lambda *given: called.append(given))
+    with torch.inference_mode():
+        for number, ready in ready_of(model).items():
+            ready.probabilities(views[number])
+    assert not called
+
+
 @pytest.mark.parametrize("blocks", [1, 2, 7, 8, 9, 16])
 @every_input
 def test_any_number_of_blocks_is_judged_each_by_itself(inputs, blocks):

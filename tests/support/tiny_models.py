@@ -93,7 +93,7 @@ SIZES = {
     "max_position_embeddings": 200,
     "initializer_range": 0.15,
 }
-INPUT_SETS = (("tiles",), ("question",), ("hidden",), ("attended",), ("match",), INPUTS)
+INPUT_SETS = (*((kind,) for kind in INPUTS), INPUTS)
 ALIGNMENTS = ("sequence", "context")
 
 

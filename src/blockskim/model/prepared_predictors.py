@@ -8,28 +8,7 @@ from torch import Tensor, nn
 
 from blockskim.errors import ModelError
 from blockskim.method.layer_view import LayerView
-from blockskim.method.predictors.match import MatchPredictor
-from blockskim.method.predictors.pooled import PooledPredictor
 from blockskim.method.predictors.predictor import KINDS, SkimPredictor, keep_probabilities
-from blockskim.method.predictors.tiles import TilePredictor
-
-PLAIN = {
-    SkimPredictor,
-    MatchPredictor,
-    PooledPredictor,
-    TilePredictor,
-    nn.ModuleDict,
-    nn.ModuleList,
-    nn.AvgPool2d,
-    nn.BatchNorm2d,
-    nn.Conv2d,
-    nn.Flatten,
-    nn.Identity,
-    nn.LayerNorm,
-    nn.Linear,
-    nn.ReLU,
-}
-"""What the networks of predictors are made of. Anything else, such as a layer with an adapter around it, is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,4 +50,5 @@ def prepare_predictor(predictor: nn.Module) -> PreparedPredictor:
 
 def _is_plain(predictor: SkimPredictor) -> bool:
     """Whether its layers do what their weights say and no more; quantised ones and those with adapters don't."""
-    return all(type(part) in PLAIN for part in predictor.modules())
+    plain = {SkimPredictor, nn.ModuleDict}.union(*(KINDS[name].modules for name in predictor.branches))
+    return all(type(part) in plain for part in predictor.modules())

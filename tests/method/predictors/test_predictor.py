@@ -25,6 +25,12 @@ def test_every_input_of_the_settings_is_a_kind_and_the_other_way_round():
 
 
 @every_kind
+def test_a_kind_names_all_that_its_network_is_made_of(kind):
+    network = kind.network(SkimConfig(inputs=(kind.name,)), DIMS)
+    assert {type(part) for part in network.modules()} <= kind.modules
+
+
+@every_kind
 def test_a_kind_says_whether_its_features_look_at_attention(kind):
     if kind.wants_attention:
         with pytest.raises(ValueError, match="looks at attention"):

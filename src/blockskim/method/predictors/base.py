@@ -26,6 +26,8 @@ class PredictorKind:
             when the layer is left with these heads only, by how many channels there were.
         margin: (network) -> the same network for inference, a function from features to "relevant" minus "irrelevant"
             of each block. Shape of these: (blocks,), float32
+        modules: the classes that the network is made of, its own among them. One with anything else in it, such as a
+            layer with an adapter around it, is called as it is, and ``margin`` is not.
         wants_attention: whether its features look at attention probabilities.
     """
 
@@ -35,4 +37,5 @@ class PredictorKind:
     cost: Callable[[SkimConfig, LayerDims, int], PredictorCost]
     channels_of_heads: Callable[[SkimConfig, LayerDims, Sequence[int]], Mapping[int, Sequence[int]]]
     margin: Callable[[Any], Callable[[Any], Tensor]]
+    modules: frozenset[type[nn.Module]]
     wants_attention: bool = False

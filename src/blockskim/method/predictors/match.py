@@ -257,4 +257,5 @@ KIND = PredictorKind(
     cost=_cost,
     channels_of_heads=_channels_of_heads,
     margin=match_margin,
+    modules=frozenset({MatchPredictor, nn.LayerNorm, nn.Linear, nn.ModuleList}),
 )

@@ -23,6 +23,10 @@ class PooledPredictor(nn.Sequential):
         super().__init__(norm, nn.Linear(features, width), nn.ReLU(), nn.Linear(width, 2))
 
 
+POOLED_MODULES = frozenset({PooledPredictor, nn.LayerNorm, nn.Identity, nn.Linear, nn.ReLU})
+"""The classes that a ``PooledPredictor`` is made of."""
+
+
 def pooled_states(view: LayerView, states: Tensor) -> Tensor:
     """Mean and maximum over each block, and mean over its question. Shapes: (tokens, width) to (blocks, 3 * width)."""
     # Entries beyond a block's end repeat its first token, which leaves the maximum alone.
@@ -108,4 +112,5 @@ def pooled_kind(name: str, features: Callable[[LayerView], Tensor], first: Calla
         cost=cost,
         channels_of_heads=channels,
         margin=pooled_margin,
+        modules=POOLED_MODULES,
     )

@@ -11,7 +11,7 @@ from blockskim.method.config import SkimConfig
 from blockskim.method.cost import PredictorCost
 from blockskim.method.layer_view import LayerView, attention_of
 from blockskim.method.predictors.base import PredictorKind
-from blockskim.method.predictors.pooled import PooledPredictor, network_flops, pooled_margin
+from blockskim.method.predictors.pooled import POOLED_MODULES, PooledPredictor, network_flops, pooled_margin
 
 LOG_FLOOR = 1e-4
 """Added to attention masses before their logarithm, so that what is as good as nothing does not dominate."""
@@ -65,5 +65,6 @@ KIND = PredictorKind(
     cost=_cost,
     channels_of_heads=_channels_of_heads,
     margin=pooled_margin,
+    modules=POOLED_MODULES,
     wants_attention=True,
 )

@@ -80,5 +80,6 @@ KIND = PredictorKind(
     cost=_cost,
     channels_of_heads=_channels_of_heads,
     margin=tile_margin,
+    modules=frozenset({TilePredictor, nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.AvgPool2d, nn.Flatten, nn.Linear}),
     wants_attention=True,
 )
