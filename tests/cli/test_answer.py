@@ -65,7 +65,7 @@ def test_several_files_behind_one_option(call, model, tmp_path):
     answers = json.loads(out)[0]["answers"]
     assert len(answers) == 9
     for answer in answers:
-        text = next(text for name, text in texts.items() if answer["document"].endswith(name))
+        text = next(text for name, text in texts.items() if answer["document"].endswith(name)).removeprefix("\ufeff")
         assert text[answer["start"] : answer["end"]] == answer["answer"]
 
 
@@ -128,8 +128,8 @@ def written(name, content):
 BAD_TEXTS = {
     "missing": (lambda folder: ["-f", folder / "nowhere.txt"], "nowhere.txt: no such file"),
     "directory": (lambda folder: ["-f", folder], "is a directory"),
-    "empty": (written("empty.txt", b""), "empty.txt: the file is empty"),
-    "blank": (written("blank.txt", b" \n "), "blank.txt: is empty"),
+    "empty": (written("empty.txt", b""), "empty.txt: nothing but white space"),
+    "blank": (written("blank.txt", b" \n "), "blank.txt: nothing but white space"),
     "binary": (written("binary.bin", b"\x89PNG\x00\x01"), "binary.bin: is a binary file"),
     "latin-1": (
         written("old.txt", "café in Wales".encode("latin-1")),
@@ -250,3 +250,34 @@ def test_impossible_thresholds_for_no_answer(call, model, document, value):
     code, out, err = call("answer", "-q", "Who?", "-f", document, "--model", model, "--no-answer-threshold", value)
     assert (code, out) == (2, "")
     assert "--no-answer-threshold" in err
+
+
+def test_a_long_sentence_without_blanks_is_cut_at_characters():
+    text = "彼は山の中で鳥を見た" * 60
+    left, right = sentence_around(text, 300, 303)
+    assert left.removeprefix("… ") and text[:300].endswith(left.removeprefix("… "))
+    assert right.removesuffix(" …") and text[303:].startswith(right.removesuffix(" …"))
+
+
+def test_a_blank_file_among_others_is_told_and_passed_over(call, model, tmp_path):
+    """A folder may hold one; the others are read."""
+    (tmp_path / "a.md").write_bytes(b"")
+    (tmp_path / "b.md").write_text("The kite nests in Wales.")
+    arguments = ["answer", "-q", "Where?", "--model", model, "--json", "-f", tmp_path / "a.md"]
+    code, out, err = call(*arguments, tmp_path / "b.md")
+    assert code == 0
+    assert {answer["document"] for answer in json.loads(out)[0]["answers"]} == {str(tmp_path / "b.md")}
+    assert "a.md" in err and "is empty" in err
+    (tmp_path / "b.md").write_text("\n")
+    code, out, err = call(*arguments, tmp_path / "b.md")
+    assert (code, out) == (1, "")
+    assert "all 2 files: nothing but white space" in err
+
+
+def test_a_byte_order_mark_is_no_character_of_a_text(call, model, tmp_path):
+    path = tmp_path / "marked.txt"
+    path.write_text("Wales is where the kite nests.", encoding="utf-8-sig")
+    code, out, _ = call("answer", "-q", "Where?", "-f", path, "--model", model, "--json")
+    answer = json.loads(out)[0]["answers"][0]
+    assert code == 0
+    assert "Wales is where the kite nests."[answer["start"] : answer["end"]] == answer["answer"]

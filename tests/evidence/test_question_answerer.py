@@ -11,9 +11,10 @@ from blockskim.data.tokens import tokenize
 from blockskim.errors import ConfigError, DataError
 from blockskim.evidence.prune import GAP
 from blockskim.evidence.sentences import split_sentences
-from light_answerers import letters, light_answerer
+from light_answerers import blank_letters, letters, light_answerer
 
 QA = light_answerer()
+BLANK_QA = light_answerer(blank_letters())
 QUESTION = "Where is the red kite?"
 TEXT = (
     "# Kites\n\nThe red kite nests in Wales. It eats worms, says the café in Cardiff! In 2024 there were 2,500 nests. "
@@ -55,12 +56,12 @@ def valid(texts):
     return True
 
 
-def allowed(budget, texts):
+def allowed(budget, texts, tokenizer):
     """Characters or tokens that a budget allows, and what counts them."""
     if isinstance(budget, float):
         return int(budget * sum(map(len, texts)) + 1e-6), len
     number, unit = budget.split()
-    return int(number), len if unit == "characters" else lambda text: len(tokenize(letters(), [text]).ids)
+    return int(number), len if unit == "characters" else lambda text: len(tokenize(tokenizer, [text]).ids)
 
 
 # Each example reads several texts, some of them more than once.
@@ -94,7 +95,7 @@ def test_highlights_are_exact_and_within_the_budget(documents, wishes):
     ranks = [(list(documents).index(each["document"]), each["start"]) for each in ordered]
     assert ranks == sorted(ranks)
     if "budget" in wishes:
-        most, count = allowed(wishes["budget"], documents.values())
+        most, count = allowed(wishes["budget"], documents.values(), letters())
         assert sum(count(each["text"]) for each in found) <= most
 
 
@@ -123,8 +124,44 @@ def test_pruned_texts_lead_back_to_the_originals_and_keep_the_budget(documents, 
             kept += size
     assert result.kept == pytest.approx(kept / max(1, sum(map(len, documents.values()))))
     if "budget" in wishes:
-        most, count = allowed(wishes["budget"], documents.values())
+        most, count = allowed(wishes["budget"], documents.values(), letters())
         assert sum(count(text) for text in result.documents.values()) <= most
+
+
+@some
+@given(documents, st.integers(1, 60), st.sampled_from([GAP, " "]))
+def test_a_budget_of_tokens_holds_where_tokens_begin_at_the_blank_before_a_word(documents, tokens, gap):
+    assume(valid(documents.values()))
+    count = allowed(f"{tokens} tokens", (), blank_letters())[1]
+    found = BLANK_QA.highlight(QUESTION, documents, budget=f"{tokens} tokens")
+    assert sum(count(each["text"]) for each in found) <= tokens
+    result = BLANK_QA.prune(QUESTION, documents, budget=f"{tokens} tokens", gap=gap)
+    assert sum(map(count, result.documents.values())) <= tokens
+
+
+def test_a_sentence_that_fits_is_kept_whatever_the_others_take():
+    """Of one budget and the next larger, neither may leave nothing where the shortest sentence fits into both."""
+    count = allowed("1 tokens", (), blank_letters())[1]
+    text = "Yes. It is red. The red kite nests in Wales and eats worms. One."
+    least = min(count(text[start:end]) for start, end in split_sentences(text))
+    for tokens in range(least, 40):
+        result = BLANK_QA.prune(QUESTION, {"a": text}, budget=f"{tokens} tokens", gap=" ")
+        assert 0 < sum(map(count, result.documents.values())) <= tokens
+
+
+def test_what_a_splitter_left_out_does_not_come_back():
+    text = "It nests in Wales.<nav>Home About</nav>It eats worms."
+    places = [(0, 18), (text.index("It eats"), len(text))]
+    result = QA.prune(QUESTION, {"a": text}, top_k=2, sentences=lambda _: places)
+    assert result.documents == {"a": f"It nests in Wales.{GAP}It eats worms."}
+    assert result.original_span("a", 0, len(result.documents["a"])) == (0, len(text))
+
+
+def test_scores_do_not_depend_on_how_long_an_answer_may_be():
+    def scores(**way):
+        return [(each["start"], each["score"]) for each in QA.highlight(QUESTION, {"a": TEXT}, threshold=0.0, **way)]
+
+    assert scores() == scores(max_answer_len=1) == scores(max_answer_len=40)
 
 
 @some

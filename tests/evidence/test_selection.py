@@ -4,15 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blockskim.evidence.options import Budget, EvidenceOptions, as_budget
-from blockskim.evidence.selection import Joining, ScoredText, select
+from blockskim.evidence.selection import Joining, ScoredText, select, select_counted
 
 TEXT = "# Title\nOne one. Two two two. Three. — Four four."
 SPANS = [(0, 7), (8, 16), (17, 29), (30, 36), (37, 38), (39, 49)]
-STARTS = np.array([0, 2, 8, 12, 17, 21, 25, 30, 37, 39, 44])
+ENDS = np.array([1, 7, 11, 16, 20, 24, 29, 36, 38, 43, 49])
 
 
 def text(*scores):
-    return ScoredText(TEXT, SPANS, np.array(scores), STARTS)
+    return ScoredText(TEXT, SPANS, np.array(scores), ENDS)
 
 
 SCORED = text(0.1, 0.9, 0.3, 0.5, 0.99, 0.7)
@@ -52,10 +52,17 @@ def test_titles_and_a_wish_of_the_caller():
     assert chosen(top_k=1, keep="titles") == [{0: "kept", 1: "evidence"}]
     assert chosen(top_k=1, keep=lambda sentence: "Two" in sentence) == [{1: "evidence", 2: "kept"}]
     assert chosen(least=0.95, keep="titles") == [{}]
-    plain = ScoredText("A kite\nIt is red.", [(0, 6), (7, 17)], np.array([0.0, 1.0]), np.array([0]))
-    assert chosen(plain, top_k=1, keep="titles") == [{0: "kept", 1: "evidence"}]
-    sentence = ScoredText("A kite.\nIt is red.", [(0, 7), (8, 18)], np.array([0.0, 1.0]), np.array([0]))
-    assert chosen(sentence, top_k=1, keep="titles") == [{1: "evidence"}]
+    for line_end in ("\n", "\r\n", " \t\n", "\u2028"):
+        plain = two_lines("A kite", line_end)
+        assert chosen(plain, top_k=1, keep="titles") == [{0: "kept", 1: "evidence"}]
+    for line, line_end in (("A kite.", "\n"), ("A kite", " ")):
+        assert chosen(two_lines(line, line_end), top_k=1, keep="titles") == [{1: "evidence"}]
+
+
+def two_lines(first, line_end):
+    begin = len(first + line_end)
+    spans = [(0, len(first)), (begin, begin + 10)]
+    return ScoredText(first + line_end + "It is red.", spans, np.array([0.0, 1.0]), np.array([1]))
 
 
 def test_gaps_and_what_stands_between_count_where_texts_are_joined():
@@ -69,6 +76,43 @@ def test_gaps_and_what_stands_between_count_where_texts_are_joined():
     assert chosen(near, budget="20 characters", joining=joining, least=0.5)[0].keys() == {1}
 
 
+def test_a_gap_stands_for_what_a_splitter_left_out():
+    joining = Joining(characters=5, tokens=1)
+    menu = ScoredText("One. <nav> Two.", [(0, 4), (11, 15)], np.array([0.9, 0.8]), np.array([4, 10, 15]))
+    # 4, a gap of 5, and 4: not the 7 characters that were left out.
+    assert chosen(menu, budget="13 characters", joining=joining)[0].keys() == {0, 1}
+    assert chosen(menu, budget="12 characters", joining=joining)[0].keys() == {0}
+
+
+def test_tokens_that_begin_at_the_blank_before_a_word_count_to_its_sentence():
+    # As some tokenizers have it: "▁One." from 0 to 4, "▁Two" from 4 to 8, "▁two." from 8 to 13.
+    document = ScoredText("One. Two two.", [(0, 4), (5, 13)], np.array([0.5, 0.9]), np.array([4, 8, 13]))
+    assert document.sizes(in_tokens=True) == ([1, 2], [0])
+    assert chosen(document, budget="1 tokens") == [{0: "evidence"}]
+
+
+def test_what_is_over_a_budget_of_tokens_as_it_is_given_makes_room_for_what_fits():
+    counted = []
+
+    def count(chosen, more):
+        counted.append(sum(SCORED.sizes(in_tokens=True)[0][number] + more for own in chosen for number in own))
+        return counted[-1]
+
+    def selected(budget, more):
+        options = EvidenceOptions(budget=budget)
+        return select_counted([SCORED], options, 0.0, lambda chosen: count(chosen, more))[0].keys()
+
+    # The best two take 2 tokens each, the next 1.
+    assert selected("4 tokens", 0) == {1, 5}
+    # Each takes one more by itself: the best, and none of 2, but the one of 1.
+    assert selected("5 tokens", 1) == {1, 3}
+    assert counted[-1] <= 5
+    # Nothing fits, however often it is tried.
+    counted.clear()
+    assert selected("1000 tokens", 1000) == set()
+    assert len(counted) < 20
+
+
 @st.composite
 def documents(draw):
     """A document of random sentences, with a title or two and some without a word."""
@@ -78,24 +122,26 @@ def documents(draw):
     joined, spans = "", []
     for sentence in sentences:
         spans.append((len(joined), len(joined) + len(sentence)))
-        joined += sentence + draw(st.sampled_from([" ", "\n\n", ""]))
+        joined += sentence + draw(st.sampled_from([" ", "\n\n", "", " <br> "]))
     scores = draw(st.lists(st.sampled_from([0.0, 0.2, 0.5, 0.9]), min_size=len(spans), max_size=len(spans)))
-    starts = sorted(draw(st.sets(st.integers(0, max(0, len(joined) - 1)), max_size=12)))
-    return ScoredText(joined, spans, np.array(scores), np.array(starts, dtype=np.int64))
+    ends = sorted(draw(st.sets(st.integers(1, max(1, len(joined))), max_size=12)))
+    return ScoredText(joined, spans, np.array(scores), np.array(ends, dtype=np.int64))
 
 
 def size(document, numbers, in_tokens, gap):
     """What some sentences of a document take when they are put together, counted from the beginning."""
 
     def count(start, end):
-        return sum(start <= token < end for token in document.token_starts.tolist()) if in_tokens else end - start
+        return sum(start < token <= end for token in document.token_ends.tolist()) if in_tokens else end - start
 
     total, before = 0, None
     for number in sorted(numbers):
         start, end = document.spans[number]
         total += count(start, end)
         if before is not None and gap is not None:
-            total += count(document.spans[before][1], start) if number == before + 1 else gap
+            between = document.text[document.spans[before][1] : start]
+            near = number == before + 1 and not between.strip()
+            total += count(document.spans[before][1], start) if near else gap
         before = number
     return total
 

@@ -135,6 +135,21 @@ def test_code_is_split_into_lines():
     assert sentences(text) == lines
 
 
+def test_lines_of_a_fenced_block_are_sentences_each():
+    code = "import os\nfrom shutil import rmtree as remove_everything_in\nbudget = 3. if os else 4\nos.remove('x')"
+    for fence, info in (("```", "python"), ("~~~~", ""), ("  ```", " c++")):
+        text = f"Call it so, and\nmind this:\n{fence}{info}\n{code}\n{fence}\nDone with\nit."
+        lines = [f"{fence}{info}".strip(), *code.split("\n"), fence.strip()]
+        assert sentences(text) == ["Call it so, and\nmind this:", *lines, "Done with\nit."]
+
+
+def test_a_fence_that_nothing_closes_begins_no_code():
+    wrapped = "This line is long enough to have been wrapped by\nan editor, and ends here."
+    assert sentences(f"```\n{wrapped}") == ["```", wrapped]
+    # Nor does a shorter one, or one with a name, close it.
+    assert sentences(f"````\n{wrapped}\n```\n{wrapped}")[1] == wrapped
+
+
 def test_a_text_without_punctuation_is_cut_between_words():
     text = "kite " * 1000
     found = sentences(text)
@@ -151,6 +166,12 @@ def test_line_ends_of_every_system():
     for end in ("\n", "\r\n", "\r"):
         text = f"One thing is said here and goes on for a while, so that{end}the line is wrapped. Two.{end}{end}Three"
         assert len(sentences(text)) == 3
+
+
+def test_short_lines_are_sentences_whatever_ends_them():
+    lines = [f"{name}: of the kite" for name in ("Nest", "Food", "Size", "Flight", "Colour")]
+    for end in ("\n", "\r\n", "\r", "\v", "\f", "\x85", "\u2028"):
+        assert sentences(end.join(lines)) == lines
 
 
 def test_sentences_of_wikipedia(shared_data):
@@ -181,8 +202,34 @@ def test_another_splitter_is_checked_and_stripped():
 
 @pytest.mark.parametrize(
     "spans",
-    [[(0, 9)], [(-1, 2)], [(2, 1)], [(0, 3), (2, 4)], [(3, 4), (0, 2)], [3], ["ab", "cd"], 7, [(None, 1)], [(1, 2, 3)]],
+    [
+        [(0.9, 2.9)],
+        [(0, 9)],
+        [(-1, 2)],
+        [(2, 1)],
+        [(0, 3), (2, 4)],
+        [(3, 4), (0, 2)],
+        [3],
+        ["ab", "cd"],
+        7,
+        [(None, 1)],
+        [(1, 2, 3)],
+    ],
 )
 def test_wrong_splitters_are_refused(spans):
     with pytest.raises(ConfigError, match=r"^sentences "):
         checked_spans(lambda text: spans, "abcd")
+
+
+def test_what_goes_wrong_in_a_splitter_is_not_taken_for_what_it_gave():
+    def refuse(text):
+        raise ValueError("too long for me")
+
+    def refuse_later(text):
+        yield 0, 1
+        raise TypeError("not that")
+
+    with pytest.raises(ValueError, match="too long for me"):
+        checked_spans(refuse, "abcd")
+    with pytest.raises(TypeError, match="not that"):
+        checked_spans(refuse_later, "abcd")

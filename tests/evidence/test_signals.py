@@ -8,6 +8,7 @@ import pytest
 from blockskim.answering.request import AnswerOptions, TextPair
 from blockskim.evidence.sentences import split_sentences
 from blockskim.evidence.signals import SignalCollector
+from blockskim.method.evidence import SPAN_TOKENS
 from light_answerers import light_answerer
 
 TEXT = (
@@ -67,7 +68,9 @@ def check_by_hand(signals, groups, limit):
     for example, own in enumerate(signals):
         for number, span in enumerate(own.spans.tolist()):
             (best, place), keep, read = by_hand(groups, example, span, limit)
-            assert own.best[number] == pytest.approx(best)
+            assert own.answer_scores[number] == pytest.approx(best)
+            # What scores are made of does not depend on how long an answer may be.
+            assert own.best[number] == pytest.approx(by_hand(groups, example, span, SPAN_TOKENS)[0][0])
             assert np.allclose(own.keep[:, number], keep, equal_nan=True)
             assert own.read[number] == read
             if place is not None:
@@ -75,7 +78,7 @@ def check_by_hand(signals, groups, limit):
 
 
 @pytest.mark.parametrize("dense", [False, True])
-@pytest.mark.parametrize("limit", [1, 3, 15])
+@pytest.mark.parametrize("limit", [1, 3, 15, 20])
 def test_signals_are_those_of_a_plain_loop(dense, limit):
     signals, groups = run({}, 64, limit, dense=dense)
     assert len(groups) == 1
@@ -106,7 +109,7 @@ def test_batches_make_no_difference(thresholds, batch_size):
     together, _ = run({"thresholds": thresholds}, 64)
     apart, _ = run({"thresholds": thresholds}, batch_size)
     for one, other in zip(together, apart, strict=True):
-        for name in ("keep", "read", "best", "answers", "total", "nulls", "shared", "tokens"):
+        for name in ("keep", "read", "best", "answer_scores", "answers", "total", "nulls", "shared", "tokens"):
             assert np.array_equal(getattr(one, name), getattr(other, name), equal_nan=name == "keep"), name
 
 

@@ -19,8 +19,9 @@ def sentence_around(text: str, start: int, end: int) -> tuple[str, str]:
 
 
 def _cut_left(text: str) -> str:
-    return text if len(text) <= MOST else "… " + text[-MOST:].partition(" ")[2]
+    # Not every script has blanks between words.
+    return text if len(text) <= MOST else "… " + (text[-MOST:].partition(" ")[2] or text[-MOST:])
 
 
 def _cut_right(text: str) -> str:
-    return text if len(text) <= MOST else text[:MOST].rpartition(" ")[0] + " …"
+    return text if len(text) <= MOST else (text[:MOST].rpartition(" ")[0] or text[:MOST]) + " …"

@@ -29,11 +29,12 @@ NAMED_WRONG = frozenset(
 """Numbers of errors of reading for which the path that was given is to blame. All others may pass."""
 
 
-def check_file(path: Path | str) -> Path:
+def check_file(path: Path | str, may_be_empty: bool = False) -> Path:
     """Returns ``path`` as a Path if it names a file that is not empty.
 
     Args:
         path: the file to check.
+        may_be_empty: whether an empty file is one, too.
 
     Raises:
         DataError: the file is missing, empty, or not a file.
@@ -45,7 +46,7 @@ def check_file(path: Path | str) -> Path:
         if not path.exists():
             raise DataError(f"{path}: no such file")
         # Pipes and devices have size 0 but can be read; only a plain file can be known to be empty.
-        if path.is_file() and path.stat().st_size == 0:
+        if not may_be_empty and path.is_file() and path.stat().st_size == 0:
             raise DataError(f"{path}: the file is empty")
     except OSError as error:
         raise read_error(path, error) from error

@@ -100,16 +100,16 @@ class EvidenceReading(TextReading):
         """The sentences of one pair with their scores and answers."""
         windows = self.run.windows
         text = windows.examples[number].context
-        starts = windows.contexts.offsets_of(int(windows.context_of[number]))[:, 0].astype(np.int64)
+        ends = windows.contexts.offsets_of(int(windows.context_of[number]))[:, 1].astype(np.int64)
         spans = [(int(start), int(end)) for start, end in signals.spans]
         null, normalizer = float(signals.nulls.sum()), float(signals.log_normalizers.sum())
         boundaries = Boundaries(text)
         answers = [
             _answer(boundaries, span, float(score), tuple(answer), null, normalizer, self._backend)
-            for span, score, answer in zip(spans, signals.best, signals.answers.tolist(), strict=True)
+            for span, score, answer in zip(spans, signals.answer_scores, signals.answers.tolist(), strict=True)
         ]
         scores = sentence_scores(signals, evidence_model(self._backend.skim_config))
-        return TextEvidence(ScoredText(text, spans, scores, starts), answers)
+        return TextEvidence(ScoredText(text, spans, scores, np.maximum.accumulate(ends)), answers)
 
 
 def _answer(

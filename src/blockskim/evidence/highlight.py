@@ -1,17 +1,18 @@
 """Highlights: the sentences of documents that matter for a question, each a citation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
 from blockskim.answering.reading import TextReader, WindowCount
 from blockskim.answering.request import AnswerOptions
 from blockskim.answering.trace import AnswerTrace, skim_summary
+from blockskim.data.tokens import FrozenTokenizer
 from blockskim.evidence.evidence_reading import SpanInSentence
 from blockskim.evidence.finding import Query, QuestionEvidence, find_evidence
 from blockskim.evidence.options import EvidenceOptions
 from blockskim.evidence.scoring import check_threshold
-from blockskim.evidence.selection import Role, ScoredText, select
+from blockskim.evidence.selection import Role, ScoredText, select_counted, token_counter
 from blockskim.evidence.sentences import Splitter, split_sentences
 
 
@@ -98,7 +99,7 @@ def highlight(
     """
     check_threshold(options, reader.model)
     found = find_evidence(reader, queries, reading, splitter, progress, trace)
-    return [highlights_of(evidence, options) for evidence in found]
+    return [highlights_of(evidence, options, reader.tokenizer) for evidence in found]
 
 
 def rank(evidence: QuestionEvidence, top_k: int | None) -> list[RankedDocument]:
@@ -110,14 +111,21 @@ def rank(evidence: QuestionEvidence, top_k: int | None) -> list[RankedDocument]:
     return sorted(ranked, key=lambda each: -each["score"])[:top_k]
 
 
-def highlights_of(evidence: QuestionEvidence, options: EvidenceOptions) -> Highlights:
+def highlights_of(evidence: QuestionEvidence, options: EvidenceOptions, tokenizer: FrozenTokenizer) -> Highlights:
     """The sentences of documents that matter for a question.
 
     Args:
         evidence: all sentences, with scores.
         options: how much is wanted.
+        tokenizer: counts tokens, where the budget is in tokens.
     """
-    chosen = select(evidence.texts, options, options.least_score(evidence.model))
+    count = token_counter(tokenizer)
+
+    def tokens(chosen: Sequence[Mapping[int, Any]]) -> int:
+        taken = zip(evidence.texts, chosen, strict=True)
+        return sum(count(text.text[slice(*text.spans[number])]) for text, own in taken for number in own)
+
+    chosen = select_counted(evidence.texts, options, options.least_score(evidence.model), tokens)
     rows = zip(evidence.names, evidence.texts, evidence.answers, chosen, strict=True)
     by_document = [
         [_sentence(name, text, number, role, answers[number]) for number, role in roles.items()]

@@ -1,7 +1,7 @@
 """Pruned texts: documents cut to what matters for a question, with the way back to the originals."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,12 +9,12 @@ from blockskim.answering.reading import TextReader, WindowCount
 from blockskim.answering.request import AnswerOptions
 from blockskim.answering.trace import AnswerTrace, skim_summary
 from blockskim.checks import is_text
-from blockskim.data.tokens import FrozenTokenizer, tokenize
+from blockskim.data.tokens import FrozenTokenizer
 from blockskim.errors import ConfigError
 from blockskim.evidence.finding import Query, QuestionEvidence, find_evidence
 from blockskim.evidence.options import EvidenceOptions
 from blockskim.evidence.scoring import check_threshold
-from blockskim.evidence.selection import Joining, ScoredText, select
+from blockskim.evidence.selection import Joining, ScoredText, select_counted, token_counter
 from blockskim.evidence.sentences import Splitter, split_sentences
 
 GAP = " […] "
@@ -168,19 +168,17 @@ def pruned_to(
         gap: what stands between two pieces.
         tokenizer: counts tokens, where the budget is in tokens.
     """
-    count, in_tokens = _token_count(tokenizer), options.limit is not None and options.limit.unit == "tokens"
+    count, in_tokens = token_counter(tokenizer), options.limit is not None and options.limit.unit == "tokens"
     joining = Joining(len(gap), count(gap) if in_tokens else 0)
+
+    def joined(chosen: Sequence[Mapping[int, Any]]) -> list[tuple[str, tuple[Piece, ...]]]:
+        return [_joined(text, own, gap) for text, own in zip(evidence.texts, chosen, strict=True)]
+
+    def tokens(chosen: Sequence[Mapping[int, Any]]) -> int:
+        return sum(count(pruned) for pruned, _ in joined(chosen))
+
     least = options.least_score(evidence.model)
-    chosen = [set(roles) for roles in select(evidence.texts, options, least, joining)]
-    texts = [_joined(text, own, gap) for text, own in zip(evidence.texts, chosen, strict=True)]
-    if options.limit is not None and in_tokens:
-        # Tokens at a cut may be others than they were in the original, and one more now and then.
-        counts = [count(pruned) for pruned, _ in texts]
-        worst = _worst_first(evidence.texts, chosen)
-        while (over := sum(counts) - options.limit.amount) > 0:
-            for place in _leave_out(worst, chosen, over, joining.tokens):
-                texts[place] = _joined(evidence.texts[place], chosen[place], gap)
-                counts[place] = count(texts[place][0])
+    texts = joined(select_counted(evidence.texts, options, least, tokens, joining))
     left = {name: text for name, text in zip(evidence.names, texts, strict=True) if text[1]}
     kept = sum(piece.end - piece.start for _, pieces in left.values() for piece in pieces)
     return PrunedTexts(
@@ -192,12 +190,12 @@ def pruned_to(
     )
 
 
-def _joined(text: ScoredText, chosen: Set[int], gap: str) -> tuple[str, tuple[Piece, ...]]:
-    """The pruned text of some sentences, and its pieces; sentences that follow each other are one piece."""
+def _joined(text: ScoredText, chosen: Mapping[int, Any], gap: str) -> tuple[str, tuple[Piece, ...]]:
+    """The pruned text of some sentences, and its pieces; sentences with nothing but white space between are one."""
     runs: list[tuple[int, int]] = []
     for number in sorted(chosen):
         start, end = text.spans[number]
-        if number - 1 in chosen:
+        if number - 1 in chosen and text.runs_on(number - 1):
             runs[-1] = runs[-1][0], end
         else:
             runs.append((start, end))
@@ -206,27 +204,3 @@ def _joined(text: ScoredText, chosen: Set[int], gap: str) -> tuple[str, tuple[Pi
         pieces.append(Piece(length, length + end - start, start))
         length += end - start + len(gap)
     return gap.join(text.text[start:end] for start, end in runs), tuple(pieces)
-
-
-def _worst_first(texts: Sequence[ScoredText], chosen: Sequence[Set[int]]) -> Iterator[tuple[int, int, int]]:
-    """Document, sentence and tokens of what is kept, the lowest score first; of equals the last."""
-    sizes = [text.sizes(in_tokens=True)[0] for text in texts]
-    kept = [(float(texts[place].scores[number]), place, number) for place, own in enumerate(chosen) for number in own]
-    for _, place, number in sorted(kept, key=lambda each: (each[0], -each[1], -each[2])):
-        yield place, number, sizes[place][number]
-
-
-def _leave_out(worst: Iterator[tuple[int, int, int]], chosen: Sequence[set[int]], over: float, gap: int) -> set[int]:
-    """Take out as many sentences as have so many tokens, a gap with each; gives the documents that they were in."""
-    touched = set()
-    for place, number, tokens in worst:
-        chosen[place].remove(number)
-        touched.add(place)
-        over -= tokens + gap
-        if over <= 0:
-            break
-    return touched
-
-
-def _token_count(tokenizer: FrozenTokenizer) -> Callable[[str], int]:
-    return lambda text: len(tokenize(tokenizer, [text]).ids) if text else 0

@@ -2,20 +2,25 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from blockskim.data.tokens import FrozenTokenizer, tokenize
 from blockskim.evidence.options import EvidenceOptions, KeepGiven
+from blockskim.evidence.sentences import LINE_END
 
 Role = Literal["evidence", "context", "kept"]
 _HEADING = re.compile(r"#{1,6}\s")
 _ENDS_SENTENCE = re.compile(r"""[.!?…。！？;:,]["'”’»)\]]*$""")
 LONGEST_TITLE = 120
 """Characters of a title at most."""
+
+ROUNDS = 4
+"""In which a choice under a budget of tokens is made anew with more room, once it fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +31,25 @@ class ScoredText:
         text: the document.
         spans: first character and one past the last of each sentence, in order.
         scores: from 0 to 1. Shape: (sentences,)
-        token_starts: first character of each token of the text, in order. Shape: (tokens,)
+        token_ends: one past the last character of each token of the text, in order; of some tokenizers tokens begin at
+            the blank before a word, so a token stands where it ends. Shape: (tokens,)
     """
 
     text: str
     spans: Sequence[tuple[int, int]]
     scores: NDArray[np.float64]
-    token_starts: NDArray[np.int64]
+    token_ends: NDArray[np.int64]
 
     def sizes(self, in_tokens: bool) -> tuple[list[int], list[int]]:
-        """What each sentence takes, and what lies between each and the next: characters, or tokens that begin there."""
+        """What each sentence takes, and what lies between each and the next: characters, or tokens that end there."""
         bounds = np.array(self.spans, dtype=np.int64).reshape(-1, 2)
         if in_tokens:
-            bounds = np.searchsorted(self.token_starts, bounds)
+            bounds = np.searchsorted(self.token_ends, bounds, side="right")
         return (bounds[:, 1] - bounds[:, 0]).tolist(), (bounds[1:, 0] - bounds[:-1, 1]).tolist()
+
+    def runs_on(self, number: int) -> bool:
+        """Whether only white space, if anything, stands between a sentence and the next."""
+        return not self.text[self.spans[number][1] : self.spans[number + 1][0]].strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +81,9 @@ class _Kept:
         self.has_evidence = False
         self._sizes, self._between = document.sizes(in_tokens)
         self._gap = None if joining is None else joining.tokens if in_tokens else joining.characters
+        if self._gap is not None:
+            gap = self._gap
+            self._between = [size if document.runs_on(number) else gap for number, size in enumerate(self._between)]
         self._first, self._last = len(self._sizes), -1
         self._always: list[int] | None = None
         self._always_takes = 0
@@ -124,8 +137,51 @@ class _Kept:
         return total
 
 
+def select_counted(
+    documents: Sequence[ScoredText],
+    options: EvidenceOptions,
+    least_score: float,
+    count: Callable[[Sequence[dict[int, Role]]], int],
+    joining: Joining | None = None,
+) -> list[dict[int, Role]]:
+    """As ``select``; under a budget of tokens what is chosen is counted as it will be given.
+
+    A sentence that is taken out of its text may have other tokens than it had there, and one more now and then. Where
+    that is over the budget, it is chosen anew with less room: with little less, so that what fits is taken.
+
+    Args:
+        documents: all of one question.
+        options: what is wanted.
+        least_score: of evidence.
+        count: the tokens of what was chosen.
+        joining: how sentences are put together, if what stands between them counts, too.
+    """
+    chosen = select(documents, options, least_score, joining)
+    if options.limit is None or options.limit.unit != "tokens":
+        return chosen
+    most, less, enough = int(options.limit.amount), 0, 0
+    while (over := count(chosen) - most) > 0:
+        # Twice as much less at least, as a count that fell by one each time would take as many rounds as tokens.
+        less, enough = enough, enough + max(over, enough)
+        chosen = select(documents, options, least_score, joining, enough)
+    for _ in range(ROUNDS):
+        if enough - less <= 1:
+            break
+        middle = (less + enough) // 2
+        tried = select(documents, options, least_score, joining, middle)
+        if count(tried) <= most:
+            chosen, enough = tried, middle
+        else:
+            less = middle
+    return chosen
+
+
 def select(
-    documents: Sequence[ScoredText], options: EvidenceOptions, least_score: float, joining: Joining | None = None
+    documents: Sequence[ScoredText],
+    options: EvidenceOptions,
+    least_score: float,
+    joining: Joining | None = None,
+    less: int = 0,
 ) -> list[dict[int, Role]]:
     """Choose the sentences of some documents that are kept for a question.
 
@@ -137,6 +193,7 @@ def select(
         options: what is wanted.
         least_score: of evidence.
         joining: how sentences are put together, if what stands between them counts, too.
+        less: how much of the budget is not to be used.
 
     Returns:
         Of each document the kept sentences by number, in order, each with why it is kept.
@@ -148,7 +205,7 @@ def select(
     kept = [_Kept(document, in_tokens, joining) for document in documents]
     scores = np.concatenate([document.scores for document in documents])
     owners = [(place, number) for place, document in enumerate(documents) for number in range(len(document.spans))]
-    taken, room = 0, math.inf if limit is None else limit
+    taken, room = 0, math.inf if limit is None else limit - less
     for index in np.argsort(-scores, kind="stable").tolist():
         if scores[index] < least_score or taken == options.top_k:
             break
@@ -197,10 +254,16 @@ def _is_title(document: ScoredText, number: int) -> bool:
     sentence = document.text[start:end]
     if _HEADING.match(sentence):
         return True
-    ends_line = document.text[end : end + 1] in ("\n", "\r")
-    return number == 0 and ends_line and end - start <= LONGEST_TITLE and not _ENDS_SENTENCE.search(sentence)
+    if number != 0 or end - start > LONGEST_TITLE or not LINE_END.match(document.text, end):
+        return False
+    return not _ENDS_SENTENCE.search(sentence)
 
 
 def has_words(document: ScoredText, number: int) -> bool:
     """Whether a sentence has a letter or digit; without, as a dash between two lines, it is no evidence."""
     return any(character.isalnum() for character in document.text[slice(*document.spans[number])])
+
+
+def token_counter(tokenizer: FrozenTokenizer) -> Callable[[str], int]:
+    """Counts the tokens of a text that stands alone, special ones left out."""
+    return lambda text: len(tokenize(tokenizer, [text]).ids) if text else 0

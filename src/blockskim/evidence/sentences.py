@@ -6,8 +6,10 @@ abbreviations in European languages. A text without any of it is cut where it is
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
+from operator import index
+from typing import Any
 
 from blockskim.errors import ConfigError
 from blockskim.evidence.abbreviations import ABBREVIATIONS, STARTERS, TITLES
@@ -25,8 +27,12 @@ SHORT_LINE = 40
 _CLOSING = "\"'”’»›)\\]}」』）》】〉"
 _QUOTES = '"”»'
 _LINE = "(?:\r\n|\r(?!\n)|[\n\v\f\x85\u2028\u2029])"
+_BLANKS = r"[^\S\n\r\v\f\x85\u2028\u2029]*"
+LINE_END = re.compile(rf"{_BLANKS}{_LINE}")
+"""The end of a line, with the blanks before it."""
+
 _PLACE = re.compile(
-    rf"(?P<paragraph>{_LINE}[^\S\n\r\v\f\x85\u2028\u2029]*{_LINE})"
+    rf"(?P<paragraph>{_LINE}{_BLANKS}{_LINE})"
     rf"|(?P<line>{_LINE})"
     # Full stops of scripts that need no blank behind them.
     rf"|(?P<full>[。！？｡।॥؟۔።፧։။។៕]+[{_CLOSING}]*)"
@@ -36,6 +42,7 @@ _PLACE = re.compile(
 _ITEM = re.compile(r"[^\S\n\r]*(?:[-*+•‣◦–—]\s|\d{1,3}[.)]\s|[A-Za-z][.)]\s|#{1,6}\s|[|>]|```|~~~)")
 _OWN_LINE = re.compile(r"(?:#{1,6}\s|\||```|~~~)")
 _INDENTED = re.compile(r"(?: {4}|\t)")
+_FENCE_LINE = re.compile(r"^ {0,3}(?P<fence>```+|~~~+)(?P<info>[^\n`]*)$", re.MULTILINE)
 _NUMBER = re.compile(r"\d{1,2}")
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")
 _SOFT = (re.compile(_LINE), re.compile(r"[;:,、，；：]\s*"), re.compile(r"\s+"))
@@ -56,10 +63,15 @@ def checked_spans(splitter: Splitter, text: str) -> Spans:
     Raises:
         ConfigError: they are no spans of the text, overlap, or are not in order.
     """
+    given: Any = splitter(text)
+    # What goes wrong in the caller's function, or in a generator that it gives, is the caller's to see.
+    pieces = list(given) if isinstance(given, Iterable) else given
     try:
-        spans = [(int(start), int(end)) for start, end in splitter(text)]
+        spans = [(index(start), index(end)) for start, end in pieces]
     except (TypeError, ValueError):
-        raise ConfigError("sentences must give pairs of a first character and one past the last") from None
+        raise ConfigError(
+            f"sentences gave {pieces!r:.80}; it must give pairs of a first character and one past the last"
+        ) from None
     before = 0
     for start, end in spans:
         if not before <= start <= end <= len(text):
@@ -74,35 +86,52 @@ def checked_spans(splitter: Splitter, text: str) -> Spans:
 
 def _bounds(text: str) -> Iterator[int]:
     """Where sentences begin and end, first and last place included."""
-    begin = 0
+    begin = line = 0
     cased = any(character.isupper() for character in text)
+    code = _fenced(text)
     yield 0
     for match in _PLACE.finditer(text):
-        kind, end = match.lastgroup, match.end()
-        if kind == "paragraph" or kind == "full":
-            ends = True
+        kind, start, end = match.lastgroup, match.start(), match.end()
+        breaks = kind == "paragraph" or kind == "line"
+        while code and code[-1][1] <= line:
+            code.pop()
+        if code and code[-1][0] <= line:
+            ends = breaks
         elif kind == "line":
-            ends = _ends_line(text, match.start(), end)
+            ends = _ends_line(text, line, start, end)
         else:
-            ends = _ends_sentence(text, begin, match.start(), end, cased)
+            ends = breaks or kind == "full" or _ends_sentence(text, begin, start, end, cased)
         if ends:
             yield end
             begin = end
+        if breaks:
+            line = end
     yield len(text)
 
 
-def _ends_line(text: str, start: int, end: int) -> bool:
-    """Whether a line break is more than that of wrapped text."""
-    before = _line_before(text, start)
+def _fenced(text: str) -> list[tuple[int, int]]:
+    """First character and one past the last of each fenced block of code, the last block first.
+
+    A fence that nothing closes opens none: what follows it need not be code.
+    """
+    found, opened = [], None
+    for match in _FENCE_LINE.finditer(text):
+        fence = match["fence"]
+        if opened is None:
+            opened = fence, match.start()
+        elif fence.startswith(opened[0]) and not match["info"].strip():
+            found.append((opened[1], match.end()))
+            opened = None
+    return found[::-1]
+
+
+def _ends_line(text: str, line: int, start: int, end: int) -> bool:
+    """Whether a line break is more than that of wrapped text; ``line`` is where the line before it begins."""
+    # Longer lines need not be looked at whole.
+    before = text[max(line, start - 4 * LONGEST) : start]
     if _ITEM.match(text, end) or _INDENTED.match(text, end) or _OWN_LINE.match(before) or _INDENTED.match(before):
         return True
     return len(before.strip()) < SHORT_LINE and not text[end : end + 80].lstrip(" \t")[:1].islower()
-
-
-def _line_before(text: str, end: int) -> str:
-    # Longer lines need not be looked at whole.
-    near = text[max(0, end - 4 * LONGEST) : end]
-    return near[max(near.rfind("\n"), near.rfind("\r")) + 1 :]
 
 
 def _ends_sentence(text: str, begin: int, start: int, end: int, cased: bool) -> bool:

@@ -15,7 +15,7 @@ from blockskim.data.windows import WindowSet
 from blockskim.evidence.sentences import Spans
 from blockskim.inference.runner import WindowBatch
 from blockskim.inference.survival import best_ranks, last_layer
-from blockskim.method.evidence import features
+from blockskim.method.evidence import SPAN_TOKENS, features
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -30,8 +30,11 @@ class SentenceSignals:
         keep: highest keep probability of its blocks in each layer that has a predictor; NaN where none was scored.
             Shape: (layers, sentences)
         read: whether a token of it was in a window. Shape: (sentences,)
-        best: start plus end logit of the best answer span inside of it; -inf where it has none. Shape: (sentences,)
-        answers: first character and one past the last of this span. Shape: (sentences, 2)
+        best: start plus end logit of the best span inside of it of up to ``SPAN_TOKENS`` tokens; -inf where there is
+            none. Shape: (sentences,)
+        answer_scores: the same of the best span that may be an answer, of as many tokens as the caller wants.
+            Shape: (sentences,)
+        answers: first character and one past the last of that. Shape: (sentences, 2)
         total: logarithm of the summed exponentials of start logits and of end logits, of all tokens of the text that
             were read to the end. Shape: (2,)
         nulls: start and end logit of "no answer", of the window where their sum is smallest; infinite where nothing
@@ -45,6 +48,7 @@ class SentenceSignals:
     keep: Floats
     read: NDArray[np.bool_]
     best: Floats
+    answer_scores: Floats
     answers: Ints
     total: Floats
     nulls: Floats
@@ -76,7 +80,7 @@ class SignalCollector:
             windows: of the whole texts, of which perhaps passages alone are read.
             sentences: of each, as ``split_sentences`` gives them.
             skim_layers: numbers of the layers that have a predictor.
-            max_answer_length: most tokens in an answer.
+            max_answer_length: most tokens in an answer; scores don't depend on it.
         """
         self._layers = list(skim_layers)
         self._max_answer_length = max_answer_length
@@ -161,16 +165,20 @@ class SignalCollector:
     def _add_spans(
         self, signals: SentenceSignals, logits: tuple[Floats, Floats], owner: Ints, runs: Ints, offsets: Ints
     ) -> None:
-        """The best answer span inside of each sentence of a window; of equals the shortest, then the first."""
+        """The best span inside of each sentence of a window; of equals the shortest, then the first."""
         start_logits, end_logits = logits
-        for length in range(min(self._max_answer_length, len(owner))):
+        for length in range(min(max(self._max_answer_length, SPAN_TOKENS), len(owner))):
             last = len(owner) - length
             inside = np.flatnonzero((runs[:last] == runs[length:]) & (owner[:last] >= 0))
             scores, sentences = start_logits[inside] + end_logits[inside + length], owner[inside]
-            better = np.flatnonzero(scores > signals.best[sentences])
+            if length < SPAN_TOKENS:
+                np.maximum.at(signals.best, sentences, scores)
+            if length >= self._max_answer_length:
+                continue
+            better = np.flatnonzero(scores > signals.answer_scores[sentences])
             # Of each sentence the best comes last, and is what stays.
             order = better[np.lexsort((-inside[better], scores[better]))]
-            signals.best[sentences[order]] = scores[order]
+            signals.answer_scores[sentences[order]] = scores[order]
             signals.answers[sentences[order], 0] = offsets[inside[order], 0]
             signals.answers[sentences[order], 1] = offsets[inside[order] + length, 1]
 
@@ -182,6 +190,7 @@ def _nothing(spans: Spans, layers: int) -> SentenceSignals:
         keep=np.full((layers, count), np.nan),
         read=np.zeros(count, dtype=np.bool_),
         best=np.full(count, -np.inf),
+        answer_scores=np.full(count, -np.inf),
         answers=np.zeros((count, 2), dtype=np.int64),
         total=np.full(2, -np.inf),
         nulls=np.full(2, np.inf),

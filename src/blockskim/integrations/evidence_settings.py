@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, PrivateAttr
 
 from blockskim.evidence.question_answerer import QuestionAnswerer
+from blockskim.integrations.first_use import loaded
 
 
 class EvidenceSettings(BaseModel):
@@ -40,9 +41,7 @@ class EvidenceSettings(BaseModel):
             ModelError: the model can't be loaded.
             ConfigError: it has no such operating point, or the backend does not fit it.
         """
-        if self._answerer is None:
-            self._answerer = QuestionAnswerer(self.model, point=self.point, backend=self.backend)
-        return self._answerer
+        return loaded(self, self.model, point=self.point, backend=self.backend)
 
     def _options(self) -> dict[str, Any]:
         names = ("threshold", "top_k", "budget", "context", "max_cost")

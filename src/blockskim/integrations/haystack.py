@@ -16,6 +16,7 @@ from blockskim.evidence.options import EvidenceOptions
 from blockskim.evidence.prune import GAP, check_gap
 from blockskim.evidence.question_answerer import QuestionAnswerer
 from blockskim.inference.first_stage import check_max_cost
+from blockskim.integrations.first_use import loaded
 
 logger = logging.getLogger(__name__)
 
@@ -92,10 +93,14 @@ class BlockSkimReader:
             ModelError: it can't be loaded.
             ConfigError: it has no such operating point, or the backend does not fit it.
         """
-        if self._answerer is None:
-            self._answerer = QuestionAnswerer(
-                self.model, device=self.device, batch_size=self.batch_size, point=self.point, backend=self.backend
-            )
+        loaded(
+            self,
+            self.model,
+            device=self.device,
+            batch_size=self.batch_size,
+            point=self.point,
+            backend=self.backend,
+        )
 
     @component.output_types(answers=list[ExtractedAnswer])  # type: ignore[untyped-decorator]
     def run(
@@ -212,8 +217,7 @@ class BlockSkimPruner:
             ModelError: it can't be loaded.
             ConfigError: it has no such operating point, or the backend does not fit it.
         """
-        if self._answerer is None:
-            self._answerer = QuestionAnswerer(self.model, device=self.device, point=self.point, backend=self.backend)
+        loaded(self, self.model, device=self.device, point=self.point, backend=self.backend)
 
     @component.output_types(documents=list[Document])  # type: ignore[untyped-decorator]
     def run(

@@ -29,6 +29,9 @@ LARGEST_KEEP = 10.0
 LARGEST_SPAN = 20.0
 """Of a start plus an end logit, either way."""
 
+SPAN_TOKENS = 15
+"""Most tokens of the span that counts, however long an answer may be: scores are on one scale."""
+
 
 @dataclass(frozen=True, slots=True)
 class EvidenceModel:

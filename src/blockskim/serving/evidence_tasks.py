@@ -33,7 +33,7 @@ def highlight_task(
     check_threshold(wanted, answerer.model)
 
     def result(evidence: QuestionEvidence) -> Json:
-        found = highlights_of(evidence, wanted)
+        found = highlights_of(evidence, wanted, answerer.reader.tokenizer)
         if len(found.sentences) > MOST_SENTENCES:
             raise ConfigError(
                 f"{len(found.sentences):,} sentences are more than the {MOST_SENTENCES:,} that an answer may have; ask "
