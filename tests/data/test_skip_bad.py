@@ -105,3 +105,23 @@ def test_a_file_of_nothing_but_wrong_records_is_an_error(tmp_path):
     path.write_text(json.dumps([{"_id": "x"}]))
     with pytest.raises(DataError, match=r"holds no questions; 1 wrong record left out, first: .*record 1"):
         list(read_examples(path, format="hotpotqa", skip_bad=True))
+
+
+@pytest.mark.parametrize("wrong", [{"answers": 7}, {"question": " "}])
+def test_a_corrected_record_may_follow_the_wrong_one(tmp_path, caplog, wrong):
+    path = tmp_path / "data.json"
+    records = [squad("a"), squad("b", b=wrong), squad("b"), squad("a"), squad("c", c={"id": None}), squad("b")]
+    path.write_text(json.dumps({"data": records}))
+    found = list(read_examples(path, skip_bad=True))
+    assert [(example.id, example.title) for example in found] == [("a", "a"), ("b", "b")]
+    # The second "a" and "b" are wrong by their ids alone, which belong to those before them.
+    assert "4 wrong records left out" in caplog.text
+
+
+def test_a_corrected_record_may_follow_one_that_says_nothing_of_answers(tmp_path, caplog):
+    path = tmp_path / "data.json"
+    silent = squad("b")
+    del silent["paragraphs"][0]["qas"][0]["answers"]
+    path.write_text(json.dumps({"data": [squad("a"), silent, squad("b")]}))
+    assert [example.id for example in read_examples(path, skip_bad=True)] == ["a", "b"]
+    assert "1 wrong record left out" in caplog.text

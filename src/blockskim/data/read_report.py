@@ -48,17 +48,25 @@ class ReadReport:
     outside: int = 0
     bad: int = 0
     first_bad: str = ""
+    _unfinished: str | None = field(default=None, repr=False)
 
     @contextmanager
     def forgiving(self) -> Iterator[None]:
-        """Read a record; what is wrong with it is counted if wrong ones are to be left out, else it is raised."""
+        """Read a record; what is wrong with it is counted if wrong ones are to be left out, else it is raised.
+
+        The id of one that is left out is free again: a corrected record may follow.
+        """
+        self._unfinished = None
         try:
             yield
         except DataError as error:
             # What the system failed to read may be as right as the rest.
             if not self.skip_bad or isinstance(error, ReadError):
                 raise
+            if self._unfinished is not None:
+                self.ids.discard(self._unfinished)
             self.leave_out(1, str(error))
+        self._unfinished = None
 
     def leave_out(self, count: int, reason: str) -> None:
         """Count records that are left out, and keep what is wrong with the first of all."""
@@ -78,6 +86,7 @@ class ReadReport:
         if name in self.ids:
             raise DataError(f"{where}: question id {brief(name)} occurs twice; ids must be unique in a file")
         self.ids.add(name)
+        self._unfinished = name
         return name
 
     def note(self, example: Example) -> None:

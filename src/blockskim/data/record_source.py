@@ -169,6 +169,7 @@ def _of_one_kind(examples: Iterator[Example], read: ReadReport) -> Iterator[Exam
                 raise DataError(reason)
             if not example.annotated:
                 read.leave_out(1, reason)
+                read.ids.discard(example.id)
                 continue
             read.leave_out(len(held), reason)
             held, first = [], example
