@@ -89,7 +89,8 @@ def test_every_format_without_answers(predict, save):
     assert set(found) == {"answer", "sp"}
     assert found["answer"]["h"]
     assert found["sp"]["h"][0][0] == "T"
-    assert set(predict("--data", save([{"_id": "h", **HOTPOT}]), "--dense")[3]) == {"h"}
+    dense = predict("--data", save([{"_id": "h", **HOTPOT}]), "--dense")[3]
+    assert (set(dense["answer"]), dense["sp"]) == ({"h"}, {})
     assert set(predict("--data", save({"header": {}, "data": [MRQA]}))[3]) == {"4"}
     lines = save([], "lines.jsonl")
     lines.write_text(f"{json.dumps({'header': {}})}\n{json.dumps(MRQA)}\n")
@@ -102,11 +103,24 @@ def test_no_answer_is_written_where_it_is_likelier_and_the_data_knows_it(call, s
     from blockskim.inference import answers
 
     monkeypatch.setattr(answers.AnswerCollector, "part", likelier_none(answers.AnswerCollector.part))
-    for version, texts in (("1.1", {"q0-0": True}), ("v2.0", {"q0-0": False})):
-        path = tmp_path / f"{version}.json"
-        arguments = ("--data", save(without_answers(squad(1)) | {"version": version}), "--max-length", 150)
+    for version, more, answered in (("1.1", (), True), ("v2.0", (), False), ("1.1", ("--no-answer",), False)):
+        path = tmp_path / "out.json"
+        arguments = ("--data", save(without_answers(squad(1)) | {"version": version}), "--max-length", 150, *more)
         assert call("predict", *arguments, "--predictions", path, "--model", tiny(tmp_path))[0] == 0
-        assert {name: bool(text) for name, text in json.loads(path.read_text()).items()} == texts
+        assert {name: bool(text) for name, text in json.loads(path.read_text()).items()} == {"q0-0": answered}
+
+
+def test_what_the_file_says_of_answers_decides_nothing_for_the_other_questions(call, save, tmp_path, monkeypatch):
+    from blockskim.inference import answers
+
+    monkeypatch.setattr(answers.AnswerCollector, "part", likelier_none(answers.AnswerCollector.part))
+    content = squad(3)
+    questions = content["data"][0]["paragraphs"][0]["qas"]
+    questions[0]["answers"] = {"text": [], "answer_start": []}
+    questions[1]["is_impossible"] = True
+    arguments = ("--data", save(content), "--max-length", 150, "--model", tiny(tmp_path))
+    assert call("predict", *arguments, "--predictions", tmp_path / "out.json")[0] == 0
+    assert all(json.loads((tmp_path / "out.json").read_text()).values())
 
 
 def likelier_none(part):

@@ -208,8 +208,11 @@ def test_a_question_that_is_impossible_is_unanswerable_and_annotated(save, caplo
 def test_an_empty_list_of_answers_in_a_flat_record_is_of_version_2(save):
     records = [{**question(name), "context": CONTEXT} for name in "ab"]
     records[1]["answers"] = {"text": [], "answer_start": []}
-    versions = [dict(example.metadata)["version"] for example in read(save(records))]
+    path = save(records)
+    versions = [dict(example.metadata)["version"] for example in read(path)]
     assert versions == ["1.1", "2.0"]
+    unseen = [dict(example.metadata)["version"] for example in read_squad(path, with_answers=False)]
+    assert unseen == ["1.1", "1.1"]
 
 
 @pytest.mark.parametrize("title", [None, float("nan")])

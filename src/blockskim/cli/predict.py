@@ -9,6 +9,7 @@ import typer
 
 from blockskim.atomic import write_whole
 from blockskim.cli import options
+from blockskim.cli.answer import NoAnswer
 from blockskim.cli.option_groups import Computing, Printing, Selection, Windowing, takes_groups
 from blockskim.cli.output import console, print_json
 from blockskim.cli.progress import window_progress
@@ -44,6 +45,7 @@ def predict(
     threshold: options.Threshold = None,
     point: options.Point = None,
     max_answer_len: options.MaxAnswerLength = 30,
+    no_answer: NoAnswer = False,
     no_answer_threshold: options.NoAnswerThreshold = None,
     max_cost: options.MaxCost = None,
     windowing: Windowing = Windowing(),
@@ -53,8 +55,8 @@ def predict(
 ) -> None:
     """Answer the questions of data files that need not tell answers.
 
-    What the files say of answers is not looked at. An answer is "" where none is likelier than any, if the data
-    is of the kind that has unanswerable questions (SQuAD 2.0).
+    What the files say of answers is not looked at. An answer is "" where "no answer" is likely, in files whose
+    version says SQuAD 2.0, and with --no-answer in all.
     """
     options.set_up(printing.quiet)
     options.check_one_way(dense, threshold, point)
@@ -79,7 +81,7 @@ def predict(
             no_answer_threshold=no_answer_threshold,
             max_cost=max_cost,
         )
-    write_predictions(predictions, examples, result)
+    write_predictions(predictions, examples, result, no_answer)
     if printing.as_json:
         counts = {"examples": len(examples), "windows": result.cost.windows, "seconds": result.seconds}
         print_json({**counts, "predictions": str(predictions)})
@@ -98,17 +100,20 @@ def check_predictions(path: Path | None, data: Sequence[Path]) -> None:
     options.check_not_lost(path, data, _OPTION, "the data")
 
 
-def write_predictions(path: Path, examples: "Sequence[Example]", result: "Evaluation") -> None:
-    """Write answers as official scripts take them: by question id; HotpotQA's with supporting facts, if there are any.
+def write_predictions(path: Path, examples: "Sequence[Example]", result: "Evaluation", no_answer: bool = False) -> None:
+    """Write answers as official scripts take them: by question id; HotpotQA's beside the supporting facts.
+
+    A dense run finds no such facts.
 
     Args:
         path: the file to write.
         examples: that were answered.
         result: their answers.
+        no_answer: whether questions of all files may have none.
     """
-    from blockskim.evaluation.scoring import official_predictions
+    from blockskim.evaluation.scoring import format_of, official_predictions
 
-    found: Mapping[str, Any] = official_predictions(examples, result.answers, result.rule)
-    if result.facts is not None:
-        found = {"answer": found, "sp": result.facts}
+    found: Mapping[str, Any] = official_predictions(examples, result.answers, result.rule, no_answer)
+    if any(format_of(example) == "hotpotqa" for example in examples):
+        found = {"answer": found, "sp": result.facts or {}}
     write_whole(path, json.dumps(found, ensure_ascii=False, indent=1) + "\n")

@@ -52,8 +52,8 @@ def read_squad(path: Path | str, skip_bad: bool = False, with_answers: bool = Tr
     answer whose offset does not match is moved to the only place of its text in the context, or to the nearest, and is
     no span if there is no such place; its text stays a reference. One warning per file counts these.
 
-    Metadata: ``format`` is "squad"; ``version`` is "2.0" if the file says so before its articles or the record has
-    questions that may be unanswerable, else "1.1": it tells which official score applies.
+    Metadata: ``format`` is "squad"; ``version`` is "2.0" if the file says so before its articles or, where answers are
+    read, the record has questions that may be unanswerable, else "1.1": it tells which official score applies.
 
     Args:
         path: the file to read.
@@ -77,12 +77,12 @@ def _record_examples(record: Record, read: ReadReport) -> Iterator[Example]:
     elif "qas" in value:
         here = record.named("paragraph")
         title = optional_text(value, "title", here)
-        yield from _paragraph_examples(value, title, here, _metadata(_dicts(value, "qas"), record), read)
+        yield from _paragraph_examples(value, title, here, _metadata(_dicts(value, "qas"), record, read), read)
     elif flat:
         here = record.named("record")
         context = context_text(required(value, "context", str, here), here)
         title = optional_text(value, "title", here)
-        yield _question_example(value, context, title, here, _metadata([value], record), read)
+        yield _question_example(value, context, title, here, _metadata([value], record, read), read)
     else:
         raise DataError(
             f"{record.where}: this is not a SQuAD file: an object with a list 'data' of articles is needed, or a list "
@@ -95,7 +95,7 @@ def _article_examples(article: _Object, record: Record, read: ReadReport) -> Ite
     title = optional_text(article, "title", here)
     here = f"{here} ({brief(title)})" if title else here
     questions = [question for paragraph in _dicts(article, "paragraphs") for question in _dicts(paragraph, "qas")]
-    metadata = _metadata(questions, record)
+    metadata = _metadata(questions, record, read)
     for index, entry in enumerate(required(article, "paragraphs", list, here), 1):
         with read.forgiving():
             paragraph = checked(entry, dict, f"{here}, paragraph {index}")
@@ -166,12 +166,14 @@ def _answer_objects(value: object, where: str) -> list[_Object]:
     return [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
 
 
-def _metadata(questions: list[_Object], record: Record) -> _Metadata:
+def _metadata(questions: list[_Object], record: Record, read: ReadReport) -> _Metadata:
     # The version string alone is no proof: sets in SQuAD's format number themselves ("1.0" of SQuADShifts). What
     # counts is whether a question may lack answers. Damaged records don't matter here: reading them reports them.
-    says_so = str(record.about.get("version", "")).lower().removeprefix("v").startswith("2")
-    version = "2.0" if says_so or any(_may_lack_answers(question) for question in questions) else "1.1"
-    return (("format", "squad"), ("version", version))
+    is_version_2 = str(record.about.get("version", "")).lower().removeprefix("v").startswith("2")
+    # Predictions must not depend on what a file says of answers, so there the version has to do.
+    if read.with_answers:
+        is_version_2 = is_version_2 or any(map(_may_lack_answers, questions))
+    return (("format", "squad"), ("version", "2.0" if is_version_2 else "1.1"))
 
 
 def _may_lack_answers(question: _Object) -> bool:

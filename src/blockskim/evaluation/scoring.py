@@ -50,7 +50,10 @@ def scores_by_source(
 
 
 def official_predictions(
-    examples: Sequence[Example], answers: Sequence[ExampleAnswers], rule: NoAnswerRule = WITHOUT_CONFIDENCE
+    examples: Sequence[Example],
+    answers: Sequence[ExampleAnswers],
+    rule: NoAnswerRule = WITHOUT_CONFIDENCE,
+    no_answer: bool = False,
 ) -> dict[str, str]:
     """The answer text by example id as official scripts take it: "" where SQuAD 2.0 counts "no answer".
 
@@ -58,10 +61,11 @@ def official_predictions(
         examples: of one or several files.
         answers: to each example.
         rule: when a question of SQuAD 2.0 counts as "no answer".
+        no_answer: whether questions of all files may count as that.
     """
     texts: dict[str, str] = {}
     for pairs in by_source(examples, answers).values():
-        version_2 = has_version_2(example for example, _ in pairs)
+        version_2 = no_answer or has_version_2(example for example, _ in pairs)
         for example, answer in pairs:
             none = version_2 and rule.declines(answer)
             texts[example.id] = "" if none else best_text(example, answer)
