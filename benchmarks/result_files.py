@@ -7,7 +7,6 @@ the configuration that answered, and what the command printed.
 import hashlib
 import json
 import os
-import platform
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,24 +17,12 @@ from typing import Any
 
 import yaml
 
+from blockskim.cores import processor
 from blockskim.inference.shipped import shipped_model
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ROOT / "benchmarks" / "results.yaml"
 RESULTS = ROOT / "results"
-# Instructions that decide how fast a matrix product is.
-INSTRUCTIONS = (
-    "avx2",
-    "avx512f",
-    "avx512_vnni",
-    "avx_vnni",
-    "avx512_bf16",
-    "amx_tile",
-    "asimd",
-    "asimddp",
-    "i8mm",
-    "sve",
-)
 # Parts whose figures depend on how sentences are scored.
 SCORES_SENTENCES = ("evidence/", "serving/")
 # Data by whose rules an answer must be given, and what is no data. By the rules of SQuAD 2.0 "no answer" may be given
@@ -158,21 +145,8 @@ def surroundings(data: Mapping[str, Path]) -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """The processor, its cores and the instructions that matter here."""
-    processor, flags = platform.processor() or platform.machine(), ""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            key, _, value = (text.strip() for text in line.partition(":"))
-            if key == "model name":
-                processor = value
-            elif key in ("flags", "Features"):
-                flags = value
-    present = flags.split()
-    return {
-        "processor": processor,
-        "cores": os.cpu_count(),
-        "instructions": [name for name in INSTRUCTIONS if name in present],
-    }
+    name, instructions = processor()
+    return {"processor": name, "cores": os.cpu_count(), "instructions": instructions}
 
 
 def _versions(packages: Iterable[str]) -> Iterable[tuple[str, str]]:

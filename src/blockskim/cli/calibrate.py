@@ -10,7 +10,7 @@ import typer
 
 from blockskim.calibration.settings import OVERHEAD
 from blockskim.cli import options
-from blockskim.cli.option_groups import Computing, Printing, Selection, Windowing, takes_groups
+from blockskim.cli.option_groups import Printing, Selection, TorchComputing, Windowing, takes_groups
 from blockskim.cli.output import console, print_json
 from blockskim.cli.progress import task_progress
 from blockskim.cli.session import cut_windows, describe, hide_foreign_progress, load_model, read_selected
@@ -113,7 +113,7 @@ def calibrate(
     selection: Selection = Selection(),
     windowing: Windowing = Windowing(),
     max_answer_len: options.MaxAnswerLength = 30,
-    computing: Computing = Computing(),
+    computing: TorchComputing = TorchComputing(),
     printing: Printing = Printing(),
 ) -> None:
     """Choose the thresholds that save most for what may be lost.

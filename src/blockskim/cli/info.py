@@ -1,27 +1,32 @@
 """``blockskim info``: what a model is made of and what it runs on."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import metadata
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from blockskim import __version__
 from blockskim.cli import options
-from blockskim.cli.option_groups import Computing, Printing, takes_groups
+from blockskim.cli.option_groups import Printing, TorchComputing, takes_groups
 from blockskim.cli.output import console, print_json
-from blockskim.cli.session import load_model
+from blockskim.cli.session import load_model, model_name
+from blockskim.cores import available_cores, processor
 
-PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "huggingface-hub", "numpy")
+if TYPE_CHECKING:
+    from blockskim.inference.loading import LoadedModel
+
+PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "huggingface-hub", "numpy", "onnxruntime")
 
 
 @takes_groups
 def info(
-    computing: Computing = Computing(),
+    computing: TorchComputing = TorchComputing(),
     printing: Printing = Printing(),
 ) -> None:
-    """Show a model's settings and sizes.
+    """Show a model's settings and sizes, and what it runs on.
 
-    Versions in use, device and number format are shown, too.
+    Processor, versions, device and number format are shown, too, and what blockskim answer would compute with.
     """
     options.set_up(printing.quiet)
 
@@ -51,14 +56,17 @@ def info(
             for name, thresholds in network.skim_config.points.items()
             if loaded.skims
         },
+        "calibrated": {
+            "confidence": network.confidence is not None,
+            "evidence": network.skim_config.evidence is not None,
+        },
+        "exported": _graphs(model_name(computing)),
         "device": str(network.device),
         "dtype": network.number_format,
+        "answers_with": _answers_with(computing, loaded),
         "threads": torch.get_num_threads(),
-        "versions": {
-            "blockskim": __version__,
-            "python": platform.python_version(),
-            **{name: metadata.version(name) for name in PACKAGES},
-        },
+        "processor": _processor(),
+        "versions": {"blockskim": __version__, "python": platform.python_version(), **dict(_versions())},
     }
     if printing.as_json:
         print_json(values)
@@ -70,14 +78,50 @@ def _by_layer(thresholds: Mapping[int, float]) -> dict[str, float]:
     return {str(layer): threshold for layer, threshold in thresholds.items()}
 
 
+def _graphs(name: str) -> list[str]:
+    """Number formats of the graphs that lie in a model's directory."""
+    from blockskim.exporting.manifest import GRAPH, INT8_GRAPH, is_exported, read_manifest
+
+    if not is_exported(Path(name)):
+        return []
+    digests = read_manifest(Path(name)).digests
+    return [number_format for graph, number_format in ((GRAPH, "float32"), (INT8_GRAPH, "int8")) if graph in digests]
+
+
+def _answers_with(computing: TorchComputing, loaded: "LoadedModel") -> dict[str, str]:
+    """What ``blockskim answer`` would compute with, given the same options."""
+    from blockskim.answering.backend_choice import choose_exported
+
+    if choose_exported(model_name(computing), computing.device.value, computing.dtype.value, "auto") is not None:
+        return {"backend": "onnx", "device": "cpu", "dtype": "float32"}
+    return {"backend": "torch", "device": str(loaded.model.device), "dtype": loaded.model.number_format}
+
+
+def _processor() -> dict[str, Any]:
+    name, instructions = processor()
+    return {"name": name, "cores": available_cores(), "instructions": instructions}
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for name in PACKAGES:
+        try:
+            yield name, metadata.version(name)
+        # ONNX Runtime is also distributed under other names.
+        except metadata.PackageNotFoundError:
+            continue
+
+
 def _show(values: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, show_header=False, pad_edge=False)
     points = values["points"]
-    # Thresholds and points have rows of their own.
-    config = {name: value for name, value in (values["config"] or {}).items() if name not in ("points", "thresholds")}
+    # These have rows of their own.
+    apart = ("points", "thresholds", "evidence")
+    config = {name: value for name, value in (values["config"] or {}).items() if name not in apart}
+    if config and config["layers"] is None:
+        config["layers"] = "all but the last"
     for name, value in {**values, "config": config or None, "points": ", ".join(points) or None}.items():
         if isinstance(value, dict):
             value = ", ".join(f"{key} {_plain(item)}" for key, item in value.items()) or "none"

@@ -58,10 +58,20 @@ class Computing:
 
 
 @dataclass(frozen=True, slots=True)
+class TorchComputing:
+    """Which model runs in PyTorch, and on what."""
+
+    model: options.Model = None
+    device: options.DeviceName = options.Device.AUTO
+    dtype: options.TorchDtypeName = options.TorchDtype.AUTO
+    threads: options.Threads = None
+
+
+@dataclass(frozen=True, slots=True)
 class Processor:
     """How many threads a command takes that computes on the processor alone."""
 
-    device: options.DeviceName = options.Device.AUTO
+    device: options.ProcessorName = options.Device.AUTO
     threads: options.Threads = None
 
     def check(self) -> None:

@@ -33,6 +33,15 @@ class Dtype(StrEnum):
     INT8 = "int8"
 
 
+class TorchDtype(StrEnum):
+    """What numbers PyTorch computes in."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
 class Format(StrEnum):
     """How a data file is laid out."""
 
@@ -70,7 +79,21 @@ Model = Annotated[
     ),
 ]
 DeviceName = Annotated[Device, typer.Option("--device", help="Where to compute; auto takes a GPU if there is one.")]
-DtypeName = Annotated[Dtype, typer.Option("--dtype", help="auto takes bfloat16 where the machine is made for it.")]
+ProcessorName = Annotated[
+    Device, typer.Option("--device", help="This is done on the processor: auto and cpu are the same, cuda is refused.")
+]
+DtypeName = Annotated[
+    Dtype,
+    typer.Option(
+        "--dtype",
+        help="Number format. auto is float32 for an exported graph; PyTorch takes bfloat16 for it where the machine "
+        "multiplies that in hardware. int8 is for a graph that has it.",
+    ),
+]
+TorchDtypeName = Annotated[
+    TorchDtype,
+    typer.Option("--dtype", help="Number format; auto takes bfloat16 where the machine multiplies that in hardware."),
+]
 BackendName = Annotated[
     Backend, typer.Option("--backend", help="onnx runs an exported model; auto takes it for a directory that has one.")
 ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from blockskim.cli import options
 from blockskim.cli.data_files import Answers, read_data
-from blockskim.cli.option_groups import Computing, Selection, Windowing
+from blockskim.cli.option_groups import Computing, Selection, TorchComputing, Windowing
 
 if TYPE_CHECKING:
     from blockskim.answering.answerer import Answerer
@@ -32,7 +32,7 @@ def read_selected(
     return read_data(files, selection.format, selection.hold_out, selection.limit, selection.skip_bad, answers)
 
 
-def load_model(computing: Computing) -> "LoadedModel":
+def load_model(computing: Computing | TorchComputing) -> "LoadedModel":
     """The model that was named, or the one that comes along, on its device.
 
     Raises:
@@ -77,7 +77,7 @@ def load_answerer(computing: Computing, backend: options.Backend, batch_size: in
     )
 
 
-def model_name(computing: Computing) -> str:
+def model_name(computing: Computing | TorchComputing) -> str:
     """The model that was named, or the directory of the one that comes along, which was exported.
 
     Raises:

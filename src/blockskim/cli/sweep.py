@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blockskim.cli import options
-from blockskim.cli.option_groups import Computing, Printing, Selection, Windowing, takes_groups
+from blockskim.cli.option_groups import Printing, Selection, TorchComputing, Windowing, takes_groups
 from blockskim.cli.output import console, print_json
 from blockskim.cli.progress import WindowBar, window_progress
 from blockskim.cli.session import cut_windows, describe, load_model, read_selected
@@ -50,7 +50,7 @@ def sweep(
     selection: Selection = Selection(),
     windowing: Windowing = Windowing(),
     max_answer_len: options.MaxAnswerLength = 30,
-    computing: Computing = Computing(),
+    computing: TorchComputing = TorchComputing(),
     printing: Printing = Printing(),
 ) -> None:
     """Show what is lost and what is saved over a range of thresholds.
