@@ -49,7 +49,7 @@ def main() -> None:
         examples = split_by_article(examples, chosen.hold_out)[1]
     asked = sample_examples(joined(examples), chosen.limit, 0)
     windows = make_windows(asked, loaded.tokenizer, window_settings(loaded.model, loaded.tokenizer))
-    counts = np.bincount(windows.windows[:, 0])
+    counts = np.bincount(windows.examples_of())
     sys.stdout.write(f"{len(asked)} questions; windows in a document: {counts.mean():.1f} ({counts.min()} or more)\n")
     records = []
     for record in measured(loaded.model, windows, chosen.thresholds, not chosen.no_dense, chosen.max_costs):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from blockskim.exporting.manifest import GRAPH
 from blockskim.exporting.pieces import PieceExporter
+from blockskim.method.block_spans import blocks_of_packed
 from strategies import sample_sizes, seeds
 from tiny_exports import (
     check_equal,
@@ -107,7 +108,7 @@ def test_a_threshold_that_is_zero_in_single_precision_asks_and_drops_nothing(thr
 def run(export, thresholds, keep_one):
     """What the graph itself gives for a window."""
     inputs = packed("bert", [(4, 40)])
-    layout = export.exported._layout(inputs)
+    layout = blocks_of_packed(inputs, 8, "context")
     feed = export.exported._feed(inputs, layout, thresholds, 0) | {"keep_one": np.array(keep_one)}
     return export.exported._window(feed)
 

@@ -66,7 +66,7 @@ def test_every_window_is_in_just_one_batch_and_examples_stay_together(sizes, bat
     assert sorted(np.concatenate(found).tolist()) == list(range(len(windows)))
     assert max(map(len, found)) <= batch_size
     for number in range(len(sizes)):
-        own = np.flatnonzero(windows.windows[:, 0] == number)
+        own = np.flatnonzero(windows.examples_of() == number)
         holding = [batch for batch in found if np.isin(own, batch).any()]
         assert len(holding) == 1 or len(own) > batch_size
 

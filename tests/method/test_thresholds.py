@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from blockskim.errors import ConfigError
-from blockskim.method.thresholds import check_point_name, check_threshold, layer_factors, layer_thresholds
+from blockskim.method.thresholds import (
+    asked_thresholds,
+    check_point_name,
+    check_threshold,
+    layer_factors,
+    layer_thresholds,
+)
 
 
 @pytest.mark.parametrize("value", [0, 0.0, 1, 1.0, 0.5])
@@ -53,3 +59,11 @@ def test_names_of_points(name):
 def test_impossible_names_of_points(name):
     with pytest.raises(ConfigError, match="can't be called"):
         check_point_name(name)
+
+
+def test_layers_with_a_threshold_of_0_are_asked_where_all_are():
+    assert asked_thresholds(None, (0.5, 0.0), (2, 4)) == {2: 0.5}
+    assert asked_thresholds(0.0, (0.5, 0.0), (2, 4)) == {}
+    assert asked_thresholds([0, 0.25], (0.5, 0.0), (2, 4), all_layers=True) == {2: 0.0, 4: 0.25}
+    with pytest.raises(ConfigError):
+        asked_thresholds([0.5], (0.5, 0.0), (2, 4))

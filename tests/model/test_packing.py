@@ -12,7 +12,7 @@ from blockskim.data.collate import pad_windows
 from blockskim.data.examples import Example
 from blockskim.data.packed_inputs import PackedInputs, question_matrix
 from blockskim.data.windows import WindowSettings, make_windows
-from blockskim.method.block_spans import blocks_of_spans
+from blockskim.method.block_spans import blocks_of_packed
 from blockskim.method.blocks import block_layout
 from blockskim.model.packing import Packing, pack_padded
 from tiny_models import make_batch, new_skim_model
@@ -25,11 +25,6 @@ words = st.lists(st.sampled_from(["the", "red", "kite", "nest", "[SEP]", "</s>",
 def windows_of(kind, pairs):
     examples = [Example(str(number), *(" ".join(part) for part in pair)) for number, pair in enumerate(pairs)]
     return make_windows(examples, fixed_tokenizer(kind), WindowSettings(30, 4, 9), stand_in="?")
-
-
-def layout_of(inputs, block_size=8):
-    zeros = np.zeros_like(inputs.lengths)
-    return blocks_of_spans(zeros, inputs.lengths, inputs.context_starts, inputs.context_lengths, block_size, "context")
 
 
 @every_kind
@@ -90,7 +85,7 @@ def test_questions_of_different_lengths_are_one_matrix():
 def test_what_is_kept_stays_where_its_token_says(kind, pairs, data):
     inputs = windows_of(kind, pairs)
     inputs = inputs.pack(range(len(inputs)))
-    packing = Packing.of(inputs, layout_of(inputs), np.arange(len(inputs.lengths)))
+    packing = Packing.of(inputs, blocks_of_packed(inputs, 8, "context"), np.arange(len(inputs.lengths)))
     before = dataclasses.replace(packing)
     kept = np.array(
         data.draw(st.lists(st.booleans(), min_size=len(before.block_starts), max_size=len(before.block_starts))),

@@ -51,7 +51,7 @@ def test_a_text_that_fits_into_a_turn_stays_together(repeats, tokens):
     for number, turn in enumerate(cut_into_turns(read, tokens)):
         for example in read.windows.examples_of(turn.indices).tolist():
             owners.setdefault(example, set()).add(number)
-    sizes = np.bincount(read.windows.windows[:, 0], read.windows.lengths)
+    sizes = np.bincount(read.windows.examples_of(), read.windows.lengths)
     assert all(len(owners[example]) == 1 for example, size in enumerate(sizes) if size <= tokens)
 
 

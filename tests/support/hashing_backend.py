@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from blockskim.method.block_spans import blocks_of_spans, surviving_blocks
+from blockskim.method.block_spans import blocks_of_packed, surviving_blocks
 from blockskim.method.config import SkimConfig
 from blockskim.method.cost import LayerCost, ModelCost, PredictorCost
 from blockskim.method.skim_trace import AS_NEEDED, LayerRecord, WindowScores, trace_of
-from blockskim.method.thresholds import layer_thresholds
+from blockskim.method.thresholds import asked_thresholds
 
 COST = ModelCost((LayerCost(20, 4, 30),) * 3, 5, 2)
 
@@ -34,21 +34,17 @@ class HashingBackend:
         return PredictorCost(7, 3)
 
     def score_windows(self, inputs, thresholds=None, asking=AS_NEEDED):
-        given = self.skim_config.thresholds if thresholds is None else thresholds
-        by_layer = dict(zip(self.skim_layers, layer_thresholds(given, self.skim_layers), strict=True))
-        zeros = np.zeros_like(inputs.lengths)
-        layout = blocks_of_spans(
-            zeros, inputs.lengths, inputs.context_starts, inputs.context_lengths, self.skim_config.block_size, "context"
-        )
+        asked = asked_thresholds(thresholds, self.skim_config.thresholds, self.skim_layers, asking.all_layers)
+        layout = blocks_of_packed(inputs, self.skim_config.block_size, "context")
         places = np.arange(inputs.lengths.max(initial=0))
         alive = places < inputs.lengths[:, None]
         ids = np.zeros(alive.shape, dtype=np.int64)
         ids[alive] = inputs.ids
         _, documents = np.unique(inputs.documents, return_inverse=True)
         there, records = layout.droppable, {}
-        for number, threshold in by_layer.items():
+        for number, threshold in asked.items():
             rows, blocks = there.nonzero()
-            if not len(rows) or not (threshold or asking.all_layers):
+            if not len(rows):
                 continue
             firsts = layout.starts[rows, blocks]
             likely = np.full(there.shape, np.nan, dtype=np.float32)
@@ -62,7 +58,7 @@ class HashingBackend:
             records[number] = LayerRecord(kept, likely, there.sum(-1), alive.sum(-1))
             there = kept
         costs = {number: [self.predictor_cost(number, 1)] * len(ids) for number in records}
-        trace = trace_of(records, layout, inputs.lengths, by_layer, costs, COST)
+        trace = trace_of(records, layout, inputs.lengths, asked, costs, COST)
         start, end = (np.where(alive, 8 * hashed(ids, places, seed), -np.inf).astype(np.float32) for seed in (3, 5))
         return WindowScores(start, end, trace)
 

@@ -154,14 +154,14 @@ class WindowSet(Sequence[dict[str, Any]]):
 
         Shape: (answers, 2)
         """
-        return self._inside(index, self.answers[int(self.windows[index, 0])])
+        return self._inside(index, self.answers[self.example_of(index)])
 
     def evidence_spans(self, index: int) -> NDArray[np.int64]:
         """First and last token, inside the window, of each supporting sentence that it holds in whole or in part.
 
         Shape: (sentences, 2)
         """
-        return self._inside(index, self.evidence.get(int(self.windows[index, 0]), _NO_SPANS))
+        return self._inside(index, self.evidence.get(self.example_of(index), _NO_SPANS))
 
     def _inside(self, index: int, spans: NDArray[np.int64]) -> NDArray[np.int64]:
         """Spans of the context's tokens that a window holds, clipped to it and in its coordinates."""
@@ -217,9 +217,10 @@ class WindowSet(Sequence[dict[str, Any]]):
             return places
         return np.concatenate([np.arange(first), np.arange(first + inside, length)])
 
-    def examples_of(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
-        """The example of each of some windows. Shape: (windows,)."""
-        numbers: NDArray[np.int64] = self.windows[np.asarray(indices, dtype=np.int64), 0]
+    def examples_of(self, indices: Sequence[int] | NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """The example of each of some windows, or of all. Shape: (windows,)."""
+        rows = slice(None) if indices is None else np.asarray(indices, dtype=np.int64)
+        numbers: NDArray[np.int64] = self.windows[rows, 0]
         return numbers
 
     def example_of(self, index: int) -> int:
@@ -232,7 +233,7 @@ class WindowSet(Sequence[dict[str, Any]]):
 
     def context_start(self, index: int) -> int:
         """Place of the first context token in a window."""
-        question = self.question_ids(int(self.windows[index, 0]))
+        question = self.question_ids(self.example_of(index))
         return len(self.template.before) + len(question) + len(self.template.between)
 
     def passages(self, indices: NDArray[np.int64], width: int) -> NDArray[np.int64] | None:
@@ -280,7 +281,7 @@ class WindowSet(Sequence[dict[str, Any]]):
         """Tokens of each window. Shape: (windows,)."""
         sizes = np.minimum(np.diff(self.questions.bounds), self.settings.max_question_length)
         inside = self.windows[:, 2] - self.windows[:, 1]
-        lengths: NDArray[np.int64] = sizes[self.windows[:, 0]] + inside + self.template.special_tokens
+        lengths: NDArray[np.int64] = sizes[self.examples_of()] + inside + self.template.special_tokens
         return lengths
 
     def character_span(self, example: int, first: int, last: int) -> tuple[int, int]:

@@ -112,7 +112,7 @@ def _collect_timed(
 
 def _windows_of(windows: WindowSet, examples: NDArray[np.int64]) -> NDArray[np.int64]:
     """Indices of all windows of some examples."""
-    found: NDArray[np.int64] = np.flatnonzero(np.isin(windows.windows[:, 0], examples))
+    found: NDArray[np.int64] = np.flatnonzero(np.isin(windows.examples_of(), examples))
     return found
 
 

@@ -23,12 +23,12 @@ from blockskim.exporting.directory import check_files, read_settings
 from blockskim.exporting.manifest import GRAPH, INT8_GRAPH, TOKENIZER, read_manifest
 from blockskim.exporting.weight_files import float_rows, open_rows
 from blockskim.inference.backend import LoadedBackend
-from blockskim.method.block_spans import BlockSpans, blocks_of_spans
+from blockskim.method.block_spans import BlockSpans, blocks_of_packed
 from blockskim.method.confidence import ConfidenceModel
 from blockskim.method.config import SkimConfig
 from blockskim.method.cost import ModelCost, PredictorCost
 from blockskim.method.skim_trace import AS_NEEDED, Asking, LayerRecord, WindowScores, trace_of
-from blockskim.method.thresholds import layer_thresholds
+from blockskim.method.thresholds import asked_thresholds
 
 ASKED = -1.0
 """The graph's threshold for asking a predictor and dropping nothing."""
@@ -173,7 +173,7 @@ class ExportedModel:
             ModelError: ONNX Runtime can't run the graph on these windows.
         """
         active = self._active_thresholds(thresholds, asking.all_layers)
-        layout = self._layout(inputs)
+        layout = blocks_of_packed(inputs, self.manifest.block_size, self.manifest.alignment)
         windows = self._run(inputs, layout, active)
         width = int(inputs.lengths.max(initial=0))
         logits = np.full((2, len(windows), width), -np.inf, dtype=np.float32)
@@ -188,19 +188,13 @@ class ExportedModel:
     def _active_thresholds(
         self, thresholds: float | Sequence[float] | None, score_all_layers: bool
     ) -> dict[int, float]:
-        given = self._settings.skim.thresholds if thresholds is None else thresholds
-        by_layer = dict(zip(self.skim_layers, layer_thresholds(given, self.skim_layers), strict=True))
-        active = {number: value for number, value in by_layer.items() if value > 0 or score_all_layers}
+        active = asked_thresholds(thresholds, self._settings.skim.thresholds, self.skim_layers, score_all_layers)
         if active and not self.has_trained_predictors:
             raise ConfigError(
                 f"{self.directory} was exported from a model whose predictors were never trained; read everything "
                 "(thresholds of 0), or train the model and export it again"
             )
         return active
-
-    def _layout(self, inputs: PackedInputs) -> BlockSpans:
-        spans = (np.zeros_like(inputs.lengths), inputs.lengths, inputs.context_starts, inputs.context_lengths)
-        return blocks_of_spans(*spans, self.manifest.block_size, self.manifest.alignment)
 
     def _run(self, inputs: PackedInputs, layout: BlockSpans, active: Mapping[int, float]) -> list[_Window]:
         """What the graph gives for each window; of each document at least one block is left."""

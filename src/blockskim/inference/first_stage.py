@@ -13,7 +13,7 @@ from blockskim.inference.backend import Backend
 from blockskim.inference.runner import Thresholds, WindowBatch
 from blockskim.method.cost import dense_flops
 from blockskim.method.first_stage import block_scores, chosen_blocks
-from blockskim.method.thresholds import layer_thresholds
+from blockskim.method.thresholds import asked_thresholds
 
 LEAST_TOKENS = 1536
 """Context tokens of a document that are read whatever they score: the best ones. Shorter documents are read whole."""
@@ -89,13 +89,14 @@ class Reading:
         self._size = backend.skim_config.block_size
         self._max_cost = None if max_cost is None else check_max_cost(max_cost)
         self._spent: dict[int, int] = {}
-        active = _active_layers(backend, thresholds)
-        self._asked = list(backend.skim_layers) if score_all_layers else active
+        own, layers = backend.skim_config.thresholds, backend.skim_layers
+        dropping = asked_thresholds(thresholds, own, layers)
+        self._asked = tuple(asked_thresholds(thresholds, own, layers, score_all_layers))
         # Blocks that are cut from the start of the input would lie across passages.
         possible = backend.skim_config.alignment == "context"
         if self._max_cost is not None and not possible:
             raise ConfigError("max_cost needs a model whose blocks are cut from the context (alignment 'context')")
-        skims = possible and bool(active) and backend.has_trained_predictors
+        skims = possible and bool(dropping) and backend.has_trained_predictors
         self._threshold = backend.skim_config.document_threshold if skims else 0.0
 
     def phases(self) -> Iterator[Phase]:
@@ -157,7 +158,7 @@ class Reading:
                 if example in self.unread:
                     self.unread[example] &= ~tokens
             self._spent = {example: self._spent.get(example, self.flops[example]) for example in examples}
-            among = np.flatnonzero(np.isin(windows.windows[:, 0], list(chosen)))
+            among = np.flatnonzero(np.isin(windows.examples_of(), list(chosen)))
             yield Phase(windows, among, PHASE_WINDOWS)
             orders = {example: orders[example] for example in chosen if len(orders[example])}
             self.unread = {example: tokens for example, tokens in self.unread.items() if tokens.any()}
@@ -208,7 +209,7 @@ class Reading:
 
     def _count_dense(self, examples: Sequence[int]) -> None:
         each = dense_flops(self._backend.cost, self.whole.lengths)
-        sums = np.bincount(self.whole.windows[:, 0], each, len(self.whole.examples))
+        sums = np.bincount(self.whole.examples_of(), each, len(self.whole.examples))
         self.dense_flops = {example: int(sums[example]) for example in examples}
 
 
@@ -222,10 +223,3 @@ def check_max_cost(value: object) -> float:
     if not 0 < number <= 1:
         raise ConfigError(f"max_cost is {number}; it is a share of the dense arithmetic, above 0 and up to 1")
     return number
-
-
-def _active_layers(backend: Backend, thresholds: Thresholds) -> list[int]:
-    """Numbers of the layers that may drop blocks."""
-    given = backend.skim_config.thresholds if thresholds is None else thresholds
-    values = layer_thresholds(given, backend.skim_layers)
-    return [layer for layer, value in zip(backend.skim_layers, values, strict=True) if value > 0]

@@ -80,6 +80,24 @@ def layer_thresholds(thresholds: object, layers: Sequence[int]) -> tuple[float, 
     return tuple(check_threshold(value) for value in _spread("thresholds", thresholds, layers))
 
 
+def asked_thresholds(
+    thresholds: object, own: object, layers: Sequence[int], all_layers: bool = False
+) -> dict[int, float]:
+    """The threshold of each layer whose predictor is asked, by the layer's number; one with a threshold of 0 is not.
+
+    Args:
+        thresholds: of a run, as ``layer_thresholds`` takes them; None for the model's own.
+        own: the model's own.
+        layers: numbers of the layers with a predictor.
+        all_layers: whether the others are asked, too.
+
+    Raises:
+        ConfigError: a threshold is not from 0 to 1, or there are more or fewer than layers.
+    """
+    values = layer_thresholds(own if thresholds is None else thresholds, layers)
+    return {layer: value for layer, value in zip(layers, values, strict=True) if value > 0 or all_layers}
+
+
 def layer_factors(factors: float | Sequence[float], layers: Sequence[int]) -> tuple[float, ...]:
     """One skim factor per layer with a predictor, from a number for all of them or a sequence with one for each.
 

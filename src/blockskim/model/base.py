@@ -19,13 +19,13 @@ from blockskim.encoders import EncoderAdapter
 from blockskim.encoders.backbone import Backbone
 from blockskim.encoders.position_table import position_limit
 from blockskim.errors import ConfigError, ModelError
-from blockskim.method.block_spans import BlockSpans, blocks_of_spans
+from blockskim.method.block_spans import BlockSpans, blocks_of_packed
 from blockskim.method.blocks import BlockLayout, block_layout
 from blockskim.method.confidence import ConfidenceModel
 from blockskim.method.config import PREDICTOR_SETTINGS, SkimConfig
 from blockskim.method.cost import PredictorCost
 from blockskim.method.predictors.predictor import predictor_cost
-from blockskim.method.thresholds import layer_thresholds
+from blockskim.method.thresholds import asked_thresholds
 from blockskim.model.backbones import predictor_layers
 from blockskim.model.config import BlockSkimConfig
 from blockskim.model.pruned_heads import PrunedHeads, heads_left
@@ -166,9 +166,7 @@ class BlockSkimPreTrainedModel(PreTrainedModel):
         Raises:
             ConfigError: a threshold is not from 0 to 1, or there are more or fewer than layers.
         """
-        given = self.skim_config.thresholds if thresholds is None else thresholds
-        layers = self.skim_layers
-        return dict(zip(layers, layer_thresholds(given, layers), strict=True))
+        return asked_thresholds(thresholds, self.skim_config.thresholds, self.skim_layers, all_layers=True)
 
     def _active_thresholds(
         self, thresholds: float | Sequence[float] | None, score_all_layers: bool, allow_untrained: bool
@@ -181,8 +179,7 @@ class BlockSkimPreTrainedModel(PreTrainedModel):
         """
         if self.training:
             raise ModelError("skim() is for inference, but the model is in training mode; call model.eval() first")
-        by_layer = self.thresholds_by_layer(thresholds)
-        active = {number: value for number, value in by_layer.items() if value > 0 or score_all_layers}
+        active = asked_thresholds(thresholds, self.skim_config.thresholds, self.skim_layers, score_all_layers)
         if active and not (allow_untrained or self.has_trained_predictors):
             raise ConfigError(
                 "the predictors of this model were never trained, so what they say of blocks means nothing; train the "
@@ -245,5 +242,4 @@ class BlockSkimPreTrainedModel(PreTrainedModel):
 
     def packed_layout(self, inputs: PackedInputs) -> BlockSpans:
         """The blocks of packed samples under this model's settings, in places within each sample."""
-        spans = (np.zeros_like(inputs.lengths), inputs.lengths, inputs.context_starts, inputs.context_lengths)
-        return blocks_of_spans(*spans, self.skim_config.block_size, self.skim_config.alignment)
+        return blocks_of_packed(inputs, self.skim_config.block_size, self.skim_config.alignment)

@@ -55,7 +55,7 @@ def _run_shared(
 
     Shape of the probabilities: (layers, blocks); of the truth: (blocks,)
     """
-    own = np.flatnonzero(windows.windows[:, 0] % team.count == team.rank)
+    own = np.flatnonzero(windows.examples_of() % team.count == team.rank)
     answers, scores = run_dense(
         model,
         windows,
