@@ -9,7 +9,7 @@ import time
 import pytest
 
 from blockskim.serving.engine import Engine
-from blockskim.serving.service import LocalService
+from local_service import LocalService
 from served import plain_answerer
 
 pytest.importorskip("fastapi")

@@ -2,18 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation.block_scores import answer_labels
+from blockskim.inference.backend import Backend
 from blockskim.inference.first_stage import Reading
 from blockskim.inference.runner import WindowBatch
 from blockskim.method.cost import dense_flops_of
-
-if TYPE_CHECKING:
-    from blockskim.inference.backend import Backend
 
 
 @dataclass(slots=True)
@@ -124,6 +121,6 @@ def kept_shares(kept_blocks: Mapping[int, int], blocks: int, num_layers: int, un
     return shares
 
 
-def padded_flops(model: "Backend", windows: WindowSet) -> int:
+def padded_flops(model: Backend, windows: WindowSet) -> int:
     """FLOPs of the dense model on the same windows, each padded to the longest allowed."""
     return len(windows) * dense_flops_of(model.cost, windows.settings.max_length)

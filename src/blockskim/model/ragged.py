@@ -76,7 +76,7 @@ def encode_ragged(backbone: Backbone, skimmers: Skimmers, inputs: PackedInputs, 
     hidden, tokens = [], []
     for samples in micro_batches(inputs.lengths, inputs.documents, micro_batch_tokens(backbone)):
         packing = Packing.of(inputs, layout, samples)
-        survivors = _encode(backbone, skimmers, inputs, packing, layout.block_size, samples, recorder)
+        survivors = _encode(backbone, skimmers, inputs, packing, layout.block_size, recorder)
         hidden.append(survivors[: len(packing.tokens)])
         tokens.append(packing.tokens)
     if not hidden:
@@ -120,7 +120,7 @@ class _Recorder:
         self._records: dict[int, LayerRecord] = {}
 
     def note(
-        self, number: int, samples: Ints, packing: Packing, probabilities: NDArray[np.float32], kept: NDArray[np.bool_]
+        self, number: int, packing: Packing, probabilities: NDArray[np.float32], kept: NDArray[np.bool_]
     ) -> LayerRecord:
         """A layer scored the blocks of some samples; gives the record, whose ``left`` is for the caller to fill in."""
         if number not in self._records:
@@ -130,7 +130,7 @@ class _Recorder:
         record = self._records[number]
         record.kept.reshape(-1)[packing.block_index] = kept
         record.probabilities.reshape(-1)[packing.block_index] = probabilities
-        record.scored[samples] = np.bincount(packing.block_samples, minlength=len(samples))
+        record.scored[packing.samples] = np.bincount(packing.block_samples, minlength=len(packing.samples))
         return record
 
     def records(self) -> dict[int, LayerRecord]:
@@ -181,14 +181,13 @@ def _encode(
     inputs: PackedInputs,
     packing: Packing,
     block_size: int,
-    samples: Ints,
     recorder: _Recorder,
 ) -> Tensor:
     """Run the layers on some samples; ``packing`` is brought up to date. Shape: (at least survivors, hidden)."""
     lengths = packing.counts.tolist()
     hidden = packing.embed(backbone, inputs, padded_rows(lengths))
     positions = packing.placed(backbone, len(hidden))
-    _, documents = np.unique(inputs.documents[samples], return_inverse=True)
+    _, documents = np.unique(inputs.documents[packing.samples], return_inverse=True)
     num_documents = int(documents.max()) + 1
     for number, layer in enumerate(skimmers.layers, start=1):
         active = number in skimmers.thresholds and len(packing.block_starts) > 0
@@ -209,14 +208,14 @@ def _encode(
             probabilities = skimmers.predictors[number].probabilities(view).cpu().numpy()
             threshold = skimmers.thresholds[number]
             kept = surviving_blocks(probabilities, threshold, documents[packing.block_samples], num_documents)
-            record = recorder.note(number, samples, packing, probabilities, kept)
+            record = recorder.note(number, packing, probabilities, kept)
             if not kept.all():
                 chosen = packing.drop(kept)
                 lengths = packing.counts.tolist()
                 hidden, attn_output = _rows_that_stay(chosen, padded_rows(lengths), hidden, attn_output)
                 if number < len(skimmers.layers):
                     positions = packing.placed(backbone, len(hidden))
-            record.left[samples] = packing.counts
+            record.left[packing.samples] = packing.counts
         hidden = layer.finish(attn_output, hidden)
     final_norm = backbone.adapter.final_norm
     return hidden if final_norm is None else final_norm(backbone.encoder, hidden)

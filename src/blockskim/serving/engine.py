@@ -9,7 +9,6 @@ from typing import Any
 from blockskim.answering.backend_choice import choose_exported
 from blockskim.answering.loading import load_backend
 from blockskim.cores import available_cores
-from blockskim.errors import BlockSkimError, ModelError
 from blockskim.evidence.question_answerer import QuestionAnswerer
 from blockskim.evidence.scoring import evidence_model
 from blockskim.exporting.exported_model import ExportedModel
@@ -174,8 +173,3 @@ class Engine:
     def close(self, grace: float = 30.0) -> bool:
         """Take no more and finish what is there; gives whether all of it was finished within ``grace`` seconds."""
         return self.scheduler.close(grace)
-
-
-def users_fault(error: BaseException) -> bool:
-    """Whether an error tells what is wrong with a request, and not with the model or with us."""
-    return isinstance(error, BlockSkimError) and not isinstance(error, ModelError)

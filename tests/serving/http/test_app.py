@@ -5,7 +5,7 @@ import json
 import pytest
 
 from blockskim import __version__
-from blockskim.serving.service import LocalService
+from local_service import LocalService
 from served import QUESTION, TEXT
 
 ONE = {"inputs": {"question": QUESTION, "context": TEXT}}

@@ -12,8 +12,8 @@ from blockskim.serving.http import guard
 from blockskim.serving.logs import JsonLines
 from blockskim.serving.refusals import Busy, Stopping
 from blockskim.serving.scheduler import Capacity
-from blockskim.serving.service import LocalService
 from http_calls import until
+from local_service import LocalService
 from served import QUESTION, TEXT
 
 ONE = {"inputs": {"question": QUESTION, "context": TEXT}}
