@@ -1,5 +1,7 @@
 """Held-out splits: by article, stateless, and complete."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,11 +34,26 @@ def test_the_split_of_an_article_does_not_depend_on_what_else_is_read():
     assert 0.2 < len(chosen) / len(whole) < 0.4
 
 
-def test_one_title_for_all_splits_by_context():
-    train, chosen = split_by_article(articles(400, title="reddit"), 0.5)
+@pytest.mark.parametrize("count", [20, 400])
+def test_one_title_for_all_splits_by_context(count):
+    train, chosen = split_by_article(articles(count, title="reddit"), 0.5)
     assert train
     assert chosen
     assert not {item.context for item in train} & {item.context for item in chosen}
+
+
+def test_what_is_held_out_of_a_file_does_not_depend_on_the_files_beside_it():
+    own = [replace(item, source="own.json") for item in articles(150, title="my data")]
+    large = [replace(item, id=f"large-{item.id}", source="large.json") for item in articles(9000)]
+    together = {item.id for item in split_by_article(own + large, 0.1)[1]}
+    for file in (own, large):
+        assert {item.id for item in split_by_article(file, 0.1)[1]} == {item.id for item in file} & together
+
+
+def test_an_article_that_is_a_few_percent_of_a_large_file_stays_whole():
+    long = [Example(f"long {number}", "?", f"paragraph {number}", title="Long") for number in range(150)]
+    held = [item.title == "Long" for item in split_by_article(articles(1500) + long, 0.5)[1]]
+    assert sum(held) in (0, len(long))
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.0, 2.0, float("nan")])
@@ -58,24 +75,28 @@ def plainly_held_out(examples, fraction, seed):
     """The rule, in as few words as possible, with everything in memory."""
     contexts = {}
     for example in examples:
-        contexts.setdefault(example.title, set()).add(example.context)
-    most = max(100, 0.02 * sum(map(len, contexts.values())))
+        contexts.setdefault(example.source, {}).setdefault(example.title, set()).add(example.context)
 
     def article(example):
-        return example.title if example.title and len(contexts[example.title]) <= most else example.context
+        titles = contexts[example.source]
+        most = max(100, 0.1 * sum(map(len, titles.values())))
+        named = example.title and len(titles) > 1 and len(titles[example.title]) <= most
+        return example.title if named else example.context
 
     return [place(article(example), seed) < fraction for example in examples]
 
 
 @given(
-    sizes=st.lists(st.tuples(st.sampled_from(["", "a", "b"]), st.integers(1, 260)), max_size=4),
+    sizes=st.lists(
+        st.tuples(st.sampled_from(["", "x", "y"]), st.sampled_from(["", "a", "b"]), st.integers(1, 260)), max_size=4
+    ),
     fraction=st.floats(0, 0.95),
     seed=st.integers(0, 3),
 )
 def test_what_is_held_out_follows_the_rule(sizes, fraction, seed):
     examples = [
-        Example(f"{number}", "?", f"context {title} {number // 2}", title=title)
-        for title, count in sizes
+        Example(f"{number}", "?", f"context {title} {number // 2}", title=title, source=source)
+        for source, title, count in sizes
         for number in range(count)
     ]
     assert held_out(iter(examples), fraction, seed).tolist() == plainly_held_out(examples, fraction, seed)
