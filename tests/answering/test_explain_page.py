@@ -143,9 +143,9 @@ def test_a_trace_makes_a_page():
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ((100, 0.31, 50, 70, 0.084), "kept 31% of 100 blocks, 1.4× less arithmetic than dense, 0.08 s"),
+        ((100, 0.31, 50, 70, 0.084), "kept 31% of 100 blocks, 1.4× fewer FLOPs than dense, 0.08 s"),
         ((1, 1.0, 70, 70, 0.5), "read all of 1 block, 0.50 s"),
-        ((1200, 0.99, 71, 70, 0.5), "kept 99% of 1,200 blocks, no arithmetic saved, 0.50 s"),
+        ((1200, 0.99, 71, 70, 0.5), "kept 99% of 1,200 blocks, no FLOPs saved, 0.50 s"),
         ((0, 1.0, 70, 70, 0.5), "nothing to skip, 0.50 s"),
     ],
 )

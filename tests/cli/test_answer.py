@@ -36,7 +36,7 @@ def test_people_see_the_answer_in_its_sentence(call, model, document):
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert lines[0] == QUESTION
-    assert document in lines[1]
+    assert document in lines[1] and "  score 0." in lines[1]
     assert "**" in lines[2]
     assert lines[2].replace("**", "").strip() in " ".join(TEXT.split())
     assert "blocks" in lines[3] and lines[3].endswith(" s")
@@ -53,6 +53,16 @@ def test_standard_input(call, model, monkeypatch):
     answer = json.loads(out)[0]["answers"][0]
     assert answer["document"] == "-"
     assert TEXT[answer["start"] : answer["end"]] == answer["answer"]
+
+
+def test_files_need_no_option(call, model, document, tmp_path):
+    other = tmp_path / "other.txt"
+    other.write_text("The kite nests in Wales.")
+    usual = ("answer", "-q", QUESTION, "--model", model, "--json")
+    by_option, bare = call(*usual, "-f", document, other)[1], call(*usual, document, other)[1]
+    assert json.loads(bare)[0]["answers"] == json.loads(by_option)[0]["answers"]
+    code, _, err = call(*usual, tmp_path / "nowhere.txt")
+    assert code == 1 and "nowhere.txt: no such file" in err
 
 
 def test_several_files_behind_one_option(call, model, tmp_path):
@@ -169,8 +179,8 @@ def test_models_that_can_not_be_loaded_are_a_line_each(call, document, name):
         (["-q", " ", "-c", "text"], "the question is empty"),
         (["-q", "Who?", "-c", " "], "the text is empty"),
         (["-q", "Who?"], "there is nothing to read"),
-        (["-q", "Who?", "-c", "text", "-"], "not by two of them"),
-        (["-q", "Who?", "text.txt"], "unexpected argument 'text.txt'"),
+        (["-q", "Who?", "-c", "text", "-"], "by -c or in files, not by both"),
+        (["-q", "Who?", "-c", "text", "text.txt"], "by -c or in files, not by both"),
         (["-q", "Who?", "-c", "text", "--threshold", "1.5"], "--threshold"),
         (["-q", "Who?", "-c", "text", "--threshold", "nan"], "--threshold"),
         (["-q", "Who?", "-c", "text", "--threshold", "0.5", "--dense"], "--threshold"),
@@ -236,13 +246,13 @@ def test_no_answer_is_said_where_it_is_likely_and_allowed(call, confident, docum
     assert again == found
     code, out, err = call(*usual, "--no-answer", "--explain", f"{document}.html")
     assert (code, err) == (0, "")
-    assert out.splitlines()[1] == f"  no answer  {none['confidence']:.2f}"
+    assert out.splitlines()[1] == f"  no answer  confidence {none['confidence']:.2f}"
 
 
 def test_people_see_the_confidence_of_an_answer(call, confident, document):
     usual = ("answer", "-q", QUESTION, "-f", document, "--model", confident)
     [found] = json.loads(call(*usual, "--json")[1])[0]["answers"]
-    assert f"  {found['confidence']:.2f}  " in call(*usual)[1].splitlines()[1]
+    assert f"  confidence {found['confidence']:.2f}  " in call(*usual)[1].splitlines()[1]
 
 
 @pytest.mark.parametrize("value", ["-0.1", "1.1", "much"])

@@ -8,7 +8,7 @@ from blockskim.calibration.targets import MEASURES
 from blockskim.cli.bulk_options import InputFormat, OnError, OutputFormat
 from blockskim.cli.calibrate import Measure
 from blockskim.cli.commands import app
-from blockskim.cli.options import Backend, Device, Dtype, Format
+from blockskim.cli.options import Backend, Device, Dtype, Format, TorchDtype
 from blockskim.data.reading import READERS
 from blockskim.inference import devices
 from blockskim.scaling import raw_shards
@@ -18,6 +18,7 @@ OFFERED = {
     Backend: BACKENDS,
     Device: ("auto", "cpu", "cuda"),
     Dtype: {*devices.NAMES, *ONNX_DTYPES},
+    TorchDtype: devices.NAMES,
     Format: READERS,
     Measure: MEASURES,
     InputFormat: raw_shards.READERS,

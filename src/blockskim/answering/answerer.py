@@ -157,8 +157,9 @@ class Answerer:
                 predictor; a number, a sequence, or an array or tensor of them.
             dense: read everything, as a model without Block-Skim does.
             point: operating point of the model, by its name.
-            max_cost: share of the dense model's arithmetic that reading a context may cost at most, above 0 and up to
-                1: what fits the question best is read first, as far as that goes. At least one block is read.
+            max_cost: bound of the FLOPs for reading a context, as a share of the dense model's, above 0 and up to 1:
+                what fits the question best is read first, as far as that goes. The question and at least one block are
+                read, so a short text may cost more.
             return_trace: give each answer a ``trace`` of what was read of its context.
 
         Returns:
@@ -246,8 +247,9 @@ class Answerer:
                 predictor; a number, a sequence, or an array or tensor of them.
             dense: read everything, as a model without Block-Skim does.
             point: operating point of the model, by its name.
-            max_cost: share of the dense model's arithmetic that reading a document may cost at most, above 0 and up to
-                1: what fits the question best is read first, as far as that goes. At least one block is read.
+            max_cost: bound of the FLOPs for reading a document, as a share of the dense model's, above 0 and up to 1:
+                what fits the question best is read first, as far as that goes. The question and at least one block are
+                read, so a short text may cost more.
             progress: called after each batch with how many windows are done, and of how many as far as is known: under
                 ``max_cost`` more may follow.
 

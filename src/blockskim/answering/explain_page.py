@@ -73,14 +73,14 @@ def to_html(passages: Sequence[Passage], title: str = "What was read", marked: s
 
 
 def cost_line(blocks: int, kept: float, flops: int, dense_flops: int, seconds: float) -> str:
-    """A run in one line for people: blocks kept, arithmetic saved, time."""
+    """A run in one line for people: blocks kept, FLOPs saved, time."""
     time = f"{seconds:.2f} s"
     if not blocks:
         return f"nothing to skip, {time}"
     if kept >= 1.0 and flops >= dense_flops:
         return f"read all of {_blocks(blocks)}, {time}"
     ratio = f"{dense_flops / flops:.1f}"
-    saved = f"{ratio}× less arithmetic than dense" if flops < dense_flops and ratio != "1.0" else "no arithmetic saved"
+    saved = f"{ratio}× fewer FLOPs than dense" if flops < dense_flops and ratio != "1.0" else "no FLOPs saved"
     return f"kept {kept:.0%} of {_blocks(blocks)}, {saved}, {time}"
 
 

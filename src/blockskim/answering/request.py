@@ -39,7 +39,8 @@ class AnswerOptions:
         dense: read everything, as a model without Block-Skim does.
         point: operating point of the model, by its name. ``threshold``, ``dense`` and ``point`` exclude each other;
             with none of them the answerer's own choice holds.
-        max_cost: share of the dense arithmetic that reading a text may cost at most; None for no bound.
+        max_cost: bound of the FLOPs for reading a text, as a share of the dense model's; None for no bound. The
+            question and one block are read whatever they cost.
 
     Raises:
         ConfigError: a number is impossible, or a switch is neither true nor false.

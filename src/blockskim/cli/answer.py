@@ -8,7 +8,8 @@ import typer
 
 from blockskim.atomic import write_whole
 from blockskim.cli import options
-from blockskim.cli.documents import STANDARD_INPUT, read_documents
+from blockskim.cli.documents import read_documents
+from blockskim.cli.evidence_options import File, More
 from blockskim.cli.option_groups import Computing, Printing, Windowing, takes_groups
 from blockskim.cli.output import console, inline, print_json, printable
 from blockskim.cli.progress import window_progress
@@ -24,14 +25,7 @@ if TYPE_CHECKING:
 Question = Annotated[
     list[str], typer.Option("--question", "-q", metavar="QUESTION", help="What to ask; may be repeated.")
 ]
-MoreDocuments = Annotated[
-    list[str] | None, typer.Argument(metavar="FILE|-", help="More files to read; - for standard input.")
-]
 Context = Annotated[str | None, typer.Option("--context", "-c", metavar="TEXT", help="The text to read.")]
-File = Annotated[
-    list[str] | None,
-    typer.Option("--file", "-f", metavar="FILE", help="A UTF-8 text file to read; may be repeated."),
-]
 NoAnswer = Annotated[bool, typer.Option("--no-answer", help='"No answer" may be the answer, if that is likely.')]
 TopK = Annotated[int, typer.Option("--top-k", "-k", min=1, metavar="N", help="Answers to each question.")]
 Explain = Annotated[
@@ -45,7 +39,7 @@ Explain = Annotated[
 @takes_groups
 def answer(
     question: Question,
-    more: MoreDocuments = None,
+    more: More = None,
     context: Context = None,
     file: File = None,
     top_k: TopK = 1,
@@ -73,7 +67,7 @@ def answer(
     for text in question:
         if not text.strip():
             raise typer.BadParameter("the question is empty", param_hint="--question")
-    documents = _documents(context, [*(file or []), *(more or [])], bool(file))
+    documents = _documents(context, [*(file or []), *(more or [])])
 
     from blockskim.answering.trace import skim_summary
 
@@ -110,18 +104,16 @@ def answer(
         _write_page(explain, results)
 
 
-def _documents(context: str | None, files: list[str], named: bool) -> dict[str, str]:
+def _documents(context: str | None, files: list[str]) -> dict[str, str]:
     """The texts by name, "" for one that has none."""
     if context is not None:
         if files:
-            raise typer.BadParameter("give the text by -c, by -f or by -, not by two of them")
+            raise typer.BadParameter("give the text by -c or in files, not by both")
         if not context.strip():
             raise typer.BadParameter("the text is empty", param_hint="--context")
         return {"": context}
     if not files:
-        raise typer.BadParameter("there is nothing to read; give a text by -c, files by -f, or - for standard input")
-    if not named and files != [STANDARD_INPUT]:
-        raise typer.BadParameter(f"unexpected argument {files[0]!r}; files to read go behind -f")
+        raise typer.BadParameter("there is nothing to read; give a text by -c, files, or - for standard input")
     return read_documents(files)
 
 
@@ -156,7 +148,8 @@ def _show(results: "Sequence[SearchResult]", documents: dict[str, str], numbered
         for number, found in enumerate(result.answers, start=1):
             line = Text(f"  {number}. " if numbered else "  ")
             line.append(printable(found["answer"]) or "no answer", style="bold green" if found["answer"] else "bold")
-            line.append(f"  {found.get('confidence', found['score']):.2f}", style="cyan")
+            measure = "confidence" if "confidence" in found else "score"
+            line.append(f"  {measure} {found[measure]:.2f}", style="cyan")
             if found.get("document"):
                 line.append(f"  {printable(found['document'])}", style="dim")
             out.print(line)

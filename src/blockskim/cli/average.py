@@ -21,7 +21,12 @@ def average(
         Path, typer.Option("--output", parser=options.output_path, metavar="DIR", help="New directory for the average.")
     ],
     weights: Annotated[
-        str | None, typer.Option("--weights", metavar="W,W,…", help="Of each model.  [default: all the same]")
+        str | None,
+        typer.Option(
+            "--weights",
+            metavar="W,W,…",
+            help="Weight of each model, in their order; 1,3 is a quarter and three quarters.  [default: all the same]",
+        ),
     ] = None,
     processor: Processor = Processor(),
     printing: Printing = Printing(),

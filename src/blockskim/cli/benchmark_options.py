@@ -45,39 +45,47 @@ Shape = Annotated[
     typer.Option("--shape", metavar="NAME", help=f"Measure a random model instead: {', '.join(SHAPES)}."),
 ]
 Length = Annotated[
-    int | None, typer.Option("--length", min=1, metavar="N", help="Tokens of its random input.  [default: 512]")
+    int | None,
+    typer.Option("--length", min=1, metavar="N", help="Tokens of the random input, for --shape.  [default: 512]"),
 ]
 Keep = Annotated[
     str | None,
     typer.Option(
         "--keep",
         metavar="LAYER:SHARE,...|all",
-        help="What it keeps: 3:0.5,6:0.25 leaves half of its context blocks after layer 3, a quarter after 6.",
+        help="What the random model keeps: 3:0.5,6:0.25 leaves half of the context blocks after layer 3, a quarter "
+        "after 6.",
     ),
 ]
 KeepFull = Annotated[
-    int | None, typer.Option("--keep-full", min=0, metavar="N", help="So many samples of a batch keep everything.")
+    int | None,
+    typer.Option("--keep-full", min=0, metavar="N", help="Samples of a batch that keep everything, for --shape."),
 ]
 PredictorsName = Annotated[
     Predictors | None,
     typer.Option(
         "--predictors",
-        help="Predictors in every layer but the last, or in those of --keep.  [default: all for --keep all]",
+        help="Layers of the random model with a predictor: all but the last, or those of --keep.  [default: all for "
+        "--keep all]",
     ),
 ]
 BlockSize = Annotated[
-    int | None, typer.Option("--block-size", metavar="N", help="Tokens in its blocks.  [default: 32]")
+    int | None, typer.Option("--block-size", metavar="N", help="Tokens in a block of the random model.  [default: 32]")
 ]
 Inputs = Annotated[
     str | None,
     typer.Option(
-        "--inputs", metavar="NAME,...", help=f"What its predictors see: {', '.join(INPUTS)}.  [default: tiles]"
+        "--inputs",
+        metavar="NAME,...",
+        help=f"What predictors of the random model see: {', '.join(INPUTS)}.  [default: tiles]",
     ),
 ]
 Alignment = Annotated[
     str | None,
     typer.Option(
-        "--alignment", metavar="NAME", help=f"Where blocks begin: {', '.join(ALIGNMENTS)}.  [default: sequence]"
+        "--alignment",
+        metavar="NAME",
+        help=f"Where blocks of the random model begin: {', '.join(ALIGNMENTS)}.  [default: sequence]",
     ),
 ]
 BatchSizes = Annotated[
@@ -93,7 +101,7 @@ Against = Annotated[
     ),
 ]
 Repeats = Annotated[int, typer.Option("--repeats", min=1, metavar="N", help="Rounds in which all take turns.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of everything that is random.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Seed of everything that is random.")]
 PLOT_HELP = "Draw seconds against F1 (without answers: seconds)."
 Plot = Annotated[
     Path | None,

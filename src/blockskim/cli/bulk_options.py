@@ -62,7 +62,11 @@ FileColumn = Annotated[
 ]
 FileRoot = Annotated[
     str | None,
-    typer.Option("--file-root", metavar="DIR", help="Folder that these lie in.  [default: that of the input file]"),
+    typer.Option(
+        "--file-root",
+        metavar="DIR",
+        help="Folder in which the text files of --file-column lie.  [default: that of the input file]",
+    ),
 ]
 Keep = Annotated[
     list[str] | None,
@@ -81,7 +85,13 @@ MaxRowBytes = Annotated[
 ]
 WrittenFormat = Annotated[OutputFormat, typer.Option("--output-format", help="Format of the output.")]
 ShardRows = Annotated[
-    int, typer.Option("--shard-rows", min=1, metavar="N", help="Rows of a file of the output; a kill loses no more.")
+    int,
+    typer.Option(
+        "--shard-rows",
+        min=1,
+        metavar="N",
+        help="Rows in each file of the output; of a killed run, each worker loses so many at most.",
+    ),
 ]
 Workers = Annotated[
     int,

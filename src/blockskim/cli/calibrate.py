@@ -60,7 +60,11 @@ MaxAnswersLost = Annotated[
     ),
 ]
 By = Annotated[
-    Measure, typer.Option("--by", help="What a speed-up to reach is of; seconds are timed in turns with dense.")
+    Measure,
+    typer.Option(
+        "--by",
+        help="What the speed-up of a target counts: FLOPs, or seconds by the clock, in turns with the dense model.",
+    ),
 ]
 Points = Annotated[
     list[str] | None,
@@ -81,7 +85,7 @@ Refine = Annotated[
     int,
     typer.Option("--refine", min=0, metavar="TRIALS", help="Look around what the search found, by Optuna's NSGA-II."),
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of these trials.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Seed of the random trials of --refine.")]
 Overhead = Annotated[
     float,
     typer.Option(
@@ -89,7 +93,7 @@ Overhead = Annotated[
         min=0.0,
         max=1.0,
         metavar="X",
-        help="What asking one layer's predictor costs beyond its arithmetic, as a share of a dense run.",
+        help="What asking one layer's predictor costs beyond its FLOPs, as a share of a dense run.",
     ),
 ]
 Half = Annotated[bool, typer.Option("--half", help="Store the weights in float16, at half the size.")]

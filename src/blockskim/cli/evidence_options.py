@@ -22,7 +22,9 @@ File = Annotated[
     list[str] | None,
     typer.Option("--file", "-f", metavar="FILE", help="A UTF-8 text file, - for standard input; may be repeated."),
 ]
-More = Annotated[list[str] | None, typer.Argument(metavar="FILE", help="More files to read.")]
+More = Annotated[
+    list[str] | None, typer.Argument(metavar="FILE", help="Files to read, as by --file; - for standard input.")
+]
 Threshold = Annotated[
     str | None,
     typer.Option(
@@ -118,7 +120,7 @@ def named_documents(files: Sequence[str] | None, more: Sequence[str] | None) -> 
     """
     names = [*(files or []), *(more or [])]
     if not names:
-        raise typer.BadParameter("there is nothing to read; give files by -f, or - for standard input")
+        raise typer.BadParameter("there is nothing to read; name files, or - for standard input")
     return read_documents(names)
 
 

@@ -125,7 +125,8 @@ MaxCost = Annotated[
         min=0.0,
         max=1.0,
         metavar="SHARE",
-        help="Share of the dense arithmetic that reading a text may cost at most; the best passages come first.",
+        help="Bound of the FLOPs for reading a text, as a share of the dense model's. The best passages come first; "
+        "question and one block are always read, whatever they cost.",
     ),
 ]
 NoAnswerThreshold = Annotated[

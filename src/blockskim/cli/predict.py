@@ -55,8 +55,8 @@ def predict(
 ) -> None:
     """Answer the questions of data files that need not tell answers.
 
-    What the files say of answers is not looked at. An answer is "" where "no answer" is likely, in files whose
-    version says SQuAD 2.0, and with --no-answer in all.
+    What the files say of answers is not looked at. An answer is "" where the confidence of "no answer" is
+    above its threshold: in files whose version says SQuAD 2.0, and with --no-answer in all.
     """
     options.set_up(printing.quiet)
     options.check_one_way(dense, threshold, point)

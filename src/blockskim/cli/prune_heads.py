@@ -99,5 +99,5 @@ def _show(figures: dict[str, Any], output: Path) -> None:
         table.add_row(str(layer), " ".join(f"{head}: {score:.3f}" for head, score in scores.items()), gone)
     out.print(f"{figures['examples']:,} examples, {figures['windows']:,} windows")
     out.print(table)
-    out.print(f"arithmetic of a dense run: 1/{figures['flops_speedup']:.3f} of what it was")
+    out.print(f"FLOPs of a dense run: 1/{figures['flops_speedup']:.3f} of what it was")
     out.print(f"written to {output}", markup=False)

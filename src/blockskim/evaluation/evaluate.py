@@ -29,10 +29,9 @@ class Evaluation:
         scores: what the data's official score gives; NaN where the data tells no answers.
         cost: FLOPs and predictor decisions.
         seconds: wall clock of tokenised windows to answers; loading, tokenisation and the counting of costs left out.
-        predictions: the best answer's text by example id, also where "no answer" is likelier; see
-            ``official_predictions`` for what official scripts take.
+        examples: that were answered, of one or several files.
         answers: candidates of each example.
-        facts: supporting facts by example id (HotpotQA); None where no predictor was asked.
+        facts_by_place: supporting facts by the example's place (HotpotQA); None where no predictor was asked.
         files: scores of each data file, where there are several.
         reliability: of the answers' confidence; None where the model has none, or the data tells no answers.
         rule: when a question of SQuAD 2.0 counts as "no answer".
@@ -41,12 +40,39 @@ class Evaluation:
     scores: dict[str, float]
     cost: CostReport
     seconds: float
-    predictions: dict[str, str]
+    examples: Sequence[Example]
     answers: list[ExampleAnswers]
-    facts: dict[str, tuple[Fact, ...]] | None = None
+    facts_by_place: dict[int, tuple[Fact, ...]] | None = None
     files: dict[str, dict[str, float]] = field(default_factory=dict)
     reliability: Reliability | None = None
     rule: NoAnswerRule = WITHOUT_CONFIDENCE
+
+    @property
+    def predictions(self) -> dict[str, str]:
+        """The best answer's text by example id, also where "no answer" is likelier.
+
+        ``official_predictions`` gives what official scripts take.
+
+        Raises:
+            DataError: two examples have the same id, as those of several files may.
+        """
+        check_ids(self.examples)
+        return {
+            example.id: best_text(example, answer)
+            for example, answer in zip(self.examples, self.answers, strict=True)
+        }
+
+    @property
+    def facts(self) -> dict[str, tuple[Fact, ...]] | None:
+        """Supporting facts by example id (HotpotQA); None where no predictor was asked.
+
+        Raises:
+            DataError: two examples have the same id, as those of several files may.
+        """
+        if self.facts_by_place is None:
+            return None
+        check_ids(self.examples)
+        return {self.examples[place].id: facts for place, facts in self.facts_by_place.items()}
 
 
 def evaluate_windows(
@@ -76,10 +102,11 @@ def evaluate_windows(
         fact_threshold: keep probability from which a sentence is taken for a supporting fact (HotpotQA).
         no_answer_threshold: chance of "no answer" above which a question of SQuAD 2.0 counts as having none; None for
             the one that was calibrated, or where its score is above the best answer's. 1 always answers.
-        max_cost: share of the dense arithmetic that reading an example's context may cost at most; see ``Reading``.
+        max_cost: bound of the FLOPs for reading an example's context, as a share of the dense model's; see ``Reading``.
 
     Raises:
         ConfigError: one of the numbers is impossible.
+        DataError: there are no examples.
 
     Examples:
         >>> from blockskim import evaluate_windows, load, make_windows, read_examples
@@ -89,6 +116,8 @@ def evaluate_windows(
         >>> set(found.predictions) == {example.id for example in examples}
         True
     """
+    if not windows.examples:
+        raise DataError("there are no examples to evaluate")
     max_answer_length, n_best = check_count("max_answer_length", max_answer_length), check_count("n_best", n_best)
     check_range("fact_threshold", fact_threshold, 0.0, 1.0)
     rule = NoAnswerRule(model.confidence, no_answer_threshold)
@@ -125,7 +154,7 @@ def evaluation_of(
     answers: list[ExampleAnswers],
     cost: CostReport,
     seconds: float,
-    facts: dict[str, tuple[Fact, ...]] | None = None,
+    facts: dict[int, tuple[Fact, ...]] | None = None,
     rule: NoAnswerRule = WITHOUT_CONFIDENCE,
 ) -> Evaluation:
     """Score the answers of a run.
@@ -135,15 +164,14 @@ def evaluation_of(
         answers: to each example.
         cost: of the run.
         seconds: that it took.
-        facts: supporting facts by example id (HotpotQA); None where no predictor was asked.
+        facts: supporting facts by the example's place (HotpotQA); None where no predictor was asked.
         rule: when a question of SQuAD 2.0 counts as "no answer".
     """
     files = scores_by_source(windows.examples, answers, facts, rule)
     scores = next(iter(files.values())) if len(files) == 1 else mean_scores(files)
-    predictions = answer_texts(windows, answers)
     reliability = measured_reliability(windows.examples, answers, rule)
     several = files if len(files) > 1 else {}
-    return Evaluation(scores, cost, seconds, predictions, answers, facts, several, reliability, rule)
+    return Evaluation(scores, cost, seconds, windows.examples, answers, facts, several, reliability, rule)
 
 
 def report(model: Backend, windows: WindowSet, result: Evaluation) -> dict[str, Any]:
@@ -192,7 +220,4 @@ def evaluate(model: "BlockSkimForQuestionAnswering", windows: WindowSet, **optio
         >>> 0 <= figures["f1"] <= 100 and figures["flops_speedup"] > 0
         True
     """
-    if not windows.examples:
-        raise DataError("there are no examples to evaluate")
-    model.eval()
     return report(model, windows, evaluate_windows(model, windows, **options))

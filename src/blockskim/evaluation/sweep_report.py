@@ -105,7 +105,7 @@ def _draw_flops(axes: Any, records: Sequence[SweepRecord], max_length: int) -> N
     for peer, marker in zip(PEERS, "^vD", strict=True):
         label = f"{peer.name}, BERT-base: as published, against padded input"
         axes.plot(peer.speedup, peer.f1_loss, marker=marker, linestyle="none", color="0.4", label=label)
-    axes.set_xlabel("times less arithmetic (FLOPs) than the dense model")
+    axes.set_xlabel("times fewer FLOPs than the dense model")
 
 
 def _draw_seconds(axes: Any, records: Sequence[SweepRecord]) -> None:

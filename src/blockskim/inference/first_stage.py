@@ -74,7 +74,7 @@ class Reading:
             windows: of the whole documents.
             thresholds: of the run, as ``run_windows`` takes them; where they are all 0, all is read unless there is a
                 bound.
-            max_cost: the share of the plain model's arithmetic that reading a document may cost, above 0 and up to 1.
+            max_cost: bound of the FLOPs for reading a document, as a share of the plain model's, above 0 and up to 1.
                 It then is what decides.
             score_all_layers: whether predictors of layers whose threshold is 0 are asked, too; they count to the bound.
 
@@ -221,5 +221,5 @@ def check_max_cost(value: object) -> float:
     """
     number = float(check_number("max_cost", value))
     if not 0 < number <= 1:
-        raise ConfigError(f"max_cost is {number}; it is a share of the dense arithmetic, above 0 and up to 1")
+        raise ConfigError(f"max_cost is {number}; it is a share of the dense FLOPs, above 0 and up to 1")
     return number

@@ -102,7 +102,7 @@ def test_a_question_is_answered_and_the_text_shows_what_was_read(served, open_pa
     kept = page.locator(".text .kept").count()
     gone = page.locator(".text .gone").count()
     assert kept and gone
-    assert "times less arithmetic" in page.locator("#cost").text_content()
+    assert "times fewer FLOPs" in page.locator("#cost").text_content()
     assert "read to the end" in page.locator("#legend").text_content()
     picture(page, "answered")
 

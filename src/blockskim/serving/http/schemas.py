@@ -83,7 +83,9 @@ class ReadingParameters(Strict):
     )
     dense: bool | None = Field(None, description="Read everything, as a model without Block-Skim does.")
     max_cost: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = Field(
-        None, description="Share of the dense arithmetic that reading a text may cost at most."
+        None,
+        description="Bound of the FLOPs for reading a text, as a share of the dense model's; question and one block "
+        "are always read, whatever they cost.",
     )
 
     @model_validator(mode="before")
