@@ -12,6 +12,7 @@ from blockskim.evaluation.compare import compare_with_dense
 from blockskim.evaluation.evaluate import evaluate, evaluate_windows, report
 from blockskim.method.config import SkimConfig
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from hashing_backend import HashingBackend
 from tiny_models import new_dense_model
 from tiny_tokenizers import fixed_tokenizer
 
@@ -101,5 +102,19 @@ def test_numbers_of_numpy_are_taken(model):
 
 
 def test_no_examples_are_an_error(model):
-    with pytest.raises(DataError, match="no examples"):
-        evaluate(model, make_windows([], TOKENIZER))
+    windows = make_windows([], TOKENIZER)
+    for run in (evaluate, evaluate_windows, compare_with_dense):
+        with pytest.raises(DataError, match="no examples"):
+            run(model, windows)
+
+
+def test_a_model_that_has_no_modes_is_evaluated():
+    windows = make_windows(examples(), TOKENIZER, SETTINGS)
+    assert not hasattr(HashingBackend(), "eval")
+    assert evaluate(HashingBackend(), windows)["examples"] == 2
+
+
+def test_a_model_of_pytorch_is_put_in_evaluation_mode(model):
+    model.train()
+    evaluate(model, make_windows(examples(), TOKENIZER, SETTINGS), thresholds=0.5)
+    assert not model.training

@@ -7,6 +7,7 @@ import pytest
 
 from blockskim.data.examples import Example
 from blockskim.data.reading import READERS
+from blockskim.errors import DataError
 from blockskim.evaluation.scoring import (
     OFFICIAL,
     f1_by_example,
@@ -92,6 +93,15 @@ def test_an_answer_is_never_empty_where_questions_have_answers():
     none = ExampleAnswers((Candidate(1.0, 2, 10, 0),), 3.0, 6.0)
     examples = [example("a", TEXTS[0], version="2.0", source="x"), example("b", TEXTS[0], ("kite",), source="y")]
     assert official_predictions(examples, [none, none]) == {"a": "", "b": "red kite"}
+
+
+def test_answers_are_not_told_by_an_id_that_two_questions_have():
+    none = ExampleAnswers((), 1.0, 6.0)
+    same = [example("record-1", TEXTS[0], source=source) for source in ("x", "y")]
+    with pytest.raises(DataError, match=r"two questions have the id 'record-1' \(of x and of y\)"):
+        official_predictions(same, [none, none])
+    with pytest.raises(DataError, match=r"\(of no file\)"):
+        official_predictions([example("a", TEXTS[0])] * 2, [none, none])
 
 
 def test_files_without_answers_are_not_scored():

@@ -1,15 +1,19 @@
 """Supporting facts from blocks that were kept."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from blockskim.data.hotpotqa import read_hotpotqa
 from blockskim.data.windows import WindowSettings, make_windows
+from blockskim.errors import DataError
 from blockskim.evaluation.evaluate import evaluate_windows
 from blockskim.evaluation.supporting_facts import FactCollector
 from blockskim.inference.runner import run_windows
 from blockskim.method.config import SkimConfig
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from hashing_backend import HashingBackend
 from tiny_models import new_dense_model, spread_opinions
 from tiny_tokenizers import fixed_tokenizer
 
@@ -56,7 +60,7 @@ def test_sentences_of_kept_and_likely_blocks_are_facts(model, windows, threshold
     cut = 0.5
     collector = FactCollector(windows, cut)
     likely: dict[tuple[int, int], float] = {}
-    for batch in run_windows(model, windows, 4, threshold):
+    for batch in run_windows(model, windows, 64, threshold):
         collector.add(batch)
         trace = batch.scores.trace
         for row, index in enumerate(batch.indices.tolist()):
@@ -71,13 +75,48 @@ def test_sentences_of_kept_and_likely_blocks_are_facts(model, windows, threshold
                         chance = float(trace.probabilities[-1][row, block])
                         likely[example, sentence] = max(chance, likely.get((example, sentence), 0.0))
     facts = collector.results()
-    assert set(facts) == {example.id for example in windows.examples}
+    assert list(facts) == list(range(len(windows.examples)))
     for number, example in enumerate(windows.examples):
         chances = {sentence: chance for (owner, sentence), chance in likely.items() if owner == number}
         wanted = {sentence for sentence, chance in chances.items() if chance >= min(cut, max(chances.values()))}
         sentences = dict(example.metadata)["sentences"]
-        assert set(facts[example.id]) == {(sentences[sentence][1], sentences[sentence][2]) for sentence in wanted}
-        assert facts[example.id]
+        assert set(facts[number]) == {(sentences[sentence][1], sentences[sentence][2]) for sentence in wanted}
+        assert facts[number]
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.6, 1.0])
+def test_facts_do_not_depend_on_the_batch_size(model, examples, threshold):
+    windows = make_windows(examples, TOKENIZER, WindowSettings(30, 4, 10))
+    for backend in (model, HashingBackend()):
+        together, *apart = (evaluate_windows(backend, windows, size, threshold) for size in (64, 1, 2, 3))
+        assert len(windows) > 3 * len(examples)
+        assert together.facts
+        for found in apart:
+            assert found.facts == together.facts
+            assert found.scores == together.scores
+
+
+def test_examples_of_two_files_with_the_same_ids_keep_their_facts(model, examples):
+    other = [
+        replace(example, source="b.json", metadata=tuple({**dict(example.metadata), "sentences": moved}.items()))
+        for example in examples
+        for moved in [tuple((span, f"other {title}", place) for span, title, place in sentences_of(example))]
+    ]
+    files = [replace(example, source="a.json") for example in examples]
+    alone, elsewhere, both = (
+        evaluate_windows(model, make_windows(each, TOKENIZER, WindowSettings(40, 8, 10)), thresholds=0.5)
+        for each in (files, other, files + other)
+    )
+    assert alone.scores["sp_f1"] > elsewhere.scores["sp_f1"] == 0
+    assert both.files == {"a.json": alone.scores, "b.json": elsewhere.scores}
+    assert len(both.answers) == 2 * len(examples)
+    for name in ("facts", "predictions"):
+        with pytest.raises(DataError, match=r"two questions have the id 'h0' \(of a.json and of b.json\)"):
+            getattr(both, name)
+
+
+def sentences_of(example):
+    return dict(example.metadata)["sentences"]
 
 
 def test_facts_are_scored_when_predictors_were_asked_and_only_then(model, windows):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from blockskim.checks import check_count
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation.cost import CostReport
-from blockskim.evaluation.evaluate import Evaluation, evaluation_of
+from blockskim.evaluation.evaluate import Evaluation, check_examples, evaluation_of
 from blockskim.evaluation.supporting_facts import FactCollector
 from blockskim.inference.answers import AnswerCollector
 from blockskim.inference.backend import Backend
@@ -144,7 +144,9 @@ def compare_with_dense(
 
     Raises:
         ConfigError: one of the numbers is impossible.
+        DataError: there are no examples.
     """
+    check_examples(windows)
     max_answer_length, rounds = check_count("max_answer_length", max_answer_length), check_count("rounds", rounds)
     together = _examples_together(windows, batch_size)
     deals = _deal(together, rounds)

@@ -4,13 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation.block_scores import answer_labels
 from blockskim.inference.backend import Backend
 from blockskim.inference.first_stage import Reading
 from blockskim.inference.runner import WindowBatch
+from blockskim.inference.survival import NEVER, SurvivalRank
 from blockskim.method.cost import dense_flops_of
+from blockskim.method.skim_trace import SkimTrace
 
 
 @dataclass(slots=True)
@@ -29,6 +32,14 @@ class LayerCount:
     relevant: int = 0
     right: int = 0
 
+    def add(self, counts: NDArray[np.int64]) -> None:
+        """Take in more decisions, by the names above. Shape: (4,)."""
+        scored, kept, relevant, right = counts.tolist()
+        self.scored += scored
+        self.kept += kept
+        self.relevant += relevant
+        self.right += right
+
     def summary(self, layer: int) -> dict[str, float | int | None]:
         """Precision, recall and share kept of the scored blocks; None where nothing was there to divide by."""
         return {
@@ -42,6 +53,9 @@ class LayerCount:
 @dataclass(slots=True)
 class CostReport:
     """What a run over windows cost and what its predictors did.
+
+    Of an example that is spread over several batches, each batch keeps a block. What is told of blocks is as if all its
+    windows had run together; FLOPs are those that were spent.
 
     Attributes:
         windows: how many ran.
@@ -60,6 +74,10 @@ class CostReport:
     dense_flops: int = 0
     layers: dict[int, LayerCount] = field(default_factory=dict)
     kept_blocks: dict[int, int] = field(default_factory=dict)
+    # The best rank of each example so far, and by layer what won't count once there is a better one.
+    _spared: dict[int, tuple[SurvivalRank, dict[int, NDArray[np.int64]]]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @property
     def flops_speedup(self) -> float:
@@ -77,16 +95,36 @@ class CostReport:
         self.dense_flops += int(trace.dense_flops[whole].sum())
         if not trace.layers:
             return
-        relevant = answer_labels(batch, windows)
-        for index, layer in enumerate(trace.layers):
-            scored = ~np.isnan(trace.probabilities[index])
-            kept = trace.kept[index]
-            count = self.layers.setdefault(layer, LayerCount())
-            count.scored += int(scored.sum())
-            count.kept += int(kept.sum())
-            count.relevant += int((relevant & scored).sum())
-            count.right += int((relevant & kept).sum())
-            self.kept_blocks[layer] = self.kept_blocks.get(layer, 0) + int(kept.sum())
+        counts = _decisions(trace, answer_labels(batch, windows))
+        self._count(dict(zip(trace.layers, counts.sum(-1), strict=True)))
+        examples = windows.examples_of(batch.indices)
+        numbers, firsts = np.unique(examples, return_index=True)
+        for example, first in zip(numbers.tolist(), firsts.tolist(), strict=True):
+            rank = batch.ranks[first]
+            own = counts[..., examples == example].sum(-1)
+            self._settle(example, rank, _spared_from(rank.layer, dict(zip(trace.layers, own, strict=True))))
+
+    def _count(self, counts: Mapping[int, NDArray[np.int64]]) -> None:
+        """Take in decisions of some layers. Shape: (4,) each."""
+        for layer, values in counts.items():
+            self.layers.setdefault(layer, LayerCount()).add(values)
+            self.kept_blocks[layer] = self.layers[layer].kept
+
+    def _settle(self, example: int, rank: SurvivalRank, spared: dict[int, NDArray[np.int64]]) -> None:
+        """Take back what was spared of an example in a batch, or in those before it, if it fared better in the others.
+
+        Args:
+            example: its number.
+            rank: how it fared in the batch.
+            spared: decisions about what was spared of it there. Shape: (4,) each
+        """
+        best, before = self._spared.get(example, (NEVER, {}))
+        if rank == best:
+            spared = {layer: values + before[layer] for layer, values in spared.items()}
+        lost = spared if rank < best else before if rank > best else {}
+        self._count({layer: -values for layer, values in lost.items()})
+        if rank >= best:
+            self._spared[example] = rank, spared
 
     def add_reading(self, reading: Reading, block_size: int) -> None:
         """Take in how what is read was chosen, and what was not, when all batches were added.
@@ -102,6 +140,26 @@ class CostReport:
     def kept_by_layer(self, num_layers: int) -> list[float]:
         """Share of all droppable blocks still there after each layer, from the first layer to the last."""
         return kept_shares(self.kept_blocks, self.blocks, num_layers, self.unread_blocks)
+
+
+def _decisions(trace: SkimTrace, relevant: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """How many blocks of each window each layer scored, kept, scored of relevant ones, kept of these.
+
+    Shape: (batch, blocks) to (layers, 4, batch)
+    """
+    scored = ~np.isnan(trace.probabilities)
+    return np.stack([scored, trace.kept, relevant & scored, relevant & trace.kept], 1).sum(-1)
+
+
+def _spared_from(first: float, counts: Mapping[int, NDArray[np.int64]]) -> dict[int, NDArray[np.int64]]:
+    """Decisions about blocks that were not dropped in a layer although none passed: kept there, scored by later ones.
+
+    Args:
+        first: the number of the layer.
+        counts: of all decisions, by layer. Shape: (4,) each
+    """
+    kept_alone = np.array([0, 1, 0, 1])
+    return {layer: values * (kept_alone if layer == first else 1) for layer, values in counts.items() if layer >= first}
 
 
 def kept_shares(kept_blocks: Mapping[int, int], blocks: int, num_layers: int, unread: int = 0) -> list[float]:

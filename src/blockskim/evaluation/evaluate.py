@@ -1,24 +1,23 @@
 """Official scores of a model on a data file, and what its answers cost."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from blockskim.checks import check_count, check_range
+from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet
 from blockskim.errors import DataError
 from blockskim.evaluation.cost import CostReport, padded_flops
 from blockskim.evaluation.reliability import Reliability, measured_reliability
-from blockskim.evaluation.scoring import WITHOUT_CONFIDENCE, mean_scores, scores_by_source
+from blockskim.evaluation.scoring import WITHOUT_CONFIDENCE, check_ids, mean_scores, scores_by_source
 from blockskim.evaluation.supporting_facts import FACT_THRESHOLD, Fact, FactCollector
-from blockskim.inference.answers import AnswerCollector, ExampleAnswers, PartialAnswers, answer_texts, merge_answers
+from blockskim.inference.answers import AnswerCollector, ExampleAnswers, PartialAnswers, best_text, merge_answers
 from blockskim.inference.backend import Backend
 from blockskim.inference.first_stage import Reading
 from blockskim.inference.no_answer import NoAnswerRule
 from blockskim.inference.runner import Progress, Thresholds, batches, run_windows
-
-if TYPE_CHECKING:
-    from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +57,7 @@ class Evaluation:
         """
         check_ids(self.examples)
         return {
-            example.id: best_text(example, answer)
-            for example, answer in zip(self.examples, self.answers, strict=True)
+            example.id: best_text(example, answer) for example, answer in zip(self.examples, self.answers, strict=True)
         }
 
     @property
@@ -116,8 +114,7 @@ def evaluate_windows(
         >>> set(found.predictions) == {example.id for example in examples}
         True
     """
-    if not windows.examples:
-        raise DataError("there are no examples to evaluate")
+    check_examples(windows)
     max_answer_length, n_best = check_count("max_answer_length", max_answer_length), check_count("n_best", n_best)
     check_range("fact_threshold", fact_threshold, 0.0, 1.0)
     rule = NoAnswerRule(model.confidence, no_answer_threshold)
@@ -147,6 +144,16 @@ def evaluate_windows(
         progress(max(0, len(windows) - cost.windows))
     cost.add_reading(reading, model.skim_config.block_size)
     return evaluation_of(windows, answers, cost, seconds, facts.results(), rule)
+
+
+def check_examples(windows: WindowSet) -> None:
+    """Refuse to score nothing.
+
+    Raises:
+        DataError: there are no examples.
+    """
+    if not windows.examples:
+        raise DataError("there are no examples to evaluate")
 
 
 def evaluation_of(
@@ -198,11 +205,11 @@ def report(model: Backend, windows: WindowSet, result: Evaluation) -> dict[str, 
     }
 
 
-def evaluate(model: "BlockSkimForQuestionAnswering", windows: WindowSet, **options: Any) -> dict[str, Any]:
+def evaluate(model: Backend, windows: WindowSet, **options: Any) -> dict[str, Any]:
     """Score a model on windows and report what its answers cost.
 
     Args:
-        model: the model; put in evaluation mode.
+        model: the model, of PyTorch or exported; one of PyTorch is put in evaluation mode.
         windows: from ``make_windows``, as ``calibrate`` takes them.
         **options: for ``evaluate_windows``: ``batch_size``, ``thresholds`` and so on.
 
@@ -220,4 +227,6 @@ def evaluate(model: "BlockSkimForQuestionAnswering", windows: WindowSet, **optio
         >>> 0 <= figures["f1"] <= 100 and figures["flops_speedup"] > 0
         True
     """
+    # Modules of PyTorch alone have modes.
+    getattr(model, "eval", lambda: None)()
     return report(model, windows, evaluate_windows(model, windows, **options))

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blockskim.data.examples import Example
+from blockskim.errors import DataError
 from blockskim.evaluation.supporting_facts import Fact
 from blockskim.inference.answers import ExampleAnswers, best_text
 from blockskim.inference.no_answer import NoAnswerRule
@@ -29,7 +30,7 @@ OFFICIAL: Mapping[str, Callable[[Mapping[str, str], Sequence[Example]], dict[str
 def scores_by_source(
     examples: Sequence[Example],
     answers: Sequence[ExampleAnswers],
-    facts: Mapping[str, Sequence[Fact]] | None = None,
+    facts: Mapping[int, Sequence[Fact]] | None = None,
     rule: NoAnswerRule = WITHOUT_CONFIDENCE,
 ) -> dict[str, dict[str, float]]:
     """Scores of the examples of each data file, by the official rules of its format; ``total`` is their number.
@@ -39,13 +40,19 @@ def scores_by_source(
     Args:
         examples: of one or several files.
         answers: to each example.
-        facts: supporting facts by example id (HotpotQA).
+        facts: supporting facts by the example's place (HotpotQA).
         rule: when a question of SQuAD 2.0 counts as "no answer".
     """
+    places: dict[str, list[int]] = {}
+    for place, example in enumerate(examples):
+        places.setdefault(example.source, []).append(place)
     scores = {}
-    for source, pairs in by_source(examples, answers).items():
-        texts = {example.id: best_text(example, answer) for example, answer in pairs}
-        scores[source] = score([example for example, _ in pairs], texts, [answer for _, answer in pairs], facts, rule)
+    for source, own in places.items():
+        asked, found = [examples[place] for place in own], [answers[place] for place in own]
+        texts = {example.id: best_text(example, answer) for example, answer in zip(asked, found, strict=True)}
+        # Ids are unique within a file, not across files.
+        told = None if facts is None else {examples[place].id: facts[place] for place in own if place in facts}
+        scores[source] = score(asked, texts, found, told, rule)
     return scores
 
 
@@ -62,7 +69,11 @@ def official_predictions(
         answers: to each example.
         rule: when a question of SQuAD 2.0 counts as "no answer".
         no_answer: whether questions of all files may count as that.
+
+    Raises:
+        DataError: two examples have the same id.
     """
+    check_ids(examples)
     texts: dict[str, str] = {}
     for pairs in by_source(examples, answers).values():
         version_2 = no_answer or has_version_2(example for example, _ in pairs)
@@ -70,6 +81,23 @@ def official_predictions(
             none = version_2 and rule.declines(answer)
             texts[example.id] = "" if none else best_text(example, answer)
     return {example.id: texts[example.id] for example in examples}
+
+
+def check_ids(examples: Iterable[Example]) -> None:
+    """Refuse to tell by id what is known of examples of which two have the same.
+
+    Raises:
+        DataError: two have; the message names the id.
+    """
+    sources: dict[str, str] = {}
+    for example in examples:
+        if example.id in sources:
+            files = " and of ".join(dict.fromkeys([sources[example.id] or "no file", example.source or "no file"]))
+            raise DataError(
+                f"two questions have the id {example.id!r:.80} (of {files}), so nothing can be looked up by it; "
+                "evaluate one file at a time"
+            )
+        sources[example.id] = example.source
 
 
 def f1_by_example(
