@@ -97,3 +97,18 @@ def test_of_an_article_the_first_context_of_those_that_share_most_is_taken(asked
 
 def words(text):
     return set(re.findall(r"\w{4,}", text.lower()))
+
+
+def test_contexts_of_one_title_are_not_looked_at_for_every_question():
+    looked = []
+
+    class Text(str):
+        __slots__ = ()
+
+        def lower(self):
+            looked.append(self)
+            return super().lower()
+
+    examples = [asked(str(n), "When was the harbour opened?", Text(f"{n} {HARBOUR}"), str(n)) for n in range(10, 90)]
+    assert len(other_contexts(examples, 1.0)) == len(examples)
+    assert len(looked) <= 2 * len(examples)

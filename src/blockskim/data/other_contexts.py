@@ -1,9 +1,12 @@
 """Questions asked of a text that does not answer them, made from those of which the answer is known."""
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from blockskim.checks import check_range
 from blockskim.data.examples import Example
@@ -51,12 +54,14 @@ def other_contexts(examples: Sequence[Example], share: float, seed: int = 0) -> 
     pairs = []
     for numbers in articles.values():
         article = {number: examples[number] for number in numbers}
-        contexts = {example.context: _words(example.context) for example in article.values()}
+        asked = {number: one for number, one in article.items() if one.references and place(one.id, seed) < share}
+        if not asked:
+            continue
         first = {article[number].context: number for number in reversed(numbers)}
-        for number, example in article.items():
-            if example.references and place(example.id, seed) < share:
-                other = _closest(example, contexts)
-                pairs += [] if other is None else [(number, first[other])]
+        contexts = _Contexts(dict.fromkeys(example.context for example in article.values()))
+        for number, example in asked.items():
+            other = contexts.closest(example)
+            pairs += [] if other is None else [(number, first[other])]
     return sorted(pairs)
 
 
@@ -66,19 +71,33 @@ def with_other_context(example: Example, context: str) -> Example:
     return replace(example, id=name, context=context, answers=(), references=(), evidence=())
 
 
-def _closest(example: Example, contexts: Mapping[str, frozenset[str]]) -> str | None:
-    """The context without any answer that shares most words with the question; the first among equals."""
-    texts = [text.lower() for text in (*example.references, *(answer.text for answer in example.answers))]
-    asked = _words(example.question)
-    shared = Counter(
-        {
-            context: len(asked & words)
-            for context, words in contexts.items()
-            if context != example.context and not any(text in context.lower() for text in texts)
-        }
-    )
-    return shared.most_common(1)[0][0] if shared else None
+class _Contexts:
+    """The contexts of an article, by their words: an article may be a whole data set that has one title."""
+
+    def __init__(self, contexts: Iterable[str]) -> None:
+        """Look at each of some contexts, of which none are the same."""
+        self._contexts = list(contexts)
+        self._lower = [context.lower() for context in self._contexts]
+        self._having: dict[str, array[int]] = defaultdict(lambda: array("q"))
+        for number, context in enumerate(self._lower):
+            for word in _words(context):
+                self._having[word].append(number)
+
+    def closest(self, example: Example) -> str | None:
+        """The context without any answer that shares most words with the question; the first among equals."""
+        shared = np.zeros(len(self._contexts), dtype=np.int64)
+        for word in _words(example.question.lower()):
+            if word in self._having:
+                shared[np.frombuffer(self._having[word], dtype=np.int64)] += 1
+        texts = [text.lower() for text in (*example.references, *(answer.text for answer in example.answers))]
+        for most in range(int(shared.max()), -1, -1):
+            for number in np.flatnonzero(shared == most).tolist():
+                lower = self._lower[number]
+                if self._contexts[number] != example.context and not any(text in lower for text in texts):
+                    return self._contexts[number]
+        return None
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(WORD.findall(text.lower()))
+def _words(lower: str) -> frozenset[str]:
+    """The words of a text in lower case."""
+    return frozenset(WORD.findall(lower))
