@@ -109,6 +109,6 @@ def test_contexts_of_one_title_are_not_looked_at_for_every_question():
             looked.append(self)
             return super().lower()
 
-    examples = [asked(str(n), "When was the harbour opened?", Text(f"{n} {HARBOUR}"), str(n)) for n in range(10, 90)]
+    examples = [asked(str(n), "When was the harbour opened?", Text(f"{n} {HARBOUR}"), str(n)) for n in range(30, 80)]
     assert len(other_contexts(examples, 1.0)) == len(examples)
     assert len(looked) <= 2 * len(examples)
