@@ -140,7 +140,7 @@ def test_wrong_and_large_values_are_named_by_row(tmp_path):
     assert [row["error"] for row in written(tmp_path / "out")] == [
         None,
         f"{path}: row 2: 'context' is null",
-        f"{path}: row 3: the row has 5,016 bytes, and may have 1,000 (--max-row-bytes)",
+        f"{path}: row 3: the row has 5,016 bytes, and row_limit is 1,000 (--max-row-bytes)",
         None,
     ]
 

@@ -93,7 +93,7 @@ def test_bytes_that_are_no_text_and_lines_that_are_too_long(save):
     assert [row.error for row in found] == [
         "",
         f"{path}: line 2: is not UTF-8 text (byte 0xff)",
-        f"{path}: line 3: the row has 5,000,017 bytes, and may have 1,000 (--max-row-bytes)",
+        f"{path}: line 3: the row has 5,000,017 bytes, and row_limit is 1,000 (--max-row-bytes)",
         "",
     ]
 
@@ -117,7 +117,7 @@ def test_formats_are_told_by_content_and_name(save, tmp_path):
         find_inputs([tmp_path / "b"], format="x")
     for name, text, message in (
         ("h.json", "[{}]", "is a JSON list; JSON lines are needed"),
-        ("i", "text", "its format can't be told; name it with --input-format"),
+        ("i", "text", "its format can't be told; give it .--input-format."),
     ):
         with pytest.raises(DataError, match=message):
             find_inputs([save(text, name)])

@@ -154,7 +154,7 @@ def check_questions(questions: Sequence[str]) -> None:
         DataError: a question is blank or holds half of a surrogate pair.
     """
     for number, question in enumerate(questions, start=1):
-        _check_text(question, question_name(number, len(questions)))
+        check_text(question, question_name(number, len(questions)))
 
 
 def check_texts(pairs: Sequence[TextPair]) -> None:
@@ -164,8 +164,8 @@ def check_texts(pairs: Sequence[TextPair]) -> None:
         DataError: a question or text is blank or holds half of a surrogate pair.
     """
     for pair in pairs:
-        _check_text(pair.question, pair.question_name)
-        _check_text(pair.context, pair.context_name)
+        check_text(pair.question, pair.question_name)
+        check_text(pair.context, pair.context_name)
 
 
 def warn_of_blank(documents: Mapping[Any, str]) -> None:
@@ -192,7 +192,8 @@ def _document_name(name: object) -> str:
     return "the context" if name == "" else f"the document {name!r}"
 
 
-def _check_text(text: str, name: str) -> None:
+def check_text(text: str, name: str) -> str:
+    """Return a text, or raise DataError, under its name, when it is blank or holds half of a surrogate pair."""
     if not text.strip():
         raise DataError(f"{name} is empty")
     try:
@@ -201,3 +202,4 @@ def _check_text(text: str, name: str) -> None:
         raise DataError(
             f"{name} holds half of a surrogate pair at character {error.start}, which is no valid text"
         ) from error
+    return text

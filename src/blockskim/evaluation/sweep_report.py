@@ -7,8 +7,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from blockskim.atomic import open_whole
-from blockskim.errors import DISK_FAULTS, ConfigError
+from blockskim.evaluation.figures import save_figure
 from blockskim.evaluation.published import PEERS
 from blockskim.evaluation.sweep_records import SweepRecord
 from blockskim.extras import load_matplotlib
@@ -139,15 +138,7 @@ def _save(pyplot: Any, figure: Any, axes: Any, path: Path) -> Path:
     axes.set_ylabel("F1 lost, % of the own dense model's F1")
     axes.axhline(0.0, color="0.8", linewidth=1, zorder=0)
     axes.legend(fontsize=8)
-    try:
-        with open_whole(path) as file:
-            figure.savefig(file, dpi=150, format="png")
-    except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno in DISK_FAULTS:
-            raise
-        raise ConfigError(f"{path} can't be written: {error}") from error
-    finally:
-        pyplot.close(figure)
+    save_figure(pyplot, figure, path)
     return path
 
 

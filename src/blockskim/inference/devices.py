@@ -54,7 +54,7 @@ def choose_device(name: str | torch.device) -> torch.device:
     except RuntimeError as error:
         raise ConfigError(f"device is {name!r}; it must be auto, cpu or cuda") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device is 'cuda', but PyTorch finds no CUDA device here; use --device cpu")
+        raise ConfigError("device is 'cuda', but PyTorch finds no CUDA device here; it must be cpu (--device cpu)")
     if device.type not in ("cpu", "cuda"):
         raise ConfigError(f"device is {name!r}; it must be auto, cpu or cuda")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

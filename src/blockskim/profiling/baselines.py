@@ -62,7 +62,7 @@ def make_baseline(
         return skim_contender(name, own if kind == "packed" else model, 0.0, trained)
     if kind == "onnx-packed":
         if exported is None:
-            raise ConfigError(f"{name} is for a benchmark of an exported model: --backend onnx or onnx-int8")
+            raise ConfigError(f"{name} is for a benchmark of an exported model (--backend onnx or onnx-int8)")
         return exported_contender(name, exported, 0.0, trained)
     if kind == "aligned":
         return aligned_contender(name, model, thresholds, trained)
@@ -77,7 +77,7 @@ def make_baseline(
     if kind.startswith("dense"):
         return dense_contender(name, transformers_model(model, kind.removeprefix("dense-")), pad_to, trained)
     if model.device.type != "cpu":
-        raise ConfigError(f"{name} runs on the CPU alone; choose --device cpu")
+        raise ConfigError(f"{name} runs on the CPU alone; put the model there (--device cpu)")
     prepare = _padding(name, model.encoder, pad_to)
     dense = transformers_model(model, "eager")
     work = _dense_work(dense)

@@ -7,8 +7,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from blockskim.atomic import open_whole
-from blockskim.errors import DISK_FAULTS, ConfigError
+from blockskim.evaluation.figures import save_figure
 from blockskim.extras import load_matplotlib
 from blockskim.profiling.benchmark import Record
 
@@ -66,15 +65,7 @@ def save_plot(records: Sequence[Record], path: Path) -> None:
     else:
         _draw_bars(axes, records)
     axes.set_title(records[0].workload)
-    try:
-        with open_whole(path) as file:
-            figure.savefig(file, dpi=150, format=path.suffix[1:] or "png")
-    except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno in DISK_FAULTS:
-            raise
-        raise ConfigError(f"{path} can't be written: {error}") from error
-    finally:
-        pyplot.close(figure)
+    save_figure(pyplot, figure, path)
 
 
 def _draw_scores(axes: Any, records: Sequence[Record]) -> None:

@@ -138,7 +138,7 @@ def _format_of(path: Path) -> str:
     if start.startswith(b"["):
         raise DataError(f"{path}: is a JSON list; JSON lines are needed, an object a line")
     if by_name is None and not start.startswith(b"{"):
-        raise DataError(f"{path}: its format can't be told; name it with --input-format ({listing(READERS)})")
+        raise DataError(f"{path}: its format can't be told; give it (--input-format): {listing(READERS)}")
     return "jsonl"
 
 

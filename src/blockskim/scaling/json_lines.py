@@ -32,4 +32,4 @@ def json_line_rows(file: InputFile, number: int, columns: Columns, limit: int) -
 
 def too_large(size: int, limit: int) -> str:
     """What is said of a row that is larger than it may be."""
-    return f"the row has {size:,} bytes, and may have {limit:,} (--max-row-bytes)"
+    return f"the row has {size:,} bytes, and row_limit is {limit:,} (--max-row-bytes)"

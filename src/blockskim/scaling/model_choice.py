@@ -48,7 +48,7 @@ def _chosen_by_torch(device: str, dtype: str, on_cluster: bool) -> tuple[str, st
     if on_cluster and device != "cpu":
         raise ConfigError(
             f"dtype is 'auto', and no graphics card is here to tell which number format {device} takes on the cluster; "
-            "name it: --dtype bfloat16 (Ampere and later), float16 or float32"
+            "give bfloat16 (Ampere and later), float16 or float32 (--dtype)"
         )
     # Without PyTorch the model can't be loaded here, which says how to install it.
     return "cpu" if device == "auto" else device, "float32" if dtype == "auto" else dtype

@@ -45,6 +45,11 @@ def threads_of_each(threads: int | None, workers: int, cores: int) -> int | None
     return max(1, (threads or cores) // workers)
 
 
+def set_tokenizer_threads(threads: int) -> None:
+    """Set the threads of the tokenizers library, which starts them when it is first used."""
+    os.environ["RAYON_NUM_THREADS"] = str(threads)
+
+
 class _Hand:
     """A process and the shard that it works on."""
 
@@ -163,8 +168,7 @@ def _serve(pipe: Connection, plan: BulkPlan, schema: Any, model: Path, threads: 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.getLogger("blockskim").setLevel(level)
     if threads is not None:
-        # The tokenizers library starts its threads when it is first used.
-        os.environ["RAYON_NUM_THREADS"] = str(threads)
+        set_tokenizer_threads(threads)
     try:
         worker = ShardWorker(plan, schema, model, threads)
         # Nothing is sent here before: what nobody reads makes the other end lose what was said.

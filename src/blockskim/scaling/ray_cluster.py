@@ -137,8 +137,3 @@ class ModelParcel:
             for name, content in load_ray().get(self.content[0]).items():
                 (Path(folder) / name).write_bytes(content)
             yield Path(folder)
-
-
-def set_tokenizer_threads(threads: int) -> None:
-    """Set the threads of the tokenizers library, which starts them when it is first used."""
-    os.environ["RAYON_NUM_THREADS"] = str(threads)

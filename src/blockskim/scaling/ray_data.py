@@ -11,7 +11,8 @@ from blockskim.extras import load_ray
 from blockskim.scaling.jobs import JOBS, Field
 from blockskim.scaling.model_files import model_directory
 from blockskim.scaling.plan import ERROR, ModelChoice
-from blockskim.scaling.ray_cluster import ModelParcel, join_cluster, set_tokenizer_threads, share_cluster
+from blockskim.scaling.processes import set_tokenizer_threads
+from blockskim.scaling.ray_cluster import ModelParcel, join_cluster, share_cluster
 from blockskim.scaling.rows import Row, column_text
 from blockskim.scaling.shard_files import arrow_column
 from blockskim.scaling.shard_worker import TRIAL, described, each_alone_if_need_be, load_answerer, without_warnings

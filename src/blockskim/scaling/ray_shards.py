@@ -16,9 +16,9 @@ from typing import Any
 from blockskim.errors import BlockSkimError
 from blockskim.scaling.output import OutputDirectory, ShardReport
 from blockskim.scaling.plan import BulkPlan
-from blockskim.scaling.processes import sendable_error
+from blockskim.scaling.processes import sendable_error, set_tokenizer_threads
 from blockskim.scaling.raw_shards import RawShard
-from blockskim.scaling.ray_cluster import ModelParcel, joined_cluster, set_tokenizer_threads, share_cluster
+from blockskim.scaling.ray_cluster import ModelParcel, joined_cluster, share_cluster
 from blockskim.scaling.shard_files import shard_schema
 from blockskim.scaling.shard_worker import ShardWorker
 

@@ -62,7 +62,7 @@ def find_checkpoint(output: Path, resume: bool, processes: int = 1) -> Path | No
     if not resume:
         if any((path / STATE_FILE).is_file() for path in found) or (output / WEIGHTS_FILE).exists():
             raise BlockSkimError(
-                f"{output} holds a training run already; resume it (--resume) to go on, or name another folder"
+                f"{output} holds a training run already; give resume to go on (--resume), or name another folder"
             )
         return None
     if not found:
