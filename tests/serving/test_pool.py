@@ -17,6 +17,7 @@ from blockskim.serving.engine import ModelSettings
 from blockskim.serving.logs import JsonLines, LogSettings
 from blockskim.serving.messages import error_message
 from blockskim.serving.pool import NotReady, WorkerPool, _Worker
+from blockskim.serving.pulse import HANGING, SILENT, SLOW, Pulse
 from blockskim.serving.refusals import Busy, Lost, Stopping, TimedOut
 from blockskim.serving.scheduler import Capacity
 from blockskim.serving.worker import work
@@ -205,6 +206,11 @@ class Clock:
         return SimpleNamespace(is_set=lambda: process.gone, wait=wait)
 
 
+def a_worker(number=0, process=None, **state):
+    """A worker without a process of its own."""
+    return _Worker(number, process or Process(), None, Pulse(3.0), **state)
+
+
 @pytest.fixture
 def pool():
     """A pool without processes."""
@@ -217,7 +223,7 @@ def stopped(pool, monkeypatch, **state):
     monkeypatch.setattr(pool_module, "time", clock)
     processes = [Process() for _ in range(3)]
     for number, process in enumerate(processes):
-        pool._workers[number] = _Worker(number, process, None, gone=clock.gone(process), **state)
+        pool._workers[number] = a_worker(number, process, gone=clock.gone(process), **state)
     assert asyncio.run(pool.stop(0.0))
     return processes, clock.now
 
@@ -232,24 +238,24 @@ def test_workers_that_do_not_stop_have_one_deadline(pool, monkeypatch):
     processes, seconds = stopped(pool, monkeypatch, ready=True)
     assert all(process.gone for process in processes)
     assert seconds == pool_module.SECONDS_TO_STOP
-    assert all(worker.outgoing.get_nowait() == {"stop": 0.0} for worker in pool._workers.values())
+    assert all(worker.outgoing.get() == {"stop": 0.0} for worker in pool._workers.values())
 
 
 def test_why_a_worker_can_not_replace_another_is_logged(pool, caplog):
     caplog.set_level(logging.ERROR, "blockskim.serving")
-    pool._told(_Worker(1, Process(), None), {"unable": error_message(ModelError("kite: its weights are damaged"))})
+    pool._told(a_worker(1), {"unable": error_message(ModelError("kite: its weights are damaged"))})
     (line,) = (json.loads(JsonLines().format(record)) for record in caplog.records)
     assert (line["level"], line["event"], line["worker"]) == ("error", "worker unable", 1)
     assert line["reason"] == "kite: its weights are damaged"
 
 
 def test_a_worker_is_told_the_id_of_a_request(pool):
-    worker = pool._workers[0] = _Worker(0, Process(), None, ready=True)
+    worker = pool._workers[0] = a_worker(ready=True)
 
     async def ask():
         asking = asyncio.ensure_future(pool.ask(asked(), 20, "my-id"))
         await asyncio.sleep(0)
-        sent = worker.outgoing.get_nowait()
+        sent = worker.outgoing.get()
         pool._told(worker, {"id": sent["id"], "result": {"answers": []}})
         return sent, await asking
 
@@ -328,9 +334,109 @@ def test_pauses_have_an_end_however_often_a_worker_fails(pool):
     assert pool._next_pause(1) == pool_module.LONGEST_PAUSE
 
 
+def test_a_worker_that_says_nothing_is_not_ready_and_is_killed_in_the_end(pool, caplog):
+    caplog.set_level(logging.ERROR, "blockskim.serving")
+    worker = pool._workers[0] = a_worker(ready=True)
+    seconds = 0
+    while not worker.process.gone:
+        pool._check(worker)
+        seconds += 1
+        assert pool.ready == (seconds <= SLOW)
+    assert (seconds, worker.ready) == (SILENT + 2, False)
+    # It was asked once, as it never answered.
+    assert worker.outgoing.get() == {"ping": True}
+    assert not worker.outgoing._first
+    (line,) = (json.loads(JsonLines().format(record)) for record in caplog.records)
+    assert (line["event"], line["worker"], line["reason"]) == ("worker hangs", 0, "it has told nothing for 30 s")
+
+
+def test_a_worker_that_goes_on_is_left_alone_however_long_it_takes(pool):
+    worker = pool._workers[0] = a_worker(ready=True)
+    for step in range(10 * int(HANGING)):
+        pool._check(worker)
+        pool._told(worker, {"step": step})
+        assert pool.ready
+    for _ in range(10 * int(HANGING)):
+        pool._check(worker)
+        pool._told(worker, {"step": None})
+        assert pool.ready
+    assert not worker.process.gone
+
+
+def test_a_worker_that_seems_to_hang_is_given_nothing_while_there_is_another(pool):
+    for number in range(2):
+        pool._workers[number] = a_worker(number, ready=True)
+    pool._workers[0].pulse.silence = SLOW
+    assert pool.ready
+
+    async def ask():
+        asking = [asyncio.ensure_future(pool.ask(asked(), 20)) for _ in range(4)]
+        await asyncio.sleep(0)
+        found = [len(worker.pending) for worker in pool._workers.values()]
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+        return found
+
+    assert asyncio.run(ask()) == [0, 4]
+    # Better one that is slow than none.
+    pool._workers[1].ready = False
+    assert not pool.ready
+    assert asyncio.run(ask()) == [4, 0]
+
+
+def test_a_request_that_nobody_waits_for_is_not_kept_for_a_worker_that_reads_nothing(pool):
+    worker = pool._workers[0] = a_worker(ready=True)
+
+    async def ask():
+        asking = [asyncio.ensure_future(pool.ask(asked(), 0.01)) for _ in range(3)]
+        await asyncio.sleep(0)
+        assert worker.outgoing.get()["asked"] == asked()
+        return await asyncio.gather(*asking, return_exceptions=True)
+
+    assert all(isinstance(error, TimedOut) for error in asyncio.run(ask()))
+    assert len(worker.outgoing) == 0
+    # What was sent is cancelled there.
+    assert list(worker.outgoing._first) == [{"cancel": 1}]
+
+
+def test_while_it_drains_it_is_not_ready_and_answers(pool):
+    worker = pool._workers[0] = a_worker(ready=True)
+    assert pool.ready
+    pool.drain()
+    assert not pool.ready
+
+    async def ask():
+        asking = asyncio.ensure_future(pool.ask(asked(), 20))
+        await asyncio.sleep(0)
+        pool._told(worker, {"id": worker.outgoing.get()["id"], "result": {"answers": []}})
+        return await asking
+
+    assert asyncio.run(ask()) == {"answers": []}
+
+
+@slow
+def test_a_worker_that_is_stopped_is_replaced(monkeypatch):
+    monkeypatch.setattr(pool_module, "SECONDS", 0.01)
+
+    async def test(pool, told):
+        await pool.start()
+        (victim,) = pool.processes
+        hanging = asyncio.ensure_future(pool.ask(asked(), 60))
+        os.kill(victim, signal.SIGSTOP)
+        with pytest.raises(Lost):
+            await hanging
+        assert told.lost == [0]
+        await until(lambda: pool.ready)
+        assert pool.processes != [victim]
+        assert (await pool.ask(asked(), 60))["answers"]
+
+    run(test)
+
+
 def test_there_is_room_until_as_many_wait_as_may():
     pool = WorkerPool(ModelSettings(), Capacity(waiting=2), LogSettings(), 1, Told())
-    worker = pool._workers[0] = _Worker(0, Process(), None, ready=True)
+    worker = pool._workers[0] = a_worker(ready=True)
     worker.pending[1] = None
     pool.check_room()
     worker.pending[2] = None

@@ -3,6 +3,7 @@
 import json
 import logging
 import threading
+import time
 from multiprocessing import Pipe
 
 import pytest
@@ -112,3 +113,22 @@ def test_a_fault_of_a_request_is_no_reason_to_try_the_model(worker, lines):
     worker.pipe.send_bytes(to_bytes({"stop": float(SECONDS)}))
     assert worker.told()["stopped"]
     assert lines() == []
+
+
+def test_a_worker_that_is_asked_tells_the_step_that_it_works_on(worker):
+    ping = to_bytes({"ping": True})
+    worker.pipe.send_bytes(ping)
+    assert worker.told()["step"] is None
+    model = worker.answerer.model
+    model.gate.clear()
+    entered = model.entered
+    worker.ask()
+    while model.entered == entered:
+        time.sleep(0.002)
+    steps = []
+    for _ in range(2):
+        worker.pipe.send_bytes(ping)
+        steps.append(worker.told()["step"])
+    model.gate.set()
+    assert steps[0] is not None and steps[0] == steps[1]
+    assert worker.told()["result"]

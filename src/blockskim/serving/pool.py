@@ -1,16 +1,15 @@
 """Worker processes behind an event loop: each request goes to the least busy one, and one that dies is replaced.
 
 A worker that dies takes the requests with it that it worked on; each of them is answered with ``Lost``. Nothing is
-asked twice, as what made one worker die might make another die.
+asked twice, as what made one worker die might make another die. One that hangs is killed once it is clear that it does.
 """
 
 import asyncio
 import itertools
 import multiprocessing
-import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -20,6 +19,8 @@ from typing import Any
 from blockskim.serving.engine import ModelSettings
 from blockskim.serving.logs import LIFE, LogSettings
 from blockskim.serving.messages import from_bytes, to_bytes, told_batch, told_error
+from blockskim.serving.outgoing import Outgoing
+from blockskim.serving.pulse import SECONDS, Pulse
 from blockskim.serving.refusals import Busy, Lost, Refusal, Stopping, TimedOut
 from blockskim.serving.scheduler import Capacity, JobReport
 from blockskim.serving.service import Observer
@@ -55,17 +56,18 @@ class _Worker:
     number: int
     process: BaseProcess
     connection: Connection
+    pulse: Pulse
     gone: threading.Event = field(default_factory=threading.Event)
-    outgoing: "queue.SimpleQueue[Mapping[str, Any] | None]" = field(default_factory=queue.SimpleQueue)
+    outgoing: Outgoing = field(default_factory=Outgoing)
     pending: dict[int, "asyncio.Future[Json]"] = field(default_factory=dict)
     ready: bool = False
     stopping: bool = False
     size: dict[int, int] = field(default_factory=dict)
 
     @property
-    def load(self) -> int:
-        """Characters of the requests that it works on, each with something for itself."""
-        return sum(self.size.values()) + 1_000 * len(self.size)
+    def load(self) -> tuple[bool, int]:
+        """Whether it seems to hang, and characters of the requests that it works on, each with something for itself."""
+        return not self.pulse.well, sum(self.size.values()) + 1_000 * len(self.size)
 
 
 class WorkerPool:
@@ -79,6 +81,7 @@ class WorkerPool:
         count: int,
         observer: Observer,
         target: Callable[[Connection, ModelSettings, Capacity, LogSettings], None] = work,
+        timeout: float = 30.0,
     ) -> None:
         """Prepare; ``start`` starts the processes.
 
@@ -89,26 +92,30 @@ class WorkerPool:
             count: number of workers.
             observer: told what goes on.
             target: what a worker process does.
+            timeout: seconds that a request may take; a worker that hangs for several times as long is replaced.
         """
         self._work = (settings, capacity, logs)
         self._capacity = capacity
         self._count = count
         self._target = target
+        self._timeout = timeout
         self._observer = observer
         self._workers: dict[int, _Worker] = {}
         self._numbers = itertools.count(1)
         self._description: Json = {}
         self._stopping = False
+        self._draining = False
         self._unable: Exception | None = None
-        self._restarts: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._failures: dict[int, int] = {}
         self._pace = 0.0
         self._last_answer = 0.0
 
     @property
     def ready(self) -> bool:
-        """Whether a worker is ready and none of this is about to stop."""
-        return not self._stopping and any(worker.ready for worker in self._workers.values())
+        """Whether a worker is ready and seems to be well, and none of this is about to stop."""
+        stopping = self._stopping or self._draining
+        return not stopping and any(worker.ready and worker.pulse.well for worker in self._workers.values())
 
     @property
     def waiting(self) -> int:
@@ -132,6 +139,7 @@ class WorkerPool:
         """
         for slot in range(self._count):
             self._spawn(slot)
+        self._keep(self._watch())
         while not self.ready:
             if self._unable is not None:
                 raise self._unable
@@ -154,15 +162,20 @@ class WorkerPool:
         future: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
         size = characters_asked(asked)
         worker.pending[number], worker.size[number] = future, size
-        worker.outgoing.put({"id": number, "asked": asked, "seconds": seconds, "request": request_id})
+        message = {"id": number, "asked": asked, "seconds": seconds, "request": request_id}
+        worker.outgoing.put_request(number, message)
         try:
             return await asyncio.wait_for(future, seconds)
         except TimeoutError:
             raise TimedOut(seconds) from None
         finally:
-            if worker.pending.pop(number, None) is not None:
-                worker.outgoing.put({"cancel": number})
+            if worker.pending.pop(number, None) is not None and not worker.outgoing.drop(number):
+                worker.outgoing.put_first({"cancel": number})
             worker.size.pop(number, None)
+
+    def drain(self) -> None:
+        """Say that none of this is ready any more, and go on answering."""
+        self._draining = True
 
     async def stop(self, grace: float) -> bool:
         """Finish what is there and end all workers.
@@ -173,7 +186,7 @@ class WorkerPool:
             Whether everything was finished within ``grace`` seconds.
         """
         self._stopping = True
-        for task in self._restarts:
+        for task in self._tasks:
             task.cancel()
         until = time.monotonic() + grace
         while self.waiting and time.monotonic() < until:
@@ -183,7 +196,7 @@ class WorkerPool:
         for worker in workers:
             worker.stopping = True
             if worker.ready:
-                worker.outgoing.put({"stop": max(0.0, until - time.monotonic())})
+                worker.outgoing.put_first({"stop": max(0.0, until - time.monotonic())})
             else:
                 _kill(worker)
         await asyncio.to_thread(_wait_for, workers, SECONDS_TO_STOP)
@@ -203,7 +216,7 @@ class WorkerPool:
         context, name = multiprocessing.get_context("spawn"), f"blockskim-worker-{slot}"
         ours, theirs = context.Pipe()
         process = context.Process(target=self._target, args=(theirs, *self._work), name=name, daemon=True)
-        worker, loop = _Worker(slot, process, ours), asyncio.get_running_loop()
+        worker, loop = _Worker(slot, process, ours, Pulse(self._timeout)), asyncio.get_running_loop()
         try:
             with closing(theirs):
                 process.start()
@@ -245,7 +258,7 @@ class WorkerPool:
             worker.process.kill()
             worker.process.join()
         worker.gone.set()
-        worker.outgoing.put(None)
+        worker.outgoing.put_first(None)
         on_loop(self._ended, worker)
 
     def _write(self, worker: _Worker, _loop: asyncio.AbstractEventLoop) -> None:
@@ -255,8 +268,35 @@ class WorkerPool:
                 worker.connection.send_bytes(to_bytes(message))
         worker.connection.close()
 
+    async def _watch(self) -> None:
+        """Ask workers whether they still work, and kill those that hang, so that others take their place."""
+        while True:
+            await asyncio.sleep(SECONDS)
+            for worker in list(self._workers.values()):
+                # A model may take long to load, and tells nothing meanwhile.
+                if worker.ready and not worker.stopping:
+                    self._check(worker)
+
+    def _check(self, worker: _Worker) -> None:
+        """See to a worker that is ready, a second after the last time."""
+        if fault := worker.pulse.fault:
+            fields = {"worker": worker.number, "pid": worker.process.pid, "reason": fault}
+            LIFE.error("worker hangs", extra={"fields": fields})
+            worker.ready = False
+            _kill(worker)
+        elif worker.pulse.tick():
+            worker.outgoing.put_first({"ping": True})
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside everything else, until this stops."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     def _told(self, worker: _Worker, message: Json) -> None:
-        if "ready" in message:
+        if "step" in message:
+            worker.pulse.answered(message["step"])
+        elif "ready" in message:
             worker.ready = True
             self._failures[worker.number] = 0
             self._description = message["ready"]
@@ -294,9 +334,7 @@ class WorkerPool:
         self._observer.worker_lost(worker.number)
         pause = self._next_pause(worker.number)
         LIFE.error("worker lost", extra={"fields": {"worker": worker.number, "replaced_in": pause}})
-        task = asyncio.get_running_loop().create_task(self._replace(worker.number, pause))
-        self._restarts.add(task)
-        task.add_done_callback(self._restarts.discard)
+        self._keep(self._replace(worker.number, pause))
 
     def _next_pause(self, slot: int) -> float:
         """Seconds until the worker of a slot is replaced, which failed once more."""

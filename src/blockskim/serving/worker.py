@@ -161,6 +161,8 @@ def _serve(connection: Connection, sender: _Sender, engine: Engine) -> float | N
             left = futures.get(message["cancel"])
             if left is not None:
                 left.cancel()
+        elif "ping" in message:
+            sender.send({"step": engine.scheduler.oldest_step})
         elif "stop" in message:
             grace: float = message["stop"]
             return grace
