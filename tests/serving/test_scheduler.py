@@ -276,14 +276,82 @@ def test_it_tells_of_batches_and_of_time(engine):
     assert result["skim"]["seconds"] > 0
 
 
+def test_what_is_given_up_waited_too(engine):
+    jobs = []
+    busy = engine(on_done=jobs.append)
+    backend = busy.answerer.model
+    held = hold(busy)
+    late, left = busy.ask(asked(TEXT * 3), 0.05), busy.ask(asked(TEXT * 3), SECONDS)
+    until(lambda: len(busy.scheduler._queue) == 2)
+    time.sleep(0.06)
+    assert left.cancel()
+    (job,) = jobs
+    assert (job.wait > 0.05, job.plan > 0, job.model, job.finish) == (True, True, None, None)
+    backend.gate.set()
+    with pytest.raises(TimedOut):
+        late.result(SECONDS)
+    held.result(SECONDS)
+    until(lambda: len(jobs) == 3)
+    assert sorted(job.finish is None for job in jobs) == [False, True, True]
+
+
+def test_the_time_of_a_batch_is_no_wait_of_a_request_that_is_given_up_in_it(engine):
+    jobs = []
+    busy = engine(on_done=jobs.append)
+    held = hold(busy)
+    (batched,) = busy.scheduler._jobs
+    time.sleep(0.05)
+    assert held.cancel()
+    (job,) = jobs
+    assert job.wait == max(0.0, batched.taken_up - batched.began - batched.plan_seconds)
+    busy.answerer.model.gate.set()
+
+
+@pytest.mark.parametrize("question", [" ", QUESTION])
+def test_a_request_that_fails_did_not_wait_for_us(engine, question):
+    jobs = []
+    busy = engine(on_done=jobs.append)
+    busy.answerer.model.broken_length = length(TEXT)
+    with pytest.raises((DataError, RuntimeError)):
+        busy.ask(asked(question=question), SECONDS).result(SECONDS)
+    assert jobs == []
+
+
+def test_nothing_is_told_of_the_warm_up(engine):
+    batches, jobs = [], []
+    busy = engine(on_batch=batches.append, on_done=jobs.append)
+    busy.warm_up()
+    assert busy.answerer.model.batches
+    busy.ask(PLAIN, SECONDS).result(SECONDS)
+    assert (len(batches), len(jobs)) == (1, 1)
+
+
+def test_the_oldest_step_stays_until_it_is_done(engine):
+    busy = engine(Capacity(runners=2))
+    assert busy.scheduler.oldest_step is None
+    busy.ask(PLAIN, SECONDS).result(SECONDS)
+    until(lambda: busy.scheduler.oldest_step is None)
+    held = hold(busy)
+    until(lambda: len(busy.scheduler._steps) == 1)
+    step = busy.scheduler.oldest_step
+    other = busy.ask(asked("Wales."), SECONDS)
+    until(lambda: len(busy.scheduler._steps) == 2)
+    assert busy.scheduler.oldest_step == step
+    busy.answerer.model.gate.set()
+    wait([held, other], SECONDS)
+    until(lambda: busy.scheduler.oldest_step is None)
+
+
 def hold(engine):
     """Let the model begin with a request and wait in it; what comes later stays in the queue until the gate is open.
 
     It has one window, so that nothing of it waits in the queue itself.
     """
-    engine.answerer.model.gate.clear()
+    model = engine.answerer.model
+    model.gate.clear()
+    before = model.entered
     future = engine.ask(asked("Wales."), SECONDS)
-    until(lambda: engine.answerer.model.entered == 1)
+    until(lambda: model.entered == before + 1)
     return future
 
 

@@ -26,6 +26,9 @@ ONNX_TURN = 1_024
 WARM_TEXTS = ("It is warm.", "The kettle sings on the stove, and it is warm in here. " * 130)
 """What is read before the first question: a window, and a text of which passages are chosen."""
 
+WARM_SECONDS = 600.0
+"""For each of these."""
+
 TASKS: dict[str, Callable[..., Task[Any]]] = {
     "answer": answer_task,
     "search": search_task,
@@ -122,12 +125,13 @@ class Engine:
         self.answerer = answerer
         self.scheduler = Scheduler(answerer.model, capacity, on_batch, on_done)
 
-    def ask(self, asked: Mapping[str, Any], seconds: float = 60.0) -> "Future[Json]":
+    def ask(self, asked: Mapping[str, Any], seconds: float = 60.0, counted: bool = True) -> "Future[Json]":
         """Take a task; the future is done with its result, and to cancel it drops what waits of it.
 
         Args:
             asked: its ``kind`` is a name in ``TASKS``; the rest is what the function there takes.
             seconds: after which it is given up.
+            counted: whether its time and its batches are told of.
 
         Raises:
             ConfigError: an option is impossible.
@@ -137,20 +141,21 @@ class Engine:
         """
         given = dict(asked)
         task = TASKS[given.pop("kind")](self.answerer, **given)
-        return self.scheduler.submit(task.start, task.finish, seconds, task.characters)
+        return self.scheduler.submit(task.start, task.finish, seconds, task.characters, counted)
 
     def warm_up(self) -> None:
         """Answer a short text and a long one, and look for evidence: the first request is no slower than others then.
 
+        Nothing is told of them, as nobody asked for them.
+
         Raises:
             ModelError: the model computes no numbers.
         """
-        question = "Is it warm?"
-        for text in WARM_TEXTS:
-            self.ask({"kind": "answer", "pairs": [[question, text]], "options": {}}, 600.0).result(600.0)
-        documents = [("warm", WARM_TEXTS[0])]
-        evidence = {"kind": "highlight", "question": question, "documents": documents, "options": {}}
-        self.ask(evidence, 600.0).result(600.0)
+        question, documents = "Is it warm?", [("warm", WARM_TEXTS[0])]
+        tasks = [{"kind": "answer", "pairs": [[question, text]], "options": {}} for text in WARM_TEXTS]
+        tasks.append({"kind": "highlight", "question": question, "documents": documents, "options": {}})
+        for task in tasks:
+            self.ask(task, WARM_SECONDS, counted=False).result(WARM_SECONDS)
 
     def describe(self) -> Json:
         """What answers, for people and clients."""

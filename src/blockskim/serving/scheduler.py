@@ -6,11 +6,12 @@ What comes of a job does not depend on the others: how its windows are cut depen
 a window the same logits in any batch.
 """
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -54,19 +55,19 @@ class Capacity:
 
 @dataclass(frozen=True, slots=True)
 class JobReport:
-    """Where the time of a request went, in seconds.
+    """Where the time of a request went, in seconds; None for what was not done of one that was given up.
 
     Attributes:
-        plan: its texts were tokenised and planned.
         wait: it waited for a thread, or for the model to have room.
+        plan: its texts were tokenised and planned.
         model: its share of what the model took for the batches that it was in.
         finish: its answer was made of what the model gave.
     """
 
-    plan: float
     wait: float
-    model: float
-    finish: float
+    plan: float | None = None
+    model: float | None = None
+    finish: float | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -77,8 +78,10 @@ class _Job(Generic[Result]):
     finish: Callable[[Any, float], Result]
     seconds: float
     long: bool
+    counted: bool
     future: "Future[Result]" = field(default_factory=Future)
     began: float = field(default_factory=time.monotonic)
+    taken_up: float | None = None  # since when nothing of it waits
     plan_seconds: float = 0.0
     model_seconds: float = 0.0
     reading: TextReading | None = None
@@ -86,10 +89,22 @@ class _Job(Generic[Result]):
     phase: Phase | None = None
     batches: dict[int, WindowBatch] = field(default_factory=dict)
     left: int = 0
+    told: bool = False
 
     @property
     def expired(self) -> bool:
         return time.monotonic() - self.began > self.seconds
+
+    @property
+    def waited(self) -> float:
+        """Seconds for which something of it waited and nothing was done."""
+        until = time.monotonic() if self.taken_up is None else self.taken_up
+        return max(0.0, until - self.began - self.plan_seconds - self.model_seconds)
+
+    @property
+    def given_up(self) -> bool:
+        """Whether it ended because nobody waits for it any more."""
+        return self.future.cancelled() or isinstance(self.future.exception(), TimedOut)
 
     def fail(self, error: BaseException) -> None:
         """End without a result, if it has not ended yet."""
@@ -113,7 +128,7 @@ class Scheduler:
             backend: what computes; several threads use it at once if the capacity has several runners.
             capacity: how much is done at once.
             on_batch: told of every batch, on the thread that ran it.
-            on_done: told of every answer, on the thread that made it.
+            on_done: told of every answer, on the thread that made it, and of what was given up.
         """
         self.capacity = Capacity() if capacity is None else capacity
         self._backend = backend
@@ -125,6 +140,8 @@ class Scheduler:
         self._taking = True
         self._running = True
         self._pace = 0.0
+        self._numbers = itertools.count()
+        self._steps: set[int] = set()
         self._short = ThreadPoolExecutor(2, thread_name_prefix="blockskim-texts")
         self._long = ThreadPoolExecutor(1, thread_name_prefix="blockskim-long-texts")
         self._threads = [
@@ -143,12 +160,19 @@ class Scheduler:
         """Tokens of windows that wait to be run."""
         return self._queue.tokens
 
+    @property
+    def oldest_step(self) -> int | None:
+        """The number of the step that runs longest by now, a batch or one of a text; None while none runs."""
+        with self._changed:
+            return min(self._steps, default=None)
+
     def submit(
         self,
         start: Callable[[], Reading],
         finish: Callable[[Reading, float], Result],
         seconds: float = 60.0,
         characters: int = 0,
+        counted: bool = True,
     ) -> "Future[Result]":
         """Take a job.
 
@@ -157,6 +181,7 @@ class Scheduler:
             finish: makes the result of what was read, given the seconds that this took without waiting.
             seconds: after which the job is given up and its windows are dropped.
             characters: of its texts.
+            counted: whether its time and its batches are told of.
 
         Returns:
             The result to come. To cancel it takes what waits of the job out of the queue.
@@ -165,7 +190,7 @@ class Scheduler:
             Busy: as many jobs as may wait are there.
             Stopping: the scheduler was closed.
         """
-        job = _Job(start, finish, seconds, characters >= self.capacity.long_text)
+        job = _Job(start, finish, seconds, characters >= self.capacity.long_text, counted)
         with self._changed:
             if not self._taking:
                 raise Stopping
@@ -211,6 +236,27 @@ class Scheduler:
             self._queue.drop(job)
             self._jobs.discard(job)
             self._changed.notify_all()
+        if job.given_up:
+            # It waited, too: a service that answers nobody in time would tell of no wait otherwise.
+            self._tell(job, JobReport(job.waited, job.plan_seconds or None, job.model_seconds or None))
+
+    def _tell(self, job: _Job[Any], report: JobReport) -> None:
+        """Tell where the time of a job went, once."""
+        if self._on_done is not None and job.counted and not job.told:
+            job.told = True
+            self._on_done(report)
+
+    @contextmanager
+    def _step(self) -> Iterator[None]:
+        """Something that a thread does of jobs, from its beginning to its end."""
+        number = next(self._numbers)
+        with self._changed:
+            self._steps.add(number)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._steps.discard(number)
 
     def _beside(self, job: _Job[Any], step: Callable[[_Job[Any]], None]) -> None:
         """Do a step of a job on a thread for texts; whatever it raises is the job's."""
@@ -221,11 +267,14 @@ class Scheduler:
             if job.expired:
                 job.fail(TimedOut(job.seconds))
                 return
+            job.taken_up = time.monotonic()
             try:
-                step(job)
+                with self._step():
+                    step(job)
             except Exception as error:
                 job.fail(error)
 
+        job.taken_up = None
         try:
             (self._long if job.long else self._short).submit(guarded)
         except RuntimeError:
@@ -255,7 +304,7 @@ class Scheduler:
             return
         with self._changed:
             if not job.future.done():
-                job.left = len(turns)
+                job.left, job.taken_up = len(turns), None
                 # Predictors that one asks beside its own would count as arithmetic of the other.
                 self._queue.put(job, turns, (_hashable(job.reading.thresholds), job.reading.asking))
                 # Whoever closes waits here, too, and would take the only call.
@@ -264,9 +313,8 @@ class Scheduler:
     def _finish(self, job: _Job[Any], reading: TextReading) -> None:
         read = time.monotonic()
         result = job.finish(reading, job.plan_seconds + job.model_seconds)
-        if self._on_done is not None:
-            waited = max(0.0, read - job.began - job.plan_seconds - job.model_seconds)
-            self._on_done(JobReport(job.plan_seconds, waited, job.model_seconds, time.monotonic() - read))
+        waited = max(0.0, read - job.began - job.plan_seconds - job.model_seconds)
+        self._tell(job, JobReport(waited, job.plan_seconds, job.model_seconds, time.monotonic() - read))
         with suppress(InvalidStateError):
             job.future.set_result(result)
 
@@ -282,10 +330,14 @@ class Scheduler:
                 for job in late:
                     self._queue.drop(job)
                 batch = self._queue.take(self._most_tokens(), self.capacity.turn_tokens)
+                now, waiting = time.monotonic(), set(self._queue.jobs())
+                for job, _ in batch:
+                    job.taken_up = None if job in waiting else now
             for job in late:
                 job.fail(TimedOut(job.seconds))
             if batch:
-                self._run_batch(batch)
+                with self._step():
+                    self._run_batch(batch)
 
     def _most_tokens(self) -> int:
         """How many tokens the next batch may have."""
@@ -309,7 +361,7 @@ class Scheduler:
             pace = self.capacity.runners * report.tokens / report.seconds
             self._pace = pace if not self._pace else 0.9 * self._pace + 0.1 * pace
         # Told of before any answer can be made of it.
-        if self._on_batch is not None:
+        if self._on_batch is not None and any(job.counted for job, _ in batch):
             self._on_batch(report)
         for (job, turn), result in zip(batch, results, strict=True):
             self._deliver(job, turn, result)

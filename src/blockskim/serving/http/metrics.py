@@ -59,9 +59,10 @@ class Metrics:
         self._kept.inc(report.kept)
 
     def request_done(self, worker: int, report: JobReport) -> None:
-        """Count where the time of a request went."""
+        """Count where the time of a request went, of one that was given up as far as it came."""
         for stage in ("plan", "wait", "model", "finish"):
-            self._stages.labels(stage=stage).observe(getattr(report, stage))
+            if (seconds := getattr(report, stage)) is not None:
+                self._stages.labels(stage=stage).observe(seconds)
 
     def worker_lost(self, worker: int) -> None:
         """Count a worker that died."""
