@@ -17,8 +17,10 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from typer.main import get_command
 
 from blockskim import QuestionAnswerer
+from blockskim.cli.commands import app
 from blockskim.cli.main import run
 from blockskim.inference.shipped import shipped_model
 
@@ -197,6 +199,13 @@ def test_every_option_may_stand_in_the_environment(capsys):
     shown = " ".join(capsys.readouterr().out.split())
     for name in ("MODEL", "BACKEND", "POINT", "HOST", "PORT", "API_KEY", "MAX_BODY", "GRACE", "WORKERS", "LOG_TEXTS"):
         assert f"BLOCKSKIM_{name}" in shown
+
+
+def test_the_variable_of_an_option_is_its_name():
+    for option in get_command(app).commands["serve"].params:
+        variable = option.envvar or f"BLOCKSKIM_{option.name.upper()}"
+        named = {name.removeprefix("--").replace("-", "_").upper() for name in option.opts}
+        assert option.name == "help" or variable.removeprefix("BLOCKSKIM_") in named
 
 
 def test_what_is_not_installed_is_named(capsys, monkeypatch):

@@ -72,10 +72,16 @@ class Logging:
         bool, typer.Option("--log-requests/--no-log-requests", help="A line for every request.")
     ] = True
     log_texts: Annotated[
-        bool, typer.Option("--log-texts", help="Questions, too; texts are never logged otherwise.")
+        bool,
+        typer.Option(
+            "--log-texts", help="The question of each request, and names of documents without text; never texts."
+        ),
     ] = False
     quiet: Annotated[bool, typer.Option("--quiet", help="Warnings and errors alone.")] = False
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Changes nothing: logs are JSON, and nothing else is printed."),
+        # Without this name it would be that of the parameter.
+        typer.Option(
+            "--json", envvar="BLOCKSKIM_JSON", help="Changes nothing: logs are JSON, and nothing else is printed."
+        ),
     ] = False

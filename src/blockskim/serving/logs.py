@@ -1,4 +1,4 @@
-"""Logs as lines of JSON on standard error, one an event. They never hold texts, unless that is asked for."""
+"""Logs as lines of JSON on standard error, one an event. They never hold texts; questions if that is asked for."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ class LogSettings:
 
     Attributes:
         requests: every request, and not only what goes wrong.
-        texts: questions, and what was wrong with a request, which may quote it.
+        texts: questions, and warnings of documents in which nothing can be read, which name them.
         quiet: warnings and errors alone.
     """
 

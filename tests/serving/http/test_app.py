@@ -1,10 +1,13 @@
 """The routes: what they answer, and what they refuse, with which status and sentence."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 
 from blockskim import __version__
+from blockskim.answering.request import AnswerOptions
+from blockskim.evidence.prune import GAP
 from local_service import LocalService
 from served import QUESTION, TEXT
 
@@ -273,6 +276,46 @@ def test_status_and_info(site):
     assert (info["model"], info["version"], info["layers"]) == ("default", __version__, 3)
     assert (info["calibrated_evidence"], 0 < info["evidence_threshold"] < 1) == (False, True)
     assert info["limits"] == {"bytes": 2_000_000, "pairs": 32, "seconds": 30.0}
+
+
+def test_answers_have_the_fields_that_the_schema_tells(site):
+    forms = site("GET", "/openapi.json").json()["components"]["schemas"]
+
+    def fields(form):
+        return set(forms[form]["properties"])
+
+    asked = {"question": QUESTION, "documents": {"kite.txt": TEXT}}
+    found = site.post("/search", asked | {"explain": True}).json()
+    assert set(found) == fields("SearchResponse")
+    assert set(found["answers"][0]) | {"confidence"} == fields("FoundAnswer")
+    assert set(found["skim"]) == fields("Skim")
+    assert set(found["documents"][0]) == fields("ReadDocument")
+    found = site.post("/highlight", asked | {"parameters": {"top_k": 1}}).json()
+    assert set(found) == fields("HighlightResponse")
+    assert set(found["sentences"][0]) == fields("Sentence")
+    assert set(site.post("/prune", asked).json()) == fields("PruneResponse")
+    found = site.post("/v1/rerank", {"query": QUESTION, "documents": [TEXT], "return_documents": True}).json()
+    assert set(found) == fields("RerankResponse")
+    assert set(found["results"][0]) == fields("RankedDocument")
+    found = site("GET", "/info").json()
+    assert set(found) == fields("Info")
+    assert set(found["limits"]) == fields("Limits")
+    assert set(site.post("/search", {}).json()) == fields("Problem")
+
+
+def test_the_schema_tells_what_is_taken_where_nothing_is_said(site):
+    forms = site("GET", "/openapi.json").json()["components"]["schemas"]
+    usual = {
+        form: {name: about["default"] for name, about in forms[form]["properties"].items() if "default" in about}
+        for form in ("Parameters", "HighlightParameters", "PruneParameters")
+    }
+    assert {name: value for name, value in asdict(AnswerOptions()).items() if value is not None} == usual["Parameters"]
+    assert (usual["HighlightParameters"]["max_answer_len"], usual["HighlightParameters"]["order"]) == (15, "score")
+    # Its bound of sentences is another option than the answers of the other form.
+    assert "top_k" not in usual["HighlightParameters"]
+    assert usual["PruneParameters"]["gap"] == GAP
+    parameters = usual["Parameters"]
+    assert site.post("/", ONE | {"parameters": parameters}).json() == site.post("/", ONE).json()
 
 
 def test_the_page_loads_nothing_from_elsewhere(site):

@@ -34,6 +34,7 @@ from blockskim.serving.http.schemas import (
     Answer,
     AnswerRequest,
     DocumentsRequest,
+    Info,
     Problem,
     QuestionContext,
     ReadingParameters,
@@ -139,7 +140,7 @@ def _add_status_routes(api: FastAPI, service: Service, settings: HttpSettings, m
     async def ready() -> Response:
         return _json({"status": "ready"}) if service.ready else _json({"status": "not ready"}, 503)
 
-    @api.get("/info", summary="The model, its operating points, and the limits")
+    @api.get("/info", response_model=Info, summary="The model, its operating points, and the limits")
     async def info() -> Response:
         limits = {
             "bytes": settings.max_body,

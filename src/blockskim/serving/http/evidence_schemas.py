@@ -1,9 +1,12 @@
 """The forms of requests for evidence and of what they get, as the OpenAPI schema has them."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Discriminator, Field, Tag
 
+from blockskim.evidence.options import EvidenceOptions
+from blockskim.evidence.prune import GAP
 from blockskim.serving.evidence_tasks import MOST_SENTENCES
 from blockskim.serving.http.schemas import (
     FIRST_FAULT,
@@ -14,6 +17,7 @@ from blockskim.serving.http.schemas import (
     Skim,
     Strict,
     form_of,
+    usual_values,
 )
 
 
@@ -36,6 +40,8 @@ Threshold = Annotated[
 
 class EvidenceParameters(ReadingParameters):
     """How much evidence is wanted, over all documents. At most one of ``point`` and ``dense`` may be given."""
+
+    usual: ClassVar[Mapping[str, Any]] = {**ReadingParameters.usual, **usual_values(EvidenceOptions)}
 
     threshold: Threshold | None = Field(
         None,
@@ -75,38 +81,41 @@ class HighlightRequest(DocumentsRequest):
 class SentenceAnswer(BaseModel):
     """An answer that stands in a sentence; offsets count Unicode code points of the document."""
 
-    text: str
-    start: int
-    end: int
-    confidence: float
+    text: str = Field(description="Text of the answer.")
+    start: int = Field(description="Its first character.")
+    end: int = Field(description="One past its last character.")
+    confidence: float = Field(
+        description="Probability that it is right; of a model that was not calibrated for that, its share of all spans."
+    )
 
 
 class Sentence(BaseModel):
-    """A sentence that matters; ``document[start:end]`` is its text, counted in Unicode code points.
+    """A sentence that matters; ``document[start:end]`` is its text, counted in Unicode code points."""
 
-    ``role`` says why it is there: "evidence", "context" of it, or "kept" as a heading.
-    """
-
-    document: str
-    text: str
-    start: int
-    end: int
-    score: float
-    role: Literal["evidence", "context", "kept"]
-    answer: SentenceAnswer | None
+    document: str = Field(description="Name of the document.")
+    text: str = Field(description="Text of the sentence.")
+    start: int = Field(description="Its first character.")
+    end: int = Field(description="One past its last character.")
+    score: float = Field(description="Probability that it is evidence.")
+    role: Literal["evidence", "context", "kept"] = Field(
+        description="Why it is there: evidence, context of it, or kept as a heading."
+    )
+    answer: SentenceAnswer | None = Field(description="The answer in it; null where there is none.")
 
 
 class HighlightResponse(BaseModel):
-    """Sentences that matter, their share of the characters of all documents, and what reading cost."""
+    """Sentences that matter, and what reading cost."""
 
-    question: str
-    sentences: list[Sentence]
-    kept: float
-    skim: Skim
+    question: str = Field(description="The question.")
+    sentences: list[Sentence] = Field(description="Sentences in the order that was asked for.")
+    kept: float = Field(description="Their share of the characters of all documents.")
+    skim: Skim = Field(description="What reading cost.")
 
 
 class PruneParameters(EvidenceParameters):
     """How much may be left."""
+
+    usual: ClassVar[Mapping[str, Any]] = {**EvidenceParameters.usual, "gap": GAP}
 
     gap: Annotated[str, Field(max_length=100)] | None = Field(
         None, description="What stands in place of what was cut out between two sentences."
@@ -120,37 +129,36 @@ class PruneRequest(DocumentsRequest):
 
 
 class PruneResponse(BaseModel):
-    """Pruned texts by name, without those of which nothing is left.
+    """Pruned texts, and what reading cost."""
 
-    ``kept`` is the share of the characters of all documents that is left. ``pieces`` leads back: of each piece of a
-    pruned text its start and end there, and its start in the original.
-    """
-
-    question: str
-    documents: dict[str, str]
-    kept: float
-    pieces: dict[str, list[tuple[int, int, int]]]
-    skim: Skim
+    question: str = Field(description="The question.")
+    documents: dict[str, str] = Field(description="Pruned text by name, without documents of which nothing is left.")
+    kept: float = Field(description="Share of the characters of all documents that is left, gaps not counted.")
+    pieces: dict[str, list[tuple[int, int, int]]] = Field(
+        description="The way back, by name: of each piece of a pruned text its first character there, one past its "
+        "last, and its first in the original."
+    )
+    skim: Skim = Field(description="What reading cost.")
 
 
 class TextDocument(Strict):
     """A document of which the text alone is read."""
 
-    text: str
+    text: str = Field(description="Its text.")
 
 
 class RerankRequest(Strict):
     """Documents to order by how likely they hold evidence, as Cohere's and Jina's APIs have it."""
 
-    query: str
+    query: str = Field(description="The question.")
     documents: Annotated[
         Annotated[list[str], FIRST_FAULT, Tag("list")]
         | Annotated[list[TextDocument], FIRST_FAULT, Tag("named")]
         | Annotated[list[str], Tag("one")],
         Discriminator(form_of),
-    ]
-    top_n: Annotated[int, Field(ge=1)] | None = None
-    return_documents: bool = False
+    ] = Field(description="Texts, or objects with a text.")
+    top_n: Annotated[int, Field(ge=1)] | None = Field(None, description="How many to give; all if nothing is said.")
+    return_documents: bool = Field(False, description="Give the texts back, too.")
     model: str | None = Field(None, description="Taken and not used: there is one model.")
     parameters: ReadingParameters | None = None
 
@@ -160,15 +168,15 @@ class RerankRequest(Strict):
 
 
 class RankedDocument(BaseModel):
-    """A document by its place, with the score of its best sentence, from 0 to 1."""
+    """A document, and how likely it holds evidence."""
 
-    index: int
-    relevance_score: float
-    document: TextDocument | None = None
+    index: int = Field(description="Its place among the documents of the request, from 0.")
+    relevance_score: float = Field(description="Score of its best sentence, from 0 to 1.")
+    document: TextDocument | None = Field(None, description="Its text, with ``return_documents``.")
 
 
 class RerankResponse(BaseModel):
-    """The documents, best first."""
+    """Documents in the order of their evidence."""
 
-    model: str
-    results: list[RankedDocument]
+    model: str = Field(description="What requests call the model.")
+    results: list[RankedDocument] = Field(description="Documents, best first.")

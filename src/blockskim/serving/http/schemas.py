@@ -1,7 +1,9 @@
 """The forms of requests for answers and of what they get, as the OpenAPI schema has them."""
 
+from collections.abc import Mapping
+from dataclasses import fields
 from itertools import islice
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -13,6 +15,8 @@ from pydantic import (
     WrapValidator,
     model_validator,
 )
+
+from blockskim.answering.request import AnswerOptions
 
 MOST_ANSWERS = 100
 
@@ -58,6 +62,18 @@ Thresholds = Annotated[
 ]
 
 
+def usual_values(options: type) -> dict[str, Any]:
+    """What a class of the library's options takes where nothing is said, by name."""
+    return {item.name: item.default for item in fields(options) if item.init}
+
+
+def tell_usual_values(schema: dict[str, Any], form: type["ReadingParameters"]) -> None:
+    """Have the schema say what is taken where a parameter is left out; the library knows it, and not the form."""
+    for name, about in schema["properties"].items():
+        if form.usual.get(name) is not None:
+            about["default"] = form.usual[name]
+
+
 class Strict(BaseModel):
     """A part of a request: nothing in it is taken for what it is not."""
 
@@ -67,7 +83,8 @@ class Strict(BaseModel):
 class ReadingParameters(Strict):
     """How texts are read. At most one of ``point`` and ``dense`` may be given."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config = ConfigDict(strict=True, extra="forbid", json_schema_extra=tell_usual_values)
+    usual: ClassVar[Mapping[str, Any]] = usual_values(AnswerOptions)
 
     doc_stride: Annotated[int, Field(ge=0, le=100_000)] | None = Field(
         None, description="Tokens by which windows of a long text overlap."
@@ -126,8 +143,8 @@ class Parameters(ReadingParameters):
 class QuestionContext(Strict):
     """A question and the text to answer it from."""
 
-    question: str
-    context: str
+    question: str = Field(description="The question.")
+    context: str = Field(description="The text.")
 
 
 OneOrMore = Annotated[
@@ -141,25 +158,27 @@ OneOrMore = Annotated[
 class AnswerRequest(Strict):
     """Question answering as the Hugging Face inference API has it."""
 
-    inputs: OneOrMore
+    inputs: OneOrMore = Field(description="A question with its text, or a list of such.")
     parameters: Parameters | None = None
 
 
 class Answer(BaseModel):
     """An answer; ``context[start:end]`` is its text, counted in Unicode code points."""
 
-    answer: str
-    score: float
-    start: int
-    end: int
-    confidence: float | None = None
+    answer: str = Field(description='Text of the answer; "" says that there is none.')
+    score: float = Field(description="Share of the span in the probability of all spans, from 0 to 1.")
+    start: int = Field(description="Its first character.")
+    end: int = Field(description="One past its last character.")
+    confidence: float | None = Field(
+        None, description="Probability that the answer is right; missing where the model was not calibrated for it."
+    )
 
 
 class NamedDocument(Strict):
     """A document with its name."""
 
-    name: str
-    text: str
+    name: str = Field(description="Its name, one of its own.")
+    text: str = Field(description="Its text.")
 
 
 Documents = Annotated[
@@ -173,8 +192,10 @@ Documents = Annotated[
 class DocumentsRequest(Strict):
     """A question about several documents: texts by name, a list of texts, or a list of names with texts."""
 
-    question: str
-    documents: Documents
+    question: str = Field(description="The question.")
+    documents: Documents = Field(
+        description="Texts by name, a list of texts, whose names are their places, or a list of names with texts."
+    )
 
     def named(self) -> list[tuple[str, str]]:
         """Names with texts; a list of texts has their places for names."""
@@ -196,37 +217,41 @@ class SearchRequest(DocumentsRequest):
 class FoundAnswer(Answer):
     """An answer and the document that it is in; "no answer" is in none."""
 
-    document: str | None = None
+    document: str | None = Field(
+        None, description="Name of the document; missing for an answer that says there is none."
+    )
 
 
 class Skim(BaseModel):
-    """What reading cost; ``kept_by_layer`` is the share of blocks that is there after each layer."""
+    """What reading cost."""
 
-    blocks: int
-    kept_by_layer: list[float]
-    flops: int
-    dense_flops: int
-    seconds: float
+    blocks: int = Field(description="Blocks of text that could be dropped, over all windows.")
+    kept_by_layer: list[float] = Field(
+        description="Share of these that is there after each layer, from the first layer to the last."
+    )
+    flops: int = Field(description="FLOPs spent; a multiply-add counts as two.")
+    dense_flops: int = Field(description="FLOPs of the dense model on all of the text, without padding.")
+    seconds: float = Field(description="Time that the work of this request took, waiting left out.")
 
 
 class ReadDocument(BaseModel):
-    """What was read of a document: runs of characters, each with the layer that dropped it.
+    """What was read of a document: runs of characters, each with what became of them."""
 
-    0 stands for what was not read at all, null for what was read to the end.
-    """
-
-    name: str
-    layers: int
-    runs: list[tuple[int, int, int | None]]
+    name: str = Field(description="Name of the document.")
+    layers: int = Field(description="Layers of the model.")
+    runs: list[tuple[int, int, int | None]] = Field(
+        description="First character, one past the last, and the layer that dropped it: 0 for what was not read, null "
+        "for what was read to the end."
+    )
 
 
 class SearchResponse(BaseModel):
     """Answers over all documents, best first, and what they cost."""
 
-    question: str
-    answers: list[FoundAnswer]
-    skim: Skim
-    documents: list[ReadDocument] | None = None
+    question: str = Field(description="The question.")
+    answers: list[FoundAnswer] = Field(description="Answers, best first.")
+    skim: Skim = Field(description="What reading cost.")
+    documents: list[ReadDocument] | None = Field(None, description="What was read of each document, with ``explain``.")
 
 
 class Status(BaseModel):
@@ -235,9 +260,36 @@ class Status(BaseModel):
     status: Literal["ok", "ready", "not ready"]
 
 
-class Problem(BaseModel):
-    """Why there is no answer, in a sentence."""
+class Limits(BaseModel):
+    """What a request may be."""
 
-    error: str
-    kind: str
-    request_id: str | None = None
+    bytes: int = Field(description="Largest body.")
+    pairs: int = Field(description="Most pairs of a question and a text.")
+    seconds: float = Field(description="Longest time from a request's first byte to its answer.")
+
+
+class Info(BaseModel):
+    """What answers, and what it takes."""
+
+    model: str = Field(description="What requests call the model.")
+    version: str = Field(description="Version of the library.")
+    backend: Literal["onnx", "torch"] = Field(description="What computes: ONNX Runtime or PyTorch.")
+    device: str = Field(description="Where it computes.")
+    dtype: str = Field(description="Number format that it computes in.")
+    layers: int = Field(description="Layers of the model.")
+    max_tokens: int | None = Field(description="Tokens that the model has positions for; null for any number.")
+    skims: bool = Field(description="Whether it has trained predictors, without which everything is read.")
+    points: list[str] = Field(description="Names of its operating points.")
+    calibrated_confidence: bool = Field(description="Whether answers have a confidence.")
+    calibrated_evidence: bool = Field(description="Whether scores of sentences were fitted for this model.")
+    evidence_threshold: float = Field(description="Least score of evidence where a request says nothing.")
+    evidence_points: list[str] = Field(description="Names that a request may give for a threshold of evidence.")
+    limits: Limits = Field(description="What a request may be.")
+
+
+class Problem(BaseModel):
+    """Why there is no answer."""
+
+    error: str = Field(description="A sentence for people.")
+    kind: str = Field(description="A word for programs.")
+    request_id: str | None = Field(None, description="Also in the header X-Request-Id, and in the log.")

@@ -16,7 +16,7 @@ class HttpSettings:
         api_key: which every request has to bring as a bearer token, but those to the page and to the health checks;
             None to let everybody ask.
         origins: of web pages that browsers let ask; "*" for all.
-        log_texts: whether logs hold questions and what was wrong with requests.
+        log_texts: whether logs hold questions.
     """
 
     served_name: str = "default"
