@@ -48,7 +48,7 @@ class ReadReport:
     outside: int = 0
     bad: int = 0
     first_bad: str = ""
-    _unfinished: str | None = field(default=None, repr=False)
+    _unfinished: list[str] = field(default_factory=list, repr=False)
 
     @contextmanager
     def forgiving(self) -> Iterator[None]:
@@ -56,17 +56,16 @@ class ReadReport:
 
         The id of one that is left out is free again: a corrected record may follow.
         """
-        self._unfinished = None
+        self._unfinished.clear()
         try:
             yield
         except DataError as error:
             # What the system failed to read may be as right as the rest.
             if not self.skip_bad or isinstance(error, ReadError):
                 raise
-            if self._unfinished is not None:
-                self.ids.discard(self._unfinished)
+            self.ids.difference_update(self._unfinished)
             self.leave_out(1, str(error))
-        self._unfinished = None
+        self._unfinished.clear()
 
     def leave_out(self, count: int, reason: str) -> None:
         """Count records that are left out, and keep what is wrong with the first of all."""
@@ -86,7 +85,7 @@ class ReadReport:
         if name in self.ids:
             raise DataError(f"{where}: question id {brief(name)} occurs twice; ids must be unique in a file")
         self.ids.add(name)
-        self._unfinished = name
+        self._unfinished.append(name)
         return name
 
     def note(self, example: Example) -> None:
