@@ -95,6 +95,21 @@ def test_an_answer_is_never_empty_where_questions_have_answers():
     assert official_predictions(examples, [none, none]) == {"a": "", "b": "red kite"}
 
 
+@pytest.mark.parametrize("metadata", [(), (("format", "mrqa"),), (("format", "hotpotqa"),)])
+def test_a_question_without_an_answer_that_a_caller_made_is_scored(metadata):
+    start = TEXTS[0].index("wales")
+    found, none = (ExampleAnswers((Candidate(value, start, start + 5, 0),), 3.0, 6.0) for value in (5.0, 1.0))
+    examples = [
+        Example("a", "where ?", TEXTS[0], (), references, metadata=metadata) for references in (("wales",), (), ())
+    ]
+    examples = [replace(one, id=str(number)) for number, one in enumerate(examples)]
+    answers = [found, none, found]
+    (scores,) = scores_by_source(examples, answers).values()
+    assert scores["f1"] == pytest.approx(200 / 3)
+    assert f1_by_example(examples, answers).tolist() == [100.0, 100.0, 0.0]
+    assert official_predictions(examples, answers) == {"0": "wales", "1": "", "2": "wales"}
+
+
 def test_answers_are_not_told_by_an_id_that_two_questions_have():
     none = ExampleAnswers((), 1.0, 6.0)
     same = [example("record-1", TEXTS[0], source=source) for source in ("x", "y")]

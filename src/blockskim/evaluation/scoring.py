@@ -187,5 +187,8 @@ def format_of(example: Example) -> str:
 
 
 def has_version_2(examples: Iterable[Example]) -> bool:
-    """Whether the rules of SQuAD 2.0 apply, by which a question may have no answer."""
-    return any(("version", "2.0") in example.metadata for example in examples)
+    """Whether the rules of SQuAD 2.0 apply, by which a question may have no answer.
+
+    They do where one has none, too, whatever its metadata: no other rules have a score for that.
+    """
+    return any(("version", "2.0") in example.metadata or not example.answerable for example in examples)
