@@ -111,7 +111,7 @@ def test_an_output_of_an_earlier_version_is_refused(tmp_path, data):
     path = tmp_path / "out" / "_manifest.json"
     before = json.loads(path.read_text())
     path.write_text(json.dumps(before | {"format": 1, "model": before["model"] | {"dtype": "auto"}}))
-    with pytest.raises(ConfigError, match=r"by another version of this library \(format 1, and this one has 2\)"):
+    with pytest.raises(ConfigError, match=r"by another version of this library \(format 1, and this one has 3\)"):
         run(plan_for(tmp_path, data))
 
 

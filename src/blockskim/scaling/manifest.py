@@ -14,7 +14,7 @@ from blockskim.scaling.model_files import model_digest
 from blockskim.scaling.output import MANIFEST
 from blockskim.scaling.plan import BulkPlan
 
-FORMAT = 2
+FORMAT = 3
 """Version of the layout of an output directory, and of how rows are cut into shards."""
 
 _NOT_FOR_ANSWERS = ("name", "batch_size", "threads")

@@ -9,8 +9,9 @@ from blockskim.checks import listing
 from blockskim.data.files import read_error
 from blockskim.errors import BlockSkimError, DataError
 from blockskim.extras import load_pyarrow
+from blockskim.scaling.arrow_values import column_values
 from blockskim.scaling.json_lines import too_large
-from blockskim.scaling.rows import Columns, InputFile, RawRow
+from blockskim.scaling.rows import Columns, InputFile, RawRow, num_bytes
 
 BATCH = 256
 """Rows that are decoded at a time."""
@@ -26,7 +27,7 @@ def parquet_rows(file: InputFile, number: int, columns: Columns, limit: int) -> 
         file: the file.
         number: of the file among all.
         columns: which are needed.
-        limit: bytes that the texts of a row may have.
+        limit: bytes that the values of a row may have.
 
     Yields:
         A row, and the bytes of the file that were read so far: as large a share of it as of its rows.
@@ -45,10 +46,10 @@ def parquet_rows(file: InputFile, number: int, columns: Columns, limit: int) -> 
         count = parquet.metadata.num_rows
         place = 0
         for batch in parquet.iter_batches(batch_size=BATCH, columns=needed):
-            values = [batch.column(name).to_pylist() for name in needed]
+            values = [column_values(batch.column(name)) for name in needed]
             for row in zip(*values, strict=True):
                 place += 1
-                size = sum(len(value.encode("utf-8", "surrogatepass")) for value in row if isinstance(value, str))
+                size = num_bytes(row)
                 if size > limit:
                     raw = RawRow(number, place, None, too_large(size, limit))
                 else:
@@ -77,7 +78,7 @@ def open_parquet(path: Path) -> Iterator[Any]:
         if error.errno is not None:
             raise read_error(path, error) from error
         raise _damaged(path, error) from error
-    # It raises errors of its own and of the system, and others where a text is no Unicode or a date none of Python's.
+    # It raises errors of its own and of the system, and others where a name is no Unicode.
     except (pyarrow.ArrowException, ValueError, OverflowError) as error:
         raise _damaged(path, error) from error
 

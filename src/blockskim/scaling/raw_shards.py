@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 from blockskim.errors import DataError, ReadError
 from blockskim.scaling.input_files import READERS
-from blockskim.scaling.rows import Columns, InputFile, RawRow
+from blockskim.scaling.rows import Columns, InputFile, RawRow, num_bytes
 
 MOST_BYTES = 8_000_000
-"""A shard ends with the row that brings it to so many bytes, however few rows it has."""
+"""A shard ends with the row that brings it to so many bytes, however few rows it has.
+
+Files that a column names are not counted: they may change while a run goes on, and lie where others read them.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ def raw_shards(
     number = first = size = start = place = 0
     for row, place in _all_rows(files, columns, row_limit, damaged):
         rows.append(row)
-        size += _size(row)
+        size += _size(row, files[row.file])
         digest.update(repr(row[1:]).encode("utf-8", "surrogatepass"))
         if len(rows) == shard_rows or size >= MOST_BYTES:
             yield RawShard(number, first, rows, (start, place), digest.hexdigest())
@@ -69,7 +72,8 @@ def _all_rows(
     before = 0
     for number, file in enumerate(files):
         try:
-            if file.size or file.format == "text":
+            # A file of nothing is one text, and no Parquet at all; elsewhere it has no rows.
+            if file.size or file.format in ("text", "parquet"):
                 for row, position in READERS[file.format](file, number, columns, row_limit):
                     yield row, before + min(position, file.size)
         # What a passing fault left out would be missing for good: shards are counted by rows.
@@ -80,7 +84,7 @@ def _all_rows(
         before += file.size
 
 
-def _size(row: RawRow) -> int:
-    if isinstance(row.content, dict):
-        return sum(len(value) for value in row.content.values() if isinstance(value, str))
-    return 0 if row.content is None else len(row.content)
+def _size(row: RawRow, file: InputFile) -> int:
+    if file.format == "text":
+        return file.size
+    return 0 if row.content is None else num_bytes(row.content)

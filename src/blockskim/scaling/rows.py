@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from blockskim.answering.request import check_text
 from blockskim.data.files import read_errors_named, unpacked
 from blockskim.errors import DataError, ReadError
+from blockskim.scaling.arrow_values import Unreadable
 
 FILE_COLUMN = "file"
 """The column of a text file's row that names it."""
@@ -126,10 +126,11 @@ def read_row(raw: RawRow, file: InputFile, columns: Columns, limit: int) -> Row:
             raise DataError(raw.error)
         record = _record(raw, file)
         kept = {name: record.get(name) for name in names}
-        deep = [name for name, value in kept.items() if _is_too_deep(value)]
-        if deep:
-            kept |= dict.fromkeys(deep)
-            raise DataError(f"{deep[0]!r} is nested too deeply; {MOST_LEVELS} levels are the most")
+        faults = {name: fault for name, value in kept.items() if (fault := _fault(value))}
+        if faults:
+            kept |= dict.fromkeys(faults)
+            name, fault = next(iter(faults.items()))
+            raise DataError(f"{name!r} {fault}")
         question = column_text(record, columns.question_column) if columns.question is None else columns.question
         return Row(question, _context(record, file, columns, limit), kept, where)
     except ReadError:
@@ -169,7 +170,7 @@ def _record(raw: RawRow, file: InputFile) -> Mapping[str, Any]:
 
 def _context(record: Mapping[str, Any], file: InputFile, columns: Columns, limit: int) -> str:
     if file.format == "text":
-        return check_text(_file_text(file.folder / file.path, file.path, limit), "the file")
+        return _checked("the file", _file_text(file.folder / file.path, file.path, limit))
     if columns.file_column is None:
         return column_text(record, columns.context_column)
     name = column_text(record, columns.file_column)
@@ -181,7 +182,7 @@ def _context(record: Mapping[str, Any], file: InputFile, columns: Columns, limit
         raise DataError(f"{columns.file_column!r} is {name!r:.200}, which is no path") from error
     if not inside:
         raise DataError(f"{columns.file_column!r} is {name!r:.200}, which leads out of {root}")
-    return check_text(_file_text(path, path, limit), name)
+    return _checked(name, _file_text(path, path, limit))
 
 
 def _file_text(path: Path, named: Path, limit: int) -> str:
@@ -196,7 +197,7 @@ def _file_text(path: Path, named: Path, limit: int) -> str:
         with path.open("rb") as raw:
             content = unpacked(raw).read(limit + 1)
         if len(content) > limit:
-            raise DataError(f"{named}: is larger than {limit:,} bytes, which is row_limit (--max-row-bytes)")
+            raise DataError(f"{named}: is larger than {limit:,} bytes, which --max-row-bytes allows")
         return content.decode("utf-8-sig")
 
 
@@ -211,9 +212,31 @@ def column_text(record: Mapping[str, Any], name: str) -> str:
     value = record[name]
     if value is None:
         raise DataError(f"{name!r} is null")
+    if isinstance(value, Unreadable):
+        raise DataError(f"{name!r} {_fault(value)}")
     if not isinstance(value, str):
         raise DataError(f"{name!r} is {reprlib.repr(value)}; it must be text")
-    return check_text(value, repr(name))
+    return _checked(repr(name), value)
+
+
+def num_bytes(value: Any) -> int:
+    """How large a value is, whatever lies in it: texts as UTF-8, and eight bytes for what is neither text nor bytes."""
+    if isinstance(value, str):
+        return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
+    if isinstance(value, bytes):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(num_bytes(name) + num_bytes(item) for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return sum(map(num_bytes, value))
+    return 8
+
+
+def _fault(value: Any) -> str:
+    """What is wrong with the value of a column that is copied; "" for nothing."""
+    if isinstance(value, Unreadable):
+        return f"can't be read: {value.reason}"
+    return f"is nested too deeply; {MOST_LEVELS} levels are the most" if _is_too_deep(value) else ""
 
 
 def _is_too_deep(value: Any) -> bool:
@@ -229,3 +252,15 @@ def _is_too_deep(value: Any) -> bool:
         if not level:
             return False
     return True
+
+
+def _checked(what: str, text: str) -> str:
+    if not text.strip():
+        raise DataError(f"{what} is empty")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{what} holds half of a surrogate pair at character {error.start}, which is no valid text"
+        ) from error
+    return text

@@ -11,10 +11,14 @@ from typing import Any
 from blockskim.checks import is_text
 from blockskim.errors import DataError, ReadError
 from blockskim.extras import load_pyarrow
+from blockskim.scaling.arrow_values import ArrowTime, as_array, can_hold, copied_type
 from blockskim.scaling.jobs import Field
 from blockskim.scaling.parquet_rows import open_parquet
 from blockskim.scaling.plan import ERROR, ROW, BulkPlan
 from blockskim.scaling.rows import InputFile, Row
+
+_TEXTS = ("string", "large_string", "string_view")
+"""Names of Arrow's types of text."""
 
 
 def shard_schema(plan: BulkPlan) -> Any:
@@ -24,7 +28,7 @@ def shard_schema(plan: BulkPlan) -> Any:
     they are text, as rows may differ in type there.
 
     Raises:
-        DataError: the first input file can't be read.
+        ReadError: the system failed to read an input file.
         ConfigError: pyarrow is not installed.
     """
     if plan.output_format != "parquet":
@@ -45,28 +49,28 @@ def shard_schema(plan: BulkPlan) -> Any:
 def _copied_types(files: Sequence[InputFile], names: Sequence[str]) -> dict[str, Any]:
     """The type of each column that is copied, in the first Parquet file that tells one.
 
-    A file in which a column holds nulls alone, or that has no rows, may tell none.
+    A file in which a column holds nulls alone, or that has no rows, may tell none, and one that is damaged does not.
 
     Raises:
-        DataError: the first file can't be read.
+        ReadError: the system failed to read one.
     """
     pyarrow, _ = load_pyarrow()
     types: dict[str, Any] = {}
-    for number, file in enumerate(files):
+    for file in files:
         if file.format != "parquet":
             continue
         try:
             with open_parquet(file.path) as parquet:
                 known = parquet.schema_arrow
-        except DataError as error:
-            # Reading the rows of a later one will tell.
-            if number == 0 or isinstance(error, ReadError):
-                raise
+        except ReadError:
+            raise
+        except DataError:
+            # Reading its rows tells of it.
             continue
         # Of a file with a column that is there twice, reading the rows will tell.
         for name in (name for name in names if known.names.count(name) == 1):
             if name not in types or pyarrow.types.is_null(types[name]):
-                types[name] = known.field(name).type
+                types[name] = copied_type(known.field(name).type)
         if all(name in types and not pyarrow.types.is_null(types[name]) for name in names):
             break
     return types
@@ -77,9 +81,7 @@ def shard_bytes(rows: Sequence[dict[str, Any]], format: str, schema: Any) -> byt
     if format == "jsonl":
         return "".join(_line(row) for row in rows).encode("utf-8")
     pyarrow, pq = load_pyarrow()
-    arrays = [
-        pyarrow.array([_fitting(row.get(field.name), field.type) for row in rows], field.type) for field in schema
-    ]
+    arrays = [as_array([_fitting(row.get(field.name), field.type) for row in rows], field.type) for field in schema]
     file = io.BytesIO()
     pq.write_table(pyarrow.Table.from_arrays(arrays, schema=schema), file)
     return file.getvalue()
@@ -87,13 +89,12 @@ def shard_bytes(rows: Sequence[dict[str, Any]], format: str, schema: Any) -> byt
 
 def arrow_column(values: Sequence[Any], field: Field) -> Any:
     """What a job made of some rows, for one of its columns, as an array of Arrow."""
-    pyarrow, _ = load_pyarrow()
     kind = _arrow_type(field)
-    return pyarrow.array([_fitting(value, kind) for value in values], kind)
+    return as_array([_fitting(value, kind) for value in values], kind)
 
 
 def check_kept(rows: Sequence[Row], plan: BulkPlan, schema: Any) -> list[Row]:
-    """The rows, of which those are wrong whose copied columns do not fit into the output.
+    """The rows, of which those are wrong whose copied columns can't be written as they are.
 
     Args:
         rows: of a shard.
@@ -105,44 +106,52 @@ def check_kept(rows: Sequence[Row], plan: BulkPlan, schema: Any) -> list[Row]:
     checked = list(rows)
     for name in plan.kept:
         kind = schema.field(name).type
-        if _fit([row.kept.get(name) for row in rows], kind):
+        if _fit([row.kept.get(name) for row in checked], kind):
             continue
         for number, row in enumerate(checked):
             value = row.kept.get(name)
             if not _fit([value], kind):
-                error = row.error or f"{row.where}: {name!r} is {reprlib.repr(value)}, which is no {kind}"
-                checked[number] = replace(row, kept={**row.kept, name: None}, error=error)
+                checked[number] = _without(row, name, f"{name!r} is {_shown(value)}, which is no {kind}")
+        # Each may fit alone, and all of them not into one column.
+        if not _fit([row.kept.get(name) for row in checked], kind):
+            reason = f"the values of {name!r} are too many for {kind}, as which the first file has them"
+            checked = [_without(row, name, reason) for row in checked]
     return checked
 
 
 def _checked_for_json(row: Row) -> Row:
-    """A row, which is wrong if a copied value holds bytes that are no text: JSON has nothing to write them with."""
+    """A row, which is wrong if JSON has nothing to write a copied value with."""
     for name, value in row.kept.items():
-        if _is_binary(value):
-            reason = f"{name!r} holds bytes that are no UTF-8 text, which --output-format parquet can copy and JSON not"
-            row = replace(row, kept={**row.kept, name: None}, error=row.error or f"{row.where}: {reason}")
+        try:
+            _plain(value)
+        except UnicodeDecodeError:
+            reason = "holds bytes that are no UTF-8 text, which --output-format parquet can copy and JSON not"
+            row = _without(row, name, f"{name!r} {reason}")
+        except ValueError as error:
+            reason = "holds a time that has no text; Parquet can copy it (--output-format parquet)"
+            row = _without(row, name, f"{name!r} {reason}: {error}")
     return row
 
 
-def _is_binary(value: Any) -> bool:
-    """Whether a value is or holds bytes that are no UTF-8 text."""
-    if isinstance(value, bytes):
-        try:
-            value.decode("utf-8")
-        except UnicodeDecodeError:
-            return True
-    if isinstance(value, dict):
-        return any(map(_is_binary, value.values()))
-    return isinstance(value, list | tuple) and any(map(_is_binary, value))
+def _without(row: Row, name: str, reason: str) -> Row:
+    """A row that is wrong, without the value of a copied column."""
+    return replace(row, kept={**row.kept, name: None}, error=row.error or f"{row.where}: {reason}")
+
+
+def _shown(value: Any) -> str:
+    """A value for people, cut where it is long."""
+    try:
+        return value.text() if isinstance(value, ArrowTime) else reprlib.repr(value)
+    except ValueError:
+        return repr(value)
 
 
 def _fit(values: Sequence[Any], kind: Any) -> bool:
-    pyarrow, _ = load_pyarrow()
     try:
-        pyarrow.array([_fitting(value, kind) for value in values], kind)
-    except (pyarrow.ArrowException, TypeError, ValueError, OverflowError):
+        return can_hold(kind, [_fitting(value, kind) for value in values])
+    # There are bytes that are no text, or times that no text has.
+    except ValueError:
         return False
-    return True
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -152,7 +161,11 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it: dates and numbers of other kinds as text, and what is no number as null."""
+    """A value as JSON has it: dates and numbers of other kinds as text, and what is no number as null.
+
+    Raises:
+        ValueError: there is no such text.
+    """
     if isinstance(value, dict):
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -161,16 +174,25 @@ def _plain(value: Any) -> Any:
         return None
     if value is None or isinstance(value, str | int | float):
         return value
+    if isinstance(value, ArrowTime):
+        return value.text()
     return value.decode("utf-8") if isinstance(value, bytes) else str(value)
 
 
 def _fitting(value: Any, kind: Any) -> Any:
-    """A value for a column of Parquet: what is no text becomes JSON where the column holds text."""
-    if value is None or str(kind) != "string":
+    """A value for a column of Parquet: what is no text becomes JSON where the column holds text.
+
+    Raises:
+        ValueError: a column of text can't hold it.
+    """
+    if str(kind) not in _TEXTS:
         return value
-    if not isinstance(value, str):
-        return json.dumps(_plain(value), ensure_ascii=False)
-    return value if is_text(value) else value.encode("utf-8", "replace").decode("utf-8")
+    plain = _plain(value)
+    if plain is None:
+        return None
+    if not isinstance(plain, str):
+        return json.dumps(plain, ensure_ascii=False)
+    return plain if is_text(plain) else plain.encode("utf-8", "replace").decode("utf-8")
 
 
 def _arrow_type(field: Field) -> Any:
