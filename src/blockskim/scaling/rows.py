@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from blockskim.answering.request import check_text
 from blockskim.data.files import read_errors_named, unpacked
 from blockskim.errors import DataError, ReadError
 from blockskim.scaling.arrow_values import Unreadable
@@ -170,7 +171,7 @@ def _record(raw: RawRow, file: InputFile) -> Mapping[str, Any]:
 
 def _context(record: Mapping[str, Any], file: InputFile, columns: Columns, limit: int) -> str:
     if file.format == "text":
-        return _checked("the file", _file_text(file.folder / file.path, file.path, limit))
+        return check_text(_file_text(file.folder / file.path, file.path, limit), "the file")
     if columns.file_column is None:
         return column_text(record, columns.context_column)
     name = column_text(record, columns.file_column)
@@ -182,7 +183,7 @@ def _context(record: Mapping[str, Any], file: InputFile, columns: Columns, limit
         raise DataError(f"{columns.file_column!r} is {name!r:.200}, which is no path") from error
     if not inside:
         raise DataError(f"{columns.file_column!r} is {name!r:.200}, which leads out of {root}")
-    return _checked(name, _file_text(path, path, limit))
+    return check_text(_file_text(path, path, limit), name)
 
 
 def _file_text(path: Path, named: Path, limit: int) -> str:
@@ -197,7 +198,7 @@ def _file_text(path: Path, named: Path, limit: int) -> str:
         with path.open("rb") as raw:
             content = unpacked(raw).read(limit + 1)
         if len(content) > limit:
-            raise DataError(f"{named}: is larger than {limit:,} bytes, which --max-row-bytes allows")
+            raise DataError(f"{named}: is larger than {limit:,} bytes, which is row_limit (--max-row-bytes)")
         return content.decode("utf-8-sig")
 
 
@@ -216,7 +217,7 @@ def column_text(record: Mapping[str, Any], name: str) -> str:
         raise DataError(f"{name!r} {_fault(value)}")
     if not isinstance(value, str):
         raise DataError(f"{name!r} is {reprlib.repr(value)}; it must be text")
-    return _checked(repr(name), value)
+    return check_text(value, repr(name))
 
 
 def num_bytes(value: Any) -> int:
@@ -252,15 +253,3 @@ def _is_too_deep(value: Any) -> bool:
         if not level:
             return False
     return True
-
-
-def _checked(what: str, text: str) -> str:
-    if not text.strip():
-        raise DataError(f"{what} is empty")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise DataError(
-            f"{what} holds half of a surrogate pair at character {error.start}, which is no valid text"
-        ) from error
-    return text
