@@ -43,7 +43,7 @@ RESPONSES = (
     "Status",
     "Problem",
 )
-"""Bodies that the service sends, likewise."""
+"""Bodies that the service sends, in the order of the page."""
 
 
 def server_page() -> str:

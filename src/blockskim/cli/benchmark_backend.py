@@ -24,7 +24,7 @@ def choose_backend(
 
     Raises:
         ConfigError: the number format is one that the model does not have.
-        ModelError: likewise.
+        ModelError: int8 is asked for, and the model was not exported.
     """
     if backend is not BenchmarkBackend.AUTO:
         return backend

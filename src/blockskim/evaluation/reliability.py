@@ -28,7 +28,7 @@ class Bin:
         high: confidence at which it ends; the last one holds 1, too.
         count: number of answers in it.
         confidence: mean of theirs; NaN where there is none.
-        right: share of them that are right; likewise.
+        right: share of them that are right; NaN where there is none.
     """
 
     low: float

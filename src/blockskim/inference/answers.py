@@ -113,7 +113,7 @@ class AnswerCollector:
         Args:
             indices: which windows. Shape: (batch,)
             start_logits: -inf where a token was dropped and on padding. Shape: (batch, tokens)
-            end_logits: likewise. Shape: (batch, tokens)
+            end_logits: -inf in the same places. Shape: (batch, tokens)
             context_mask: True on context tokens. Shape: (batch, tokens)
             ranks: how the example of each window fared. Length: batch
         """

@@ -29,7 +29,7 @@ class ConfidenceModel:
 
     Attributes:
         right: weights of ``FEATURES`` for the first outcome, against the second.
-        none: weights for the third, likewise.
+        none: weights of ``FEATURES`` for the third outcome, against the second.
         no_answer_threshold: the confidence of "no answer" above which it is given, where it may be.
 
     Raises:

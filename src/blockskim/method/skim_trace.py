@@ -103,7 +103,7 @@ class WindowScores:
     Attributes:
         start_logits: float32, by the place of a token in its window; -inf where a token was dropped and behind a
             window's end. Shape: (batch, longest)
-        end_logits: likewise. Shape: (batch, longest)
+        end_logits: float32, in the same places, and -inf in the same. Shape: (batch, longest)
         trace: what was kept in each layer and what it cost.
     """
 

@@ -185,7 +185,7 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
     ) -> BlockSkimOutput:
-        """Run all layers on all tokens and let every predictor judge every block.
+        """Run all layers on all tokens and ask every predictor about every block.
 
         Args:
             input_ids: Shape: (batch, tokens)

@@ -24,7 +24,7 @@ def highlight_task(
     """Find the sentences that matter for a question.
 
     Args:
-        answerer: whose model is to judge.
+        answerer: whose model scores the sentences.
         question: the question.
         documents: names, each one's own, with texts.
         options: of ``QuestionAnswerer.highlight``.
@@ -50,7 +50,7 @@ def prune_task(
     """Cut documents to the sentences that matter for a question.
 
     Args:
-        answerer: whose model is to judge.
+        answerer: whose model scores the sentences.
         question: the question.
         documents: names, each one's own, with texts.
         options: of ``QuestionAnswerer.prune``.
@@ -71,7 +71,7 @@ def rerank_task(
     """Order documents by how likely they hold evidence, as ``QuestionAnswerer.rank`` does.
 
     Args:
-        answerer: whose model is to judge.
+        answerer: whose model scores the sentences.
         query: the question.
         documents: the texts.
         top_n: how many to give; all when None.
@@ -96,7 +96,7 @@ def _evidence_task(
     """A request for evidence of one question.
 
     Args:
-        answerer: whose model is to judge.
+        answerer: whose model scores the sentences.
         question: the question.
         documents: texts by name.
         options: how to read.

@@ -1,4 +1,4 @@
-"""What a person sees of a training run: a progress bar, and a line per evaluation."""
+"""Callbacks of transformers' trainer: what is told of a run, which checkpoints it writes, and which is its best."""
 
 from collections.abc import Callable
 from pathlib import Path

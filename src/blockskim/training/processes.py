@@ -44,7 +44,7 @@ class Processes:
 
         Raises:
             BlockSkimError: as it was raised there, in all of them.
-            OSError: likewise.
+            OSError: as it was raised there, in all of them.
         """
         if self.count == 1:
             return make()

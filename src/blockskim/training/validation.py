@@ -67,6 +67,6 @@ def _run_shared(
     parts: list[tuple[list[ExampleAnswers], BlockScores]] = team.gather((answers[team.rank :: team.count], scores))
     found = [parts[number % team.count][0][number // team.count] for number in range(len(answers))]
     # A process whose contexts have no block that can be dropped has no layers either.
-    judged = [part for _, part in parts if part.layers] or [scores]
-    probabilities = np.concatenate([part.probabilities for part in judged], axis=1)
-    return found, judged[0].layers, probabilities, np.concatenate([part.relevant for part in judged])
+    scored = [part for _, part in parts if part.layers] or [scores]
+    probabilities = np.concatenate([part.probabilities for part in scored], axis=1)
+    return found, scored[0].layers, probabilities, np.concatenate([part.relevant for part in scored])
