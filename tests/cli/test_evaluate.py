@@ -302,3 +302,8 @@ def test_a_bound_of_the_cost(call, model, data):
     assert (code, out) == (2, "")
     assert "--compare-dense has no bound" in err
     assert call(*usual, "--max-cost", 2)[0] == 2
+
+
+def test_a_threshold_for_no_answer_that_changes_nothing_is_told_of(call, model, data):
+    arguments = ("evaluate", "--data", data, "--model", model, "--max-length", 150, "--no-answer-threshold", 0.3)
+    assert call(*arguments)[2].startswith("warning: --no-answer-threshold changes nothing")

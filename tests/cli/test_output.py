@@ -1,11 +1,13 @@
 """Text that is printed as it stands."""
 
 import json
+import os
 
 import pytest
 
 from blockskim.cli.output import console, print_json
 from cli_data import squad
+from full_disk import full_disk
 
 
 @pytest.mark.parametrize("text", ["run[red]1", "[/]", "a[bold]b[/bold]", ":dog:", "[link=x]"])
@@ -54,3 +56,48 @@ def test_errors_and_warnings_do_not_steer_the_terminal(call, tmp_path):
     code, _, err = call("bulk", "answer", columns, "--output", tmp_path / "p")
     assert code == 1
     assert "stion" in err and "\x1b" not in err
+
+
+def test_no_line_is_cut_where_nobody_looks_at_a_screen(capsys, monkeypatch):
+    from rich.table import Table
+
+    monkeypatch.setenv("COLUMNS", "40")
+    table = Table(box=None, show_header=False)
+    table.add_row("model", "/a/" + "b" * 300)
+    console().print(table)
+    console().print("word " * 60)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.rstrip().endswith("b" * 300)
+    assert second.split() == ["word"] * 60
+
+
+@pytest.mark.parametrize(
+    ("command", "option"), [("evaluate", "--predictions"), ("answer", "--explain"), ("highlight", "--explain")]
+)
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_a_file_is_written_although_nothing_can_be_printed(
+    call, model, document, tmp_path, monkeypatch, command, option, more
+):
+    data, written = tmp_path / "data.json", tmp_path / "written"
+    data.write_text(json.dumps(squad(2)))
+    asked = ("--data", data) if command == "evaluate" else ("-q", "Where?", "-f", document)
+    arguments = (command, *asked, "--model", model, "--max-length", 150, *more, option)
+    monkeypatch.setattr("sys.stdout", os.fdopen(os.open("/dev/full", os.O_WRONLY), "w"))
+    code, _, err = call(*arguments, written)
+    assert (code, err) == (1, "error: standard output: No space left on device\n")
+    assert written.read_text()
+    # Both are told of, should both fail.
+    monkeypatch.setattr("sys.stdout", os.fdopen(os.open("/dev/full", os.O_WRONLY), "w"))
+    with full_disk(0):
+        code, _, err = call(*arguments, written)
+    assert code == 1
+    assert err == f"error: {written}: File too large\nerror: standard output: No space left on device\n"
+
+
+def test_a_file_is_written_although_nobody_reads_what_is_printed(call, model, document, tmp_path, monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    monkeypatch.setattr("sys.stdout", os.fdopen(writer, "w"))
+    code, _, err = call("answer", "-q", "Where?", "-f", document, "--model", model, "--explain", tmp_path / "page")
+    assert (code, err) == (1, "")
+    assert (tmp_path / "page").read_text()

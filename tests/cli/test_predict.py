@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -166,3 +167,25 @@ def test_the_data_is_not_written_over(call, model, save, tmp_path, command):
         assert (code, out) == (2, "")
         assert "holds the data, which would be lost" in err
     assert other.read_bytes() == before
+
+
+def test_what_is_told_beside_answers_on_standard_output_goes_to_standard_error(predict, save, tmp_path, monkeypatch):
+    data, standard_output = save(without_answers(squad(1))), os.dup(1)
+    for more in ((), ("--json",)):
+        with (tmp_path / "out.json").open("w") as out, monkeypatch.context() as patch:
+            patch.setattr("sys.stdout", out)
+            os.dup2(out.fileno(), 1)
+            code, _, err, found = predict("--data", data, *more)
+            os.dup2(standard_output, 1)
+        assert (code, set(found)) == (0, {"q0-0"})
+        assert '"examples": 1' in err if more else "1 examples" in err
+    os.close(standard_output)
+    assert "1 examples" in predict("--data", data)[1]
+
+
+def test_a_threshold_for_no_answer_that_changes_nothing_is_told_of(predict, save):
+    data = save(without_answers(squad(1)))
+    common = ("--data", data, "--no-answer-threshold", 0.3)
+    assert "warning: --no-answer-threshold changes nothing" in predict(*common)[2]
+    assert predict(*common, "--quiet")[2] == predict(*common, "--no-answer")[2] == predict("--data", data)[2] == ""
+    assert predict("--data", save(without_answers(squad(1)) | {"version": "v2.0"}), *common[2:])[2] == ""

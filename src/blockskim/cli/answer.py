@@ -69,8 +69,6 @@ def answer(
             raise typer.BadParameter("the question is empty", param_hint="--question")
     documents = _documents(context, [*(file or []), *(more or [])])
 
-    from blockskim.answering.trace import skim_summary
-
     answerer = load_answerer(computing, backend, windowing.batch_size, point)
     with window_progress(printing.quiet) as bar:
         results = answerer.search(
@@ -86,22 +84,15 @@ def answer(
             progress=bar.update,
             **windowing.call(),
         )
-    if printing.as_json:
-        print_json(
-            [
-                {
-                    "question": result.question,
-                    "answers": [_record(found) for found in result.answers],
-                    "skim": skim_summary(result.traces),
-                }
-                for result in results
-            ]
-        )
-    else:
-        _show(results, documents, top_k > 1)
-    # The answers are safe by now, should there be no room for a page.
-    if explain is not None:
-        _write_page(explain, results)
+    try:
+        if printing.as_json:
+            print_json([_result(result) for result in results])
+        else:
+            _show(results, documents, top_k > 1)
+    finally:
+        # Neither is lost should there be no room for the other, or nobody who reads it.
+        if explain is not None:
+            _write_page(explain, results)
 
 
 def _documents(context: str | None, files: list[str]) -> dict[str, str]:
@@ -123,6 +114,17 @@ def _write_page(path: Path, results: "Sequence[SearchResult]") -> None:
 
     passages = [trace.passage() for result in results for trace in result.traces]
     write_whole(path, to_html(passages, "; ".join(result.question for result in results)))
+
+
+def _result(result: "SearchResult") -> dict[str, Any]:
+    """What was found of a question, as JSON has it."""
+    from blockskim.answering.trace import skim_summary
+
+    return {
+        "question": result.question,
+        "answers": [_record(found) for found in result.answers],
+        "skim": skim_summary(result.traces),
+    }
 
 
 def _record(found: Any) -> dict[str, Any]:

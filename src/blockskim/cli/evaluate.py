@@ -8,8 +8,8 @@ import typer
 
 from blockskim.cli import options
 from blockskim.cli.option_groups import Computing, Printing, Selection, Windowing, takes_groups
-from blockskim.cli.output import console, print_json
-from blockskim.cli.predict import check_predictions, write_predictions
+from blockskim.cli.output import console, print_json, printing_beside
+from blockskim.cli.predict import check_predictions, warn_of_no_use, write_predictions
 from blockskim.cli.progress import window_progress
 from blockskim.cli.session import cut_windows, describe, load_backend, read_selected
 
@@ -58,6 +58,7 @@ def evaluate(
     if max_cost is not None and compare_dense:
         raise typer.BadParameter("--compare-dense has no bound of the cost; give one of them")
     examples = read_selected(data, more, selection, "ignored" if no_score else "wanted")
+    warn_of_no_use(no_answer_threshold, examples)
 
     from blockskim.evaluation.compare import ROUNDS, compare_with_dense, windows_to_run
     from blockskim.evaluation.evaluate import evaluate_windows, report
@@ -97,13 +98,16 @@ def evaluate(
                 max_cost=max_cost,
             )
         values = report(network, windows, result)
-    if printing.as_json:
-        print_json(values)
-    else:
-        _show(values, windowing.max_length)
-    # The scores are safe by now, should there be no room for a file.
-    if predictions is not None:
-        write_predictions(predictions, examples, result)
+    try:
+        with printing_beside(predictions):
+            if printing.as_json:
+                print_json(values)
+            else:
+                _show(values, windowing.max_length)
+    finally:
+        # Neither is lost should there be no room for the other, or nobody who reads it.
+        if predictions is not None:
+            write_predictions(predictions, examples, result)
 
 
 def _show(values: dict[str, Any], max_length: int) -> None:

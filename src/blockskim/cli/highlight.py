@@ -72,12 +72,15 @@ def highlight(
     with window_progress(printing.quiet) as bar:
         reader, queries = loaded_answerer(computing, reading).reader, queries_over(question, documents)
         results = find(reader, queries, evidence, how, progress=bar.update)
-    if printing.as_json:
-        print_json([result.values() for result in results])
-    else:
-        _show(results, total_length(documents))
-    if explain is not None:
-        _write_page(explain, results)
+    try:
+        if printing.as_json:
+            print_json([result.values() for result in results])
+        else:
+            _show(results, total_length(documents))
+    finally:
+        # Neither is lost should there be no room for the other, or nobody who reads it.
+        if explain is not None:
+            _write_page(explain, results)
 
 
 def _write_page(path: Path, results: "Sequence[Highlights]") -> None:

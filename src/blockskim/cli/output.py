@@ -1,8 +1,11 @@
 """How the commands print: JSON on standard output, and text for people that can't steer their terminal."""
 
 import json
+import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,9 @@ from rich.console import Console
 
 from blockskim.atomic import write_errors_named
 from blockskim.cli.streams import STANDARD_OUTPUT
+
+NO_LIMIT = 1_000_000
+"""Characters in a line where nobody looks at a screen."""
 
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _LINE_ENDS = re.compile("\r\n?|[\v\f\x85]")
@@ -27,8 +33,14 @@ def print_json(value: Any) -> None:
 
 
 def console() -> Console:
-    """Where people read; never wraps what goes into a file or pipe, and shows text as it stands, brackets and all."""
-    return _StandardOutput(highlight=False, markup=False, emoji=False, soft_wrap=not sys.stdout.isatty())
+    """Where people read; never wraps or cuts what goes into a file or pipe, and shows text as it stands.
+
+    Brackets in it are no markup.
+    """
+    screen = sys.stdout.isatty()
+    return _StandardOutput(
+        highlight=False, markup=False, emoji=False, soft_wrap=not screen, width=None if screen else NO_LIMIT
+    )
 
 
 class _StandardOutput(Console):
@@ -38,6 +50,23 @@ class _StandardOutput(Console):
         """Print as any console."""
         with write_errors_named(Path(STANDARD_OUTPUT)):
             super().print(*objects, **options)
+
+
+@contextmanager
+def printing_beside(path: Path | None) -> Iterator[None]:
+    """While it lasts, what is printed goes to standard error if this file, which a command writes, is standard output.
+
+    Nothing else is to be in the file then.
+    """
+    taken = False
+    # What stands for a stream, in a test or a notebook, may have no file.
+    with suppress(OSError, ValueError):
+        taken = path is not None and os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno()))
+    if not taken:
+        yield
+        return
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 def print_text(text: str) -> None:

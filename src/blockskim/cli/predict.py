@@ -1,6 +1,7 @@
 """``blockskim predict``: answers to the questions of data files, written in the data's official JSON."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,13 +12,15 @@ from blockskim.atomic import write_whole
 from blockskim.cli import options
 from blockskim.cli.answer import NoAnswer
 from blockskim.cli.option_groups import Computing, Printing, Selection, Windowing, takes_groups
-from blockskim.cli.output import console, print_json
+from blockskim.cli.output import console, print_json, printing_beside
 from blockskim.cli.progress import window_progress
 from blockskim.cli.session import cut_windows, describe, load_backend, read_selected
 
 if TYPE_CHECKING:
     from blockskim.data.examples import Example
     from blockskim.evaluation.evaluate import Evaluation
+
+logger = logging.getLogger(__name__)
 
 _OPTION = "--predictions"
 
@@ -62,6 +65,7 @@ def predict(
     options.check_one_way(dense, threshold, point)
     check_predictions(predictions, [*data, *(more or [])])
     examples = read_selected(data, more, selection, "ignored")
+    warn_of_no_use(no_answer_threshold, examples, no_answer)
 
     from blockskim.evaluation.evaluate import evaluate_windows
     from blockskim.inference.operating_point import choose_thresholds
@@ -82,12 +86,13 @@ def predict(
             max_cost=max_cost,
         )
     write_predictions(predictions, examples, result, no_answer)
-    if printing.as_json:
-        counts = {"examples": len(examples), "windows": result.cost.windows, "seconds": result.seconds}
-        print_json({**counts, "predictions": str(predictions)})
-    elif not printing.quiet:
-        counted = f"{len(examples):,} examples, {result.cost.windows:,} windows, {result.seconds:.1f} s"
-        console().print(f"{counted}; the answers are in {predictions}", markup=False)
+    with printing_beside(predictions):
+        if printing.as_json:
+            counts = {"examples": len(examples), "windows": result.cost.windows, "seconds": result.seconds}
+            print_json({**counts, "predictions": str(predictions)})
+        elif not printing.quiet:
+            counted = f"{len(examples):,} examples, {result.cost.windows:,} windows, {result.seconds:.1f} s"
+            console().print(f"{counted}; the answers are in {predictions}", markup=False)
 
 
 def check_predictions(path: Path | None, data: Sequence[Path]) -> None:
@@ -98,6 +103,22 @@ def check_predictions(path: Path | None, data: Sequence[Path]) -> None:
     """
     options.check_writable(path, _OPTION)
     options.check_not_lost(path, data, _OPTION, "the data")
+
+
+def warn_of_no_use(no_answer_threshold: float | None, examples: "Sequence[Example]", no_answer: bool = False) -> None:
+    """Warn of a threshold for "no answer" where there is always an answer.
+
+    Args:
+        no_answer_threshold: that was given, None for none.
+        examples: of all files.
+        no_answer: whether questions of all files may have none.
+    """
+    from blockskim.evaluation.scoring import has_version_2
+
+    if no_answer_threshold is not None and not no_answer and not has_version_2(examples):
+        logger.warning(
+            "--no-answer-threshold changes nothing: the data is not of SQuAD 2.0, so there is always an answer"
+        )
 
 
 def write_predictions(path: Path, examples: "Sequence[Example]", result: "Evaluation", no_answer: bool = False) -> None:
