@@ -67,6 +67,14 @@ def test_one_unlucky_measurement_does_not_rule_out_what_is_faster():
     assert choose(Target(max_f1_drop=0.5), DENSE, front)[0] == front[5]
 
 
+def test_the_dense_run_is_as_fast_as_itself():
+    worse, better = point(1.2, 79.0), point(1.1, 80.5)
+    assert choose(Target(target_speedup=1.0), DENSE, [worse]) == (DENSE, True)
+    assert choose(Target(target_speedup=1.0), DENSE, [worse, better]) == (better, True)
+    assert choose(Target(target_speedup=1.0, by="seconds"), DENSE, [point(1.2, 79.0, wall=1.3)]) == (DENSE, True)
+    assert choose(Target(target_speedup=1.05), DENSE, [worse]) == (worse, True)
+
+
 @given(st.lists(st.floats(-5, 5), max_size=12))
 def test_rising_numbers_are_the_nearest_ones(values):
     rising = nearest_rising(values)
@@ -95,7 +103,7 @@ def test_a_satisfied_target_is_satisfied(front, target, lost, by):
     ]
     assert satisfied == (bool(fitting) or target == 1)
     if fitting:
-        assert chosen.f1 == max(one.f1 for one in fitting)
+        assert chosen.f1 == max(one.f1 for one in [*fitting, *[DENSE] * (target == 1)])
     else:
         assert chosen == DENSE or chosen.answers_lost <= lost + 1e-9
 

@@ -109,10 +109,11 @@ def choose(target: Target, dense: Point, front: Sequence[Point]) -> tuple[Point,
     if target.target_speedup is None:
         return max([dense, *_losing_little_enough(bounded, dense, target)], key=lambda point: point.flops_speedup), True
     fast_enough = [point for point in bounded if _speed(point, target) >= target.target_speedup]
+    if target.target_speedup <= 1:
+        # As fast as itself, by any clock.
+        fast_enough.append(dense)
     if fast_enough:
         return max(fast_enough, key=lambda point: (point.f1, point.flops_speedup)), True
-    if target.target_speedup <= 1:
-        return dense, True
     return max([dense, *bounded], key=lambda point: _speed(point, target)), False
 
 
