@@ -43,7 +43,7 @@ RESPONSES = (
     "Status",
     "Problem",
 )
-"""Bodies that the service sends, in the order of the page."""
+"""Bodies that the service sends. What is in them has a section behind them."""
 
 
 def server_page() -> str:

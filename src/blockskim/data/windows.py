@@ -73,9 +73,9 @@ class WindowSet(Sequence[dict[str, Any]]):
 
     An item holds ``input_ids``, ``token_type_ids`` (if the tokenizer has types) and ``context_mask`` as arrays of
     Shape: (tokens,), ``answer_spans`` with the first and last token of each annotated answer that lies whole or in
-    part in the window, clipped to it, Shape: (answers, 2), ``evidence_spans`` with those of the sentences that
-    support the answer, Shape: (sentences, 2), ``target`` with the span that the QA loss is about (first annotated answer that
-    lies whole in the window, else the first token twice), Shape: (2,), and ``index``.
+    part in the window, clipped to it, Shape: (answers, 2), ``evidence_spans`` with those of sentences that support the
+    answer, Shape: (sentences, 2), ``target`` with the span that the QA loss is about (first annotated answer that lies
+    whole in the window, else the first token twice), Shape: (2,), and ``index``.
     """
 
     def __init__(

@@ -2,10 +2,10 @@
 
 What is ready is made from the weights of a moment. Every request compares them with those of now, which takes some
 microseconds, and whatever no longer holds is made anew: the layers when one of them is another module or anything in
-them changed, the predictors on their own when that holds for one of them. ``WeightSnapshot`` says which changes are seen. A change of
-thresholds is none. ``clear`` frees everything; the model does so when it goes into training and when gradients flow
-back through it, after which an optimizer may change weights without a trace. Copies and pickles of a model begin with
-nothing ready.
+them changed, the predictors on their own when that holds for one of them. ``WeightSnapshot`` says which changes are
+seen. A change of thresholds is none. ``clear`` frees everything; the model does so when it goes into training and when
+gradients flow back through it, after which an optimizer may change weights without a trace. Copies and pickles of a
+model begin with nothing ready.
 """
 
 import threading
