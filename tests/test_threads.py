@@ -500,7 +500,6 @@ def test_numbers_of_threads_are_left_alone():
     before = torch.get_num_threads()
     QuestionAnswerer(cold(), fixed_tokenizer("wordpiece"))(QUESTIONS[0], TEXT)
     assert torch.get_num_threads() == before
-    assert np.isfinite(before)
 
 
 def test_the_example_of_the_documentation_runs():

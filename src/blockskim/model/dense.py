@@ -219,7 +219,7 @@ def _view(attention: AttentionRows | None, hidden: Tensor, attn_output: Tensor, 
 
 
 def _dropped(logits: Tensor, threshold: float, protected: Tensor, blocks: _Blocks) -> Tensor:
-    """Blocks that a layer scored and drops; the likeliest of a sample stays even if none passes. Shape: (droppable,)."""
+    """Blocks that a layer scored and drops; a sample's likeliest stays even if none passes. Shape: (droppable,)."""
     probabilities = keep_probabilities(logits.detach()).cpu().numpy()
     there = blocks.present
     samples = blocks.samples[there].cpu().numpy()
