@@ -106,6 +106,20 @@ def test_models_that_do_not_belong_together(tmp_path):
         assert not (tmp_path / "average").exists()
 
 
+@pytest.mark.parametrize(("name", "value"), [("hidden_act", "relu"), ("layer_norm_eps", 1e-3)])
+def test_encoders_that_compute_differently_are_refused(name, value, tmp_path):
+    one, other = save_model(tmp_path / "one"), save_model(tmp_path / "other")
+    values = json.loads((other / "config.json").read_text())
+    # What training changes, and what transformers writes, makes no other encoder.
+    values["encoder_config"] |= {"hidden_dropout_prob": 0.3, "transformers_version": "5.3.0", "pad_token_id": 7}
+    (other / "config.json").write_text(json.dumps(values))
+    average_models([one, other], tmp_path / "average")
+    values["encoder_config"][name] = value
+    (other / "config.json").write_text(json.dumps(values))
+    with pytest.raises(ModelError, match=f"other has {name} {value!r} in its encoder_config where .*one has "):
+        average_models([one, other], tmp_path / "refused")
+
+
 def test_another_vocabulary_is_refused(tmp_path):
     one = save_model(tmp_path / "one")
     other = save_model(tmp_path / "other")

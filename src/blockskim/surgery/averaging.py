@@ -20,7 +20,7 @@ from blockskim.inference.loading import load_tokenizer
 from blockskim.method.config import PREDICTOR_SETTINGS
 from blockskim.model.checkpoints import base_name, is_block_skim
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.surgery.shapes import different_parameter
+from blockskim.surgery.shapes import different_parameter, different_setting
 
 AVERAGE_FILE = "average.json"
 
@@ -114,3 +114,10 @@ def _check_alike(
     different = different_parameter(model, other)
     if different is not None:
         raise ModelError(f"{name} is built otherwise than {first}: {different} differs")
+    setting = different_setting(model.encoder, other.encoder)
+    if setting is not None:
+        key, value, another = setting
+        raise ModelError(
+            f"{name} has {key} {another!r} in its encoder_config where {first} has {value!r}; only models that compute "
+            "alike are averaged"
+        )
