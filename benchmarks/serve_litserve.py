@@ -3,13 +3,18 @@
 import json
 import os
 import signal
+import sys
 import threading
 import time
 import urllib.request
 from typing import Any
 
-import litserve
 from serve_baselines import DenseAnswerer, tell
+
+try:
+    import litserve
+except ModuleNotFoundError:
+    sys.exit("error: this needs LitServe, which is not installed: pip install litserve")
 
 TRIES = 240
 """To ask the server whether it answers yet, half a second apart."""

@@ -3,6 +3,7 @@
 python scripts/draw_front.py    # writes docs/figures/front.svg from the model's calibration.json
 """
 
+import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 400, 70, 30, 46, 56
 
 def main() -> None:
     """Draw the figure."""
+    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
     FIGURE.parent.mkdir(parents=True, exist_ok=True)
     write_whole(FIGURE, drawing(read_calibration()))
     sys.stderr.write(f"{FIGURE.relative_to(ROOT)}\n")

@@ -6,6 +6,7 @@ What is drawn is the page's own data, of the model and its default operating poi
 that a test tells one of another model.
 """
 
+import argparse
 import html
 import sys
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ READ = -1
 
 def main() -> None:
     """Draw the figure."""
+    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
     FIGURE.parent.mkdir(parents=True, exist_ok=True)
     write_whole(FIGURE, drawing(read_passage(), shipped_digest()))
     sys.stderr.write(f"{FIGURE.relative_to(ROOT)}\n")

@@ -6,6 +6,7 @@ Pages link to each other as they lie in the repository, so that links work there
 rewritten; a link to a file that the site does not have becomes its name.
 """
 
+import argparse
 import os
 import re
 import shutil
@@ -36,6 +37,7 @@ FENCE = re.compile(r"^( *)(```+).*?^\1\2 *$", re.DOTALL | re.MULTILINE)
 
 def main() -> None:
     """Make the folder of pages anew."""
+    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
     shutil.rmtree(OUTPUT, ignore_errors=True)
     pages = {path.relative_to(ROOT).as_posix(): path for path in sorted((ROOT / "docs").rglob("*.md"))}
     pages |= {name: ROOT / name for name in ELSEWHERE if name != "README.md"}
