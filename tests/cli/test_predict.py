@@ -189,3 +189,23 @@ def test_a_threshold_for_no_answer_that_changes_nothing_is_told_of(predict, save
     assert "warning: --no-answer-threshold changes nothing" in predict(*common)[2]
     assert predict(*common, "--quiet")[2] == predict(*common, "--no-answer")[2] == predict("--data", data)[2] == ""
     assert predict("--data", save(without_answers(squad(1)) | {"version": "v2.0"}), *common[2:])[2] == ""
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_a_question_that_can_not_be_read_ends_no_run(call, model, save, tmp_path, command):
+    content = squad(2)
+    content["data"][0]["paragraphs"][0]["qas"][1]["question"] = "\x07\u200b"
+    written = tmp_path / "out.json"
+    arguments = ("--data", save(content), "--model", model, "--max-length", 150, "--predictions", written)
+    code, _, err = call(command, *arguments)
+    assert (code, err) == (0, "")
+    assert set(json.loads(written.read_text())) == {"q0-0", "q0-1"}
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_questions_that_are_not_read_to_their_end_are_told_of_once(call, model, save, tmp_path, command):
+    data = save(squad(3))
+    arguments = ("--data", data, "--model", model, "--max-length", 150, "--predictions", tmp_path / "out.json")
+    more = ("--compare-dense",) if command == "evaluate" else ()
+    code, _, err = call(command, *arguments, *more, "--max-question-len", 2)
+    assert (code, err) == (0, "warning: questions longer than 2 tokens: 3 of 3; the rest of them is not read\n")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from blockskim.data.examples import Answer, Example
 from blockskim.data.tokens import PairTemplate, pair_template
-from blockskim.data.windows import WindowSettings, make_windows
+from blockskim.data.windows import STAND_IN, WindowSettings, make_windows
 from blockskim.errors import ConfigError, DataError
 from tiny_tokenizers import KINDS, byte_level, fixed_tokenizer, tokenizer, word_piece
 
@@ -274,7 +274,7 @@ def test_an_empty_context_gives_one_window_without_context(kind):
 @pytest.mark.parametrize("question", ["", "   ", "\n\t"])
 def test_an_empty_question_is_refused_by_name(kind, question):
     examples = [example("who", "kite"), example(question, "kite", name="second")]
-    with pytest.raises(DataError, match="'second' is empty"):
+    with pytest.raises(DataError, match="^question 'second' is empty: "):
         make_windows(examples, fixed_tokenizer(kind), ROOMY)
 
 
@@ -474,3 +474,23 @@ def test_a_corrupt_cache_is_made_anew_with_a_warning(spoil, tmp_path, caplog):
 def test_the_words_of_these_tests_are_tricky():
     assert any(unicodedata.combining(character) for word in TRICKY for character in word)
     assert any(ord(character) > 0xFFFF for word in TRICKY for character in word)
+
+
+def test_a_question_of_which_nothing_is_left_is_named_with_its_file_or_read_as_a_stand_in():
+    asked = [example("who ?", "the kite"), Example("nothing", "\x07\u200b", "the kite", source="dev.json")]
+    with pytest.raises(DataError, match=r"^dev\.json: question 'nothing' has no character .*leave it out"):
+        make_windows(asked, fixed_tokenizer("wordpiece"), TIGHT)
+    windows = make_windows(asked, fixed_tokenizer("wordpiece"), TIGHT, stand_in=STAND_IN)
+    assert windows.question_ids(1).tolist() == tokens_of("wordpiece", "?")
+
+
+def test_questions_that_lose_their_end_are_counted_in_one_warning(caplog):
+    asked = [example(question, "the kite") for question in ("who ?", "who " * 9, "the " * 20, "who " * 8)]
+    make_windows(asked, fixed_tokenizer("wordpiece"), TIGHT)
+    assert [record.getMessage() for record in caplog.records] == [
+        "questions longer than 8 tokens: 2 of 4; the rest of them is not read"
+    ]
+    caplog.clear()
+    make_windows(asked[::3], fixed_tokenizer("wordpiece"), TIGHT)
+    make_windows(asked, fixed_tokenizer("wordpiece"), TIGHT, warn=False)
+    assert not caplog.records

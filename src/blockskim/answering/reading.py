@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from blockskim.answering.request import DEFAULT_LENGTH, AnswerOptions, TextPair, check_texts, warn_of_unread
 from blockskim.data.examples import Example
 from blockskim.data.tokens import FrozenTokenizer
-from blockskim.data.windows import WindowSet, WindowSettings, make_windows
+from blockskim.data.windows import STAND_IN, WindowSet, WindowSettings, make_windows
 from blockskim.inference.backend import Backend
 from blockskim.inference.first_stage import Reading
 from blockskim.inference.operating_point import choose_thresholds
@@ -151,7 +151,7 @@ class TextReader:
         thresholds, settings = self.thresholds(options), self.window_settings(options)
         check_texts(pairs)
         examples = [Example(str(number), pair.question, pair.context) for number, pair in enumerate(pairs)]
-        windows = make_windows(examples, self.tokenizer, settings, stand_in="?")
+        windows = make_windows(examples, self.tokenizer, settings, stand_in=STAND_IN, warn=False)
         warn_of_unread(windows, pairs)
         reading = Reading(self.model, windows, thresholds, options.max_cost, score_all_layers)
         batch_size = options.batch_size or self.batch_size

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from blockskim.calibration.points import Point
 from blockskim.calibration.settings import TaskProgress
 from blockskim.data.examples import Example, check_annotated
-from blockskim.data.windows import WindowSet, covering_tokens
+from blockskim.data.tokens import covering_tokens
+from blockskim.data.windows import WindowSet
 from blockskim.errors import DataError
 from blockskim.evaluation.block_scores import BlockScores, run_dense
 from blockskim.evaluation.scoring import f1_by_example, mean_scores, scores_by_source

@@ -120,7 +120,7 @@ def _calibrate_int8(directory: Path, examples: "Sequence[Example]", report: Call
     if not targets:
         report("no targets are known of the model's operating points, so int8 keeps their thresholds")
         return
-    windows = make_windows(examples, loaded.tokenizer, window_settings(loaded.model, loaded.tokenizer))
+    windows = make_windows(examples, loaded.tokenizer, window_settings(loaded.model, loaded.tokenizer), warn=False)
     report(f"choosing thresholds of the int8 graph for {', '.join(targets)} on {len(examples):,} questions")
     outcomes = calibrate_points(loaded.model, windows, targets)
     points = {name: outcome.chosen.thresholds for name, outcome in outcomes.items()}
@@ -152,7 +152,7 @@ def _measured(
     for backend, number_format in runs:
         before = backend == "torch"
         loaded = load(model, "cpu", number_format, 1) if before else load_exported(directory, number_format, threads=1)
-        windows = make_windows(examples, loaded.tokenizer, window_settings(loaded.model, loaded.tokenizer))
+        windows = make_windows(examples, loaded.tokenizer, window_settings(loaded.model, loaded.tokenizer), warn=before)
         for dense in (True, False) if loaded.skims else (True,):
             result = evaluate_windows(loaded.model, windows, 1, 0.0 if dense else None)
             rows.append(

@@ -107,9 +107,9 @@ def cut_windows(loaded: "LoadedBackend", examples: "Sequence[Example]", windowin
     Raises:
         ConfigError: the model can't read such windows.
     """
-    from blockskim.data.windows import make_windows
+    from blockskim.data.windows import STAND_IN, make_windows
 
-    return make_windows(examples, loaded.tokenizer, fit_windows(loaded, windowing))
+    return make_windows(examples, loaded.tokenizer, fit_windows(loaded, windowing), stand_in=STAND_IN)
 
 
 def describe(what: str, model: "Backend", windows: "WindowSet", batch_size: int) -> str:

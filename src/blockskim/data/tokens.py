@@ -210,6 +210,18 @@ def tokenize_cached(tokenizer: FrozenTokenizer, texts: Sequence[Sequence[str]], 
     return result
 
 
+def covering_tokens(offsets: Ints, start: int, end: int) -> tuple[int, int]:
+    """First and last token that hold any of the characters from ``start`` to ``end``; first > last if none does.
+
+    Args:
+        offsets: character span of each token. Shape: (tokens, 2)
+        start: first character.
+        end: one past the last.
+    """
+    first = int(np.searchsorted(offsets[:, 1], start, side="right"))
+    return first, int(np.searchsorted(offsets[:, 0], end, side="left")) - 1
+
+
 def _numbers(name: str, value: object) -> tuple[int, ...]:
     """Token ids or types of a stored template.
 

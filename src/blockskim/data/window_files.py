@@ -115,7 +115,7 @@ def write_windows(
     settings.check(tokenizer.template.special_tokens)
     with (folder / WINDOWS).open("wb") as file:
         for chunk in _chunks(examples):
-            _write_chunk(file, make_windows(chunk, tokenizer, settings), ends, lengths)
+            _write_chunk(file, make_windows(chunk, tokenizer, settings, warn=False), ends, lengths)
             count += len(chunk)
             if progress is not None:
                 progress(count)

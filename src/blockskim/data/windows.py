@@ -5,6 +5,7 @@ together with the tokenizer's own special tokens when a window is read. So five 
 tokenisation of it, and a long question never shortens the context without a word.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +22,21 @@ from blockskim.data.tokens import (
     Ints,
     PairTemplate,
     Texts,
+    covering_tokens,
     freeze_tokenizer,
     tokenize,
     tokenize_cached,
 )
+from blockskim.data.window_bounds import window_bounds
 from blockskim.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+
+STAND_IN = "?"
+"""Read in place of a question of which a tokenizer leaves nothing, where such a one is no error."""
 
 _NO_SPANS = np.zeros((0, 2), dtype=np.int64)
 
@@ -296,8 +304,11 @@ def make_windows(
     settings: WindowSettings | None = None,
     cache_dir: Path | None = None,
     stand_in: str | None = None,
+    warn: bool = True,
 ) -> WindowSet:
     """Tokenise examples and cut them into windows.
+
+    A warning counts the questions that are longer than ``max_question_length`` and lose their end.
 
     Args:
         examples: what to read.
@@ -306,6 +317,7 @@ def make_windows(
         cache_dir: where tokens are kept between runs. Their file's name is a digest of every text, the tokenizer's
             whole definition and the library's format, so that a stale cache can't be read.
         stand_in: what is read in place of a question of which the tokenizer leaves nothing (control characters, say).
+        warn: whether to warn; whoever cuts data part by part, or tells of each question, need not.
 
     Raises:
         ConfigError: the settings leave no room, or the tokenizer is slow.
@@ -328,11 +340,22 @@ def make_windows(
     empty = np.flatnonzero(np.diff(questions.bounds) == 0).tolist()
     if empty:
         if stand_in is None:
-            raise DataError(f"question {examples[empty[0]].id!r} is empty: {examples[empty[0]].question!r}")
+            raise DataError(_unreadable(examples[empty[0]]))
         for number in empty:
             texts[0][number] = stand_in
         questions = tokenize(frozen, texts[0])
+    cut = int((np.diff(questions.bounds) > settings.max_question_length).sum())
+    if cut and warn:
+        limit, total = settings.max_question_length, len(examples)
+        logger.warning("questions longer than %d tokens: %d of %d; the rest of them is not read", limit, cut, total)
     return WindowSet(examples, questions, contexts, context_of, frozen.template, settings)
+
+
+def _unreadable(example: Example) -> str:
+    """What is wrong with a question of which a tokenizer leaves nothing."""
+    where = f"{example.source}: " if example.source else ""
+    wrong = "has no character that the tokenizer reads" if example.question.strip() else "is empty"
+    return f"{where}question {example.id!r:.80} {wrong}: {example.question!r:.80}; leave it out, or read a stand_in"
 
 
 def _cut(
@@ -350,35 +373,9 @@ def _cut(
     for example, context in enumerate(context_of):
         room = settings.max_length - template.special_tokens - int(question_sizes[example])
         step_of = 1 if steps_of is None else int(steps_of[example])
-        spans = _spans(int(context_sizes[context]), room, settings.doc_stride, step_of)
+        spans = window_bounds(int(context_sizes[context]), room, settings.doc_stride, step_of)
         rows += [(example, start, end) for start, end in spans]
     return np.array(rows, dtype=np.int64).reshape(-1, 3)
-
-
-def _spans(tokens: int, room: int, stride: int, step_of: int) -> Iterator[tuple[int, int]]:
-    """First token and end of each window that holds up to ``room`` of so many tokens."""
-    step = room - stride
-    if room > step_of:
-        step = max(step // step_of, 1) * step_of
-    start = 0
-    while True:
-        end = min(start + room, tokens)
-        yield start, end
-        if end == tokens:
-            return
-        start += step
-
-
-def cut_lengths(tokens: int, room: int, stride: int, step_of: int = 1) -> list[int]:
-    """How many context tokens each window holds.
-
-    Args:
-        tokens: of the context.
-        room: for context tokens in a window.
-        stride: by how much windows overlap at least.
-        step_of: windows follow each other by a multiple of so many tokens.
-    """
-    return [end - start for start, end in _spans(tokens, room, stride, step_of)]
 
 
 def _token_spans(characters: Sequence[tuple[int, int]], contexts: Texts, context: np.int64) -> NDArray[np.int64]:
@@ -386,15 +383,3 @@ def _token_spans(characters: Sequence[tuple[int, int]], contexts: Texts, context
     offsets = contexts.offsets_of(int(context))
     spans = [covering_tokens(offsets, start, end) for start, end in characters]
     return np.array([span for span in spans if span[0] <= span[1]], dtype=np.int64).reshape(-1, 2)
-
-
-def covering_tokens(offsets: Ints, start: int, end: int) -> tuple[int, int]:
-    """First and last token that hold any of the characters from ``start`` to ``end``; first > last if none does.
-
-    Args:
-        offsets: character span of each token. Shape: (tokens, 2)
-        start: first character.
-        end: one past the last.
-    """
-    first = int(np.searchsorted(offsets[:, 1], start, side="right"))
-    return first, int(np.searchsorted(offsets[:, 0], end, side="left")) - 1

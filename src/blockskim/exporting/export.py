@@ -204,7 +204,7 @@ def _write_graphs(
     if int8 is None:
         return result
     if int8.examples:
-        windows = make_windows(int8.examples, frozen, window_settings(model, frozen))
+        windows = make_windows(int8.examples, frozen, window_settings(model, frozen), warn=False)
         products = product_flops(model)
         search = search_products(build, products, windows, int8.most_lost, report=int8.report)
         chosen = search.products

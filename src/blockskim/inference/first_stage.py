@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blockskim.checks import check_number
-from blockskim.data.windows import WindowSet, cut_lengths
+from blockskim.data.window_bounds import cut_lengths
+from blockskim.data.windows import WindowSet
 from blockskim.errors import ConfigError
 from blockskim.inference.backend import Backend
 from blockskim.inference.runner import Thresholds, WindowBatch
