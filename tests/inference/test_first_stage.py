@@ -15,7 +15,7 @@ from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.errors import ConfigError
 from blockskim.evaluation.evaluate import evaluate_windows
 from blockskim.inference import first_stage
-from blockskim.inference.first_stage import Reading, check_max_cost
+from blockskim.inference.first_stage import ReadingPlan, check_max_cost
 from blockskim.method.cost import dense_flops
 from hashing_backend import HashingBackend
 from tiny_tokenizers import fixed_tokenizer
@@ -35,7 +35,7 @@ def little(monkeypatch):
 
 def choose_passages(model, windows, thresholds=None):
     """What is read without a bound."""
-    reading = Reading(model, windows, thresholds)
+    reading = ReadingPlan(model, windows, thresholds)
     (phase,) = reading.phases()
     return SimpleNamespace(windows=phase.windows, whole=reading.whole, unread=reading.unread)
 
@@ -244,9 +244,23 @@ def test_passages_of_all_phases_are_answered_from_and_told():
     assert qa(QUESTION, FACT, **usual, max_cost=0.01)["answer"]
 
 
+def test_of_all_phases_those_alone_count_in_which_something_passed():
+    """What a phase kept because each must keep something is gone where another has better blocks."""
+    qa = QuestionAnswerer(backend(thresholds=1.0), fixed_tokenizer("wordpiece"))
+    usual = {"max_seq_len": 60, "doc_stride": 16, "return_trace": True, "top_k": 9, "align_to_words": False}
+    answers = qa(QUESTION, LONG * 4, **usual, max_cost=0.9)
+    trace = answers[0]["trace"]
+    (left,) = (block for block in trace.text_blocks if block.dropped_in is None)
+    assert all(left.start <= answer["start"] < answer["end"] <= left.end for answer in answers)
+    windows = make_windows([Example("a", QUESTION, LONG * 4)], fixed_tokenizer("wordpiece"), SETTINGS)
+    cost = evaluate_windows(qa.model, windows, max_cost=0.9).cost
+    assert cost.kept_blocks[2] == 1
+    assert cost.kept_by_layer(3) == pytest.approx(trace.kept_by_layer)
+
+
 def test_the_blocks_of_the_paper_know_no_bound():
     with pytest.raises(ConfigError, match="max_cost needs a model whose blocks are cut from the context"):
-        Reading(backend(alignment="sequence"), windows_of(LONG), max_cost=0.5)
+        ReadingPlan(backend(alignment="sequence"), windows_of(LONG), max_cost=0.5)
 
 
 @pytest.mark.parametrize("value", [0, -0.5, 1.1, float("nan"), "half", True])

@@ -9,7 +9,7 @@ from blockskim.data.examples import Example
 from blockskim.data.tokens import FrozenTokenizer
 from blockskim.data.windows import STAND_IN, WindowSet, WindowSettings, make_windows
 from blockskim.inference.backend import Backend
-from blockskim.inference.first_stage import Reading
+from blockskim.inference.first_stage import ReadingPlan
 from blockskim.inference.operating_point import choose_thresholds
 from blockskim.inference.runner import Thresholds, WindowBatch, batches, run_windows, whole_examples
 from blockskim.inference.window_settings import window_settings
@@ -33,7 +33,7 @@ class TextRun:
     def __init__(
         self,
         windows: WindowSet,
-        reading: Reading,
+        reading: ReadingPlan,
         thresholds: Thresholds,
         batch_size: int,
         asking: Asking,
@@ -153,7 +153,7 @@ class TextReader:
         examples = [Example(str(number), pair.question, pair.context) for number, pair in enumerate(pairs)]
         windows = make_windows(examples, self.tokenizer, settings, stand_in=STAND_IN, warn=False)
         warn_of_unread(windows, pairs)
-        reading = Reading(self.model, windows, thresholds, options.max_cost, score_all_layers)
+        reading = ReadingPlan(self.model, windows, thresholds, options.max_cost, score_all_layers)
         batch_size = options.batch_size or self.batch_size
         return TextRun(windows, reading, thresholds, batch_size, Asking(score_all_layers), started, progress)
 

@@ -10,7 +10,7 @@ import numpy as np
 from blockskim.answering.explain_page import Passage, TextBlock, cost_line, to_html
 from blockskim.answering.request import TextPair
 from blockskim.data.windows import WindowSet
-from blockskim.inference.first_stage import Reading
+from blockskim.inference.first_stage import ReadingPlan
 from blockskim.inference.runner import WindowBatch
 from blockskim.inference.survival import SurvivalRank, best_ranks, last_layer
 
@@ -199,7 +199,7 @@ def with_blank_documents(
     )
 
 
-def trace_unread(reading: Reading, size: int) -> dict[int, Unread]:
+def trace_unread(reading: ReadingPlan, size: int) -> dict[int, Unread]:
     """What was not read, by example, of those for which there was a choice.
 
     Args:

@@ -15,7 +15,7 @@ from blockskim.errors import ConfigError, DataError
 from blockskim.evaluation.reliability import is_right, reliability
 from blockskim.inference.answers import AnswerCollector, ExampleAnswers, best_text
 from blockskim.inference.backend import Backend, LoadedBackend
-from blockskim.inference.first_stage import Reading
+from blockskim.inference.first_stage import ReadingPlan
 from blockskim.inference.runner import Progress, Thresholds, run_windows
 from blockskim.method.confidence import FEATURES, ConfidenceModel, features
 from blockskim.method.logistic import FEWEST, fit_logistic
@@ -95,7 +95,7 @@ def calibrate_confidence(
     if no_answer_share is not None:
         checked_share(no_answer_share)
     # As it will answer: of long documents passages alone are read.
-    (phase,) = Reading(model, windows, thresholds).phases()
+    (phase,) = ReadingPlan(model, windows, thresholds).phases()
     collector = AnswerCollector(phase.windows, max_answer_length)
     for batch in run_windows(model, phase.windows, batch_size, thresholds, progress=progress):
         collector.add(batch)

@@ -12,7 +12,7 @@ import typer
 
 from blockskim.cli import evidence_options, options
 from blockskim.cli.answer import NoAnswer, TopK
-from blockskim.cli.bulk_options import BulkGroup, Inputs, Output, Reading, Writing, check_reading
+from blockskim.cli.bulk_options import BulkGroup, InputRows, Inputs, Output, Writing, check_rows
 from blockskim.cli.bulk_progress import bulk_progress
 from blockskim.cli.highlight import InOrder
 from blockskim.cli.option_groups import Computing, Printing, Windowing, takes_groups
@@ -37,7 +37,7 @@ def top() -> None:
 def bulk_answer(
     inputs: Inputs,
     output: Output,
-    reading: Reading = Reading(),
+    rows: InputRows = InputRows(),
     writing: Writing = Writing(),
     top_k: TopK = 1,
     no_answer: NoAnswer = False,
@@ -69,7 +69,7 @@ def bulk_answer(
         "max_answer_len": max_answer_len,
         **windowing.call(),
     }
-    run_job("answer", call, inputs, output, reading, writing, windowing.batch_size, computing, backend, printing)
+    run_job("answer", call, inputs, output, rows, writing, windowing.batch_size, computing, backend, printing)
 
 
 @bulk.command("highlight")
@@ -77,12 +77,12 @@ def bulk_answer(
 def bulk_highlight(
     inputs: Inputs,
     output: Output,
-    reading: Reading = Reading(),
+    rows: InputRows = InputRows(),
     writing: Writing = Writing(),
     wanted: evidence_options.Wanted = evidence_options.Wanted(),
     in_order: InOrder = False,
     max_answer_len: options.MaxAnswerLength = 15,
-    skimming: evidence_options.Reading = evidence_options.Reading(),
+    skimming: evidence_options.Skimming = evidence_options.Skimming(),
     computing: Computing = Computing(),
     printing: Printing = Printing(),
 ) -> None:
@@ -95,7 +95,7 @@ def bulk_highlight(
     order = "text" if in_order else "score"
     call = {**wanted.settings(), "order": order, "max_answer_len": max_answer_len, **skimming.call()}
     backend = skimming.backend
-    run_job("highlight", call, inputs, output, reading, writing, skimming.batch_size, computing, backend, printing)
+    run_job("highlight", call, inputs, output, rows, writing, skimming.batch_size, computing, backend, printing)
 
 
 @bulk.command("prune")
@@ -103,11 +103,11 @@ def bulk_highlight(
 def bulk_prune(
     inputs: Inputs,
     output: Output,
-    reading: Reading = Reading(),
+    rows: InputRows = InputRows(),
     writing: Writing = Writing(),
     wanted: evidence_options.Wanted = evidence_options.Wanted(),
     gap: Gap = " […] ",
-    skimming: evidence_options.Reading = evidence_options.Reading(),
+    skimming: evidence_options.Skimming = evidence_options.Skimming(),
     computing: Computing = Computing(),
     printing: Printing = Printing(),
 ) -> None:
@@ -118,7 +118,7 @@ def bulk_prune(
     """
     options.check_one_way(skimming.dense, None, skimming.point)
     call = {**wanted.settings(), "gap": gap, **skimming.call()}
-    run_job("prune", call, inputs, output, reading, writing, skimming.batch_size, computing, skimming.backend, printing)
+    run_job("prune", call, inputs, output, rows, writing, skimming.batch_size, computing, skimming.backend, printing)
 
 
 def run_job(
@@ -126,7 +126,7 @@ def run_job(
     call: Mapping[str, Any],
     inputs: list[Path],
     output: Path,
-    reading: Reading,
+    rows: InputRows,
     writing: Writing,
     batch_size: int,
     computing: Computing,
@@ -140,7 +140,7 @@ def run_job(
         call: its options.
         inputs: files and folders to read.
         output: the directory to write.
-        reading: what is read.
+        rows: what is read of the input.
         writing: how it is written.
         batch_size: windows that run together.
         computing: which model runs, and on what.
@@ -151,7 +151,7 @@ def run_job(
         DataError: a file could not be read to its end, or every row is wrong; what could be done is done.
     """
     options.set_up(printing.quiet)
-    check_reading(reading)
+    check_rows(rows)
     options.check_output_folder(output)
     for path in inputs:
         # The next run would read what this one wrote.
@@ -165,15 +165,15 @@ def run_job(
 
     plan = BulkPlan(
         job=job,
-        files=tuple(find_inputs(inputs, reading.input_format, reading.delimiter)),
+        files=tuple(find_inputs(inputs, rows.input_format, rows.delimiter)),
         output=output,
         columns=Columns(
-            question=reading.question,
-            question_column=reading.question_column or "question",
-            context_column=reading.context_column or "context",
-            file_column=reading.file_column,
-            file_root=reading.file_root,
-            keep=tuple(reading.keep or ()),
+            question=rows.question,
+            question_column=rows.question_column or "question",
+            context_column=rows.context_column or "context",
+            file_column=rows.file_column,
+            file_root=rows.file_root,
+            keep=tuple(rows.keep or ()),
         ),
         options=call,
         model=ModelChoice(
@@ -186,7 +186,7 @@ def run_job(
         ),
         output_format=writing.output_format.value,
         shard_rows=writing.shard_rows,
-        row_limit=reading.max_row_bytes,
+        row_limit=rows.max_row_bytes,
         on_error=writing.on_error.value,
     )
     size = sum(file.size for file in plan.files)

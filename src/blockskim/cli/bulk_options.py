@@ -113,7 +113,7 @@ WrongRows = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class InputRows:
     """What is read of the input."""
 
     question: Question = None
@@ -156,17 +156,17 @@ def with_ray_address(arguments: list[str]) -> list[str]:
     return given
 
 
-def check_reading(reading: Reading) -> None:
+def check_rows(rows: InputRows) -> None:
     """Refuse options that exclude each other.
 
     Raises:
         BadParameter: two of them do.
     """
-    if reading.question is not None and not reading.question.strip():
+    if rows.question is not None and not rows.question.strip():
         raise typer.BadParameter("the question is empty", param_hint="--question")
-    if reading.question is not None and reading.question_column is not None:
+    if rows.question is not None and rows.question_column is not None:
         raise typer.BadParameter("--question is one for all rows, so it can't go with --question-column")
-    if reading.context_column is not None and reading.file_column is not None:
+    if rows.context_column is not None and rows.file_column is not None:
         raise typer.BadParameter("--context-column and --file-column both say what to read; give one of them")
-    if reading.file_root is not None and reading.file_column is None:
+    if rows.file_root is not None and rows.file_column is None:
         raise typer.BadParameter("--file-root is for the files that --file-column names")

@@ -7,7 +7,7 @@ import typer
 
 from blockskim.cli import options
 from blockskim.cli.calibrate_confidence import Elsewhere, Output
-from blockskim.cli.evidence_options import Reading, loaded_answerer
+from blockskim.cli.evidence_options import Skimming, loaded_answerer
 from blockskim.cli.option_groups import Computing, Printing, Selection, takes_groups
 from blockskim.cli.output import console, print_json
 from blockskim.cli.progress import window_progress
@@ -29,7 +29,7 @@ def calibrate_evidence(
     more: options.MoreFiles = None,
     elsewhere: Elsewhere = 0.0,
     selection: Selection = Selection(),
-    reading: Reading = Reading(),
+    skimming: Skimming = Skimming(),
     computing: Computing = Computing(),
     printing: Printing = Printing(),
 ) -> None:
@@ -46,11 +46,11 @@ def calibrate_evidence(
     from blockskim.evidence.calibrate import calibrate_evidence as fit
     from blockskim.surgery.settings_copy import check_has_settings, copy_with_settings
 
-    answerer = loaded_answerer(computing, reading)
+    answerer = loaded_answerer(computing, skimming)
     check_has_settings(answerer.loaded)
     asked = [*examples, *asked_elsewhere(examples, elsewhere)]
     with window_progress(printing.quiet, start=f"reading {len(asked):,} texts twice") as bar:
-        fitted = fit(answerer.reader, asked, reading.settings(), progress=bar.update)
+        fitted = fit(answerer.reader, asked, skimming.settings(), progress=bar.update)
     values = fitted.model.to_dict()
     copy_with_settings(answerer.loaded, output, lambda config: config["skim"].update(evidence=values))
     if printing.as_json:

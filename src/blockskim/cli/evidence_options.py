@@ -65,7 +65,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Skimming:
     """How texts are read."""
 
     point: options.Point = None
@@ -99,13 +99,13 @@ class Reading:
         return AnswerOptions(**self.call(), batch_size=self.batch_size)
 
 
-def check_asked(questions: Sequence[str], reading: Reading) -> None:
+def check_asked(questions: Sequence[str], skimming: Skimming) -> None:
     """Refuse blank questions, and choices that exclude each other.
 
     Raises:
         BadParameter: there is one.
     """
-    options.check_one_way(reading.dense, None, reading.point)
+    options.check_one_way(skimming.dense, None, skimming.point)
     for text in questions:
         if not text.strip():
             raise typer.BadParameter("the question is empty", param_hint="--question")
@@ -124,9 +124,9 @@ def named_documents(files: Sequence[str] | None, more: Sequence[str] | None) -> 
     return read_documents(names)
 
 
-def loaded_answerer(computing: Computing, reading: Reading) -> "Answerer":
+def loaded_answerer(computing: Computing, skimming: Skimming) -> "Answerer":
     """What reads texts as it was asked for; see ``load_answerer``."""
-    return load_answerer(computing, reading.backend, reading.batch_size, reading.point)
+    return load_answerer(computing, skimming.backend, skimming.batch_size, skimming.point)
 
 
 def share_line(kept: float, characters: int) -> str:

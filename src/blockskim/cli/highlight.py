@@ -12,7 +12,7 @@ from blockskim.cli.evidence_options import (
     File,
     More,
     Question,
-    Reading,
+    Skimming,
     Wanted,
     check_asked,
     loaded_answerer,
@@ -47,7 +47,7 @@ def highlight(
     in_order: InOrder = False,
     explain: Explain = None,
     max_answer_len: options.MaxAnswerLength = 15,
-    reading: Reading = Reading(),
+    skimming: Skimming = Skimming(),
     computing: Computing = Computing(),
     printing: Printing = Printing(),
 ) -> None:
@@ -56,7 +56,7 @@ def highlight(
     Each comes with its file, its place in it, a score, and the answer in it if there is one. Offsets count characters.
     """
     options.set_up(printing.quiet)
-    check_asked(question, reading)
+    check_asked(question, skimming)
     options.check_writable(explain, "--explain")
     options.check_not_lost(explain, map(Path, [*(file or []), *(more or [])]), "--explain", "a text that is read")
     documents = named_documents(file, more)
@@ -68,9 +68,9 @@ def highlight(
     from blockskim.evidence.options import EvidenceOptions
 
     evidence = EvidenceOptions(**wanted.settings(), order="text" if in_order else "score")
-    how = replace(reading.settings(), max_answer_len=max_answer_len)
+    how = replace(skimming.settings(), max_answer_len=max_answer_len)
     with window_progress(printing.quiet) as bar:
-        reader, queries = loaded_answerer(computing, reading).reader, queries_over(question, documents)
+        reader, queries = loaded_answerer(computing, skimming).reader, queries_over(question, documents)
         results = find(reader, queries, evidence, how, progress=bar.update)
     try:
         if printing.as_json:

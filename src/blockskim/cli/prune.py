@@ -9,7 +9,7 @@ from blockskim.cli.evidence_options import (
     File,
     More,
     Question,
-    Reading,
+    Skimming,
     Wanted,
     check_asked,
     loaded_answerer,
@@ -31,7 +31,7 @@ def prune(
     file: File = None,
     wanted: Wanted = Wanted(),
     gap: Gap = " […] ",
-    reading: Reading = Reading(),
+    skimming: Skimming = Skimming(),
     computing: Computing = Computing(),
     printing: Printing = Printing(),
 ) -> None:
@@ -40,7 +40,7 @@ def prune(
     Sentences stay as they are and in their order; a file without evidence goes entirely.
     """
     options.set_up(printing.quiet)
-    check_asked(question, reading)
+    check_asked(question, skimming)
     documents = named_documents(file, more)
 
     from blockskim.evidence.finding import queries_over
@@ -49,8 +49,8 @@ def prune(
 
     evidence = EvidenceOptions(**wanted.settings())
     with window_progress(printing.quiet) as bar:
-        reader, queries = loaded_answerer(computing, reading).reader, queries_over(question, documents)
-        results = cut(reader, queries, evidence, reading.settings(), gap, progress=bar.update)
+        reader, queries = loaded_answerer(computing, skimming).reader, queries_over(question, documents)
+        results = cut(reader, queries, evidence, skimming.settings(), gap, progress=bar.update)
     if printing.as_json:
         print_json([result.values() for result in results])
         return

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from blockskim.cli import options
-from blockskim.cli.evidence_options import File, More, Question, Reading, check_asked, loaded_answerer, named_documents
+from blockskim.cli.evidence_options import File, More, Question, Skimming, check_asked, loaded_answerer, named_documents
 from blockskim.cli.option_groups import Computing, Printing, takes_groups
 from blockskim.cli.output import console, print_json, printable
 from blockskim.cli.progress import window_progress
@@ -19,13 +19,13 @@ def rank(
     more: More = None,
     file: File = None,
     top_k: TopK = None,
-    reading: Reading = Reading(),
+    skimming: Skimming = Skimming(),
     computing: Computing = Computing(),
     printing: Printing = Printing(),
 ) -> None:
     """Order texts by how likely they hold evidence for a question, likeliest first."""
     options.set_up(printing.quiet)
-    check_asked(question, reading)
+    check_asked(question, skimming)
     documents = named_documents(file, more)
 
     from rich.text import Text
@@ -35,8 +35,8 @@ def rank(
     from blockskim.evidence.highlight import rank as ranked
 
     with window_progress(printing.quiet) as bar:
-        reader, queries = loaded_answerer(computing, reading).reader, queries_over(question, documents)
-        found = find_evidence(reader, queries, reading.settings(), progress=bar.update)
+        reader, queries = loaded_answerer(computing, skimming).reader, queries_over(question, documents)
+        found = find_evidence(reader, queries, skimming.settings(), progress=bar.update)
     results = [(each, ranked(each, top_k)) for each in found]
     if printing.as_json:
         print_json(

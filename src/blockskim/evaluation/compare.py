@@ -15,7 +15,7 @@ from blockskim.evaluation.evaluate import Evaluation, check_examples, evaluation
 from blockskim.evaluation.supporting_facts import FactCollector
 from blockskim.inference.answers import AnswerCollector
 from blockskim.inference.backend import Backend
-from blockskim.inference.first_stage import Reading
+from blockskim.inference.first_stage import ReadingPlan
 from blockskim.inference.no_answer import NoAnswerRule
 from blockskim.inference.runner import Progress, Thresholds, WindowBatch, batches, run_windows
 
@@ -49,7 +49,7 @@ class _Run:
         self, model: Backend, windows: WindowSet, thresholds: Thresholds, max_answer_length: int, rule: NoAnswerRule
     ) -> None:
         started = time.perf_counter()
-        self.reading = Reading(model, windows, thresholds)
+        self.reading = ReadingPlan(model, windows, thresholds)
         # Without a bound there is but one.
         (phase,) = self.reading.phases()
         self.choosing = time.perf_counter() - started

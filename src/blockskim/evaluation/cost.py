@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation.block_scores import answer_labels
 from blockskim.inference.backend import Backend
-from blockskim.inference.first_stage import Reading
+from blockskim.inference.first_stage import ReadingPlan
 from blockskim.inference.runner import WindowBatch
 from blockskim.inference.survival import NEVER, SurvivalRank
 from blockskim.method.cost import dense_flops_of
@@ -84,7 +84,7 @@ class CostReport:
         """Dense FLOPs over FLOPs spent, both on unpadded input."""
         return self.dense_flops / self.flops
 
-    def add(self, batch: WindowBatch, windows: WindowSet, reading: Reading | None = None) -> None:
+    def add(self, batch: WindowBatch, windows: WindowSet, reading: ReadingPlan | None = None) -> None:
         """Take in the trace of a batch; of what ``add_reading`` will tell, where there is a reading, no dense cost."""
         trace = batch.scores.trace
         self.windows += len(batch.indices)
@@ -126,7 +126,7 @@ class CostReport:
         if rank >= best:
             self._spared[example] = rank, spared
 
-    def add_reading(self, reading: Reading, block_size: int) -> None:
+    def add_reading(self, reading: ReadingPlan, block_size: int) -> None:
         """Take in how what is read was chosen, and what was not, when all batches were added.
 
         The plain model's cost of documents for which there was a choice is that of all of their text.

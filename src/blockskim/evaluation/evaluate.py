@@ -15,7 +15,7 @@ from blockskim.evaluation.scoring import WITHOUT_CONFIDENCE, check_ids, mean_sco
 from blockskim.evaluation.supporting_facts import FACT_THRESHOLD, Fact, FactCollector
 from blockskim.inference.answers import AnswerCollector, ExampleAnswers, PartialAnswers, best_text, merge_answers
 from blockskim.inference.backend import Backend
-from blockskim.inference.first_stage import Reading
+from blockskim.inference.first_stage import ReadingPlan
 from blockskim.inference.no_answer import NoAnswerRule
 from blockskim.inference.runner import Progress, Thresholds, batches, run_windows
 
@@ -100,7 +100,8 @@ def evaluate_windows(
         fact_threshold: keep probability from which a sentence is taken for a supporting fact (HotpotQA).
         no_answer_threshold: chance of "no answer" above which a question of SQuAD 2.0 counts as having none; None for
             the one that was calibrated, or where its score is above the best answer's. 1 always answers.
-        max_cost: bound of the FLOPs for reading an example's context, as a share of the dense model's; see ``Reading``.
+        max_cost: bound of the FLOPs for reading an example's context, as a share of the dense model's; see
+            ``ReadingPlan``.
 
     Raises:
         ConfigError: one of the numbers is impossible.
@@ -119,7 +120,7 @@ def evaluate_windows(
     check_range("fact_threshold", fact_threshold, 0.0, 1.0)
     rule = NoAnswerRule(model.confidence, no_answer_threshold)
     started = time.perf_counter()
-    reading = Reading(model, windows, thresholds, max_cost, score_all_layers)
+    reading = ReadingPlan(model, windows, thresholds, max_cost, score_all_layers)
     facts = FactCollector(windows, fact_threshold)
     cost = CostReport()
     parts: list[list[PartialAnswers]] = [[] for _ in windows.examples]
@@ -214,7 +215,8 @@ def evaluate(model: Backend, windows: WindowSet, **options: Any) -> dict[str, An
         **options: for ``evaluate_windows``: ``batch_size``, ``thresholds`` and so on.
 
     Returns:
-        Official scores (percent) and cost; see the documentation of ``blockskim evaluate``.
+        Official scores (percent) and cost, by the keys of ``blockskim evaluate --json``: ``docs/reference/json-output.md``
+        says what each is.
 
     Raises:
         DataError: there are no examples.

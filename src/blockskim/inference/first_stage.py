@@ -49,7 +49,7 @@ class Phase:
         return found
 
 
-class Reading:
+class ReadingPlan:
     """What is read of every document, in phases; what each cost is told before the next is asked for.
 
     Attributes:
