@@ -13,7 +13,7 @@ INTRODUCTION = """
 
 Written from the commands themselves; `blockskim COMMAND --help` says the same. Exit codes: 0; 1 for data or a model
 that can't be used, or a file that can't be written; 2 for options that can't be; 130 when interrupted. With `--json`
-standard output holds JSON and nothing else, and everything for people goes to standard error.
+standard output holds [JSON](json-output.md) and nothing else, and everything for people goes to standard error.
 
 """
 

@@ -1,9 +1,11 @@
 """Relative links of every page lead somewhere: to a file that is there, and to a heading that it has."""
 
+import os
 import re
 from pathlib import Path
 
 import pytest
+from site_pages import new_place
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("docs", "examples", "results", "benchmarks", "src", "tests")
@@ -56,7 +58,18 @@ def test_there_are_pages_and_links():
     assert sum(len(LINK.findall(prose(page))) for page in PAGES) > 150
 
 
+def listed():
+    """The pages of the site, in its order."""
+    return re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("\nnav:")[1])
+
+
 def test_the_site_has_every_page_of_the_docs():
-    listed = set(re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("\nnav:")[1]))
     pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
-    assert pages <= listed
+    assert pages <= set(listed())
+
+
+def test_the_first_page_links_all_others_in_the_order_of_the_site():
+    index = ROOT / "docs" / "index.md"
+    section = index.read_text(encoding="utf-8").split("\n## All pages\n")[1].split("\n## ")[0]
+    found = [os.path.relpath((index.parent / link).resolve(), ROOT) for link, _ in LINK.findall(section)]
+    assert ["index.md", *map(new_place, found)] == listed()
