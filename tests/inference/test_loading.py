@@ -53,6 +53,17 @@ def test_a_plain_checkpoint_answers_and_skips_nothing(kind, tmp_path):
         qa("Who?", TEXT, threshold=0.5)
 
 
+@pytest.mark.parametrize("save", [save_model, save_plain])
+def test_weights_loaded_in_inference_mode_are_as_any_others(save, tmp_path):
+    """PyTorch keeps account of their changes, and they can be trained."""
+    directory = save(tmp_path / "model")
+    with torch.inference_mode():
+        models = [load(directory, "cpu", "float32").model]
+        made = BlockSkimForQuestionAnswering.from_pretrained if save is save_model else None
+        models.append((made or BlockSkimForQuestionAnswering.from_backbone)(directory, dtype=torch.bfloat16))
+    assert not any(weight.is_inference() for model in models for weight in model.parameters())
+
+
 def test_a_model_knows_itself_whether_its_predictors_are_trained(directory):
     model = BlockSkimForQuestionAnswering.from_backbone(dense_for("wordpiece"))
     qa = QuestionAnswerer(model, fixed_tokenizer("wordpiece"))

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 
+from blockskim.errors import ModelError
 from blockskim.kernels import packed_linear
 from blockskim.method.config import INPUTS
 from blockskim.model import prepared_layers, prepared_model
@@ -122,6 +123,13 @@ def add_a_hook_before(model):
     some_linear(model).register_forward_pre_hook(lambda module, args: (2 * args[0],))
 
 
+def replace_forward(model):
+    """As accelerate does it to call hooks of its own."""
+    linear = some_linear(model)
+    inner = linear.forward
+    linear.forward = lambda rows: 2 * inner(rows)
+
+
 def replace_an_activation(model):
     model.encoder.encoder.layer[1].intermediate.intermediate_act_fn = nn.Tanh()
 
@@ -159,6 +167,7 @@ CHANGES = [
     normalize_a_weight,
     add_a_hook,
     add_a_hook_before,
+    replace_forward,
 ]
 
 
@@ -173,6 +182,59 @@ def test_what_changes_in_the_model_changes_its_skimming(monkeypatch, change, pac
     after = skimmed(model)
     close(after, dense(model))
     assert float((after - before).abs().max()) > 1e-3
+
+
+def replace_forward_of_a_predictor(model):
+    for number in model.skim_layers:
+        decide = model.predictors[str(number)].branches["match"].decide
+        decide.forward = lambda rows: rows.new_tensor([0.0, 3.0]).expand(len(rows), 2)
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_a_predictor_with_another_forward_is_called(prepared):
+    model = new_skim_model("bert", ("match",), "context")
+    if prepared:
+        model.prepare()
+    replace_forward_of_a_predictor(model)
+    found = torch.from_numpy(model.skim(**BATCH.inputs, thresholds=0.0, score_all_layers=True).trace.probabilities)
+    assert found[~found.isnan()].allclose(torch.sigmoid(torch.tensor(3.0)))
+
+
+@pytest.mark.parametrize("part", ["encoder", "predictors"])
+def test_weights_that_were_made_in_inference_mode_are_made_ready_for_every_call(caplog, part):
+    model = new_skim_model("bert", ("match",), "context")
+    with torch.inference_mode():
+        getattr(model, part).bfloat16().float()
+    before = model.skim(**BATCH.inputs, thresholds=0.0, score_all_layers=True)
+    with torch.inference_mode():
+        for weight in getattr(model, part).parameters():
+            weight.mul_(1.5)
+    after = model.skim(**BATCH.inputs, thresholds=0.0, score_all_layers=True)
+    with torch.inference_mode():
+        expected = model(**BATCH.inputs)
+    close(after.start_logits[BATCH.real], expected.start_logits[BATCH.real])
+    probabilities = expected.skim_logits.softmax(-1)[..., 1].transpose(0, 1).nan_to_num()
+    found, old = (torch.from_numpy(one.trace.probabilities).nan_to_num() for one in (after, before))
+    close(found, probabilities)
+    assert not torch.allclose(found, old, atol=1e-3)
+    assert [record.getMessage()[:62] for record in caplog.records] == [
+        "the model has weights that were made in torch.inference_mode, "
+    ]
+
+
+@pytest.mark.parametrize("name", ["encoder.embeddings", "encoder.encoder.layer.1.output.dense", "predictors.1"])
+def test_weights_that_are_not_in_memory_are_named(name):
+    model = new_skim_model("bert")
+    model.get_submodule(name).to("meta")
+    with pytest.raises(
+        ModelError, match=r"the weight '.*' is not in memory \(a meta tensor, as accelerate's offloading"
+    ):
+        skimmed(model)
+
+
+def test_a_model_that_is_nowhere_is_refused():
+    with pytest.raises(ModelError, match="is not in memory"):
+        skimmed(new_skim_model("bert").to("meta"))
 
 
 def test_predictors_that_changed_are_made_anew_without_the_layers():

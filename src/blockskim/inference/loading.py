@@ -75,11 +75,11 @@ def load(
     place = choose_device(device)
     number_format = choose_dtype(dtype, place)
     name = shipped_model() if model is None else model
-    with ONE_AT_A_TIME, _quiet_transformers():
-        loaded: Any = _load_model(name, number_format, hub)
+    with ONE_AT_A_TIME, _quiet_transformers(), torch.inference_mode(False):
+        loaded: Any = _load_model(name, number_format, hub).to(place)
         tokenizer = load_tokenizer(name, **hub)
     check_vocabulary(loaded.encoder, tokenizer, name)
-    return LoadedModel(loaded.to(place).eval(), tokenizer, str(name), hub)
+    return LoadedModel(loaded.eval(), tokenizer, str(name), hub)
 
 
 def network_inside(model: Any) -> Any:

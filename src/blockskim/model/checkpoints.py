@@ -12,6 +12,7 @@ from typing import Any
 
 # The Auto classes of models are looked up where they are used: importing them imports our own model right after (see
 # ``auto_classes``), which needs this module whole.
+import torch
 import transformers
 from torch import nn
 from transformers import (
@@ -224,7 +225,8 @@ def load_weights(
     asked = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
     # Without an answer transformers asks the person at the terminal whether to run code of the model's own.
     asked["trust_remote_code"] = False
-    with loading(name):
+    # Weights that are made in inference mode can't be trained, and PyTorch keeps no account of their changes.
+    with loading(name), torch.inference_mode(False):
         model, info = from_pretrained(name, *args, **{**kwargs, **hub, **asked})
     for weight, found, wanted in [] if lenient else sorted(info["mismatched_keys"]):
         raise ModelError(

@@ -6,7 +6,6 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoModelForQuestionAnswering, PreTrainedModel
 
@@ -24,11 +23,13 @@ from blockskim.model.checkpoints import load_source, load_weights, read_config
 from blockskim.model.config import BlockSkimConfig
 from blockskim.model.dense import Dropping, PaddedInputs, encode_dense
 from blockskim.model.flops import linears_in, model_cost, predictor_costs
+from blockskim.model.for_inference import for_inference
 from blockskim.model.head_removal import remove_heads
 from blockskim.model.hub import hub_arguments
 from blockskim.model.load_errors import fitting
 from blockskim.model.outputs import BlockSkimOutput, SkimOutput
 from blockskim.model.packing import Ints, pack_padded
+from blockskim.model.plain_modules import apply_in_float32
 from blockskim.model.prepared_model import PreparedModel
 from blockskim.model.pruned_heads import read_pruned_heads
 from blockskim.model.ragged import Skimmers, encode_ragged, spread_logits
@@ -111,7 +112,7 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
 
         Kernels want weights in a layout of their own. That is a second copy of those of the encoder's layers, which
         training frees: ``train()``, and gradients that flow back through the model. It is made anew when weights
-        change, but not when they do so through ``.data``, of which PyTorch keeps no account;
+        change, but not when they do so through ``.data`` or NumPy, of which PyTorch keeps no account;
         ``model.prepared.clear()`` helps there.
 
         Returns:
@@ -145,9 +146,9 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         encoder: Any = source.base_model
         adapter_for(encoder.config.model_type)
         pruned = source.pruned_heads if isinstance(source, BlockSkimForQuestionAnswering) else None
-        with fitting(backbone, skim_config):
+        with fitting(backbone, skim_config), torch.inference_mode(False):
             model = cls(BlockSkimConfig(encoder_config=encoder.config, skim=skim_config, pruned_heads=pruned))
-        nn.Module.to(model, dtype=source.dtype)  # Now: the config may name another format than the weights have.
+            nn.Module.to(model, dtype=source.dtype)  # Now: the config may name another format than the weights have.
         copy_encoder(source, model.encoder)
         copy_qa_head(source, model.adapter.qa_head, model.qa_outputs, model.qa_transform)
         return model
@@ -265,7 +266,7 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
             self.prepared.clear_after_backward(*output.differentiable, *result.states, *result.attended)
         return output
 
-    @torch.inference_mode()
+    @for_inference
     def skim(
         self,
         input_ids: Tensor,
@@ -315,7 +316,7 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         packed, first = pack_padded(padded, documents)
         return self._skim(packed, first, input_ids.shape[1], skimmers)
 
-    @torch.inference_mode()
+    @for_inference
     def skim_packed(
         self,
         inputs: PackedInputs,
@@ -341,6 +342,7 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         skimmers = self.skimmers(thresholds, score_all_layers, allow_untrained)
         return self._skim(inputs, np.zeros_like(inputs.lengths), int(inputs.lengths.max(initial=0)), skimmers)
 
+    @torch.compiler.disable
     def score_windows(
         self, inputs: PackedInputs, thresholds: float | Sequence[float] | None = None, asking: Asking = AS_NEEDED
     ) -> WindowScores:
@@ -373,10 +375,7 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         layout = self.packed_layout(inputs)
         result = encode_ragged(self.backbone, skimmers, inputs, layout)
         # In float32, which costs nothing for two outputs: answers are told apart by small differences.
-        head, states = self.qa_outputs, self._transformed(result.hidden)
-        # Of another class is a quantised one, or one with an adapter.
-        plain = type(head) is nn.Linear
-        logits = F.linear(states.float(), head.weight.float(), head.bias.float()) if plain else head(states).float()
+        logits = apply_in_float32(self.qa_outputs, self._transformed(result.hidden))
         start_logits, end_logits = spread_logits(logits, result, inputs, first, width).unbind(-1)
         shifted = layout.shifted(first) if first.any() else layout
         costs = predictor_costs(self.skim_config, self.backbone, self.skim_layers, inputs)

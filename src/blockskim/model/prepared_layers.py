@@ -21,6 +21,7 @@ from blockskim.kernels.packed_linear import (
     fused_where_fast,
     pack_linear,
 )
+from blockskim.model.plain_modules import has_hooks, is_plain
 
 CHUNK = 1024
 """Tokens that go through the feed-forward part at a time on a CPU."""
@@ -69,12 +70,10 @@ def _plain_parts(adapter: EncoderAdapter, layer: nn.Module) -> PostNormParts | N
         return None
     parts = adapter.parts(layer)
     norms = (parts.attention_norm, parts.output_norm)
-    plain = all(type(linear) is nn.Linear for linear in parts.linears) and all(
-        type(norm) is nn.LayerNorm for norm in norms
-    )
-    # Pruned weights are made anew by a hook. By hooks on whole layers transformers captures outputs: safe to ignore.
-    modules = (*parts.linears, *norms)
-    plain &= not any(module._forward_hooks or module._forward_pre_hooks for module in modules)
+    plain = all(is_plain(linear, (nn.Linear,)) for linear in parts.linears)
+    plain &= all(is_plain(norm, (nn.LayerNorm,)) for norm in norms)
+    # By hooks on whole layers transformers captures outputs: safe to ignore.
+    plain &= not any(map(has_hooks, (*parts.linears, *norms)))
     biased = {linear.bias is not None for linear in (parts.query, parts.key, parts.value)}
     return parts if plain and len(biased) == 1 else None
 

@@ -3,11 +3,13 @@
 What is ready is made from the weights of a moment. Every request compares them with those of now, which takes some
 microseconds, and whatever no longer holds is made anew: the layers when one of them is another module or anything in
 them changed, the predictors on their own when that holds for one of them. ``WeightSnapshot`` says which changes are
-seen. A change of thresholds is none. ``clear`` frees everything; the model does so when it goes into training and when
-gradients flow back through it, after which an optimizer may change weights without a trace. Copies and pickles of a
-model begin with nothing ready.
+seen. A change of thresholds is none. Of weights that were made in ``torch.inference_mode`` no change can be seen, so
+with these everything is made anew for every request, and a warning says so. ``clear`` frees everything; the model does
+so when it goes into training and when gradients flow back through it, after which an optimizer may change weights
+without a trace. Copies and pickles of a model begin with nothing ready.
 """
 
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +18,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from blockskim.encoders import EncoderAdapter
+from blockskim.errors import ModelError
+from blockskim.model.for_inference import without_autocast
 from blockskim.model.prepared_layers import PreparedLayer, prepare_layers
 from blockskim.model.prepared_predictors import PreparedPredictor, prepare_predictor
 from blockskim.model.weight_snapshot import WeightSnapshot, take_snapshot
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,7 @@ class PreparedModel:
     def __init__(self) -> None:
         # One reference to something immutable: whoever reads it gets all parts of one making, or nothing.
         self._made: _Made | None = None
+        self._warned = False
         self._lock = threading.Lock()
 
     def of(self, encoder: PreTrainedModel, adapter: EncoderAdapter, predictors: Mapping[int, nn.Module]) -> Prepared:
@@ -60,13 +67,17 @@ class PreparedModel:
             encoder: the transformers encoder, in evaluation mode.
             adapter: of its family.
             predictors: by layer number.
+
+        Raises:
+            ModelError: a weight is not in memory, or one of a predictor is no finite number.
         """
         layers = adapter.layers(encoder)
         made = self._made
         if made is not None and made.layers.holds_for(layers) and made.predictors.holds_for(predictors.values()):
             return made.prepared
         del made  # a second reference would keep the old layers alive while new ones are made
-        with self._lock:
+        with self._lock, without_autocast(encoder.device):
+            _check_in_memory(encoder, *predictors.values())
             return self._make(adapter, layers, predictors)
 
     def _make(
@@ -86,6 +97,12 @@ class PreparedModel:
         # A module that runs as several layers is one layer here, too.
         num_bytes = sum(layer.num_bytes for layer in {id(layer): layer for layer in ready_layers}.values())
         prepared = Prepared(ready_layers, ready, num_bytes)
+        if not (self._warned or (layer_snapshot.has_account and predictor_snapshot.has_account)):
+            self._warned = True
+            logger.warning(
+                "the model has weights that were made in torch.inference_mode, whose changes can't be seen, so every "
+                "call makes all weights ready anew; load and convert models outside of it"
+            )
         self._made = _Made(prepared, layer_snapshot, predictor_snapshot)
         return prepared
 
@@ -122,3 +139,18 @@ class PreparedModel:
     def __reduce__(self) -> tuple[type, tuple[()]]:
         """Nothing of it goes into a pickle."""
         return PreparedModel, ()
+
+
+def _check_in_memory(*modules: nn.Module) -> None:
+    """Refuse weights that are kept elsewhere until they are needed: here they are needed all at once.
+
+    Raises:
+        ModelError: there is such a weight.
+    """
+    for module in modules:
+        for name, weight in module.named_parameters():
+            if weight.is_meta:
+                raise ModelError(
+                    f"the weight {name!r} is not in memory (a meta tensor, as accelerate's offloading leaves it), and "
+                    "skim() needs all of them there"
+                )

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from blockskim.errors import ModelError
 from blockskim.method.layer_view import LayerView
 from blockskim.method.predictors.predictor import KINDS, SkimPredictor, keep_probabilities
+from blockskim.model.plain_modules import is_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,4 +52,4 @@ def prepare_predictor(predictor: nn.Module) -> PreparedPredictor:
 def _is_plain(predictor: SkimPredictor) -> bool:
     """Whether its layers do what their weights say and no more; quantised ones and those with adapters don't."""
     plain = {SkimPredictor, nn.ModuleDict}.union(*(KINDS[name].modules for name in predictor.branches))
-    return all(type(part) in plain for part in predictor.modules())
+    return all(is_plain(part, plain) for part in predictor.modules())

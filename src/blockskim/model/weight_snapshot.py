@@ -12,19 +12,22 @@ from torch import Tensor, nn
 class WeightSnapshot:
     """Modules as they were at some moment; cheap to compare with what they are now.
 
-    Seen are weights that changed in place, were replaced or moved, submodules that were replaced, and new hooks. Not
-    seen is what PyTorch itself keeps no account of: changes through ``.data`` and those by fused optimizers.
+    Seen are weights that changed in place, were replaced or moved, submodules that were replaced, new hooks, and a new
+    ``forward`` on a module itself. Not seen is what PyTorch keeps no account of: changes through ``.data`` or NumPy,
+    and those by fused optimizers. Of weights that were made in inference mode it keeps no account at all, so they count
+    as changed at any time.
 
     Attributes:
         modules: that were looked at.
         weights: all that is in them, each once.
+        has_account: whether PyTorch keeps account of the changes of all weights.
     """
 
     modules: tuple[nn.Module, ...]
     weights: tuple[Tensor, ...]
+    has_account: bool
     _places: tuple[tuple[Mapping[str, Any], str], ...]
     _found: tuple[object, ...]
-    _counted: tuple[Tensor, ...]
     _versions: list[int]
     _addresses: list[int]
     _hooks: tuple[Sized, ...]
@@ -33,8 +36,9 @@ class WeightSnapshot:
     def changed(self) -> bool:
         """Whether anything is another than it was."""
         return not (
-            all(map(is_, [owner.get(name) for owner, name in self._places], self._found))
-            and [weight._version for weight in self._counted] == self._versions
+            self.has_account
+            and all(map(is_, [owner.get(name) for owner, name in self._places], self._found))
+            and [weight._version for weight in self.weights] == self._versions
             and [weight.data_ptr() for weight in self.weights] == self._addresses
             and sum(map(len, self._hooks)) == self._num_hooks
         )
@@ -52,18 +56,18 @@ def take_snapshot(modules: Iterable[nn.Module]) -> WeightSnapshot:
     inside = [part for module in dict.fromkeys(chosen) for part in module.modules()]
     entries = [(part._parameters, part._modules) for part in inside]
     places = tuple((owner, name) for pair in entries for owner in pair for name in owner)
-    found = tuple(owner[name] for owner, name in places)
+    places += tuple((vars(part), "forward") for part in inside if part._parameters)
+    found = tuple(owner.get(name) for owner, name in places)
     weights = tuple(value for value in found if isinstance(value, Tensor))
-    # Tensors that were made in inference mode have no account of their changes.
-    counted = tuple(weight for weight in weights if not weight.is_inference())
+    has_account = not any(weight.is_inference() for weight in weights)
     hooks = tuple(part._forward_hooks for part in inside) + tuple(part._forward_pre_hooks for part in inside)
     return WeightSnapshot(
         modules=chosen,
         weights=weights,
+        has_account=has_account,
         _places=places,
         _found=found,
-        _counted=counted,
-        _versions=[weight._version for weight in counted],
+        _versions=[weight._version for weight in weights] if has_account else [],
         _addresses=[weight.data_ptr() for weight in weights],
         _hooks=hooks,
         _num_hooks=sum(map(len, hooks)),
