@@ -14,6 +14,12 @@ A recipe is a YAML file with any of these settings, or the name of one
 file does not have itself. `blockskim train --set NAME=VALUE` changes one of them (`--set skim.block_size=32`), and so
 does `Recipe.replace` in Python. Unknown names and impossible values are refused before anything is loaded.
 
+**Without a recipe** the command line and Python do not do the same. `blockskim train` without `--recipe` takes the
+recipe [`default`](#default). `blockskim.train` without `recipe` takes `Recipe()`, every setting at the default of the
+tables below; `Recipe.load("default")` is what the command line takes. The two differ in:
+
+DIFFERENCES
+
 ```yaml
 extends: skim
 epochs: 2
@@ -33,10 +39,22 @@ def recipe_page() -> str:
     from blockskim.training.recipe import GROUPS, Recipe
 
     groups = (("skim", SkimConfig), ("windows", WindowSettings), ("distillation", DistillationSettings))
-    parts = [GENERATED + INTRODUCTION, "\n## Training\n\n", _settings(Recipe, skip=GROUPS)]
+    introduction = INTRODUCTION.replace("DIFFERENCES", _differences(Recipe.load("default"), Recipe()))
+    parts = [GENERATED + introduction, "\n## Training\n\n", _settings(Recipe, skip=GROUPS)]
     for name, kind in groups:
         parts += [f"\n## {name}\n\n", f"{plain((kind.__doc__ or '').partition('Attributes:')[0])}\n\n", _settings(kind)]
     return "".join([*parts, "\n## Recipes that ship\n", *(_shipped(name) for name in _names())])
+
+
+def _differences(command: Any, python: Any) -> str:
+    """The settings of two recipes that are not the same, those of the command line first."""
+    ours, others = command.to_dict(), python.to_dict()
+    rows = [(code(name), _shown(ours[name]), _shown(others[name])) for name in ours if ours[name] != others[name]]
+    return table(("setting", '`Recipe.load("default")`', "`Recipe()`"), rows).rstrip()
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _settings(kind: Any, skip: tuple[str, ...] = ()) -> str:
