@@ -8,6 +8,8 @@ import pytest
 from blockskim.errors import ModelError
 from blockskim.exporting.exported_model import ExportedModel, load_exported
 from blockskim.exporting.manifest import CONFIG, FILE, GRAPH, TOKENIZER
+from blockskim.method.confidence import ConfidenceModel
+from blockskim.method.evidence import UNCALIBRATED
 from blockskim.model.stored_weights import WEIGHTS
 from tiny_exports import exported, exported_answerer
 
@@ -115,6 +117,17 @@ CHANGED = {
 def test_settings_that_predictors_are_built_for(directory, name):
     rewrite(directory, "skim", **{name: CHANGED[name]})
     refused(directory, str(directory / CONFIG), f"has {name} ", "but the graph was exported with")
+
+
+def test_settings_that_the_graph_does_not_depend_on_may_be_changed(directory):
+    evidence = UNCALIBRATED.to_dict()
+    confidence = ConfidenceModel((0.1, 0.2, 0.3, 0.4), (0.4, 0.3, 0.2, 0.1))
+    changed = {"thresholds": 0.2, "points": {"fast": 0.5}, "document_threshold": 0.5, "evidence": evidence}
+    rewrite(directory, "skim", **changed)
+    rewrite(directory, confidence=confidence.to_dict())
+    model = load_exported(directory).model
+    assert {name: value for name, value in model.skim_config.to_dict().items() if name in changed} == changed
+    assert model.confidence == confidence
 
 
 @pytest.mark.parametrize("value", [[1, 2], None])
