@@ -138,6 +138,16 @@ def test_wrong_rows_are_a_warning(bulk, tmp_path):
     assert err == f"warning: 1 of 3 rows are wrong; the first: {path}: line 2: there is no 'context'\n"
 
 
+def test_questions_that_are_cut_are_a_warning(bulk, tmp_path):
+    rows = rows_of(3)
+    rows[1]["question"] *= 5
+    code, out, err = bulk(json_lines(tmp_path / "rows.jsonl", rows), "--json")
+    assert (code, json.loads(out)["questions_cut"]) == (0, 1)
+    assert err == (
+        "warning: the questions of 1 of 3 rows have more tokens than --max-question-len; the rest of each is not read\n"
+    )
+
+
 def test_nothing_but_wrong_rows_is_an_error(bulk, data):
     code, out, err = bulk(data, "--context-column", "text", "--json")
     assert (code, json.loads(out)["errors"]) == (1, 10)

@@ -8,7 +8,9 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +97,32 @@ def test_a_process_that_is_killed_ends_the_run_on_a_line_and_what_is_done_stays(
     assert list((tmp_path / "out").rglob("*.tmp")) == []
     assert run_bulk(work).rows_before > 0
     assert [row["id"] for row in written(tmp_path / "out")] == list(range(60))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells there what is blocked")
+def test_an_interrupt_stays_off_processes_from_their_beginning(tmp_path, plan):
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    with processes.interrupts_kept_off():
+        hand = processes._Hand(plan(rows_of(1)), None, tmp_path, 1)
+        status = Path(f"/proc/{hand.process.pid}/status").read_text()
+    hand.stop()
+    hand.wait_for_end()
+    (blocked,) = (line.split()[1] for line in status.split("\n") if line.startswith("SigBlk:"))
+    assert int(blocked, 16) & 1 << signal.SIGINT - 1
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="there are no masks of signals")
+def test_an_interrupt_that_comes_meanwhile_is_not_lost():
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    done = []
+    try:
+        with pytest.raises(KeyboardInterrupt), processes.interrupts_kept_off():
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+            done.append(True)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert done
 
 
 def command(*arguments):

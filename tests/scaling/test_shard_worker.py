@@ -1,6 +1,7 @@
 """Shards of rows of which some make the model fail, and of a model that fails on all of them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -51,7 +52,51 @@ def test_a_row_that_the_library_refuses_says_nothing_of_the_model():
     assert asked == [[row]]
 
 
-def failing_run(tmp_path, data, stays_broken=False):
+@pytest.mark.parametrize("job", ["answer", "highlight", "prune"])
+def test_a_text_in_which_the_model_can_read_nothing_makes_its_row_wrong(tmp_path, caplog, job):
+    rows = rows_of(5)
+    for row, text in zip(rows[1:4], ["\u200b\u200b", "\ufeff", "\x00\x00"], strict=True):
+        row["context"] = text
+    path = json_lines(tmp_path / "rows.jsonl", rows)
+    summary = run(plan_for(tmp_path, path, job=job))
+    assert summary.errors == 3
+    found = written(tmp_path / "out")
+    message = "the text has no character that the model can read"
+    assert [row.pop("error") for row in found] == [
+        None,
+        *(f"{path}: line {line}: {message}" for line in (2, 3, 4)),
+        None,
+    ]
+    for row in found[1:4]:
+        assert {value for name, value in row.items() if name != "row"} == {None}
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("job", ["answer", "highlight", "prune"])
+def test_questions_that_are_cut_are_counted(tmp_path, caplog, job):
+    rows = rows_of(8)
+    for row in rows[2:6]:
+        row["question"] *= 3
+    rows[3]["context"] = "\u200b"
+    path = json_lines(tmp_path / "rows.jsonl", rows)
+    assert run(plan_for(tmp_path, path, job=job)).questions_cut == 3
+    # So are those of earlier runs.
+    (tmp_path / "out" / "part-000001.jsonl").unlink()
+    found = run(plan_for(tmp_path, path, job=job))
+    assert (found.rows_before, found.questions_cut) == (5, 3)
+    assert json.loads((tmp_path / "out" / "_summary.json").read_text())["questions_cut"] == 3
+    assert caplog.messages == []
+
+
+def test_questions_are_counted_once_where_others_make_the_model_fail(tmp_path, data):
+    rows = rows_of(6)
+    for row in rows[2:4]:
+        row["question"] *= 3
+    summary = failing_run(tmp_path, json_lines(data, rows), max_question_len=10)
+    assert (summary.errors, summary.questions_cut) == (2, 4)
+
+
+def failing_run(tmp_path, data, stays_broken=False, **options):
     broken = []
 
     def make():
@@ -62,12 +107,14 @@ def failing_run(tmp_path, data, stays_broken=False):
             if wrong or broken:
                 broken.extend([True] if stays_broken else [])
                 raise RuntimeError("no\nmemory")
+            answerer.tell_unread = call.tell_unread
             return answerer(questions, contexts, **options)
 
         return call, backend
 
+    plan = plan_for(tmp_path, data)
     with without_model(make):
-        return run_bulk(plan_for(tmp_path, data))
+        return run_bulk(replace(plan, options={**plan.options, **options}))
 
 
 def test_a_deeply_nested_value_makes_its_row_wrong_and_no_other(tmp_path, data):

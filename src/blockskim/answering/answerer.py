@@ -16,11 +16,13 @@ from blockskim.answering.reading import TextReader, WindowCount
 from blockskim.answering.request import (
     DEFAULT_LENGTH,
     AnswerOptions,
+    TellUnread,
     TextPair,
     check_questions,
     pair_up,
     pair_with_all,
     warn_of_blank,
+    warn_of_unread,
 )
 from blockskim.answering.texts import DocumentsGiven, TextsGiven, as_documents, as_texts, is_one_text
 from blockskim.answering.trace import AnswerTrace, with_blank_documents
@@ -105,6 +107,8 @@ class Answerer:
         if tokenizer is not None:
             check_tokenizer(self.loaded, tokenizer)
         self.point = point
+        # What reads millions of texts puts something else in its place.
+        self.tell_unread: TellUnread = warn_of_unread
         # Refuses an unknown point now and not at the first question.
         self.reader.thresholds(AnswerOptions())
 
@@ -295,7 +299,9 @@ class Answerer:
     @property
     def reader(self) -> TextReader:
         """What texts are read with, as the answerer is set now."""
-        return TextReader(self.model, self.loaded.name, self._frozen, self.batch_size, self.point)
+        return TextReader(
+            self.model, self.loaded.name, self._frozen, self.batch_size, self.point, tell_unread=self.tell_unread
+        )
 
     def start(
         self,

@@ -4,7 +4,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from blockskim.answering.request import DEFAULT_LENGTH, AnswerOptions, TextPair, check_texts, warn_of_unread
+from blockskim.answering.request import (
+    DEFAULT_LENGTH,
+    AnswerOptions,
+    TellUnread,
+    TextPair,
+    check_texts,
+    find_unread,
+    warn_of_unread,
+)
 from blockskim.data.examples import Example
 from blockskim.data.tokens import FrozenTokenizer
 from blockskim.data.windows import STAND_IN, WindowSet, WindowSettings, make_windows
@@ -94,6 +102,7 @@ class TextReader:
         tokenizer: a copy of its tokenizer.
         batch_size: windows that run together, where a call says nothing else.
         point: operating point, where a call says nothing else; None for the model's own thresholds.
+        tell_unread: told of texts in which there is nothing to read, and of questions that are too long.
     """
 
     model: Backend
@@ -101,6 +110,7 @@ class TextReader:
     tokenizer: FrozenTokenizer
     batch_size: int
     point: str | None
+    tell_unread: TellUnread = warn_of_unread
 
     def thresholds(self, options: AnswerOptions) -> Thresholds:
         """What a call skims with: its own choice, or else that of the reader.
@@ -152,7 +162,7 @@ class TextReader:
         check_texts(pairs)
         examples = [Example(str(number), pair.question, pair.context) for number, pair in enumerate(pairs)]
         windows = make_windows(examples, self.tokenizer, settings, stand_in=STAND_IN, warn=False)
-        warn_of_unread(windows, pairs)
+        self.tell_unread(find_unread(windows), pairs)
         reading = ReadingPlan(self.model, windows, thresholds, options.max_cost, score_all_layers)
         batch_size = options.batch_size or self.batch_size
         return TextRun(windows, reading, thresholds, batch_size, Asking(score_all_layers), started, progress)

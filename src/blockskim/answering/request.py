@@ -1,9 +1,9 @@
 """What a caller asks for: pairs of a question and a text, how to answer them, and the checks of both."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -100,6 +100,25 @@ class TextPair:
     context_name: str = "the context"
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """What of some pairs is not read.
+
+    Attributes:
+        texts: numbers of the pairs of whose text the tokenizer leaves nothing.
+        questions: numbers of the pairs whose question is not read to its end.
+        question_length: tokens of a question that are read.
+    """
+
+    texts: Sequence[int]
+    questions: Sequence[int]
+    question_length: int
+
+
+TellUnread: TypeAlias = Callable[[Unread, Sequence[TextPair]], None]
+"""Told of what is not read of some pairs."""
+
+
 def pair_up(question: object, context: object) -> list[TextPair]:
     """Questions and contexts side by side; one string beside a list goes with each of its items.
 
@@ -175,16 +194,21 @@ def warn_of_blank(documents: Mapping[Any, str]) -> None:
             logger.warning("%s is empty, so there is no answer in it", _document_name(name))
 
 
-def warn_of_unread(windows: WindowSet, pairs: Sequence[TextPair]) -> None:
-    """Warn of texts that the tokenizer leaves nothing of, and of questions that are not read to their end."""
+def find_unread(windows: WindowSet) -> Unread:
+    """What is not read of the pairs that windows are of."""
     sizes = np.diff(windows.contexts.bounds)[windows.context_of]
-    for index in np.flatnonzero(sizes == 0).tolist():
+    limit = windows.settings.max_question_length
+    too_long = np.flatnonzero(np.diff(windows.questions.bounds) > limit)
+    return Unread(np.flatnonzero(sizes == 0).tolist(), too_long.tolist(), limit)
+
+
+def warn_of_unread(unread: Unread, pairs: Sequence[TextPair]) -> None:
+    """Warn of texts that the tokenizer leaves nothing of, and of questions that are not read to their end."""
+    for index in unread.texts:
         name = pairs[index].context_name
         logger.warning("%s has no character that the model can read, so there is no answer in it", name)
-    limit = windows.settings.max_question_length
-    too_long = np.flatnonzero(np.diff(windows.questions.bounds) > limit).tolist()
-    for name in dict.fromkeys(pairs[index].question_name for index in too_long):
-        logger.warning("%s is longer than %d tokens; the rest of it is not read", name, limit)
+    for name in dict.fromkeys(pairs[index].question_name for index in unread.questions):
+        logger.warning("%s is longer than %d tokens; the rest of it is not read", name, unread.question_length)
 
 
 def _document_name(name: object) -> str:

@@ -218,6 +218,9 @@ def report(summary: "BulkSummary", output: Path, printing: Printing) -> None:
         raise DataError(f"every one of {summary.rows:,} rows is wrong; the first: {summary.first_error}")
     if summary.errors:
         logger.warning("%s of %s rows are wrong; the first: %s", summary.errors, summary.rows, summary.first_error)
+    if summary.questions_cut:
+        text = "the questions of %s of %s rows have more tokens than --max-question-len; the rest of each is not read"
+        logger.warning(text, summary.questions_cut, summary.rows)
     if summary.damaged:
         more = f" ({len(summary.damaged)} such files)" if len(summary.damaged) > 1 else ""
         raise DataError(f"{summary.damaged[0]}{more}; everything else is done")

@@ -28,6 +28,9 @@ from blockskim.scaling.shard_worker import ShardWorker
 
 logger = logging.getLogger(__name__)
 
+_SUMS = ("rows", "errors", "questions_cut", "tokens", "tokens_kept", "windows", "flops", "dense_flops", "model_seconds")
+"""What a summary and the reports about shards have by the same names."""
+
 
 @dataclass(slots=True)
 class BulkProgress:
@@ -69,6 +72,7 @@ class BulkSummary:
         model_seconds: of the model, over all processes and runs.
         worker_seconds: from reading rows to writing results, over all processes and runs.
         first_error: what is wrong with the first row of which something is; "" where nothing is.
+        questions_cut: how many rows have a question that was not read to its end.
         damaged: what is wrong with files that could not be read to their ends.
     """
 
@@ -86,13 +90,14 @@ class BulkSummary:
     model_seconds: float = 0.0
     worker_seconds: float = 0.0
     first_error: str = ""
+    questions_cut: int = 0
     damaged: list[str] = field(default_factory=list)
     _first_shard: int = field(default=-1, repr=False)
 
     def add(self, report: ShardReport) -> None:
         """Count a shard."""
         self.shards += 1
-        for name in ("rows", "errors", "tokens", "tokens_kept", "windows", "flops", "dense_flops", "model_seconds"):
+        for name in _SUMS:
             setattr(self, name, getattr(self, name) + getattr(report, name))
         self.worker_seconds += report.seconds
         if report.first_error and (not self.first_error or report.number < self._first_shard):
@@ -191,6 +196,9 @@ def _missing(
                 f"rows {shard.first:,} to {shard.first + len(shard.rows) - 1:,} (from {name} on) have changed since "
                 f"{output.shard_path(shard.number)} was made of them; name a new output"
             )
+        # An earlier run may have recorded what this one is to stop at.
+        if report.first_error and plan.on_error == "stop":
+            raise DataError(report.first_error)
         summary.add(report)
         _count(tally, report, size)
         tally.rows_before += report.rows

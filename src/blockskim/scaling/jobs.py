@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+from blockskim.answering.request import Unread
+from blockskim.errors import DataError
 from blockskim.evidence.finding import Query
 from blockskim.evidence.highlight import highlight
 from blockskim.evidence.options import evidence_and_reading
@@ -126,6 +128,28 @@ def _value(value: Any, field: Field) -> Any:
     if isinstance(field.kind, tuple):
         return _record(value, field.kind)
     return round(value, DIGITS) if isinstance(value, float) else value
+
+
+def results_of(
+    job: str, answerer: QuestionAnswerer, rows: Sequence[Row], options: Mapping[str, Any]
+) -> tuple[list[dict[str, Any] | DataError], int]:
+    """What a job makes of rows, and how many of their questions were not read to their end.
+
+    A row in whose text there is nothing that the model can read is wrong, as one with a blank text is.
+
+    Args:
+        job: its name.
+        answerer: what does it.
+        rows: the rows.
+        options: of the job.
+    """
+    unread: list[Unread] = []
+    answerer.tell_unread = lambda found, _: unread.append(found)
+    values: list[dict[str, Any] | DataError] = list(JOBS[job].run(answerer, rows, options))
+    # Each row is a pair of a question and a text, and all of them are read at once.
+    for number in {number for found in unread for number in found.texts}:
+        values[number] = DataError("the text has no character that the model can read")
+    return values, sum(isinstance(values[number], dict) for found in unread for number in found.questions)
 
 
 JOBS = {

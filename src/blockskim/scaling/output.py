@@ -29,6 +29,7 @@ class ShardReport:
         rows: number of its rows.
         errors: how many of them are wrong.
         first_error: what is wrong with the first of these; "" where none is.
+        questions_cut: how many rows have a question that was not read to its end.
         windows: that were read.
         tokens: in them.
         tokens_kept: of these, still there after the last layer.
@@ -44,6 +45,7 @@ class ShardReport:
     rows: int
     errors: int
     first_error: str
+    questions_cut: int
     windows: int
     tokens: int
     tokens_kept: int

@@ -11,7 +11,8 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -110,6 +111,25 @@ class _Hand:
             self.process.join()
 
 
+@contextmanager
+def interrupts_kept_off() -> Iterator[None]:
+    """Keep interrupts off processes that are started in the block, for good, and off this thread meanwhile.
+
+    An interrupt goes to all processes of a terminal, and before they can ignore it they would show where they were. One
+    that comes meanwhile is not lost: this process has it when the block has ended.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows has none, nor has it such interrupts.
+        yield
+        return
+    # It is started with the first process, and lets interrupts through again.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def run_in_processes(
     plan: BulkPlan, model: Path, shards: Iterator[RawShard], workers: int, threads: int | None
 ) -> Iterator[ShardReport]:
@@ -144,7 +164,8 @@ def run_in_processes(
                 free[0].give(ahead.popleft())
                 continue
             if len(hands) < workers and len(ahead) > sum(hand.is_starting for hand in hands):
-                hands.append(_Hand(plan, schema, model, threads))
+                with interrupts_kept_off():
+                    hands.append(_Hand(plan, schema, model, threads))
                 continue
             if is_read and not ahead and all(hand.shard is None for hand in hands):
                 return
@@ -163,7 +184,8 @@ def run_in_processes(
 
 def _serve(pipe: Connection, plan: BulkPlan, schema: Any, model: Path, threads: int | None, level: int) -> None:
     """What a process does: load the model, say so, and make shards until there are no more."""
-    # An interrupt goes to all processes of a terminal; the one that was called ends the others.
+    # An interrupt goes to all processes of a terminal; the one that was called ends the others. Where it could be kept
+    # off before, it waits, and is gone now.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.getLogger("blockskim").setLevel(level)

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 from blockskim.checks import check_count, listing
 from blockskim.errors import ConfigError, DataError
 from blockskim.extras import load_ray
-from blockskim.scaling.jobs import JOBS, Field
+from blockskim.scaling.arrow_values import column_values
+from blockskim.scaling.jobs import JOBS, Field, results_of
 from blockskim.scaling.model_files import model_directory
 from blockskim.scaling.plan import ERROR, ModelChoice
 from blockskim.scaling.processes import set_tokenizer_threads
 from blockskim.scaling.ray_cluster import ModelParcel, join_cluster, share_cluster
 from blockskim.scaling.rows import Row, column_text
 from blockskim.scaling.shard_files import arrow_column
-from blockskim.scaling.shard_worker import TRIAL, described, each_alone_if_need_be, load_answerer, without_warnings
+from blockskim.scaling.shard_worker import TRIAL, described, each_alone_if_need_be, load_answerer
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -130,8 +131,9 @@ class DatasetActor:
                 f"the dataset has the columns {listing(taken)} already, which are added here; rename them"
             )
         asked = self._task.question_column if self._task.question is None else None
-        names = [name for name in (asked, self._task.context_column) if name in table.column_names]
-        rows = [self._row(record) for record in table.select(names).to_pylist()]
+        names = [name for name in (asked, self._task.context_column) if name and name in table.column_names]
+        columns = [column_values(table.column(name)) for name in names]
+        rows = [self._row(dict(zip(names, values, strict=True))) for values in zip(*columns, strict=True)]
         if not names:
             rows = [self._row({})] * table.num_rows
         values = self._values(rows)
@@ -153,10 +155,9 @@ class DatasetActor:
         Raises:
             BlockSkimError: the model fails on every text.
         """
-        with without_warnings():
-            found = iter(each_alone_if_need_be(self._call, [row for row in rows if not row.error]))
+        found = iter(each_alone_if_need_be(self._call, [row for row in rows if not row.error]))
         results = [{ERROR: row.error} if row.error else next(found) for row in rows]
         return [{ERROR: described(one)} if isinstance(one, Exception) else one for one in results]
 
-    def _call(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
-        return JOBS[self._task.job].run(self._answerer, rows, self._task.options)
+    def _call(self, rows: Sequence[Row]) -> list[dict[str, Any] | DataError]:
+        return results_of(self._task.job, self._answerer, rows, self._task.options)[0]

@@ -1,16 +1,14 @@
 """What makes the output of a shard of its rows: one model, in whatever process."""
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from blockskim.answering.loading import load_backend
 from blockskim.errors import BlockSkimError, ConfigError, DataError
 from blockskim.evidence.question_answerer import QuestionAnswerer
-from blockskim.scaling.jobs import JOBS
+from blockskim.scaling.jobs import results_of
 from blockskim.scaling.meter import Meter, MeteredBackend
 from blockskim.scaling.output import OutputDirectory, ShardReport
 from blockskim.scaling.plan import ERROR, ROW, BulkPlan, ModelChoice
@@ -22,6 +20,8 @@ MOST_CHARACTERS = 8_000_000
 """Texts that are held at a time, beside one of any length that is allowed. A shard of more runs in several calls."""
 
 TRIAL = Row("What is it?", "It is a text.", {}, "")
+
+Call: TypeAlias = Callable[[Sequence[Row]], Sequence[dict[str, Any] | DataError]]
 
 
 class ShardWorker:
@@ -44,6 +44,7 @@ class ShardWorker:
         self._output = OutputDirectory(plan.output, plan.output_format)
         self._schema = schema
         self._answerer, self._backend = load_answerer(plan.model, model, threads)
+        self._questions_cut = 0
         # Refuses impossible options now, and not once for every row.
         self._call([TRIAL])
 
@@ -66,6 +67,7 @@ class ShardWorker:
         """
         started = time.perf_counter()
         self._backend.meter = meter = Meter()
+        self._questions_cut = 0
         written: list[dict[str, Any]] = []
         errors, first_error = 0, ""
         for rows in self._groups(shard):
@@ -84,6 +86,7 @@ class ShardWorker:
             rows=len(written),
             errors=errors,
             first_error=first_error,
+            questions_cut=self._questions_cut,
             windows=meter.windows,
             tokens=meter.tokens,
             tokens_kept=meter.tokens_kept,
@@ -112,8 +115,7 @@ class ShardWorker:
     def _results(self, rows: Sequence[Row]) -> Iterator[tuple[Row, dict[str, Any] | None, str]]:
         """Each row, what was made of it, and what is wrong with it."""
         good = [row for row in rows if not row.error]
-        with without_warnings():
-            found = iter(each_alone_if_need_be(self._call, good))
+        found = iter(each_alone_if_need_be(self._call, good))
         for row in rows:
             if row.error:
                 yield row, None, row.error
@@ -124,8 +126,10 @@ class ShardWorker:
             else:
                 yield row, result, ""
 
-    def _call(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
-        return JOBS[self._plan.job].run(self._answerer, rows, self._plan.options)
+    def _call(self, rows: Sequence[Row]) -> list[dict[str, Any] | DataError]:
+        found, questions_cut = results_of(self._plan.job, self._answerer, rows, self._plan.options)
+        self._questions_cut += questions_cut if rows[0] is not TRIAL else 0
+        return found
 
 
 def load_answerer(choice: ModelChoice, model: Path, threads: int | None) -> tuple[QuestionAnswerer, MeteredBackend]:
@@ -145,13 +149,11 @@ def load_answerer(choice: ModelChoice, model: Path, threads: int | None) -> tupl
     return QuestionAnswerer(backend, loaded.tokenizer, batch_size=choice.batch_size), backend
 
 
-def each_alone_if_need_be(
-    call: Callable[[Sequence[Row]], list[dict[str, Any]]], rows: Sequence[Row]
-) -> list[dict[str, Any] | Exception]:
+def each_alone_if_need_be(call: Call, rows: Sequence[Row]) -> list[dict[str, Any] | Exception]:
     """Results of rows; where a call fails, halves of them are tried, until the rows are found that make it fail.
 
     Args:
-        call: gives the results of rows.
+        call: gives the results of rows, or what is wrong with one.
         rows: the rows.
 
     Returns:
@@ -176,7 +178,7 @@ def each_alone_if_need_be(
     return [*each_alone_if_need_be(call, rows[:half]), *each_alone_if_need_be(call, rows[half:])]
 
 
-def _check_trial(call: Callable[[Sequence[Row]], list[dict[str, Any]]], failure: Exception) -> None:
+def _check_trial(call: Call, failure: Exception) -> None:
     """See to it that the model still works after a failure; a device may be lost, or memory be short.
 
     Raises:
@@ -195,15 +197,3 @@ def described(error: Exception) -> str:
     """An error on one line; with its class where it is none of ours."""
     text = " ".join(str(error).split())
     return text if isinstance(error, BlockSkimError) else f"{type(error).__name__}: {text}"
-
-
-@contextmanager
-def without_warnings() -> Iterator[None]:
-    """Silence warnings about single rows: there may be millions, and they count rows from the call's first one."""
-    logger = logging.getLogger("blockskim.answering")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
