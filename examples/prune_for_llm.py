@@ -16,6 +16,10 @@ LanguageModel = Callable[[str], str]
 PROMPT = "Answer from these passages, and name the passage.\n\n{passages}\n\nQuestion: {question}\nAnswer:"
 
 
+LEAST_SCORE = 0.25
+"""Of a sentence that is taken for evidence. A budget alone would be filled with sentences that hardly matter."""
+
+
 def answer_from(
     question: str, passages: dict[str, str], language_model: LanguageModel, budget: float | str = 0.4
 ) -> tuple[str, float]:
@@ -25,9 +29,9 @@ def answer_from(
         question: what to ask.
         passages: as a retriever gives them, by name.
         language_model: takes the prompt.
-        budget: of the pruned passages together: a share, or such as "500 tokens".
+        budget: the most of the passages together that is kept: a share, or such as "500 tokens".
     """
-    pruned = QuestionAnswerer().prune(question, passages, budget=budget)
+    pruned = QuestionAnswerer().prune(question, passages, budget=budget, threshold=LEAST_SCORE)
     texts = "\n\n".join(f"[{name}]\n{text}" for name, text in pruned.documents.items())
     return language_model(PROMPT.format(passages=texts, question=question)), pruned.kept
 

@@ -45,6 +45,8 @@ def test_a_language_model_gets_what_matters():
     assert kept <= 0.4
     (prompt,) = prompts
     assert "Its warranty is three years" in prompt
+    # There was room for more, and nothing more that matters.
+    assert "[pump.md]" in prompt and "[boiler.md]" not in prompt
     assert len(prompt) < sum(map(len, passages.values()))
 
 
