@@ -1,6 +1,7 @@
 """Figures of the docs are drawn from what ships, and the front page keeps its size."""
 
 import re
+import tomllib
 from html import unescape
 from pathlib import Path
 
@@ -39,6 +40,13 @@ def test_a_page_holds_the_whole_text_and_says_what_became_of_it():
     assert list(re.findall(r'class="layer"[^>]*>(\d)<', drawn)) == ["2", "3"]
     # Seconds are of the machine that drew it.
     assert "0.1 s" not in drawn
+
+
+def test_the_front_page_names_all_that_can_be_installed():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = set(re.findall(r"'\.\[([\w-]+)\]'", (ROOT / "README.md").read_text(encoding="utf-8")))
+    # Another name of export, and what the checks need.
+    assert named == set(project["optional-dependencies"]) - {"onnx", "dev"}
 
 
 def test_the_front_page_stays_short():
