@@ -413,6 +413,113 @@ def test_wrong_documents(site, route, body, sentence):
 
 
 @pytest.mark.parametrize(
+    ("route", "body", "sentence"),
+    [
+        (
+            "/search",
+            {"question": QUESTION, "documents": [TEXT], "top_k": 3},
+            "the body has top_k, which belongs in param",
+        ),
+        (
+            "/highlight",
+            {"question": QUESTION, "documents": [TEXT], "budget": 0.5},
+            "has budget, which belongs in param",
+        ),
+        ("/prune", {"question": QUESTION, "documents": [TEXT], "gap": ""}, "has gap, which belongs in parameters"),
+        (
+            "/v1/rerank",
+            {"query": QUESTION, "documents": [TEXT], "point": "fast"},
+            "has point, which belongs in parameters",
+        ),
+        ("/", ONE | {"top_k": 3}, "the body has top_k, which belongs in parameters"),
+        ("/", {"inputs": {**ONE["inputs"], "top_k": 3}}, "inputs has top_k, which belongs in parameters"),
+        (
+            "/",
+            {"inputs": [ONE["inputs"], {**ONE["inputs"], "top_k": 3}]},
+            "inputs[1] has top_k, which belongs in param",
+        ),
+        ("/", ONE | {"parameter": {}}, "the body has parameter, which is unknown; it may have inputs, parameters"),
+        (
+            "/search",
+            {"question": QUESTION, "document": [TEXT]},
+            "has document, which is unknown; it may have question, documents, parameters, explain",
+        ),
+        ("/highlight", {"question": QUESTION, "documents": [TEXT], "explain": True}, "has explain, which is unknown"),
+        ("/search", {"question": QUESTION, "documents": [TEXT], "\ud800 \n{x}": 1}, "has ? {x}, which is unknown"),
+    ],
+)
+def test_names_that_are_out_of_place_are_not_ignored(site, route, body, sentence):
+    headers = {"content-type": "application/json"}
+    response = site("POST", route, content=json.dumps(body).encode(), headers=headers)
+    assert (response.status_code, response.json()["kind"]) == (422, "invalid")
+    assert sentence in response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("route", "body"),
+    [
+        # As clients of the inference API have it.
+        ("/", ONE | {"options": {"wait_for_model": True, "use_cache": False}}),
+        ("/", {"inputs": {**ONE["inputs"], "id": "5733be284776f41900661182"}}),
+        # As Cohere and Jina have it.
+        ("/v1/rerank", {"query": QUESTION, "documents": [TEXT], "max_tokens_per_doc": 100, "priority": 0}),
+        ("/v1/rerank", {"query": QUESTION, "documents": [{"text": TEXT, "title": "a"}], "rank_fields": ["text"]}),
+        ("/search", {"question": QUESTION, "documents": [{"name": "a", "text": TEXT, "url": "b"}]}),
+    ],
+)
+def test_what_other_services_take_is_let_through(site, route, body):
+    without = {name: value for name, value in body.items() if name not in ("options", "priority", "rank_fields")}
+    found = site.post(route, body)
+    assert found.status_code == 200
+    assert found.json() == site.post(route, without).json() or "skim" in found.json()
+
+
+@pytest.mark.parametrize("route", ["/search", "/highlight", "/prune"])
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b'{"question": "a", "documents": {"kite": "a", "b": "c", "kite": "d"}}', "has the name 'kite' twice"),
+        (b'{"question": "a", "question": "b", "documents": ["c"]}', "has the name 'question' twice"),
+        (b'{"question": "a", "documents": {"\\ud800": "a"}}', "the name of a document holds half of a surrogate pair"),
+        (b'{"question": "a", "documents": [{"name": "\\udc00", "text": "a"}]}', "holds half of a surrogate pair"),
+    ],
+)
+def test_names_that_would_lose_a_text(site, route, content, sentence):
+    response = site("POST", route, content=content, headers={"content-type": "application/json"})
+    assert (response.status_code, response.json()["kind"]) == (422, "invalid")
+    assert sentence in response.json()["error"]
+
+
+def test_what_the_service_takes_has_one_form_in_the_schema(site):
+    """Branches of which a value may fit two would refuse it, as JSON Schema has it."""
+    schema = site("GET", "/openapi.json").json()
+    found = []
+
+    def kind(branch):
+        part = branch.get("$ref") or branch["type"]
+        return (part, kind(branch["items"])) if part == "array" else part
+
+    def look(part):
+        if isinstance(part, dict):
+            if "oneOf" in part:
+                found.append([kind(branch) for branch in part["oneOf"]])
+            for inner in part.values():
+                look(inner)
+        elif isinstance(part, list):
+            for inner in part:
+                look(inner)
+
+    look(schema)
+    assert ["number", ("array", "number")] in found
+    # Numbers and strings, say: no two the same. Lists differ by their items.
+    assert all(len(set(kinds)) == len(kinds) for kinds in found)
+    forms = schema["components"]["schemas"]
+    closed = {name for name, form in forms.items() if form.get("additionalProperties") is False}
+    assert closed >= {"AnswerRequest", "SearchRequest", "HighlightRequest", "PruneRequest", "Parameters"}
+    assert not closed & {"RerankRequest", "QuestionContext", "NamedDocument", "TextDocument"}
+
+
+@pytest.mark.parametrize(
     ("content", "status", "sentence"),
     [
         (b'{"inputs"', 400, "not valid JSON"),
@@ -430,10 +537,31 @@ def test_bodies_that_are_no_json_or_hold_what_json_does_not(site, content, statu
 
 
 def test_a_body_that_does_not_come_as_json(site):
-    for headers in ({}, {"content-type": "application/x-www-form-urlencoded"}):
+    kinds = ("application/x-www-form-urlencoded", "text/json", "text/plain; of=application/json", "application/jsonl")
+    for headers in ({}, *({"content-type": kind} for kind in kinds)):
         response = site("POST", "/", content=json.dumps(ONE), headers=headers)
         assert (response.status_code, response.json()["kind"]) == (415, "no_json")
         assert "Content-Type: application/json" in response.json()["error"]
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "APPLICATION/JSON", "application/ld+json"])
+def test_a_body_that_comes_as_json(site, kind):
+    response = site("POST", "/", content=json.dumps(ONE), headers={"content-type": kind})
+    assert response.status_code == 200
+    wrong = site("POST", "/", content=b"1", headers={"content-type": kind})
+    assert (wrong.status_code, wrong.json()["error"]) == (422, "the body must be an object")
+
+
+@pytest.mark.parametrize("route", ["/", "/health", "/ready"])
+def test_what_is_asked_for_its_status_alone(site, route):
+    response = site("HEAD", route)
+    assert response.status_code == 200
+    assert "head" not in site("GET", "/openapi.json").json()["paths"][route]
+
+
+def test_a_slash_too_many_is_no_redirect_to_elsewhere(site):
+    response = site.post("/search/", {"question": QUESTION, "documents": [TEXT]})
+    assert (response.status_code, response.json()["kind"]) == (404, "not_found")
 
 
 def test_routes_and_methods_that_are_not_there(site):

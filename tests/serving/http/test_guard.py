@@ -32,6 +32,37 @@ def test_a_key_opens_what_it_should(make_site):
         assert site(method, path, headers=right, **given).status_code == 200
 
 
+@pytest.mark.parametrize("given", ["bearer key", "BEARER key", "Bearer  key"])
+def test_the_name_of_the_scheme_has_no_case(make_site, given):
+    assert make_site(api_key="key")("GET", "/info", headers={"authorization": given}).status_code == 200
+
+
+@pytest.mark.parametrize("given", ["Basic key", "Bearerkey", "key", "Bearer KEY", "Bearer key2"])
+def test_what_is_no_key(make_site, given):
+    assert make_site(api_key="key")("GET", "/info", headers={"authorization": given}).status_code == 401
+
+
+def test_what_is_refused_early_counts_for_its_route(make_site):
+    site = make_site(api_key="key", max_body=100)
+    right = {"authorization": "Bearer key"}
+    site.post("/search", {})
+    site.post("/models/any/name", {})
+    site.post("/nothing", {})
+    site("DELETE", "/prune")
+    site.post("/highlight", {"question": "x" * 100}, headers=right)
+    site("GET", "/openapi.json", headers=right)
+    text = site("GET", "/metrics", headers=right).text
+    for route, status in (
+        ("/search", 401),
+        ("/models/{name:path}", 401),
+        ("other", 401),
+        ("/prune", 401),
+        ("/highlight", 413),
+        ("/openapi.json", 200),
+    ):
+        assert f'blockskim_requests_total{{route="{route}",status="{status}"}} 1.0' in text
+
+
 def test_no_key_is_asked_for_where_there_is_none(site):
     assert site.post("/", ONE, headers={"authorization": "Bearer any"}).status_code == 200
 
@@ -126,6 +157,7 @@ def test_a_request_that_takes_too_long(make_site):
     site.answerer.model.gate.clear()
     refused = site.post("/", {"inputs": [ONE["inputs"]] * 3})
     assert (refused.status_code, refused.json()["kind"]) == (504, "timeout")
+    assert "within 0.3 s" in refused.json()["error"]
     assert len(site.engine.scheduler) == 0
     site.answerer.model.gate.set()
     assert site.post("/", ONE).status_code == 200
@@ -271,6 +303,18 @@ def test_what_the_service_could_not_answer_is_a_warning(make_site, lines, monkey
 def test_questions_are_logged_if_that_is_asked_for(make_site, lines):
     make_site(log_texts=True).post("/", ONE)
     assert [line["question"] for line in lines() if line["event"] == "request"] == [QUESTION]
+
+
+@pytest.mark.parametrize("log_texts", [False, True])
+def test_what_is_wrong_with_a_request_is_logged_if_that_is_asked_for(make_site, lines, log_texts):
+    site = make_site(log_texts=log_texts, max_body=1_000)
+    refused = site.post("/", ONE | {"parameters": {"point": "the kite"}})
+    large = site.post("/", {"inputs": "x" * 1_000})
+    told = [response.json()["error"] for response in (refused, large)]
+    assert "the kite" in told[0]
+    assert [line.get("sentence") for line in lines() if line["event"] == "request"] == (
+        told if log_texts else [None, None]
+    )
 
 
 def test_a_fault_of_ours_is_logged_under_its_id_and_without_its_message(make_site, lines):

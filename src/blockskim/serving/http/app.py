@@ -8,9 +8,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Match
 
 from blockskim import __version__
 from blockskim.serving.http import examples
+from blockskim.serving.http.bodies import BodyRoute
 from blockskim.serving.http.evidence_schemas import (
     HighlightRequest,
     HighlightResponse,
@@ -19,7 +21,7 @@ from blockskim.serving.http.evidence_schemas import (
     RerankRequest,
     RerankResponse,
 )
-from blockskim.serving.http.guard import OPEN, App, Guard, problem_body
+from blockskim.serving.http.guard import OPEN, App, Guard, Scope, problem_body
 from blockskim.serving.http.metrics import CONTENT_TYPE, Metrics
 from blockskim.serving.http.page import read_page
 from blockskim.serving.http.problems import (
@@ -43,6 +45,7 @@ from blockskim.serving.http.schemas import (
     Status,
 )
 from blockskim.serving.http.settings import HttpSettings
+from blockskim.serving.refusals import TimedOut
 from blockskim.serving.service import Service
 from blockskim.serving.tasks import Json
 
@@ -72,7 +75,13 @@ def make_app(service: Service, settings: HttpSettings, metrics: Metrics | None =
         metrics: counters that the service's workers are counted in, too; new ones when None.
     """
     metrics = metrics or Metrics(lambda: service.waiting, lambda: service.ready)
-    guarded: App = Guard(make_api(service, settings, metrics), settings, metrics, service.check_room)
+    api = make_api(service, settings, metrics)
+
+    def route_of(scope: Scope) -> str:
+        found = (route for route in api.routes if route.matches(scope)[0] is not Match.NONE)
+        return getattr(next(found, None), "path", "")
+
+    guarded: App = Guard(api, settings, metrics, service.check_room, route_of)
     if settings.origins:
         headers = ["Authorization", "Content-Type", "X-Request-Id"]
         shown = ["Retry-After", "X-Request-Id"]
@@ -96,7 +105,10 @@ def make_api(service: Service, settings: HttpSettings, metrics: Metrics) -> Fast
         description="Answers to questions from texts of any length, of which what does not matter is skipped.",
         docs_url=None,
         redoc_url=None,
+        # The address of a redirect would be that of a machine behind the proxy.
+        redirect_slashes=False,
     )
+    api.router.route_class = BodyRoute
     _add_status_routes(api, service, settings, metrics)
     _add_answer_routes(api, service, settings)
     _add_evidence_routes(api, service, settings)
@@ -128,14 +140,17 @@ def _add_status_routes(api: FastAPI, service: Service, settings: HttpSettings, m
     """Routes that need no model, and the page."""
     page, page_headers = read_page()
 
+    @api.head("/", include_in_schema=False)
     @api.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def show_page() -> HTMLResponse:
         return HTMLResponse(page, headers=page_headers)
 
+    @api.head("/health", include_in_schema=False)
     @api.get("/health", response_model=Status, summary="Whether the process is alive")
     async def health() -> Response:
         return _json({"status": "ok"})
 
+    @api.head("/ready", include_in_schema=False)
     @api.get("/ready", response_model=Status, responses={503: {"model": Status}}, summary="Whether it would answer")
     async def ready() -> Response:
         return _json({"status": "ready"}) if service.ready else _json({"status": "not ready"}, 503)
@@ -254,7 +269,7 @@ def _documents_task(
 
     Raises:
         TooMany: there are more documents than a request may have.
-        HTTPException: two have the same name.
+        HTTPException: two have the same name, or one has a name that is no text.
     """
     documents = asked.named()
     _check_pairs(len(documents), settings)
@@ -287,11 +302,16 @@ def _check_pairs(count: int, settings: HttpSettings) -> None:
 
 
 def _check_names(names: list[str]) -> None:
-    """Refuse documents of the same name.
+    """Refuse documents of the same name, and of names that an answer can't hold.
 
     Raises:
-        HTTPException: two have it.
+        HTTPException: two have it, or one has such a name.
     """
+    try:
+        "\n".join(names).encode("utf-8")
+    except UnicodeEncodeError:
+        sentence = "the name of a document holds half of a surrogate pair, which is no valid text"
+        raise HTTPException(422, sentence) from None
     if len(set(names)) < len(names):
         raise HTTPException(422, "two documents have the same name; each needs a name of its own")
 
@@ -304,7 +324,11 @@ async def _ask(service: Service, task: Json, request: Request, settings: HttpSet
         Refusal: it can't be answered now.
     """
     visit = request.scope["state"]["visit"]
-    return await service.ask(task, max(0.0, settings.seconds - visit.seconds), visit.id)
+    try:
+        return await service.ask(task, max(0.0, settings.seconds - visit.seconds), visit.id)
+    except TimedOut:
+        # It tells of what was left when the body was there.
+        raise TimedOut(settings.seconds) from None
 
 
 def _log(request: Request, settings: HttpSettings, pairs: int, question: str) -> None:
@@ -328,6 +352,6 @@ async def _explain(request: Request, error: Exception) -> Response:
     else:
         answer = answerless(error)
     visit = request.scope["state"]["visit"]
-    visit.kind = answer.kind
+    visit.note(answer)
     body = problem_body(answer, visit.id)
     return Response(body, answer.status, dict(answer.headers), media_type="application/json")

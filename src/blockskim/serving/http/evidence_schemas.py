@@ -11,6 +11,7 @@ from blockskim.serving.evidence_tasks import MOST_SENTENCES
 from blockskim.serving.http.schemas import (
     FIRST_FAULT,
     AnswerLength,
+    Beside,
     DocumentsRequest,
     ReadingParameters,
     Share,
@@ -75,6 +76,8 @@ class HighlightParameters(EvidenceParameters):
 class HighlightRequest(DocumentsRequest):
     """A question for which documents are to be looked through."""
 
+    of_parameters: ClassVar[type[ReadingParameters]] = HighlightParameters
+
     parameters: HighlightParameters | None = None
 
 
@@ -125,6 +128,8 @@ class PruneParameters(EvidenceParameters):
 class PruneRequest(DocumentsRequest):
     """Documents to cut to what matters for a question."""
 
+    of_parameters: ClassVar[type[ReadingParameters]] = PruneParameters
+
     parameters: PruneParameters | None = None
 
 
@@ -147,15 +152,20 @@ class TextDocument(Strict):
     text: str = Field(description="Its text.")
 
 
-class RerankRequest(Strict):
+def _named_or_not(value: Any) -> str:
+    """Which form texts are in; anything else is held against a list of texts."""
+    return "named" if form_of(value) == "named" else "list"
+
+
+class RerankRequest(Beside):
     """Documents to order by how likely they hold evidence, as Cohere's and Jina's APIs have it."""
+
+    of_parameters: ClassVar[type[ReadingParameters]] = ReadingParameters
 
     query: str = Field(description="The question.")
     documents: Annotated[
-        Annotated[list[str], FIRST_FAULT, Tag("list")]
-        | Annotated[list[TextDocument], FIRST_FAULT, Tag("named")]
-        | Annotated[list[str], Tag("one")],
-        Discriminator(form_of),
+        Annotated[list[str], FIRST_FAULT, Tag("list")] | Annotated[list[TextDocument], FIRST_FAULT, Tag("named")],
+        Discriminator(_named_or_not),
     ] = Field(description="Texts, or objects with a text.")
     top_n: Annotated[int, Field(ge=1)] | None = Field(None, description="How many to give; all if nothing is said.")
     return_documents: bool = Field(False, description="Give the texts back, too.")

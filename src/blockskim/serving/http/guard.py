@@ -14,7 +14,7 @@ from typing import Any
 from blockskim.serving.http.metrics import Metrics
 from blockskim.serving.http.problems import OURS, Answerless, answerless
 from blockskim.serving.http.settings import HttpSettings
-from blockskim.serving.logs import REQUESTS
+from blockskim.serving.logs import LONGEST_MESSAGE, REQUESTS
 from blockskim.serving.refusals import Busy
 
 Scope = MutableMapping[str, Any]
@@ -55,7 +55,14 @@ class _Full(Exception):
 class Guard:
     """An ASGI application around another one."""
 
-    def __init__(self, app: App, settings: HttpSettings, metrics: Metrics, check_room: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: App,
+        settings: HttpSettings,
+        metrics: Metrics,
+        check_room: Callable[[], None],
+        route_of: Callable[[Scope], str],
+    ) -> None:
         """Guard an application.
 
         Args:
@@ -63,11 +70,13 @@ class Guard:
             settings: what is allowed.
             metrics: where requests are counted.
             check_room: raises ``Busy`` where nothing more may wait, before the body of a request is read.
+            route_of: the route that a request is for, empty if there is none; of those that never get there, too.
         """
         self._app = app
         self._settings = settings
         self._metrics = metrics
         self._check_room = check_room
+        self._route_of = route_of
         self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -145,8 +154,9 @@ class Guard:
         path, method = visit.scope["path"], visit.scope["method"]
         key = self._settings.api_key
         if key is not None and path not in OPEN and not (path == "/" and method in ("GET", "HEAD")):
-            given = headers.get(b"authorization", b"")
-            if not hmac.compare_digest(given, b"Bearer " + key.encode("utf-8")):
+            scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
+            right = hmac.compare_digest(given.lstrip(b" "), key.encode("utf-8"))
+            if scheme.lower() != b"bearer" or not right:
                 sentence = "this service needs a key: send it as the header Authorization: Bearer KEY"
                 return Answerless(401, "no_key", sentence, {"WWW-Authenticate": "Bearer"})
         length = headers.get(b"content-length", b"")
@@ -160,7 +170,7 @@ class Guard:
         return None
 
     def _count(self, visit: "_Visit") -> None:
-        route = getattr(visit.scope.get("route"), "path", "") or "other"
+        route = self._route_of(visit.scope) or "other"
         seconds = visit.seconds
         self._metrics.requests.labels(route=route, status=str(visit.status)).inc()
         self._metrics.durations.labels(route=route).observe(seconds)
@@ -173,6 +183,8 @@ class Guard:
             "status": visit.status,
             "milliseconds": round(1000 * seconds, 1),
             **({"problem": visit.kind} if visit.kind else {}),
+            # It may quote the request.
+            **({"sentence": visit.sentence[:LONGEST_MESSAGE]} if visit.sentence and self._settings.log_texts else {}),
             **visit.scope["state"].get("logged", {}),
         }
         if visit.scope["path"] not in UNLOGGED:
@@ -188,7 +200,7 @@ class _Visit:
         self.began = time.perf_counter()
         given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
         self.id = given if _ID.fullmatch(given) else uuid.uuid4().hex
-        self.status, self.kind, self.started = 500, "", False
+        self.status, self.kind, self.sentence, self.started = 500, "", "", False
         scope.setdefault("state", {})
         scope["state"] |= {"request_id": self.id, "visit": self}
 
@@ -196,6 +208,10 @@ class _Visit:
     def seconds(self) -> float:
         """How long it is there."""
         return time.perf_counter() - self.began
+
+    def note(self, answer: Answerless) -> None:
+        """Remember why there is no answer."""
+        self.kind, self.sentence = answer.kind, answer.sentence
 
     async def send(self, message: Message) -> None:
         """Send a part of the response, with the id of the request."""
@@ -211,7 +227,7 @@ class _Visit:
             answer: why there is none.
             before_end: what is done while the client has all of it, and the connection is still open.
         """
-        self.kind = answer.kind
+        self.note(answer)
         body = problem_body(answer, self.id)
         headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **answer.headers}
         raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]

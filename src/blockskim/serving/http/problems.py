@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from blockskim.errors import BlockSkimError, ConfigError, DataError, ModelError
+from blockskim.serving.http.schemas import MISPLACED, UNKNOWN
 from blockskim.serving.messages import Failed
 from blockskim.serving.pool import NotReady
 from blockskim.serving.refusals import Busy, Lost, Refusal, Stopping, TimedOut
@@ -66,6 +67,12 @@ _FORMS = {"body", "one", "named", "list", "share", "amount"}
 
 _SHOULD = re.compile(r"^(?:Input|String|List|Dictionary) should")
 
+_IS_JSON = re.compile(r"application/([^\s;]*\+)?json", re.IGNORECASE)
+"""Kinds of bodies that the framework reads as JSON."""
+
+_OWN = {MISPLACED, UNKNOWN}
+"""Faults that the forms themselves tell of, in words that fit behind a place."""
+
 _WANTED = {
     "model_attributes_type": "must be an object",
     "model_type": "must be an object",
@@ -83,7 +90,7 @@ def validation_sentence(errors: Sequence[Any], content_type: str = JSON) -> tupl
         content_type: that the body came with.
     """
     first = errors[0]
-    if tuple(first["loc"]) == ("body",) and "json" not in content_type.lower():
+    if tuple(first["loc"]) == ("body",) and not _IS_JSON.fullmatch(content_type.partition(";")[0].strip()):
         return 415, f"the body must be sent with the header Content-Type: {JSON}"
     if first["type"] == "json_invalid":
         return 400, f"the body is not valid JSON: {first.get('ctx', {}).get('error', 'it can not be read')}"
@@ -94,7 +101,7 @@ def validation_sentence(errors: Sequence[Any], content_type: str = JSON) -> tupl
         elif part not in _FORMS:
             place += f".{part}" if place else part
     message = first["msg"]
-    wanted = _WANTED.get(first["type"], "")
+    wanted = message if first["type"] in _OWN else _WANTED.get(first["type"], "")
     if not wanted:
         wanted, said = _SHOULD.subn("must", message)
         wanted = wanted if said else f"is wrong: {message}"

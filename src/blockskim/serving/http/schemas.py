@@ -15,6 +15,7 @@ from pydantic import (
     WrapValidator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from blockskim.answering.request import AnswerOptions
 
@@ -27,6 +28,9 @@ FIRST_FAULT: Any = Field(fail_fast=True)
 """Of a list: stop at the first item that is wrong. Every wrong one becomes a record of an error, far larger than the
 item, and only the first is told."""
 
+MISPLACED, UNKNOWN = "misplaced", "unknown_name"
+"""Faults of names."""
+
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
@@ -35,6 +39,11 @@ def form_of(value: Any) -> str:
     if isinstance(value, list):
         return "named" if value and isinstance(value[0], dict) else "list"
     return "one"
+
+
+def one_or_list(value: Any) -> str:
+    """Whether something is one or several; anything else is held against one."""
+    return "list" if isinstance(value, list) else "one"
 
 
 def in_pieces(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
@@ -55,10 +64,8 @@ def in_pieces(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
 
 
 Thresholds = Annotated[
-    Annotated[Share, Tag("one")]
-    | Annotated[list[Share], Field(max_length=1_000, fail_fast=True), Tag("list")]
-    | Annotated[list[Share], FIRST_FAULT, Tag("named")],
-    Discriminator(form_of),
+    Annotated[Share, Tag("one")] | Annotated[list[Share], Field(max_length=1_000, fail_fast=True), Tag("list")],
+    Discriminator(one_or_list),
 ]
 
 
@@ -140,7 +147,44 @@ class Parameters(ReadingParameters):
     )
 
 
-class QuestionContext(Strict):
+class Beside(Strict):
+    """What ``parameters`` stand beside: a name of theirs is refused here, as it would be without effect.
+
+    Others are left alone, for what other services have.
+    """
+
+    of_parameters: ClassVar[type[ReadingParameters]] = Parameters
+    takes_others: ClassVar[bool] = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def with_names_in_place(cls, value: Any) -> Any:
+        """Refuse the first name that is out of place.
+
+        Raises:
+            PydanticCustomError: there is one.
+        """
+        for name in value if isinstance(value, dict) else ():
+            if name in cls.model_fields:
+                continue
+            if name in cls.of_parameters.model_fields:
+                raise PydanticCustomError(MISPLACED, "has {name}, which belongs in parameters", {"name": name})
+            if not cls.takes_others:
+                # A name may hold half of a surrogate pair, which pydantic can't.
+                shown = name[:100].encode("utf-8", "replace").decode("utf-8")
+                told = {"name": shown, "known": ", ".join(cls.model_fields)}
+                raise PydanticCustomError(UNKNOWN, "has {name}, which is unknown; it may have {known}", told)
+        return value
+
+
+class Whole(Beside):
+    """A request of a route of ours: a name that is unknown is a mistake."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+    takes_others: ClassVar[bool] = False
+
+
+class QuestionContext(Beside):
     """A question and the text to answer it from."""
 
     question: str = Field(description="The question.")
@@ -148,18 +192,17 @@ class QuestionContext(Strict):
 
 
 OneOrMore = Annotated[
-    Annotated[QuestionContext, Tag("one")]
-    | Annotated[list[QuestionContext], FIRST_FAULT, Tag("named")]
-    | Annotated[list[QuestionContext], FIRST_FAULT, Tag("list")],
-    Discriminator(form_of),
+    Annotated[QuestionContext, Tag("one")] | Annotated[list[QuestionContext], FIRST_FAULT, Tag("list")],
+    Discriminator(one_or_list),
 ]
 
 
-class AnswerRequest(Strict):
+class AnswerRequest(Whole):
     """Question answering as the Hugging Face inference API has it."""
 
     inputs: OneOrMore = Field(description="A question with its text, or a list of such.")
     parameters: Parameters | None = None
+    options: Any = Field(None, description="Taken and not used: clients of that API may send it.")
 
 
 class Answer(BaseModel):
@@ -189,7 +232,7 @@ Documents = Annotated[
 ]
 
 
-class DocumentsRequest(Strict):
+class DocumentsRequest(Whole):
     """A question about several documents: texts by name, a list of texts, or a list of names with texts."""
 
     question: str = Field(description="The question.")

@@ -1,6 +1,16 @@
 """What the HTTP side allows, and to whom."""
 
+import re
+import unicodedata
 from dataclasses import dataclass
+
+from blockskim.errors import ConfigError
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
+"""Scheme, host and port, as browsers send them."""
+
+_USUAL_PORT = re.compile(r"http:.*:80|https:.*:443")
+"""Browsers leave it out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +26,7 @@ class HttpSettings:
         api_key: which every request has to bring as a bearer token, but those to the page and to the health checks;
             None to let everybody ask.
         origins: of web pages that browsers let ask; "*" for all.
-        log_texts: whether logs hold questions.
+        log_texts: whether logs hold questions and what is wrong with requests that are refused.
     """
 
     served_name: str = "default"
@@ -27,3 +37,32 @@ class HttpSettings:
     api_key: str | None = None
     origins: tuple[str, ...] = ()
     log_texts: bool = False
+
+    def __post_init__(self) -> None:
+        """Check what requests are compared with: what no request can be equal to would shut everybody out.
+
+        Raises:
+            ConfigError: the key or an origin can't be.
+        """
+        if self.api_key is not None:
+            _check_key(self.api_key)
+        for origin in self.origins:
+            if origin not in ("*", "null") and (not _ORIGIN.fullmatch(origin) or _USUAL_PORT.fullmatch(origin)):
+                raise ConfigError(
+                    f"origin is {origin!r}; it must be as browsers send it: scheme, host and port in lower case, "
+                    "without path and usual port, such as https://example.org; give each by itself (--cors-origin)"
+                )
+
+
+def _check_key(key: str) -> None:
+    """Refuse a key that no header can bring; the message does not tell it.
+
+    Raises:
+        ConfigError: it is such a key.
+    """
+    if not key.strip():
+        raise ConfigError("the key is empty; give one, or none at all to let everybody ask (--api-key)")
+    place = next((place for place, one in enumerate(key) if one.isspace() or unicodedata.category(one)[0] == "C"), None)
+    if place is not None:
+        where = "ends with" if place == len(key.rstrip()) else "holds"
+        raise ConfigError(f"the key {where} white space or a control character, which no request can bring (--api-key)")
