@@ -95,7 +95,7 @@ def check_server() -> None:
     Raises:
         ConfigError: a part of it is not.
     """
-    for package in ("fastapi", "uvicorn", "prometheus_client"):
+    for package in ("fastapi", "httptools", "uvicorn", "prometheus_client"):
         if not has(package):
             raise_missing(f"serving needs {package.replace('_', '-')}, which is not installed", "serve")
 

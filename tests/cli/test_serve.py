@@ -152,6 +152,23 @@ def test_a_worker_that_dies_is_replaced(service):
 
 
 @pytest.mark.slow
+def test_it_says_that_it_goes_before_it_does(service):
+    served = service("--drain-delay", str(SECONDS))
+    served.start()
+    served.process.send_signal(signal.SIGTERM)
+    assert served.told("draining")["seconds"] == SECONDS
+    with pytest.raises(urllib.error.HTTPError, match="503"):
+        served.get("/ready")
+    assert served.ask()[0] == 200
+    assert "blockskim_ready 0.0" in served.get("/metrics")
+    host, port = served.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), 30) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nX-Long: " + b"x" * 65_536)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 431 ")
+    assert served.end()[0] == 0
+
+
+@pytest.mark.slow
 def test_a_model_that_is_not_there(service):
     served = service("--model", "./nothing-here")
     assert served.process.wait(SECONDS) == 1
@@ -175,6 +192,11 @@ def test_a_port_that_is_taken(capsys):
         (["--port", "70000"], "--port"),
         (["--host", "no such host"], "can't be listened on"),
         (["--api-key", " "], "the key is empty"),
+        (["--api-key", ""], "the key is empty"),
+        (["--api-key", "secret\n"], "the key ends with white space"),
+        (["--cors-origin", "https://example.org/"], "origin is 'https://example.org/'"),
+        (["--keep-alive", "0"], "--keep-alive"),
+        (["--drain-delay", "-1"], "--drain-delay"),
         (["--max-waiting", "0"], "--max-waiting"),
         (["--workers", "0"], "--workers"),
         (["--timeout", "nan"], "--timeout"),

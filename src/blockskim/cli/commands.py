@@ -26,6 +26,7 @@ from blockskim.cli.prune import prune
 from blockskim.cli.prune_heads import prune_heads
 from blockskim.cli.rank import rank
 from blockskim.cli.serve import serve
+from blockskim.cli.serve_environment import ServeCommand
 from blockskim.cli.sweep import sweep
 from blockskim.cli.train import train
 from blockskim.cli.usage_errors import NamingGroup
@@ -54,7 +55,8 @@ for _command in (
 ):
     # A service is set up by its environment as well: BLOCKSKIM_PORT stands for --port.
     _context = {"auto_envvar_prefix": "BLOCKSKIM"} if _command is serve else None
-    app.command(_command.__name__.replace("_", "-"), context_settings=_context)(_command)
+    _kind = ServeCommand if _command is serve else None
+    app.command(_command.__name__.replace("_", "-"), cls=_kind, context_settings=_context)(_command)
 app.add_typer(bulk, name="bulk")
 
 

@@ -2,10 +2,9 @@
 
 from dataclasses import replace
 
-import typer
-
 from blockskim.cli import options
 from blockskim.cli.option_groups import Computing, takes_groups
+from blockskim.cli.serve_environment import PORT, check_key, service_link
 from blockskim.cli.serve_options import Limits, Listening, Logging
 from blockskim.cli.session import model_name
 from blockskim.extras import check_server
@@ -26,13 +25,12 @@ def serve(
     """
     options.set_up(quiet=True)
     check_server()
-    if listening.api_key is not None and not listening.api_key.strip():
-        raise typer.BadParameter("the key is empty", param_hint="--api-key")
+    check_key(listening.api_key)
 
     from blockskim.serving.engine import ModelSettings
     from blockskim.serving.http.serve import serve as serve_http
     from blockskim.serving.http.settings import HttpSettings
-    from blockskim.serving.logs import LogSettings
+    from blockskim.serving.logs import LIFE, LogSettings, configure_logs
     from blockskim.serving.scheduler import Capacity
 
     model = ModelSettings(
@@ -55,4 +53,18 @@ def serve(
         waiting=limits.max_waiting,
     )
     logs = LogSettings(logging.log_requests, logging.log_texts, logging.quiet)
-    serve_http(model, capacity, http, logs, listening.host, listening.port, limits.workers, limits.grace)
+    if (link := service_link()) is not None:
+        configure_logs(logs)
+        LIFE.warning("variable ignored", extra={"fields": {"variable": PORT, "value": link, "port": listening.port}})
+    serve_http(
+        model,
+        capacity,
+        http,
+        logs,
+        listening.host,
+        listening.port,
+        limits.workers,
+        limits.grace,
+        limits.drain_delay,
+        listening.keep_alive,
+    )

@@ -14,6 +14,12 @@ class Listening:
     port: Annotated[
         int, typer.Option("--port", min=0, max=65_535, metavar="N", help="Port to listen on; 0 takes a free one.")
     ] = 8080
+    keep_alive: Annotated[
+        int,
+        typer.Option(
+            "--keep-alive", min=1, metavar="SECONDS", help="Time for which a connection without a request stays open."
+        ),
+    ] = 75
     api_key: Annotated[
         str | None,
         typer.Option("--api-key", metavar="KEY", help="Bearer token that requests must bring.  [default: none]"),
@@ -62,6 +68,15 @@ class Limits:
         float,
         typer.Option("--grace", min=0.0, metavar="SECONDS", help="Time to finish what runs when told to stop."),
     ] = 30.0
+    drain_delay: Annotated[
+        float,
+        typer.Option(
+            "--drain-delay",
+            min=0.0,
+            metavar="SECONDS",
+            help="When told to stop, time in which /ready says no and requests are still taken.",
+        ),
+    ] = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +89,8 @@ class Logging:
     log_texts: Annotated[
         bool,
         typer.Option(
-            "--log-texts", help="The question of each request, and names of documents without text; never texts."
+            "--log-texts",
+            help="Questions, names of documents without text, and what goes wrong, which may quote a text.",
         ),
     ] = False
     quiet: Annotated[bool, typer.Option("--quiet", help="Warnings and errors alone.")] = False

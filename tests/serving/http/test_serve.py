@@ -1,13 +1,19 @@
-"""The socket that the service listens on."""
+"""The socket that the service listens on, and what comes before its end."""
 
+import asyncio
 import socket
+from types import SimpleNamespace
 
 import pytest
 
 from blockskim.errors import ConfigError
 from blockskim.extras import has
+from blockskim.serving.engine import ModelSettings
 from blockskim.serving.http import serve
-from blockskim.serving.http.serve import _listening, _loop_factory
+from blockskim.serving.http.serve import _Life, _listening, _loop_factory
+from blockskim.serving.http.settings import HttpSettings
+from blockskim.serving.logs import LogSettings
+from blockskim.serving.scheduler import Capacity
 
 
 def test_an_answer_does_not_wait_for_the_client_to_confirm_its_head():
@@ -40,3 +46,43 @@ def test_the_event_loop_is_uvloops_where_that_is_installed(monkeypatch):
         loop.close()
     monkeypatch.setattr(serve, "has", lambda package: False)
     assert _loop_factory() is None
+
+
+def life(ready=True, delay=300.0):
+    """A service whose workers are none."""
+    made = _Life(ModelSettings(), Capacity(), HttpSettings(seconds=7.0), LogSettings(), 1, 30.0, delay, 75)
+    assert made._pool._timeout == 7.0
+    drained = []
+    made._pool = SimpleNamespace(ready=ready, drain=lambda: drained.append(True), kill=lambda: None)
+    return made, drained
+
+
+@pytest.mark.parametrize("by", ["a second signal", "the server"])
+def test_before_it_ends_it_says_for_a_while_that_it_is_not_ready(by):
+    async def drain():
+        made, drained = life()
+        serving = asyncio.get_running_loop().create_future()
+        draining = asyncio.ensure_future(made._drain(serving))
+        await asyncio.sleep(0.01)
+        assert (drained, draining.done(), made._server.should_exit) == ([True], False, False)
+        if by == "the server":
+            serving.set_result(None)
+        else:
+            made._force()
+        await asyncio.wait_for(draining, 30)
+
+    asyncio.run(drain())
+
+
+@pytest.mark.parametrize(("ready", "delay"), [(True, 0.0), (False, 300.0)])
+def test_what_is_not_ready_or_has_no_delay_ends_at_once(ready, delay):
+    async def drain():
+        made, drained = life(ready, delay)
+        await asyncio.wait_for(made._drain(asyncio.get_running_loop().create_future()), 30)
+        return drained
+
+    assert asyncio.run(drain()) == []
+
+
+def test_connections_stay_open_for_longer_than_a_balancer_keeps_them():
+    assert life()[0]._server.config.timeout_keep_alive == 75

@@ -16,13 +16,11 @@ from blockskim.extras import has
 from blockskim.serving.engine import ModelSettings
 from blockskim.serving.http.app import make_app
 from blockskim.serving.http.metrics import Metrics
+from blockskim.serving.http.protocol import counting
 from blockskim.serving.http.settings import HttpSettings
 from blockskim.serving.logs import LIFE, LogSettings, configure_logs
 from blockskim.serving.pool import WorkerPool
 from blockskim.serving.scheduler import Capacity
-
-KEEP_ALIVE = 30
-"""Seconds for which a connection on which nothing comes stays open."""
 
 
 def serve(
@@ -34,6 +32,8 @@ def serve(
     port: int = 8080,
     workers: int = 1,
     grace: float = 30.0,
+    drain_delay: float = 0.0,
+    keep_alive: int = 75,
 ) -> bool:
     """Serve until a signal says to stop; for the main thread of a process.
 
@@ -46,6 +46,8 @@ def serve(
         port: to listen on; 0 for any that is free.
         workers: processes with a model each.
         grace: seconds that requests have to be finished in when it is to stop.
+        drain_delay: seconds before that in which it says that it is not ready, and takes requests as before.
+        keep_alive: seconds for which a connection on which nothing comes stays open.
 
     Returns:
         Whether every request was finished.
@@ -56,7 +58,8 @@ def serve(
     """
     configure_logs(logs)
     with _listening(host, port) as listener, asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_Life(model, capacity, http, logs, workers, grace).run(listener))
+        life = _Life(model, capacity, http, logs, workers, grace, drain_delay, keep_alive)
+        return runner.run(life.run(listener))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -104,17 +107,21 @@ class _Life:
         logs: LogSettings,
         workers: int,
         grace: float,
+        drain_delay: float,
+        keep_alive: int,
     ) -> None:
-        self._grace = grace
+        self._grace, self._drain_delay = grace, drain_delay
+        self._forced = asyncio.Event()
         self._metrics = Metrics(lambda: self._pool.waiting, lambda: self._pool.ready)
-        self._pool = WorkerPool(model, capacity, logs, workers, self._metrics)
+        self._pool = WorkerPool(model, capacity, logs, workers, self._metrics, timeout=http.seconds)
         config = uvicorn.Config(
             make_app(self._pool, http, self._metrics),
+            http=counting(self._metrics),
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_keep_alive=KEEP_ALIVE,
+            timeout_keep_alive=keep_alive,
             timeout_graceful_shutdown=max(1, round(grace)),
         )
         self._server = _Server(config)
@@ -137,6 +144,7 @@ class _Life:
             if starting.done() and not serving.done() and not stopping.done():
                 starting.result()
                 await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await self._drain(serving)
             LIFE.info("stopping", extra={"fields": {"requests": self._pool.waiting, "grace": self._grace}})
             return await self._end(serving)
         finally:
@@ -158,6 +166,17 @@ class _Life:
         fields = {"seconds": round(time.monotonic() - began, 2), **self._pool.describe()}
         LIFE.info("ready", extra={"fields": fields})
 
+    async def _drain(self, serving: "asyncio.Task[None]") -> None:
+        """Let those who share out requests see that this is going, before anything is refused."""
+        # Nobody sends to one that never was ready.
+        if not self._pool.ready or not self._drain_delay:
+            return
+        LIFE.info("draining", extra={"fields": {"seconds": self._drain_delay}})
+        self._pool.drain()
+        forced = asyncio.ensure_future(self._forced.wait())
+        await asyncio.wait({serving, forced}, timeout=self._drain_delay, return_when=asyncio.FIRST_COMPLETED)
+        forced.cancel()
+
     async def _end(self, serving: "asyncio.Task[None]") -> bool:
         """Take no more, and finish what runs."""
         until = time.monotonic() + self._grace
@@ -170,5 +189,6 @@ class _Life:
 
     def _force(self) -> None:
         """End at once."""
+        self._forced.set()
         self._server.force_exit = True
         self._pool.kill()

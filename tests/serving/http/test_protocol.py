@@ -1,0 +1,131 @@
+"""How large the headers of a request may be; over a connection that is none."""
+
+import asyncio
+import json
+
+import pytest
+
+pytest.importorskip("httptools")
+pytest.importorskip("prometheus_client")
+pytest.importorskip("uvicorn")
+
+import uvicorn
+
+from blockskim.serving.http.metrics import Metrics
+from blockskim.serving.http.protocol import MOST_HEAD, counting
+
+PIECE = 16_384
+SMALL = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+class Wire(asyncio.Transport):
+    """Keeps what is written."""
+
+    def __init__(self):
+        super().__init__()
+        self.sent, self.closed = b"", False
+
+    def write(self, data):
+        assert not self.closed
+        self.sent += data
+
+    def close(self):
+        self.closed = True
+
+    def is_closing(self):
+        return self.closed
+
+    def pause_reading(self):
+        pass
+
+    def resume_reading(self):
+        pass
+
+
+def sent(data, size=PIECE, hang=False):
+    """What is answered to bytes that come in pieces, the bytes that were taken, and what was counted."""
+
+    async def app(scope, receive, send):
+        if hang:
+            await asyncio.sleep(60)
+        while (await receive()).get("more_body"):
+            pass
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def run():
+        metrics = Metrics(lambda: 0, lambda: True)
+        config = uvicorn.Config(app, http=counting(metrics), lifespan="off", log_config=None)
+        config.load()
+        state = uvicorn.server.ServerState()
+        protocol = config.http_protocol_class(config=config, server_state=state, app_state={})
+        wire, taken = Wire(), 0
+        protocol.connection_made(wire)
+        for place in range(0, len(data), size):
+            if wire.closed:
+                break
+            protocol.data_received(data[place : place + size])
+            taken += len(data[place : place + size])
+            for _ in range(3):
+                await asyncio.sleep(0)
+        closed = wire.closed
+        protocol.connection_lost(None)
+        wire.closed = closed
+        for task in protocol.tasks:
+            task.cancel()
+        return wire, taken, metrics.exposition().decode()
+
+    return asyncio.run(run())
+
+
+LARGE = MOST_HEAD + 2 * PIECE
+TOO_LARGE = {
+    "one long value": b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 10 * LARGE,
+    "a long name": b"GET / HTTP/1.1\r\n" + b"x" * 10 * LARGE,
+    "a long address": b"GET /" + b"x" * 10 * LARGE,
+    "many headers": b"GET / HTTP/1.1\r\n" + b"X-Short: x\r\n" * LARGE,
+    "the second request": SMALL + b"GET / HTTP/1.1\r\nX-Long: " + b"x" * 10 * LARGE,
+}
+
+
+@pytest.mark.parametrize("size", [1_000, PIECE, 10**9])
+@pytest.mark.parametrize("data", TOO_LARGE.values(), ids=TOO_LARGE)
+def test_headers_that_are_too_large_are_refused_and_not_kept(data, size):
+    wire, taken, counted = sent(data, size)
+    if data.startswith(SMALL) and size > LARGE:
+        return  # What comes at once with the end of a request is not counted; a server reads less at once.
+    assert wire.closed
+    assert size > LARGE or taken <= LARGE
+    assert b"HTTP/1.1 431 Request Header Fields Too Large\r\n" in wire.sent
+    told = json.loads(wire.sent.rpartition(b"\r\n\r\n")[2])
+    assert (told["kind"], len(told["request_id"])) == ("head_too_large", 32)
+    assert 'blockskim_requests_total{route="other",status="431"} 1.0' in counted
+    assert 'blockskim_errors_total{kind="head_too_large"} 1.0' in counted
+
+
+@pytest.mark.parametrize("trailer", [b"X-Long: " + b"x" * 10 * LARGE, b"X-Short: x\r\n" * LARGE])
+def test_headers_behind_a_body_are_bounded_as_well(trailer):
+    wire, taken, _ = sent(CHUNKED + b"1\r\nx\r\n0\r\n" + trailer, hang=True)
+    # It is being answered, so nothing may stand before that.
+    assert (wire.closed, wire.sent) == (True, b"")
+    assert taken <= LARGE + PIECE
+
+
+@pytest.mark.parametrize("size", [100, PIECE])
+def test_bodies_may_be_larger_and_requests_many(size):
+    chunk = b"4000\r\n" + b"x" * 0x4000 + b"\r\n"
+    large = CHUNKED + chunk * 10 + b"0\r\n\r\n"
+    plain = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n" + b"x" * 200_000
+    headers = b"GET / HTTP/1.1\r\n" + b"X-Long: " + b"x" * (MOST_HEAD - PIECE) + b"\r\n\r\n"
+    for data, count in ((large, 1), (plain, 1), (headers, 1), (SMALL * 200, 200)):
+        wire, taken, counted = sent(data, size)
+        assert (wire.closed, taken) == (False, len(data))
+        assert b"431" not in wire.sent and "431" not in counted
+        assert wire.sent.count(b"HTTP/1.1 204") == count or count > 1
+
+
+def test_what_is_no_http_is_refused_as_before():
+    wire, _, counted = sent(b"\x16\x03\x01 nonsense\r\n\r\n")
+    assert wire.closed and wire.sent.startswith(b"HTTP/1.1 400")
+    assert "431" not in counted
