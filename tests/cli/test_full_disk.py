@@ -84,7 +84,7 @@ def test_a_full_disk_is_a_line_and_leaves_nothing(call, model, data, tmp_path, c
     assert err.count("\n") == 1
     left = [path for path in tmp_path.rglob("*") if path.is_file() or path.name.startswith((".", "checkpoint-"))]
     # What was written before may stay: a run goes on from it.
-    written_before = ("recipe.json", "inputs.json", "events.out", "_lock", "_manifest.json", "0000")
+    written_before = ("recipe.json", "inputs.json", "data.json", "events.out", "_lock", "_manifest.json", "0000")
     assert all(path.name.startswith(written_before) for path in left), left
     assert not (tmp_path / "out.partial").exists() or limit
     if command in ("evaluate", "answer", "highlight"):

@@ -21,6 +21,7 @@ from blockskim.errors import BlockSkimError, ConfigError, DataError, ModelError
 from blockskim.evaluation.evaluate import evaluate, evaluate_windows
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training import train as training
+from blockskim.training.data_record import DataRecord, data_records
 from blockskim.training.initial_model import initial_model
 from blockskim.training.recipe import Recipe
 from synthetic_task import examples
@@ -409,6 +410,14 @@ def test_predictors_alone_go_on_from_what_they_know_where_they_fit_the_recipe(tr
     assert any(not torch.equal(after[name], before[name]) for name in learned)
 
 
+def test_new_predictors_alone_need_a_loss_that_says_what_is_relevant(trained, tmp_path):
+    new_dense_model("bert").save_pretrained(tmp_path / "dense")
+    recipe = RECIPE.replace(predictors_only=True, skim={"skim_factor": 0.0, "teaching_factor": 1.0})
+    with pytest.raises(ConfigError, match=r"skim_factor is 0\.0 and the predictors of .*dense are new"):
+        initial_model(tmp_path / "dense", recipe)
+    assert initial_model(trained[0], recipe).has_trained_predictors
+
+
 def test_predictors_alone_are_trained_on_a_model_that_answers(tmp_path):
     tokenizer = word_piece()
     dense = new_dense_model("bert", vocab_size=len(tokenizer), initializer_range=0.05)
@@ -470,6 +479,21 @@ def test_examples_without_an_answer_in_their_context_are_left_out(base, tmp_path
     lost = [Example("x", "when ?", "no number here", (), ("2024",))]
     with pytest.raises(DataError, match="none of 1"):
         training.train(base, lost, [], tmp_path / "lost", RECIPE, device="cpu")
+
+
+def test_a_run_records_the_data_that_it_used(base, tmp_path):
+    lost = Example("x", "when ?", "no number here", (), ("2024",), source="a.json")
+    known = [replace(one, source="a.json", title=f"{int(one.id) // 4}") for one in examples(16, 0)]
+    # Of which nothing is relevant, so that figures of predictors don't exist.
+    dev = [Example("u", "when ?", "the kite nests in wales " * 4, source="dev.json")]
+    recipe = RECIPE.replace(epochs=0.5, eval_steps=0, elsewhere_share=0.5)
+    training.train(base, [*known, lost], dev, tmp_path / "run", recipe, device="cpu", hold_out=0.1)
+    [record] = data_records(tmp_path / "run")
+    assert record == DataRecord({"a.json": 16}, record.elsewhere, {"dev.json": 1}, 0.1)
+    log = json.loads((tmp_path / "run" / "training_log.json").read_text(), parse_constant=pytest.fail)
+    assert any("eval_f1" in entry and entry["eval_auc_1"] is None for entry in log)
+    training.train(tmp_path / "run", known, [], tmp_path / "on", recipe, device="cpu")
+    assert data_records(tmp_path / "on") == [record, replace(record, development={}, hold_out=None)]
 
 
 def test_calibration_finds_a_cheaper_point_within_the_target_twice_the_same(trained):

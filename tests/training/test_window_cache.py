@@ -88,6 +88,22 @@ def test_a_finished_run_leaves_no_windows(base, tmp_path, written):
     assert not (tmp_path / "run" / FOLDER).exists()
 
 
+def test_what_else_lies_where_windows_go_stays(base, tmp_path):
+    folder = tmp_path / "run" / FOLDER
+    digest = "0123456789abcdef" * 2
+    others = [folder / "mine" / "thesis.txt", folder / "note.txt", folder / digest / "thesis.txt"]
+    for other in others:
+        other.parent.mkdir(parents=True, exist_ok=True)
+        other.write_text("mine")
+    # What a run left that was killed while it wrote.
+    half = folder / f".{digest}.a1b2c3" / "model"
+    half.mkdir(parents=True)
+    (half / window_files.WINDOWS).write_bytes(b"half")
+    train(base, tmp_path / "run")
+    assert sorted(path for path in folder.rglob("*") if path.is_file()) == sorted(others)
+    assert not half.parent.exists()
+
+
 class Stop(training.TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step == 3:

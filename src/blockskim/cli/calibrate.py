@@ -10,6 +10,7 @@ import typer
 
 from blockskim.calibration.settings import OVERHEAD
 from blockskim.cli import options
+from blockskim.cli.data_files import warn_of_trained_on
 from blockskim.cli.option_groups import Printing, Selection, TorchComputing, Windowing, takes_groups
 from blockskim.cli.output import console, print_json
 from blockskim.cli.progress import task_progress
@@ -139,6 +140,7 @@ def calibrate(
     trials = _possible_trials(refine)
     hide_foreign_progress()
     loaded = load_model(computing)
+    warn_of_trained_on(loaded.name, examples, selection.hold_out)
     windows = cut_windows(loaded, examples, windowing)
     settings = CalibrationSettings(windowing.batch_size, max_answer_len, overhead=overhead, trials=trials, seed=seed)
     start = describe("calibrating", loaded.model, windows, windowing.batch_size)

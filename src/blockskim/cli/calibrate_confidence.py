@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blockskim.cli import options
+from blockskim.cli.data_files import warn_of_trained_on
 from blockskim.cli.option_groups import Computing, Printing, Selection, Windowing, takes_groups
 from blockskim.cli.output import console, print_json
 from blockskim.cli.progress import window_progress
@@ -76,6 +77,7 @@ def calibrate_confidence(
     examples = [*examples, *asked_elsewhere(examples, elsewhere)]
     loaded = load_backend(computing, backend)
     check_has_settings(loaded)
+    warn_of_trained_on(loaded.name, examples, selection.hold_out)
     thresholds = choose_thresholds(loaded.model, point=point, name=loaded.name)
     windows = cut_windows(loaded, examples, windowing)
     start = describe("calibrating", loaded.model, windows, windowing.batch_size)

@@ -7,6 +7,7 @@ import typer
 
 from blockskim.cli import options
 from blockskim.cli.calibrate_confidence import Elsewhere, Output
+from blockskim.cli.data_files import warn_of_trained_on
 from blockskim.cli.evidence_options import Skimming, loaded_answerer
 from blockskim.cli.option_groups import Computing, Printing, Selection, takes_groups
 from blockskim.cli.output import console, print_json
@@ -48,6 +49,7 @@ def calibrate_evidence(
 
     answerer = loaded_answerer(computing, skimming)
     check_has_settings(answerer.loaded)
+    warn_of_trained_on(answerer.loaded.name, examples, selection.hold_out)
     asked = [*examples, *asked_elsewhere(examples, elsewhere)]
     with window_progress(printing.quiet, start=f"reading {len(asked):,} texts twice") as bar:
         fitted = fit(answerer.reader, asked, skimming.settings(), progress=bar.update)

@@ -71,3 +71,28 @@ def split_held_out(examples: "Sequence[Example]", fraction: float) -> "tuple[Seq
     if chosen.all():
         raise DataError(f"all of {len(examples)} examples are held out at {fraction:g}; hold out a smaller fraction")
     return ChosenExamples(examples, np.flatnonzero(~chosen)), ChosenExamples(examples, np.flatnonzero(chosen))
+
+
+def warn_of_trained_on(model: str, examples: "Sequence[Example]", hold_out: float | None) -> None:
+    """Warn of files of which a model learned from questions that are held out here.
+
+    Args:
+        model: directory of the model, in which its training runs left what they learned from.
+        examples: that were held out.
+        hold_out: the share; None where nothing was held out.
+    """
+    from blockskim.training.data_record import data_records
+
+    if hold_out is None:
+        return
+    files = dict.fromkeys(example.source for example in examples)
+    for record in data_records(model):
+        known = [file for file in files if record.learned_from(file, hold_out)]
+        if known:
+            then = "nothing" if record.hold_out is None else f"{record.hold_out:g}"
+            logger.warning(
+                "%s: the model learned from questions of it that --hold-out %g holds out, as its training held out %s",
+                ", ".join(known),
+                hold_out,
+                then,
+            )

@@ -117,7 +117,7 @@ def train(
             report=print_json if printing.as_json else _show,
             console=None if printing.quiet or lines is not None or not speaks else progress_console(),
             lines=lines,
-            sources=data.sources,
+            hold_out=hold_out,
             teacher=teacher,
             cache_dir=cache,
         )

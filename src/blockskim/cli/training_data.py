@@ -1,9 +1,8 @@
 """What ``blockskim train`` reads: examples in a temporary file, as there may be more of them than memory holds."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,12 +22,10 @@ class TrainingData:
     Attributes:
         train: what to learn from.
         development: what to choose the best checkpoint by.
-        sources: number of questions that were read for training, by file.
     """
 
     train: "Sequence[Example]" = ()
     development: "Sequence[Example]" = ()
-    sources: Counter[str] = field(default_factory=Counter)
 
 
 @contextmanager
@@ -60,11 +57,10 @@ def training_data(
     from blockskim.data.examples import check_annotated
     from blockskim.data.reading import read_examples
 
-    sources: Counter[str] = Counter()
     stream = read_examples(files, format, skip_bad)
     while not folder.is_dir():
         folder = folder.absolute().parent
-    with StoredExamples(_checked(stream, sources), folder, tell) as examples:
+    with StoredExamples(_checked(stream), folder, tell) as examples:
         train: Sequence[Example] = examples
         if hold_out is not None:
             train, development = split_held_out(examples, hold_out)
@@ -72,7 +68,7 @@ def training_data(
             assert dev is not None
             development = list(read_examples(dev, format, skip_bad))
             check_annotated(development)
-        yield TrainingData(train, development, sources)
+        yield TrainingData(train, development)
 
 
 @contextmanager
@@ -88,8 +84,8 @@ def reading_progress(quiet: bool, lines: PlainLines | None) -> Iterator[Callable
             yield lambda done: status.update(Text(f"reading: {done:,} questions"))
 
 
-def _checked(examples: "Iterable[Example]", sources: Counter[str]) -> "Iterator[Example]":
-    """Examples that can be learned from, counted by file.
+def _checked(examples: "Iterable[Example]") -> "Iterator[Example]":
+    """Examples that can be learned from.
 
     Raises:
         DataError: a file tells no answers.
@@ -98,5 +94,4 @@ def _checked(examples: "Iterable[Example]", sources: Counter[str]) -> "Iterator[
 
     for example in examples:
         check_annotated([example])
-        sources[example.source] += 1
         yield example

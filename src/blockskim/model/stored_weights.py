@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-PROVENANCE = ("README.md", "recipe.json", "average.json")
+PROVENANCE = ("README.md", "recipe.json", "data.json", "average.json")
 """Files beside the weights that tell where a model came from; copies of the model keep them."""
 
 FLOATING = ("F64", "F32", "F16", "BF16")

@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 
 from blockskim.encoders.config_names import ATTENTION_DROPOUTS, HIDDEN_DROPOUTS
-from blockskim.errors import ModelError
+from blockskim.errors import ConfigError, ModelError
 from blockskim.model.checkpoints import has_qa_head, is_block_skim, read_config
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training.recipe import Recipe
@@ -30,6 +30,7 @@ def initial_model(base: str | Path, recipe: Recipe, console: Announces | None = 
 
     Raises:
         ModelError: the predictors alone are to be trained, and the base has no QA head.
+        ConfigError: the predictors alone are to be trained, and nothing would teach new ones what is relevant.
     """
     if is_block_skim(base):
         model = _with_fitting_predictors(base, recipe, console)
@@ -42,6 +43,11 @@ def initial_model(base: str | Path, recipe: Recipe, console: Announces | None = 
             )
         model = BlockSkimForQuestionAnswering.from_backbone(base, recipe.skim, dtype=torch.float32)
     if recipe.predictors_only:
+        if not (recipe.skim.has_skim_loss or model.has_trained_predictors):
+            raise ConfigError(
+                f"skim.skim_factor is {recipe.skim.skim_factor} and the predictors of {base} are new; "
+                "skim.teaching_factor draws all to the last one, which would learn nothing: set skim.skim_factor, too"
+            )
         model.requires_grad_(False)
         model.predictors.requires_grad_(True)
     # It was that of other weights.

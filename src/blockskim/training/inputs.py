@@ -1,5 +1,6 @@
 """What a run learns from and is measured by, made ready by its first process."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from blockskim.data.window_files import windows_key
 from blockskim.data.windows import make_windows
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training.callbacks import RunLines, steps_bar
+from blockskim.training.data_record import DataRecord
 from blockskim.training.recipe import Recipe
 from blockskim.training.resume import check_same_inputs, input_digests
-from blockskim.training.window_cache import TrainingExamples, WindowCache
+from blockskim.training.window_cache import UNNAMED, TrainingExamples, WindowCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +29,13 @@ class RunInputs:
         windows: the folder of the windows to learn from.
         development: the examples to measure by.
         digests: what ``resume.input_digests`` says of the run.
+        data: the same examples, counted by file.
     """
 
     windows: Path
     development: list[Example]
     digests: dict[str, str | int | None]
+    data: DataRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,9 @@ class InputMaker:
             check_same_inputs(begun, digests)
         with self._progress(len(examples)) as progress:
             folder = self.cache.find_or_make(key, examples, tokenizer, recipe.windows, progress)
-        return RunInputs(folder, development, digests)
+        measured = Counter(example.source or UNNAMED for example in development)
+        data = DataRecord(dict(examples.sources), examples.made, dict(measured))
+        return RunInputs(folder, development, digests, data)
 
     @contextmanager
     def _progress(self, total: int) -> Iterator[Callable[[int], None] | None]:

@@ -1,16 +1,18 @@
 """The model card that a training run leaves beside its model."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
 
+from blockskim.training.data_record import DataRecord
 from blockskim.training.recipe import Recipe
 
 
 def model_card(
     base: str,
-    data: Mapping[str, int],
+    data: DataRecord,
     recipe: Recipe,
     log: Sequence[Mapping[str, Any]],
     best_step: int | None,
@@ -20,7 +22,7 @@ def model_card(
 
     Args:
         base: name of the encoder it started from.
-        data: number of training questions by source.
+        data: what it learned from and was measured by.
         recipe: the settings of the run.
         log: the Trainer's log history.
         best_step: the step whose model was kept, if there were evaluations.
@@ -50,10 +52,10 @@ def model_card(
         "",
         "## Training data",
         "",
-        "| source | questions |",
-        "| --- | --- |",
-        *(f"| {name} | {count:,} |" for name, count in data.items()),
+        *_counted(data.train),
+        *([f"| the same, of another text | {data.elsewhere:,} |"] if data.elsewhere else []),
         "",
+        *_development(data),
         *([] if teacher is None else ["## Teacher", "", f"It learned from {teacher}, too (`distillation` below).", ""]),
         "## Development scores, nothing dropped",
         "",
@@ -69,16 +71,48 @@ def model_card(
     return "\n".join(lines)
 
 
+def finite(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry of the log as JSON knows it: numbers that don't exist are None."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in entry.items()
+    }
+
+
+def _counted(questions: Mapping[str, int]) -> list[str]:
+    return [
+        "| source | questions |",
+        "| --- | --- |",
+        *(f"| {name} | {count:,} |" for name, count in questions.items()),
+    ]
+
+
+def _development(data: DataRecord) -> list[str]:
+    if not data.development:
+        return []
+    held_out = [] if data.hold_out is None else [f"Of {data.hold_out:.6g} of the articles, which were held out.", ""]
+    return ["## Development data", "", *held_out, *_counted(data.development), ""]
+
+
 def _scores(log: Sequence[Mapping[str, Any]], best_step: int | None) -> list[str]:
     rows = [entry for entry in log if "eval_f1" in entry]
     if not rows:
         return ["There was no development data."]
     best = next((row for row in rows if row.get("step") == best_step), rows[-1])
     layers = sorted(int(name.rsplit("_", 1)[1]) for name in best if name.startswith("eval_auc_"))
+    exact, f1 = (_figure(best[f"eval_{name}"], ".2f") for name in ("exact_match", "f1"))
+    figures = [
+        (layer, _figure(best[f"eval_auc_{layer}"], ".3f"), _figure(best[f"eval_kept98_{layer}"], ".1%"))
+        for layer in layers
+    ]
     return [
-        f"Exact match {best['eval_exact_match']:.2f}, F1 {best['eval_f1']:.2f} (step {best.get('step')}).",
+        f"Exact match {exact}, F1 {f1} (step {best.get('step')}).",
         "",
         "| layer | area under ROC | share kept for 98 % of answer blocks |",
         "| --- | --- | --- |",
-        *(f"| {layer} | {best[f'eval_auc_{layer}']:.3f} | {best[f'eval_kept98_{layer}']:.1%} |" for layer in layers),
+        *(f"| {layer} | {area} | {kept} |" for layer, area, kept in figures),
     ]
+
+
+def _figure(value: float, form: str) -> str:
+    """A number, or a dash where it doesn't exist: without any answer no block is relevant."""
+    return format(value, form) if math.isfinite(value) else "–"

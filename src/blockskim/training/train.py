@@ -3,8 +3,9 @@
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from blockskim.data.window_files import StoredWindows
 from blockskim.data.windows import make_windows
 from blockskim.errors import BlockSkimError, ConfigError
 from blockskim.extras import has, raise_missing
-from blockskim.inference.devices import choose_device, has_bfloat16
+from blockskim.inference.devices import choose_device
 from blockskim.inference.loading import load_tokenizer
 from blockskim.model.checkpoints import base_name, check_loadable, check_vocabulary
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
@@ -33,10 +34,12 @@ from blockskim.training.callbacks import (
     ProgressCallback,
     RunLines,
 )
+from blockskim.training.data_record import DATA_FILE, data_records, records_text
 from blockskim.training.distillation import TEACHER_FILE, check_distillation, check_same_teacher, load_teacher
 from blockskim.training.initial_model import initial_model
 from blockskim.training.inputs import InputMaker
-from blockskim.training.model_card import model_card
+from blockskim.training.model_card import finite, model_card
+from blockskim.training.precision import MIXED_PRECISION, PRECISION, choose_precision
 from blockskim.training.processes import Processes, join_processes
 from blockskim.training.recipe import Recipe
 from blockskim.training.resume import (
@@ -68,7 +71,7 @@ def train(
     resume: bool = False,
     report: Callable[[dict[str, Any]], None] | None = None,
     console: Console | None = None,
-    sources: Mapping[str, int] | None = None,
+    hold_out: float | None = None,
     teacher: str | Path | None = None,
     lines: RunLines | None = None,
     cache_dir: str | Path | None = None,
@@ -84,12 +87,14 @@ def train(
         train_examples: what to learn from; answerable ones whose answer was not found in their context are left out.
         dev_examples: what to choose the best checkpoint by; with none, the last one is kept.
         output_dir: gets the model, its tokenizer, the recipe and checkpoints.
-        recipe: the settings.
+        recipe: the settings; None for ``Recipe()``, every setting at its default. The command line takes another one
+            where none is named: ``Recipe.load("default")``, which trains for fewer epochs at higher rates.
         device: "auto", "cpu" or "cuda".
         resume: go on from the last checkpoint in ``output_dir``.
         report: called with the metrics of each evaluation.
         console: where to draw progress; None for nowhere.
-        sources: number of training questions by source, for the model card.
+        hold_out: share of the articles of the training files that ``dev_examples`` are of, for the model card and for
+            calibration; None where they are of another file.
         teacher: directory or hub id of a QA or Block-Skim model with the same vocabulary; what of it is learned, and
             how much, is in ``recipe.distillation``.
         lines: where to tell of the run in plain lines; None for nowhere.
@@ -126,6 +131,8 @@ def train(
     team = join_processes(choose_device(device))
     recipe.part_size(team.count)
     checkpoint = team.from_first(lambda: _checkpoint(output, resume, recipe, team))
+    known = output if checkpoint is not None else None
+    precision = team.from_first(lambda: choose_precision(recipe.precision, choose_device(device), known))
     set_seed(recipe.seed)
     tokenizer = load_tokenizer(base)
     model = initial_model(base, recipe, (console or lines) if team.is_first else None)
@@ -138,7 +145,6 @@ def train(
         check_same_teacher(output, loaded_teacher)
     cache = WindowCache(output / FOLDER if cache_dir is None else Path(cache_dir), cache_dir is not None)
     maker = InputMaker(cache, freeze_tokenizer(tokenizer), recipe, console, lines)
-    known = output if checkpoint is not None else None
     inputs = team.from_first(lambda: maker.make(train_examples, dev_examples, model, known, team.count))
     windows = StoredWindows(inputs.windows)
     evaluate = None
@@ -148,7 +154,9 @@ def train(
     if team.is_first:
         output.mkdir(parents=True, exist_ok=True)
         _write(output / RECIPE_FILE, recipe.to_dict())
-        _write(output / INPUTS_FILE, inputs.digests)
+        _write(output / INPUTS_FILE, {**inputs.digests, PRECISION: precision})
+        data = replace(inputs.data, hold_out=hold_out)
+        write_whole(output / DATA_FILE, records_text([*data_records(base), data]))
         if loaded_teacher is not None:
             _write(output / TEACHER_FILE, loaded_teacher.identity())
         elif checkpoint is None:
@@ -174,7 +182,9 @@ def train(
             loaded_teacher,
             team,
             model=model,
-            args=training_arguments(output, recipe, device, evaluate is not None, team.count),
+            args=training_arguments(
+                output, replace(recipe, precision=precision), device, evaluate is not None, team.count
+            ),
             data_collator=training_collator(windows.template.pad_id, recipe.label_evidence),
             processing_class=tokenizer,
             callbacks=callbacks,
@@ -195,11 +205,11 @@ def train(
     with new_files(output) as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-    _write(output / "training_log.json", trainer.state.log_history)
+    _write(output / "training_log.json", [finite(entry) for entry in trainer.state.log_history])
     best = trainer.state.best_model_checkpoint
     card = model_card(
         base_name(base),
-        sources or {"examples": len(train_examples)},
+        data,
         recipe,
         trainer.state.log_history,
         int(best.rsplit("-", 1)[1]) if best else None,
@@ -217,11 +227,7 @@ def training_arguments(
 ) -> TrainingArguments:
     """The recipe in the words of transformers' Trainer, for one of several processes."""
     target = choose_device(device)
-    precision = recipe.precision
-    if precision == "auto":
-        precision = "bfloat16" if has_bfloat16(target) else "float32"
-    if precision == "float16" and target.type == "cpu":
-        raise ConfigError("precision is float16, which a CPU can't train in; choose bfloat16, float32 or auto")
+    precision = choose_precision(recipe.precision, target)
     strategy = "steps" if recipe.eval_steps else "epoch"
     arguments = TrainingArguments(
         output_dir=str(output / CHECKPOINTS),
@@ -255,6 +261,8 @@ def training_arguments(
         seed=recipe.seed,
         data_seed=recipe.seed,
     )
+    # A launcher has a number format of its own, by a variable that would come before the recipe's.
+    arguments.mixed_precision = MIXED_PRECISION[precision]
     # One GPU a process: of several that it sees, transformers would take all, each with a batch of the recipe's size,
     # and add their losses up. Several are for several processes.
     arguments._n_gpu = min(arguments.n_gpu, 1)
@@ -314,7 +322,7 @@ def _tensorboard_in(folder: Path) -> Iterator[None]:
 
 
 def _write(path: Path, values: Any) -> None:
-    write_whole(path, json.dumps(values, indent=2) + "\n")
+    write_whole(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
 
 
 def _need_training_extra() -> None:

@@ -1,7 +1,9 @@
 """The windows that a run learns from, as files: made once, found again by what they are made of."""
 
 import logging
+import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,19 +15,30 @@ from blockskim.data.example_files import ChosenExamples
 from blockskim.data.examples import Example
 from blockskim.data.other_contexts import other_contexts, with_other_context
 from blockskim.data.tokens import FrozenTokenizer
-from blockskim.data.window_files import StoredWindows, write_windows
+from blockskim.data.window_files import ABOUT, ENDS, LENGTHS, WINDOWS, StoredWindows, write_windows
 from blockskim.data.windows import WindowSettings
 from blockskim.errors import DataError
 from blockskim.training.recipe import Recipe
 
 logger = logging.getLogger(__name__)
 
+_NAME = re.compile(r"\.?[0-9a-f]{32}(\..*)?")
+"""Of a folder of windows, which is their key, and of one that is being written."""
+
 FOLDER = "windows"
 """Of a run's output: where windows lie unless another folder is named."""
 
 
+UNNAMED = "examples"
+"""What stands for the name of a file where examples were read from none."""
+
+
 class TrainingExamples:
-    """The examples that can be learned from, then those that the recipe makes of them; may be read several times."""
+    """The examples that can be learned from, then those that the recipe makes of them; may be read several times.
+
+    Attributes:
+        sources: number of the former by the name of their file.
+    """
 
     def __init__(self, examples: Sequence[Example], recipe: Recipe) -> None:
         """Look at all examples.
@@ -33,7 +46,12 @@ class TrainingExamples:
         Raises:
             DataError: none can be learned from.
         """
-        usable = [number for number, example in enumerate(examples) if example.answers or not example.answerable]
+        usable = []
+        self.sources: Counter[str] = Counter()
+        for number, example in enumerate(examples):
+            if example.answers or not example.answerable:
+                usable.append(number)
+                self.sources[example.source or UNNAMED] += 1
         if not usable:
             raise DataError(f"none of {len(examples)} training examples has an answer in its context")
         self._usable = ChosenExamples(examples, np.array(usable, dtype=np.int64))
@@ -42,6 +60,11 @@ class TrainingExamples:
     def __len__(self) -> int:
         """How many there are."""
         return len(self._usable) + len(self._elsewhere)
+
+    @property
+    def made(self) -> int:
+        """How many of them the recipe makes."""
+        return len(self._elsewhere)
 
     def __iter__(self) -> Iterator[Example]:
         """All of them, in an order that is always the same."""
@@ -54,7 +77,7 @@ class WindowCache:
     """A folder in which windows of one run, or of several, are kept."""
 
     def __init__(self, folder: Path, is_shared: bool) -> None:
-        """Keep windows in ``folder``; one that is not shared by other runs holds nothing but those of the last one."""
+        """Keep windows in ``folder``; one that is not shared by other runs holds those of the last one alone."""
         self.folder = folder
         self.is_shared = is_shared
 
@@ -86,7 +109,7 @@ class WindowCache:
                 return path
             except DataError as error:
                 logger.warning("%s; tokenising again", error)
-                shutil.rmtree(path)
+                _remove(path)
         if not self.is_shared:
             # Of other data, or half written by a run that was killed.
             self.remove()
@@ -105,5 +128,17 @@ class WindowCache:
         return path
 
     def remove(self) -> None:
-        """Remove all windows."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove all windows, and the folder unless something else lies in it, which stays as it is."""
+        with suppress(OSError):
+            for path in list(self.folder.iterdir()):
+                _remove(path)
+            self.folder.rmdir()
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder of windows, or what a killed run left of one; anything else is left alone."""
+    if _NAME.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+        names = {file.name for file in path.rglob("*")}
+        # The last one is the folder of ``new_directory``.
+        if names <= {WINDOWS, ENDS, LENGTHS, ABOUT, "model"}:
+            shutil.rmtree(path, ignore_errors=True)
