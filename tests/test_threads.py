@@ -174,7 +174,7 @@ def starting(examples, directory):
         for phase in reading.phases():
             reading.take(list(run_windows(qa.model, phase.windows, 1, reading.thresholds)), phase)
         answers = reading.answers()
-        return answers, [replace(trace, seconds=0.0) for trace in reading.traces(answers)]
+        return answers, [replace(trace, seconds=0.0) for trace in reading.traces()]
 
     return call
 

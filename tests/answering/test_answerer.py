@@ -383,6 +383,46 @@ def test_documents_all_without_text_give_no_answers():
         answerer().search("Who?", {"a": ""}, top_k=0)
 
 
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_documents_all_without_text_have_no_answer_where_that_may_be_one(calibrated):
+    """As a text has in which nothing can be read."""
+    qa = confident() if calibrated else answerer()
+    found = qa.search("Who?", {"a": "", "b": "\n"}, handle_impossible_answer=True, top_k=3)
+    assert found.answers == qa.search("Who?", {"a": "\x07"}, handle_impossible_answer=True, top_k=3).answers
+    assert [(answer["answer"], answer["score"], answer.get("document")) for answer in found.answers] == [
+        ("", 1.0, None)
+    ]
+    assert ("confidence" in found.answers[0]) == calibrated
+    assert "(no answer)" in found.traces[0].to_html()
+
+
+def test_traces_tell_the_answers_that_were_given():
+    """Whatever else was likely: "no answer" where that was given, and of a document those that are from it."""
+    text = "The kite eats a worm in Wales."
+    declined = confident()("Who?", text, handle_impossible_answer=True, no_answer_threshold=0, return_trace=True)
+    assert declined["answer"] == ""
+    assert declined["trace"].spans == ((0, 0, declined["score"]),)
+    assert "<mark title" not in declined["trace"].to_html()
+    documents = {"one": TEXT, "two": text, "three": "Who? Where?", 7: "A man.", "blank": " "}
+    result = confident().search(
+        "Who?", documents, top_k=6, dense=True, handle_impossible_answer=True, no_answer_threshold=0
+    )
+    shown = {}
+    for name, trace in zip(documents, result.traces, strict=True):
+        for rank, (start, end, score) in zip(trace.ranks, trace.spans, strict=True):
+            assert (start, end, score) == tuple(result.answers[rank - 1][key] for key in ("start", "end", "score"))
+            assert result.answers[rank - 1].get("document", name) == name
+            shown.setdefault(rank, []).append(name)
+            assert f'<li value="{rank}">' in trace.to_html()
+    # The first is "no answer", which is of none of them.
+    assert shown == {1: list(documents)} | {
+        rank: [answer["document"]] for rank, answer in enumerate(result.answers[1:], start=2)
+    }
+    best = answerer().search("Who?", documents, dense=True)
+    assert [trace.ranks for trace in best.traces].count((1,)) == 1
+    assert sum(len(trace.spans) for trace in best.traces) == 1
+
+
 def test_documents_are_searched_in_any_form():
     texts = [TEXT, "A man."]
     wanted = answerer().search("Who?", {"0": TEXT, "1": "A man."})
@@ -449,7 +489,6 @@ def test_search_ranks_by_confidence_and_may_find_nothing():
         for text in documents.values()
     )
     assert nothing.answers[0]["confidence"] == pytest.approx(least)
-    assert qa.search("Who?", {"a": ""}, handle_impossible_answer=True).answers == []
 
 
 def test_search_without_calibration_may_find_nothing_by_score():

@@ -35,7 +35,7 @@ def test_any_batches_give_the_answers_and_traces_of_a_call(repeats, size, more):
     answers = read(reading, size)
     found = [answers_in_text(each, text, options) for each, text in zip(answers, texts, strict=True)]
     expected = QA([QUESTION] * len(texts), texts, top_k=2, return_trace=True, **more)
-    traces = reading.traces(answers, seconds=1.0)
+    traces = reading.traces(seconds=1.0)
     assert sum(trace.seconds for trace in traces) == pytest.approx(1.0)
     for own, wanted, trace in zip(found, expected, traces, strict=True):
         assert own == [{name: value for name, value in answer.items() if name != "trace"} for answer in wanted]

@@ -17,6 +17,7 @@ from blockskim.inference.answers import (
     merge_answers,
 )
 from blockskim.inference.runner import run_windows
+from blockskim.inference.survival import NEVER
 from tiny_answerers import TEXT, new_model
 from tiny_tokenizers import fixed_tokenizer
 
@@ -82,6 +83,24 @@ def test_no_answer_is_not_known_where_no_part_tells_it():
     assert merge_answers([telling], 1) == ExampleAnswers((), 0.75, 0.75)
     both = merge_answers([silent, telling], 1)
     assert both.candidates == (found,) and both.null_score == 0.75
+
+
+def test_parts_in_which_nothing_passed_count_only_where_it_passed_in_none(windows):
+    """As batches of windows that are read at once do, whatever part they are in."""
+    differing = []
+    for threshold in (0.5, 1.0):
+        batches = list(run_windows(new_model(), windows, 2, threshold))
+        for number, whole in enumerate(collected(batches, windows, n_best=5)):
+            parts = []
+            for batch in batches:
+                collector = AnswerCollector(windows, n_best=5)
+                collector.add(batch)
+                parts.append(collector.part(number))
+            differing.append(len({part.rank for part in parts} - {NEVER}))
+            merged = merge_answers(parts, 5)
+            assert (spans(merged), merged.null_score) == (spans(whole), whole.null_score)
+            assert merged.log_normalizer == pytest.approx(whole.log_normalizer, rel=1e-6)
+    assert max(differing) > 1
 
 
 def test_candidates_are_distinct_best_first_and_as_many_as_asked_for(windows):

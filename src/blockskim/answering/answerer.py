@@ -1,7 +1,8 @@
 """Questions and texts in, answers out: what ``QuestionAnswerer`` has of answering.
 
 It keeps the contract of transformers' removed question-answering pipeline, and not its bugs: as many answers as asked
-for where there are so many, none of them twice, nothing cut off without a word, ``context[start:end] == answer``.
+for where there are so many in what was read to the end, none of them twice, nothing cut off without a word,
+``context[start:end] == answer``.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from blockskim.answering.loading import check_tokenizer, frozen, load_backend
 from blockskim.answering.pair_reading import PairReading
-from blockskim.answering.ranking import FoundAnswer, answers_in_text, answers_over_documents
+from blockskim.answering.ranking import FoundAnswer, answers_over_documents, with_answers
 from blockskim.answering.reading import TextReader, WindowCount
 from blockskim.answering.request import (
     DEFAULT_LENGTH,
@@ -170,7 +171,8 @@ class Answerer:
             For two strings an answer with ``score`` (its share of the probability of all spans), ``start``, ``end``
             and ``answer``, and ``confidence`` (the probability that it is right) if the model was calibrated for that;
             or with ``top_k`` above 1 a list of them, best first; for a list, a list with that for each pair. There are
-            fewer than ``top_k`` answers only when the context has no more.
+            fewer than ``top_k`` answers only when what was read of the context to the end has no more: skimming leaves
+            out the rest.
 
         Raises:
             ConfigError: an argument is impossible, two exclude each other, or the model can't do it.
@@ -195,14 +197,9 @@ class Answerer:
             point=point,
             max_cost=max_cost,
         )
-        answers, traces = self._read(pairs, options, return_trace)
-        results: list[FoundAnswer | list[FoundAnswer]] = []
-        for index, pair in enumerate(pairs):
-            found = answers_in_text(answers[index], pair.context, options, self.model.confidence)
-            if return_trace:
-                for answer in found:
-                    answer["trace"] = traces[index]
-            results.append(found[0] if options.top_k == 1 else found)
+        reading = self.start(pairs, options, return_trace)
+        reading.read()
+        results = reading.results()
         return results[0] if is_one_text(question) and is_one_text(context) else results
 
     def search(
@@ -259,7 +256,8 @@ class Answerer:
 
         Returns:
             For one question a ``SearchResult``: its answers, each with its ``document``, and what was read; for a list
-            of questions a list of them. There are no answers where no document holds any.
+            of questions a list of them. There are no answers where no document holds any, but "no answer" if that is
+            allowed.
 
         Raises:
             ConfigError: an argument is impossible, two exclude each other, the model can't do it, or a document is no
@@ -293,7 +291,8 @@ class Answerer:
             part = slice(number * len(readable), (number + 1) * len(readable))
             found = answers_over_documents(answers[part], readable, options, self.model.confidence)
             every = with_blank_documents(question, texts, traces[part], self.model.num_layers)
-            results.append(SearchResult(question, found, every))
+            shown = (with_answers(trace, found, name) for trace, name in zip(every, texts, strict=True))
+            results.append(SearchResult(question, found, tuple(shown)))
         return results[0] if is_one_text(questions) else results
 
     @property
@@ -330,5 +329,4 @@ class Answerer:
         """Answers of each pair, and their traces if asked for."""
         reading = self.start(pairs, options, trace, progress)
         reading.read()
-        answers = reading.answers()
-        return answers, reading.traces(answers)
+        return reading.answers(), reading.traces()

@@ -44,6 +44,7 @@ class Passage:
         layers: number of layers of the model.
         cost: a line on what was read and saved.
         document: name of the text; "" for none.
+        ranks: place of each answer among all that were given, those of other texts included; 1, 2, … when empty.
     """
 
     question: str
@@ -53,6 +54,12 @@ class Passage:
     layers: int
     cost: str
     document: str = ""
+    ranks: Sequence[int] = ()
+
+    @property
+    def ranked(self) -> list[tuple[int, tuple[int, int, float]]]:
+        """Each answer behind its rank, best first."""
+        return list(zip(self.ranks or range(1, len(self.answers) + 1), self.answers, strict=True))
 
 
 def to_html(passages: Sequence[Passage], title: str = "What was read", marked: str = "answer") -> str:
@@ -90,8 +97,9 @@ def _blocks(count: int) -> str:
 
 def _section(passage: Passage, marked: str) -> str:
     found = "".join(
-        f"<li><b>{_escape(passage.text[start:end]) or f'(no {marked})'}</b> <small>{score:.3f}</small></li>"
-        for start, end, score in passage.answers
+        f'<li value="{rank}"><b>{_escape(passage.text[start:end] or f"(no {marked})")}</b> '
+        f"<small>{score:.3f}</small></li>"
+        for rank, (start, end, score) in passage.ranked
     )
     name = f"<h2>{_escape(passage.document)}</h2>\n" if passage.document else ""
     return (
@@ -104,7 +112,7 @@ def _section(passage: Passage, marked: str) -> str:
 def _text(passage: Passage, marked: str) -> str:
     """The text with its blocks and answers marked."""
     rank = np.zeros(len(passage.text), dtype=np.int64)
-    for number, (start, end, _) in reversed(list(enumerate(passage.answers, start=1))):
+    for number, (start, end, _) in reversed(passage.ranked):
         rank[start:end] = number
 
     def inner(start: int, end: int) -> str:

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-from blockskim.answering.ranking import collect_answers, scored_spans
+from blockskim.answering.ranking import FoundAnswer, answers_in_text, collect_answers, with_answers
 from blockskim.answering.reading import TextRun
 from blockskim.answering.request import AnswerOptions, TextPair
 from blockskim.answering.text_reading import TextReading
-from blockskim.answering.trace import AnswerTrace
 from blockskim.data.windows import WindowSet
 from blockskim.inference.answers import ExampleAnswers, PartialAnswers, merge_answers
 from blockskim.inference.backend import Backend
@@ -40,14 +39,17 @@ class PairReading(TextReading):
         """Answers of each pair, when everything was taken."""
         return [merge_answers(found, self.options.top_k) for found in self._found]
 
-    def traces(self, answers: Sequence[ExampleAnswers], seconds: float | None = None) -> list[AnswerTrace]:
-        """What was read of each pair, when everything was taken; nothing where that was not kept.
-
-        Args:
-            answers: of each pair.
-            seconds: that it took; those that went by since the texts came when None.
-        """
-        return self._traces([scored_spans(each) for each in answers], seconds)
+    def results(self) -> list[FoundAnswer | list[FoundAnswer]]:
+        """What a call gives for each pair, when everything was taken; with the trace if what was read was kept."""
+        found = [
+            answers_in_text(answers, pair.context, self.options, self._backend.confidence)
+            for answers, pair in zip(self.answers(), self.pairs, strict=True)
+        ]
+        for trace, own in zip(self.traces(), found, strict=False):
+            trace = with_answers(trace, own)
+            for answer in own:
+                answer["trace"] = trace
+        return [own[0] if self.options.top_k == 1 else own for own in found]
 
     def _collect(self, batches: Sequence[WindowBatch], windows: WindowSet) -> None:
         for number, found in collect_answers(batches, windows, self.options).items():

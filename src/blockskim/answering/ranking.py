@@ -17,6 +17,9 @@ from blockskim.inference.runner import WindowBatch
 from blockskim.inference.spans import best_spans
 from blockskim.method.confidence import ConfidenceModel
 
+_NOTHING = ExampleAnswers((), 0.0, 0.0)
+"""Of a text in which nothing can be read."""
+
 
 class FoundAnswer(TypedDict):
     """An answer; ``start`` and ``end`` are character offsets into the context, both 0 for "no answer".
@@ -56,11 +59,6 @@ def collect_answers(
     return answers
 
 
-def scored_spans(answers: ExampleAnswers) -> list[tuple[int, int, float]]:
-    """First character, one past the last, and probability of each answer, best first."""
-    return [(candidate.start, candidate.end, answers.probability(candidate.score)) for candidate in answers.candidates]
-
-
 def answers_in_text(
     answers: ExampleAnswers, context: str, options: AnswerOptions, confidence: ConfidenceModel | None = None
 ) -> list[FoundAnswer]:
@@ -88,6 +86,8 @@ def answers_over_documents(
 ) -> list[FoundAnswer]:
     """The best ``top_k`` answers of all documents: both ends of an answer are in the same document.
 
+    Of no document at all there is none, but "no answer" if that is allowed.
+
     Scores are probabilities over all documents. Confidence is that of an answer from its document alone, so it does
     not depend on what else was read; where a model has it, answers are ranked by it. "No answer" over all documents is
     as likely as in that one which is likeliest to hold an answer.
@@ -99,7 +99,7 @@ def answers_over_documents(
         confidence: that of the model; None where it was not calibrated.
     """
     if not answers:
-        return []
+        return answers_in_text(_NOTHING, "", options, confidence) if options.handle_impossible_answer else []
     log_normalizer = float(np.logaddexp.reduce([each.log_normalizer for each in answers]))
     found = []
     for each, (name, text) in zip(answers, documents.items(), strict=True):
@@ -116,15 +116,29 @@ def answers_over_documents(
     return found[: options.top_k]
 
 
+def with_answers(trace: AnswerTrace, found: Sequence[FoundAnswer], document: object = None) -> AnswerTrace:
+    """A trace with the answers that were given of its text, and with "no answer", which is of no text alone.
+
+    Args:
+        trace: what was read.
+        found: all answers to the question, best first.
+        document: name of the text; None where answers name none.
+    """
+    own = [(rank, answer) for rank, answer in enumerate(found, start=1) if answer.get("document", document) == document]
+    spans = tuple((answer["start"], answer["end"], answer["score"]) for _, answer in own)
+    return replace(trace, spans=spans, ranks=tuple(rank for rank, _ in own))
+
+
 def _found(
     answers: ExampleAnswers, log_normalizer: float, context: str, confidence: ConfidenceModel | None
 ) -> list[FoundAnswer]:
     """The answers of a text, best first; their scores are on the scale of a normaliser."""
-    found = []
-    for start, end, score in scored_spans(replace(answers, log_normalizer=log_normalizer)):
-        found.append(FoundAnswer(score=score, start=start, end=end, answer=context[start:end]))
-    if confidence is not None:
-        for answer, candidate in zip(found, answers.candidates, strict=True):
+    found, scaled = [], replace(answers, log_normalizer=log_normalizer)
+    for candidate in answers.candidates:
+        score, text = scaled.probability(candidate.score), candidate.text(context)
+        answer = FoundAnswer(score=score, start=candidate.start, end=candidate.end, answer=text)
+        found.append(answer)
+        if confidence is not None:
             answer["confidence"] = confidence.of_answer(candidate.score, answers.null_score, answers.log_normalizer)
     return found
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from blockskim.answering.reading import TextRun
 from blockskim.answering.request import TextPair
-from blockskim.answering.trace import AnswerTrace, WindowTrace, add_windows, trace_answers, trace_unread
+from blockskim.answering.trace import AnswerTrace, WindowTraces, trace_pairs, trace_unread
 from blockskim.data.windows import WindowSet
 from blockskim.inference.backend import Backend
 from blockskim.inference.first_stage import Phase
@@ -41,7 +41,7 @@ class TextReading(ABC):
         self.pairs = pairs
         self._backend = backend
         self.traced = trace
-        self._windows: dict[int, tuple[WindowTrace, ...]] = {}
+        self._windows = WindowTraces()
 
     @property
     def thresholds(self) -> Thresholds:
@@ -72,21 +72,20 @@ class TextReading(ABC):
         """Take in batches whose cost is counted already."""
         self._collect(batches, windows)
         if self.traced:
-            add_windows(self._windows, batches, windows)
+            self._windows.add(batches, windows)
 
     @abstractmethod
     def _collect(self, batches: Sequence[WindowBatch], windows: WindowSet) -> None:
         """Keep what is wanted of batches that hold all windows of their pairs that are read at once."""
 
-    def _traces(self, spans: Sequence[Sequence[tuple[int, int, float]]], seconds: float | None) -> list[AnswerTrace]:
+    def traces(self, seconds: float | None = None) -> list[AnswerTrace]:
         """What was read of each pair, when everything was taken; nothing where that was not kept.
 
         Args:
-            spans: (first character, one past the last, score) of what was found in each pair, best first.
             seconds: that it took; those that went by since the texts came when None.
         """
         if not self.traced:
             return []
         seconds = time.perf_counter() - self.run.started if seconds is None else seconds
         unread = trace_unread(self.run.reading, self._backend.skim_config.block_size)
-        return trace_answers(self.pairs, self._windows, spans, self._backend.num_layers, seconds, unread)
+        return trace_pairs(self.pairs, self._windows, self._backend.num_layers, seconds, unread)

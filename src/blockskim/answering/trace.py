@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from blockskim.answering.request import TextPair
 from blockskim.data.windows import WindowSet
 from blockskim.inference.first_stage import ReadingPlan
 from blockskim.inference.runner import WindowBatch
-from blockskim.inference.survival import SurvivalRank, best_ranks, last_layer
+from blockskim.inference.survival import NEVER, SurvivalRank, best_ranks, last_layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,11 @@ class AnswerTrace:
         document: its name; "" for none.
         windows: in the order of the text.
         layers: number of layers of the model.
-        spans: (first character, one past the last, score) of the answers, best first.
+        spans: (first character, one past the last, score) of the answers that were given of it, best first; both
+            characters are 0 for "no answer".
         seconds: its share, by arithmetic, of the whole call: tokenisation, model, search of answers.
         unread: what of a long document was left out before any window was read; the windows are then those of the rest.
+        ranks: place of each span among all answers to the question, from 1: others may be of other documents.
     """
 
     question: str
@@ -74,6 +76,7 @@ class AnswerTrace:
     spans: tuple[tuple[int, int, float], ...]
     seconds: float
     unread: Unread | None = None
+    ranks: tuple[int, ...] = ()
 
     @property
     def text_blocks(self) -> list[TextBlock]:
@@ -110,7 +113,9 @@ class AnswerTrace:
     def passage(self) -> Passage:
         """What the page shows of this trace."""
         cost = cost_line(self.blocks, self.kept_by_layer[-1], self.flops, self.dense_flops, self.seconds)
-        return Passage(self.question, self.context, self.text_blocks, self.spans, self.layers, cost, self.document)
+        return Passage(
+            self.question, self.context, self.text_blocks, self.spans, self.layers, cost, self.document, self.ranks
+        )
 
 
 def _kept_shares(traces: Sequence[AnswerTrace]) -> list[float]:
@@ -141,34 +146,59 @@ def skim_summary(traces: Sequence[AnswerTrace]) -> dict[str, Any]:
     }
 
 
-def trace_answers(
+class WindowTraces:
+    """What was read of each window of some examples, gathered from batches that hold all of an example's at once."""
+
+    def __init__(self) -> None:
+        """Nothing was read."""
+        self._windows: dict[int, list[WindowTrace]] = {}
+        self._ranks: dict[int, SurvivalRank] = {}
+
+    def add(self, batches: Sequence[WindowBatch], windows: WindowSet) -> None:
+        """Take in batches; those of an example that comes again are of other passages of its text."""
+        ranks = best_ranks((windows.examples_of(batch.indices), batch.ranks) for batch in batches)
+        best = {example: max(rank, self._ranks.get(example, NEVER)) for example, rank in ranks.items()}
+        for example in ranks:
+            before = self._ranks.setdefault(example, best[example])
+            if before < best[example]:
+                # What was kept before, for want of a better block, is gone as there is one.
+                self._windows[example] = [_without(window, before.layer) for window in self._windows[example]]
+                self._ranks[example] = best[example]
+        for batch in batches:
+            for index, window in _window_traces(batch, windows, best):
+                self._windows.setdefault(windows.example_of(index), []).append(window)
+
+    def of(self, example: int) -> tuple[WindowTrace, ...]:
+        """Those of an example, in the order of its text."""
+        return tuple(sorted(self._windows[example], key=lambda window: (window.start, window.end)))
+
+
+def trace_pairs(
     pairs: Sequence[TextPair],
-    windows: Mapping[int, tuple[WindowTrace, ...]],
-    spans: Sequence[Sequence[tuple[int, int, float]]],
+    windows: WindowTraces,
     layers: int,
     seconds: float,
     unread: Mapping[int, Unread],
 ) -> list[AnswerTrace]:
-    """What was read of each pair of question and text.
+    """What was read of each pair of question and text; the answers are not in it yet.
 
     Args:
         pairs: what was asked.
-        windows: what was read of the windows of each pair, by the number of the pair.
-        spans: (first character, one past the last, score) of the answers of each pair, best first.
+        windows: what was read of the windows of each pair.
         layers: number of layers of the model.
         seconds: time of all pairs together; each gets its share by arithmetic.
         unread: what was left out of long documents, by the number of the pair.
     """
-    flops = [sum(window.flops for window in windows[number]) for number in range(len(pairs))]
+    flops = [sum(window.flops for window in windows.of(number)) for number in range(len(pairs))]
     total = sum(flops)
     return [
         AnswerTrace(
             question=pair.question,
             context=pair.context,
             document=pair.document,
-            windows=windows[number],
+            windows=windows.of(number),
             layers=layers,
-            spans=tuple(spans[number]),
+            spans=(),
             seconds=seconds * flops[number] / total,
             unread=unread.get(number),
         )
@@ -218,23 +248,17 @@ def trace_unread(reading: ReadingPlan, size: int) -> dict[int, Unread]:
     return found
 
 
-def trace_windows(batches: Sequence[WindowBatch], windows: WindowSet) -> Mapping[int, tuple[WindowTrace, ...]]:
-    """What was read of each window, by the example it belongs to and in the order of its text."""
-    best = best_ranks((windows.examples_of(batch.indices), batch.ranks) for batch in batches)
-    found: dict[int, WindowTrace] = {}
-    for batch in batches:
-        found.update(_window_traces(batch, windows, best))
-    examples: dict[int, list[WindowTrace]] = {}
-    for index in sorted(found):
-        examples.setdefault(windows.example_of(index), []).append(found[index])
-    return {example: tuple(traces) for example, traces in examples.items()}
+def _without(window: WindowTrace, layer: float) -> WindowTrace:
+    """What was read of a window of which nothing is left from a layer on."""
+    return replace(window, blocks=tuple(_dropped(block, layer) for block in window.blocks))
 
 
-def add_windows(traces: dict[int, tuple[WindowTrace, ...]], batches: Sequence[WindowBatch], windows: WindowSet) -> None:
-    """Add what was read of windows to what was read of the same examples before, in the order of the text."""
-    for number, more in trace_windows(batches, windows).items():
-        every = (*traces.get(number, ()), *more)
-        traces[number] = tuple(sorted(every, key=lambda window: window.start))
+def _dropped(block: TextBlock, layer: float) -> TextBlock:
+    """What became of a block that left the computation in a layer, if it was there for so long."""
+    if block.dropped_in is not None and block.dropped_in <= layer:
+        return block
+    scored = tuple(score for score in block.probabilities if score[0] <= layer)
+    return replace(block, probabilities=scored, dropped_in=int(layer))
 
 
 def _window_traces(

@@ -151,7 +151,7 @@ def _show(results: "Sequence[SearchResult]", documents: dict[str, str], numbered
             line = Text(f"  {number}. " if numbered else "  ")
             line.append(printable(found["answer"]) or "no answer", style="bold green" if found["answer"] else "bold")
             measure = "confidence" if "confidence" in found else "score"
-            line.append(f"  {measure} {found[measure]:.2f}", style="cyan")
+            line.append(f"  {measure} {found.get('confidence', found['score']):.2f}", style="cyan")
             if found.get("document"):
                 line.append(f"  {printable(found['document'])}", style="dim")
             out.print(line)

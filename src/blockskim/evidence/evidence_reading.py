@@ -8,7 +8,6 @@ import numpy as np
 from blockskim.answering.reading import TextRun
 from blockskim.answering.request import TextPair
 from blockskim.answering.text_reading import TextReading
-from blockskim.answering.trace import AnswerTrace
 from blockskim.answering.word_boundaries import Boundaries
 from blockskim.data.windows import WindowSet
 from blockskim.evidence.scoring import evidence_model, sentence_scores
@@ -84,14 +83,6 @@ class EvidenceReading(TextReading):
     def evidence(self) -> list[TextEvidence]:
         """That of each pair, when everything was taken."""
         return [self._scored(number, signals) for number, signals in enumerate(self.signals)]
-
-    def traces(self, seconds: float | None = None) -> list[AnswerTrace]:
-        """What was read of each pair, when everything was taken; nothing where that was not kept.
-
-        Args:
-            seconds: that it took; those that went by since the texts came when None.
-        """
-        return self._traces([()] * len(self.pairs), seconds)
 
     def _collect(self, batches: Sequence[WindowBatch], windows: WindowSet) -> None:
         self._signals.add(batches, windows)

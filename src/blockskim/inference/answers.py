@@ -10,7 +10,7 @@ from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet
 from blockskim.inference.runner import WindowBatch
 from blockskim.inference.spans import best_spans
-from blockskim.inference.survival import NEVER, SurvivalRank
+from blockskim.inference.survival import ALWAYS, NEVER, SurvivalRank
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +69,13 @@ class PartialAnswers:
         sums: logarithm of the summed exponentials of all start logits, and of all end logits; -inf where there is none.
         nulls: start and end logit of "no answer", of the window where their sum is smallest; infinite where nothing
             tells it.
+        rank: how the example fared in the part.
     """
 
     candidates: tuple[Candidate, ...]
     sums: tuple[float, float]
     nulls: tuple[float, float]
+    rank: SurvivalRank = ALWAYS
 
 
 class AnswerCollector:
@@ -157,18 +159,22 @@ class AnswerCollector:
     def part(self, example: int) -> PartialAnswers:
         """Answers of one example, of which other parts are read by others."""
         candidates = _distinct(self._candidates[example], self.n_best)
-        return PartialAnswers(candidates, tuple(self._sums[example].tolist()), tuple(self._null[example].tolist()))
+        sums, nulls = self._sums[example].tolist(), self._null[example].tolist()
+        return PartialAnswers(candidates, tuple(sums), tuple(nulls), self._ranks[example])
 
 
 def merge_answers(parts: Sequence[PartialAnswers], n_best: int) -> ExampleAnswers:
     """Answers to one example from parts of its text that were read one after the other; none of them twice.
 
-    They are on one scale, as if all parts had been read at once: "no answer" counts once.
+    It is as if all parts had been read at once. They are on one scale: "no answer" counts once. And those parts alone
+    count in which blocks passed the thresholds, or, when there is none, the one in which the likeliest was left last.
 
     Args:
         parts: the answers of each; at least one.
         n_best: how many to keep.
     """
+    best = max(part.rank for part in parts)
+    parts = [part for part in parts if part.rank == best]
     candidates = parts[0].candidates
     if len(parts) > 1:
         candidates = _distinct([candidate for part in parts for candidate in part.candidates], n_best)

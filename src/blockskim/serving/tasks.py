@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from blockskim.answering.explain_page import runs_of_blocks
 from blockskim.answering.pair_reading import PairReading
-from blockskim.answering.ranking import answers_in_text, answers_over_documents
+from blockskim.answering.ranking import answers_over_documents
 from blockskim.answering.request import AnswerOptions, TextPair, check_questions, pair_with_each
 from blockskim.answering.text_reading import TextReading
 from blockskim.answering.trace import AnswerTrace, skim_summary, with_blank_documents
@@ -60,11 +60,7 @@ def answer_task(answerer: QuestionAnswerer, pairs: Sequence[Sequence[str]], opti
         return answerer.start(texts, chosen)
 
     def finish(reading: PairReading, seconds: float) -> Json:
-        confidence, answers = answerer.model.confidence, reading.answers()
-        found = [
-            answers_in_text(each, pair.context, chosen, confidence) for each, pair in zip(answers, texts, strict=True)
-        ]
-        return {"answers": [each[0] if chosen.top_k == 1 else each for each in found]}
+        return {"answers": reading.results()}
 
     return Task(start, finish, characters_of(texts))
 
@@ -92,9 +88,8 @@ def search_task(
 
     def finish(reading: PairReading, seconds: float) -> Json:
         answers = reading.answers()
-        traces = reading.traces(answers, seconds)
         found = answers_over_documents(answers, readable, chosen, answerer.model.confidence)
-        every = with_blank_documents(question, texts, traces, answerer.model.num_layers)
+        every = with_blank_documents(question, texts, reading.traces(seconds), answerer.model.num_layers)
         result = {"question": question, "answers": found, "skim": skim_summary(every)}
         return result | ({"documents": [_explained(trace) for trace in every]} if explain else {})
 
