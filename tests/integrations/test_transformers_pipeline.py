@@ -233,7 +233,10 @@ def test_workers_and_batch_size_of_the_whole_pipeline(directory):
         (lambda pipe: pipe(RECORDS, question=QUESTION, context=CONTEXT), "not both"),
         (lambda pipe: pipe(data=RECORDS, question=QUESTION, context=CONTEXT), "not both"),
         (lambda pipe: pipe(RECORDS, X=RECORDS), "not both"),
-        (lambda pipe: pipe([RECORDS[0], [QUESTION]]), "each input must be a dictionary with 'question' and 'context'"),
+        (
+            lambda pipe: pipe([RECORDS[0], [QUESTION]]),
+            r"^input 2 \(index 1\): each input must be a dictionary with 'question' and 'context'",
+        ),
         (
             lambda pipe: pipe([RECORDS[0], {"question": QUESTIONS, "context": CONTEXTS[:2]}]),
             r"^input 2 \(index 1\): 3 questions can't pair up with 2 contexts$",
@@ -253,6 +256,23 @@ def test_workers_and_batch_size_of_the_whole_pipeline(directory):
 def test_what_cannot_be_asked_is_told_in_the_librarys_own_words(pipe, ask, message):
     with pytest.raises(ConfigError, match=message):
         ask(pipe)
+
+
+def test_questions_of_a_stream_are_called_by_their_place_in_it(pipe, caplog):
+    two = {"question": [QUESTION] * 2, "context": CONTEXT}
+    records = [RECORDS[0], two, RECORDS[1], {"question": "who " * 70, "context": CONTEXT}]
+    for form in (list, iter):
+        caplog.clear()
+        assert len(list(pipe(form(records), batch_size=2))) == 5
+        assert [message for message in caplog.messages if "longer" in message] == [
+            "question 5 is longer than 64 tokens; the rest of it is not read"
+        ]
+        with pytest.raises(DataError, match=r"^context 6 is empty$"):
+            list(pipe(form([*records, {"question": QUESTION, "context": " "}]), batch_size=2))
+    traced = list(pipe(iter(records), batch_size=2, return_trace=True))
+    assert all(answer["trace"].context == CONTEXT for answer in traced[1:3])
+    with pytest.raises(ConfigError, match="return_trace"):
+        pipe(records, return_trace="yes")
 
 
 def test_the_callers_model_and_tokenizer_stay_as_they_are(caplog):

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -11,9 +12,9 @@ from transformers import AutoModelForQuestionAnswering, Pipeline, pipelines
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from blockskim.answering.answerer import Answerer
-from blockskim.answering.request import TextPair, pair_up
+from blockskim.answering.request import AnswerOptions, TextPair, pair_up
 from blockskim.answering.texts import is_one_text
-from blockskim.checks import check_count
+from blockskim.checks import check_count, check_flag
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.devices import choose_dtype
 from blockskim.inference.shipped import shipped_model
@@ -83,25 +84,37 @@ class QuestionAnsweringPipeline(Pipeline):
         records = [{"question": pair.question, "context": pair.context} for pair in pair_up(question, context)]
         return records[0] if is_one_text(question) and is_one_text(context) else records
 
-    def _answers(self, records: Iterable[Any], options: Mapping[str, Any], first: int = 0) -> list[Any]:
-        """Answers to records, in their order, of which ``first`` were there before.
+    def _answers(self, records: Iterable[Any], options: Mapping[str, Any], first: int = 0, asked: int = 0) -> list[Any]:
+        """Answers to records, in their order. A record that holds lists has as many as there are pairs in it.
 
-        A record that holds lists has as many as there are pairs in it.
+        Args:
+            records: what is asked.
+            options: of a call.
+            first: how many records there were before.
+            asked: how many pairs they held.
         """
         pairs = [pair for number, record in enumerate(records, start=first) for pair in _pairs(record, number)]
-        questions, contexts = [pair.question for pair in pairs], [pair.context for pair in pairs]
-        answers: list[Any] = self.answerer(questions, contexts, **options)
-        return answers
+        named = [
+            replace(pair, question_name=f"question {number}", context_name=f"context {number}")
+            for number, pair in enumerate(pairs, start=asked + 1)
+        ]
+        chosen = {name: value for name, value in options.items() if name != "return_trace"}
+        trace = check_flag("return_trace", options.get("return_trace", False))
+        reading = self.answerer.start(named, AnswerOptions(**chosen), trace)
+        reading.read()
+        return reading.results()
 
     def _stream(self, records: Iterable[Any], options: Mapping[str, Any]) -> Iterator[Any]:
         """Answers one by one, computed in batches."""
         size = check_count("batch_size", options.get("batch_size", self.answerer.batch_size))
-        remaining = iter(records)
+        remaining, asked = iter(records), 0
         for first in itertools.count(step=size):
             waiting = list(itertools.islice(remaining, size))
             if not waiting:
                 return
-            yield from self._answers(waiting, options, first)
+            answers = self._answers(waiting, options, first, asked)
+            asked += len(answers)
+            yield from answers
 
     def save_pretrained(self, save_directory: str | PathLike[str], **kwargs: Any) -> None:
         """Save model and tokenizer; no code is put beside them."""
@@ -200,8 +213,8 @@ def _streamed(inputs: Any) -> Iterable[Any]:
 
 def _pairs(record: Any, number: int) -> list[TextPair]:
     """The questions and contexts of a record, which may hold one of each or lists of them."""
-    checked = _checked(record)
     try:
+        checked = _checked(record)
         return pair_up(checked["question"], checked["context"])
     except ConfigError as error:
         raise ConfigError(f"input {number + 1} (index {number}): {error}") from error
