@@ -3,7 +3,6 @@
 import json
 import re
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from blockskim.calibration.result import Calibration
 from blockskim.calibration.targets import Target
 from blockskim.cli.commands import app
 from blockskim.evidence.calibrate import EvidenceFit
-from blockskim.inference.window_settings import window_settings
 from blockskim.method.confidence import ConfidenceModel
 from blockskim.method.evidence import UNCALIBRATED
 from blockskim.profiling.benchmark import Record
@@ -172,11 +170,9 @@ def test_models_of_models(output, model, plain, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_export(output, model, data, tmp_path, monkeypatch):
+def test_an_export(output, model, data, tmp_path):
     from tiny_exports import shared_traces
 
-    # The tiny model has positions for fewer tokens than windows have.
-    monkeypatch.setattr("blockskim.inference.window_settings.window_settings", partial(window_settings, max_length=150))
     with shared_traces():
         check("export", output("export", "--model", model, "--output", tmp_path / "out", "--data", data, "--limit", 2))
 

@@ -80,7 +80,7 @@ class QuestionAnswerer(Answerer):
             batch_size: windows that run together; the result does not depend on it.
             dense: read everything, as a model without Block-Skim does.
             point: operating point of the model, by its name.
-            max_cost: bound of the FLOPs for reading a document, as a share of the dense model's; one block is always read.
+            max_cost: bound of the FLOPs for a document, as a share of the dense model's; one block is always read.
             progress: called after each batch with how many windows are done, and of how many as far as is known.
 
         Returns:
@@ -153,7 +153,7 @@ class QuestionAnswerer(Answerer):
             batch_size: windows that run together; the result does not depend on it.
             dense: read everything, as a model without Block-Skim does.
             point: operating point of the model, by its name.
-            max_cost: bound of the FLOPs for reading a document, as a share of the dense model's; one block is always read.
+            max_cost: bound of the FLOPs for a document, as a share of the dense model's; one block is always read.
             progress: called after each batch with how many windows are done, and of how many as far as is known.
 
         Returns:
@@ -209,7 +209,7 @@ class QuestionAnswerer(Answerer):
             batch_size: windows that run together; the result does not depend on it.
             dense: read everything, as a model without Block-Skim does.
             point: operating point of the model, by its name.
-            max_cost: bound of the FLOPs for reading a document, as a share of the dense model's; one block is always read.
+            max_cost: bound of the FLOPs for a document, as a share of the dense model's; one block is always read.
             progress: called after each batch with how many windows are done, and of how many as far as is known.
 
         Returns:

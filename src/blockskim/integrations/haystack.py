@@ -56,7 +56,7 @@ class BlockSkimReader:
             max_seq_len: tokens in a window, query included.
             doc_stride: tokens by which the windows of a long document overlap.
             max_answer_len: most tokens in an answer.
-            max_cost: bound of the FLOPs for reading a document, as a share of the dense model's; one block is always read.
+            max_cost: bound of the FLOPs for a document, as a share of the dense model's; one block is always read.
             batch_size: windows that run together.
 
         Raises:
