@@ -169,6 +169,21 @@ def test_what_an_exported_model_gave_is_kept_too(windows, tmp_path, runs):
     assert runs["record"] == 2
 
 
+@pytest.mark.parametrize("by", ["flops", "seconds"])
+def test_times_that_are_kept_are_of_this_machine(model, windows, tmp_path, by, monkeypatch):
+    asked = []
+
+    def noted(*given):
+        asked.append(given[-1])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(calibration, "run_key", noted)
+    targets = {"exact": Target(max_f1_drop=1.0), "fast": Target(target_speedup=1.2, by=by)}
+    with pytest.raises(KeyboardInterrupt):
+        calibrate_points(model, windows, targets, cache=tmp_path)
+    assert asked == [by == "seconds"]
+
+
 def test_a_cache_wants_a_backend_that_can_be_told_from_others(windows, tmp_path):
     with pytest.raises(ConfigError, match=r"HashingBackend .* has no fingerprint\(\)"):
         calibrate(HashingBackend(), windows, 1.0, cache=tmp_path)

@@ -2,12 +2,35 @@
 
 from dataclasses import replace
 
+import torch
+
 from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSettings, make_windows
+from blockskim.evaluation import run_key as keys_of_runs
 from blockskim.evaluation.run_key import run_key
 from blockskim.method.confidence import ConfidenceModel
 from tiny_answerers import new_model
 from tiny_tokenizers import fixed_tokenizer
+
+
+def test_times_are_of_a_machine_and_its_threads(monkeypatch):
+    model = new_model()
+    example = Example("a", "when ?", "the kite eat a worm in 2024", (), ("2024",))
+    windows = make_windows([example], fixed_tokenizer("wordpiece"), WindowSettings(80, 10, 10))
+
+    def keys():
+        return run_key(model, windows, 8, 30), run_key(model, windows, 8, 30, timed=True)
+
+    threads = torch.get_num_threads()
+    plain, timed = keys()
+    assert keys() == (plain, timed)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads + 1)
+    assert keys()[0] == plain
+    assert keys()[1] != timed
+    monkeypatch.undo()
+    monkeypatch.setattr(keys_of_runs, "processor", lambda: ("another", []))
+    assert keys()[0] == plain
+    assert keys()[1] != timed
 
 
 def test_the_key_depends_on_what_runs_and_not_on_thresholds():

@@ -183,7 +183,8 @@ def run_calibration(
     _warn_of_few_examples(targets, len(windows.examples))
     files = None
     if cache is not None:
-        key = run_key(model, windows, settings.batch_size, settings.max_answer_length)
+        timed = any(target.by == "seconds" for target in targets.values())
+        key = run_key(model, windows, settings.batch_size, settings.max_answer_length, timed)
         files = CalibrationCache(Path(cache), key)
     recording = _recorded(model, windows, settings, files, progress)
     simulator = Simulator(model, windows, recording, settings.overhead)

@@ -80,7 +80,8 @@ def sweep(
     files = None
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
-        files = SweepFiles(output, run_key(network, windows, windowing.batch_size, max_answer_len), seconds)
+        key = run_key(network, windows, windowing.batch_size, max_answer_len, seconds)
+        files = SweepFiles(output, key, seconds)
     known = [] if files is None else files.known()
     batch_size, total = windowing.batch_size, windows_to_sweep(windows, settings, windowing.batch_size, seconds, known)
     start = f"{describe('sweeping', network, windows, batch_size)}, {len(settings):,} settings"

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
-from typing import Protocol
+import sys
+from typing import Any, Protocol
 
+from blockskim.cores import processor
 from blockskim.data.windows import WindowSet
 from blockskim.errors import ConfigError
 from blockskim.inference.backend import Backend, Fingerprinted
@@ -23,16 +25,18 @@ VERSION = 3
 _WITHOUT_EFFECT = ("thresholds", "points", "skim_factor", "balance_factor", "neighbor_relevance", "teaching_factor")
 
 
-def run_key(model: Backend, windows: WindowSet, batch_size: int, max_answer_length: int) -> str:
+def run_key(model: Backend, windows: WindowSet, batch_size: int, max_answer_length: int, timed: bool = False) -> str:
     """Digest of all that results depend on, thresholds aside.
 
-    It is of weights, settings, confidence, number format, device and data.
+    It is of weights, settings, confidence, number format, device and data; where time is measured, of the machine and
+    the number of threads, too.
 
     Args:
         model: that runs.
         windows: that it reads.
         batch_size: windows per batch.
         max_answer_length: most tokens in an answer.
+        timed: whether results hold times that count.
 
     Raises:
         ConfigError: the backend has no ``fingerprint``, so that its results can't be told from those of another.
@@ -46,9 +50,21 @@ def run_key(model: Backend, windows: WindowSet, batch_size: int, max_answer_leng
     # It decides which questions of SQuAD 2.0 are declined.
     confidence = None if model.confidence is None else model.confidence.to_dict()
     facts = [VERSION, model.fingerprint(), settings, confidence, batch_size, max_answer_length]
+    facts += _machine(model) if timed else []
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
     add_windows(digest, windows)
     return digest.hexdigest()[:32]
+
+
+def _machine(model: Backend) -> list[Any]:
+    """What times depend on beside the run itself: the processor, the number of threads and the GPU."""
+    threads, device = getattr(model, "threads", None), getattr(model, "device", None)
+    # A backend may well do without.
+    torch = sys.modules.get("torch")
+    if threads is None and torch is not None:
+        threads = torch.get_num_threads()
+    is_gpu = torch is not None and getattr(device, "type", "cpu") == "cuda"
+    return [*processor(), threads, torch.cuda.get_device_name(device) if is_gpu else None]
 
 
 def add_windows(digest: Digest, windows: WindowSet) -> None:
