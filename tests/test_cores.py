@@ -96,7 +96,7 @@ def test_cores_where_the_system_tells_no_affinity(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_processor_is_named_with_the_instructions_that_matter(tmp_path):
-    told = "processor : 0\nmodel name\t: Some Processor\nflags\t\t: fpu avx2 sse amx_tile\n\nmodel name\t: Some Processor\n"
+    told = "processor : 0\nmodel name\t: Some Processor\nflags\t\t: fpu avx2 sse amx_tile\n\nprocessor : 1\n"
     assert cores.processor(machine(tmp_path, "", {"proc/cpuinfo": told})) == ("Some Processor", ["avx2", "amx_tile"])
 
 

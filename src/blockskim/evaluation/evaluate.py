@@ -215,8 +215,8 @@ def evaluate(model: Backend, windows: WindowSet, **options: Any) -> dict[str, An
         **options: for ``evaluate_windows``: ``batch_size``, ``thresholds`` and so on.
 
     Returns:
-        Official scores (percent) and cost, by the keys of ``blockskim evaluate --json``: ``docs/reference/json-output.md``
-        says what each is.
+        Official scores (percent) and cost, by the keys of ``blockskim evaluate --json``;
+        ``docs/reference/json-output.md`` says what each is.
 
     Raises:
         DataError: there are no examples.
