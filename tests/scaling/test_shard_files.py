@@ -2,6 +2,7 @@
 
 import datetime
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -42,19 +43,15 @@ DAY = datetime.datetime(2020, 1, 1, 12, 0, 0, 123456)
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [
-        (pa.array([1]), pa.array([1.5]), "'k' is 1.5, which is no int64"),
-        (pa.array([1.5], pa.float32()), pa.array([1e300]), "'k' is 1e+300, which is no float"),
-        (pa.array([{"a": 1}]), pa.array([{"a": 1, "b": 2}]), "'k' is {'a': 1, 'b': 2}, which is no struct<a: int64>"),
+        (pa.array([1]), pa.array(["one"]), "'k' is 'one', which is no int64"),
+        (pa.array([1.5]), pa.array([2**60 + 1]), f"'k' is {2**60 + 1}, which is no double"),
+        (pa.array([1.5]), pa.array([Decimal("1.10")]), "'k' is Decimal('1.10'), which is no double"),
+        (pa.array([Decimal("1.10")]), pa.array([0.1]), "'k' is 0.1, which is no decimal128(3, 2)"),
         (pa.array([DAY.date()]), pa.array([DAY]), "'k' is 2020-01-01 12:00:00.123456, which is no date32[day]"),
         (
             pa.array([DAY]),
             pa.array([DAY], pa.timestamp("us", tz="+05:00")),
             "'k' is 2020-01-01 17:00:00.123456+05:00, which is no timestamp[us]",
-        ),
-        (
-            pa.array([DAY.replace(microsecond=0)], pa.timestamp("ms")),
-            pa.array([DAY]),
-            "'k' is 2020-01-01 12:00:00.123456, which is no timestamp[ms]",
         ),
     ],
     ids=str,
@@ -63,6 +60,31 @@ def test_what_would_change_makes_its_row_wrong(tmp_path, first, second, message)
     values, errors = copied(tmp_path, first, second)
     assert values.combine_chunks().equals(pa.concat_arrays([first, pa.nulls(1, first.type)]))
     assert errors == [None, f"{tmp_path / '1.parquet'}: row 1: {message}"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kind"),
+    [
+        (pa.array([1]), pa.array([1.5]), pa.float64()),
+        (pa.array([1.5], pa.float32()), pa.array([1e300]), pa.float64()),
+        (pa.array([1], pa.int8()), pa.array([1000]), pa.int64()),
+        (pa.array(["a"]), pa.array(["b"], pa.large_string()), pa.large_string()),
+        (pa.array([DAY.replace(microsecond=0)], pa.timestamp("ms")), pa.array([DAY]), pa.timestamp("us")),
+        (
+            pa.array([{"a": 1}]),
+            pa.array([{"a": 1, "b": 2}]),
+            pa.struct([("a", pa.int64()), ("b", pa.int64())]),
+        ),
+    ],
+    ids=str,
+)
+def test_a_column_has_a_type_that_holds_the_values_of_all_files(tmp_path, first, second, kind):
+    for number, columns in enumerate(((first, second), (second, first))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        values, errors = copied(folder, *columns)
+        assert values.combine_chunks().equals(pa.concat_arrays([column.cast(kind) for column in columns]))
+        assert set(errors) == {None}
 
 
 def test_a_column_that_a_dictionary_codes_is_written_out(tmp_path):

@@ -20,6 +20,9 @@ from blockskim.scaling.rows import InputFile, Row
 _TEXTS = ("string", "large_string", "string_view")
 """Names of Arrow's types of text."""
 
+_BYTES = ("binary", "large_binary", "binary_view", "fixed_size_binary")
+"""Names of its types of bytes."""
+
 
 def shard_schema(plan: BulkPlan) -> Any:
     """The columns of every shard in Parquet; None for JSON lines.
@@ -47,7 +50,7 @@ def shard_schema(plan: BulkPlan) -> Any:
 
 
 def _copied_types(files: Sequence[InputFile], names: Sequence[str]) -> dict[str, Any]:
-    """The type of each column that is copied, in the first Parquet file that tells one.
+    """The type of each column that is copied: one that holds the values of all Parquet files, as far as there is one.
 
     A file in which a column holds nulls alone, or that has no rows, may tell none, and one that is damaged does not.
 
@@ -69,11 +72,34 @@ def _copied_types(files: Sequence[InputFile], names: Sequence[str]) -> dict[str,
             continue
         # Of a file with a column that is there twice, reading the rows will tell.
         for name in (name for name in names if known.names.count(name) == 1):
-            if name not in types or pyarrow.types.is_null(types[name]):
-                types[name] = copied_type(known.field(name).type)
-        if all(name in types and not pyarrow.types.is_null(types[name]) for name in names):
-            break
+            types[name] = _wider(types.get(name, pyarrow.null()), copied_type(known.field(name).type))
     return types
+
+
+def _wider(kind: Any, other: Any) -> Any:
+    """The narrowest type that holds values of two: of whole and other numbers, of seconds and milliseconds.
+
+    It is the first where there is none: values of the other that are no such values make their rows wrong.
+    """
+    pyarrow, _ = load_pyarrow()
+    # Arrow has bytes hold text and binary fractions hold decimal ones, which then are other values.
+    if {_sort_of(kind), _sort_of(other)} in ({"text", "bytes"}, {"decimal", "binary"}):
+        return kind
+    schemas = [pyarrow.schema([("column", each)]) for each in (kind, other)]
+    try:
+        return pyarrow.unify_schemas(schemas, promote_options="permissive").field("column").type
+    except (pyarrow.ArrowTypeError, pyarrow.ArrowInvalid):
+        return kind
+
+
+def _sort_of(kind: Any) -> str:
+    """Which of four sorts a type is of: text, bytes, decimal or binary fractions; "" for none of them."""
+    pyarrow, _ = load_pyarrow()
+    if pyarrow.types.is_decimal(kind) or pyarrow.types.is_floating(kind):
+        return "decimal" if pyarrow.types.is_decimal(kind) else "binary"
+    if any(getattr(pyarrow.types, f"is_{name}")(kind) for name in _TEXTS):
+        return "text"
+    return "bytes" if any(getattr(pyarrow.types, f"is_{name}")(kind) for name in _BYTES) else ""
 
 
 def shard_bytes(rows: Sequence[dict[str, Any]], format: str, schema: Any) -> bytes:
@@ -114,7 +140,7 @@ def check_kept(rows: Sequence[Row], plan: BulkPlan, schema: Any) -> list[Row]:
                 checked[number] = _without(row, name, f"{name!r} is {_shown(value)}, which is no {kind}")
         # Each may fit alone, and all of them not into one column.
         if not _fit([row.kept.get(name) for row in checked], kind):
-            reason = f"the values of {name!r} are too many for {kind}, as which the first file has them"
+            reason = f"the values of {name!r} are too many for {kind}"
             checked = [_without(row, name, reason) for row in checked]
     return checked
 
