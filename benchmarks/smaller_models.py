@@ -285,7 +285,7 @@ def score(comparison: Comparison, folder: Path) -> dict[str, Any]:
         model, held_out, target.max_f1_drop, target.target_speedup, max_answer_length=recipe.max_answer_length
     )
     if not (folder / "calibrated").exists():
-        save_calibrated(folder, loaded.tokenizer, calibration, folder / "calibrated")
+        save_calibrated(loaded, calibration, folder / "calibrated")
     runs = {}
     for name, thresholds in (("dense", 0.0), ("skimming", calibration.chosen.thresholds)):
         result = evaluate_windows(model, evaluation, 32, thresholds, recipe.max_answer_length)

@@ -247,7 +247,7 @@ def calibrate_copy(
     partial = whole.with_name(f"{whole.name}.partial")
     outcomes = run_calibration(loaded.model, windows, targets, settings, progress, partial)
     result = outcomes[default or next(iter(outcomes))]
-    save_calibrated(loaded.name, loaded.tokenizer, result, output, half, outcomes if named else {})
+    save_calibrated(loaded, result, output, half, outcomes if named else {})
     remove_cache(partial)
     return outcomes
 

@@ -97,7 +97,9 @@ Overhead = Annotated[
         help="What asking one layer's predictor costs beyond its FLOPs, as a share of a dense run.",
     ),
 ]
-Half = Annotated[bool, typer.Option("--half", help="Store the weights in float16, at half the size.")]
+Half = Annotated[
+    bool, typer.Option("--half", help="Store the weights in float16; else they stay in their number format.")
+]
 
 
 @takes_groups

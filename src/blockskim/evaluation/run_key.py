@@ -60,11 +60,11 @@ def _machine(model: Backend) -> list[Any]:
     """What times depend on beside the run itself: the processor, the number of threads and the GPU."""
     threads, device = getattr(model, "threads", None), getattr(model, "device", None)
     # A backend may well do without.
-    torch = sys.modules.get("torch")
+    torch: Any = sys.modules.get("torch")
     if threads is None and torch is not None:
         threads = torch.get_num_threads()
-    is_gpu = torch is not None and getattr(device, "type", "cpu") == "cuda"
-    return [*processor(), threads, torch.cuda.get_device_name(device) if is_gpu else None]
+    gpu = torch.cuda.get_device_name(device) if getattr(device, "type", "cpu") == "cuda" else None
+    return [*processor(), threads, gpu]
 
 
 def add_windows(digest: Digest, windows: WindowSet) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,19 @@ HUB_FILES = ("*.json", "*.safetensors", "*.onnx", "*.txt", "*.model", "README.md
 """What is fetched of a model of the hub."""
 
 
-def copy_with_settings(loaded: LoadedBackend, output: Path, change: Callable[[dict[str, Any]], None]) -> None:
+def copy_with_settings(
+    loaded: LoadedBackend,
+    output: Path,
+    change: Callable[[dict[str, Any]], None],
+    texts: Mapping[str, str] | None = None,
+) -> None:
     """Write a copy of a Block-Skim model whose config was changed.
 
     Args:
         loaded: the model, from a directory or the hub, or one that was made in this process.
         output: directory to make; it appears whole or not at all.
         change: is given the values of ``config.json``, and changes them in place.
+        texts: of files that the copy has beside or in place of the model's, by name.
 
     Raises:
         ModelError: it is no Block-Skim model, whose config has no place for them.
@@ -35,8 +41,8 @@ def copy_with_settings(loaded: LoadedBackend, output: Path, change: Callable[[di
         if source is not None:
             for path in source.iterdir():
                 if path.is_file():
-                    # Of a link, as the hub's cache has them, what it points to.
-                    shutil.copy(path, part / path.name)
+                    # Of a link, as the hub's cache has them, what it points to; whoever may read it may write the copy.
+                    shutil.copyfile(path, part / path.name)
         else:
             network: Any = loaded.model
             tokenizer: Any = loaded.tokenizer
@@ -44,7 +50,8 @@ def copy_with_settings(loaded: LoadedBackend, output: Path, change: Callable[[di
             tokenizer.save_pretrained(part)
         values = json.loads((part / CONFIG).read_text(encoding="utf-8"))
         change(values)
-        (part / CONFIG).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        for name, text in {CONFIG: json.dumps(values, indent=2) + "\n", **(texts or {})}.items():
+            (part / name).write_text(text, encoding="utf-8")
 
 
 def check_has_settings(loaded: LoadedBackend) -> None:
