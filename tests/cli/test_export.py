@@ -4,13 +4,19 @@ import json
 import shutil
 
 import pytest
+import torch
 
+from blockskim.errors import DataError
+from blockskim.exporting import export as export_module
 from blockskim.exporting import onnx_export
-from blockskim.exporting.manifest import FILE, GRAPH
+from blockskim.exporting.int8_search import Int8Search
+from blockskim.exporting.manifest import FILE, GRAPH, read_manifest
 from blockskim.model.stored_weights import WEIGHTS
 from cli_data import squad
 from tiny_answerers import TEXT, save_model
 from tiny_exports import exported_answerer, shared_traces
+from tiny_models import new_skim_model
+from tiny_tokenizers import fixed_tokenizer
 
 QUESTION = "Where is the nest?"
 SHORT = ("--max-length", 60, "--doc-stride", 20)
@@ -59,12 +65,67 @@ def test_json_tells_the_sizes(call, model, tmp_path):
         "weight_bytes": (tmp_path / "out" / WEIGHTS).stat().st_size,
         "int8_bytes": 0,
         "int8_products": [],
+        "int8_agreement": None,
     }
 
 
 def test_quiet_says_nothing(call, model, tmp_path):
     with shared_traces():
         assert call("export", "--model", model, "--output", tmp_path / "out", "--quiet") == (0, "", "")
+
+
+def test_with_data_every_form_of_the_model_is_measured(call, model, data, tmp_path):
+    """It has 200 positions, fewer than windows usually have."""
+    arguments = ("--model", model, "--output", tmp_path / "out", "--data", data, "--limit", 2, "--int8")
+    with shared_traces():
+        code, out, err = call("export", *arguments, "--json", "--quiet")
+    assert (code, err) == (0, "")
+    values = json.loads(out)
+    assert values["int8_agreement"]["largest_difference"] > values["agreement"]["largest_difference"]
+    rows = [(row["backend"], row["number_format"], row["dense"]) for row in values["measured"]]
+    forms = [("torch", "float32"), ("onnx", "float32"), ("onnx", "int8")]
+    assert rows == [(*form, dense) for form in forms for dense in (True, False)]
+
+
+def test_what_is_wrong_with_the_data_is_told_of_before_anything_is_written(call, model, data, tmp_path, monkeypatch):
+    def fail(*arguments, **settings):
+        raise DataError("question 'q0-0' is empty")
+
+    monkeypatch.setattr("blockskim.data.windows.make_windows", fail)
+    threads = torch.get_num_threads()
+    code, out, err = call("export", "--model", model, "--output", tmp_path / "out", "--data", data)
+    assert (code, out, err) == (1, "", "error: question 'q0-0' is empty\n")
+    assert not (tmp_path / "out").exists()
+    assert torch.get_num_threads() == threads
+
+
+def test_a_model_that_can_not_be_exported_is_not_measured_first(call, data, tmp_path, monkeypatch):
+    new_skim_model("modernbert").save_pretrained(tmp_path / "model")
+    monkeypatch.setattr("blockskim.inference.loading.load_tokenizer", lambda *_, **__: fixed_tokenizer("wordpiece"))
+    monkeypatch.setattr("blockskim.inference.loading.check_vocabulary", lambda *_: None)
+    monkeypatch.setattr("blockskim.evaluation.evaluate.evaluate_windows", None)
+    code, out, err = call("export", "--model", tmp_path / "model", "--output", tmp_path / "out", "--data", data)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: encoders of type 'modernbert' can't be exported")
+
+
+def test_int8_gets_thresholds_for_the_targets_of_the_models_points(call, pointed, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(export_module, "search_products", lambda build, products, *_, **__: search_of(products))
+    source = shutil.copytree(pointed, tmp_path / "source")
+    arguments = ("--model", source, "--int8", "--tune", data, "--quiet")
+    for target, expected in (({"max_f1_drop": 500}, (2, "")), ({"max_f1_drop": 50}, (0, ""))):
+        (source / "calibration.json").write_text(json.dumps({"points": {"fast": {"target": target}}}))
+        output = tmp_path / str(target["max_f1_drop"])
+        with shared_traces():
+            assert call("export", *arguments, "--output", output)[:2] == expected
+        assert output.exists() is (expected[0] == 0)
+    settings = read_manifest(output).int8_settings
+    assert set(settings["points"]) == {"exact", "fast"}
+
+
+def search_of(products):
+    """The outcome of a search that quantises one product."""
+    return Int8Search((products[0][0],), (), 0.0, ())
 
 
 @pytest.mark.slow

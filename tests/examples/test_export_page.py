@@ -1,6 +1,7 @@
 """The code of ``docs/how-to/export.md`` runs as it stands there."""
 
 import ast
+import json
 import re
 import shutil
 from pathlib import Path
@@ -41,6 +42,19 @@ def test_the_python_example_answers_without_this_library() -> None:
     # Skimming, as the model's own thresholds have it.
     assert len(names["session"].get_outputs()) > 2
     assert max(names["thresholds"]) > 0
+
+
+def test_it_does_where_one_threshold_is_for_all_layers(folder: Path) -> None:
+    (folder / "my-export").unlink()
+    shutil.copytree(shipped_model(), folder / "my-export")
+    path = folder / "my-export" / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["skim"]["thresholds"] = 0.01
+    path.write_text(json.dumps(config), encoding="utf-8")
+    names: dict = {"print": lambda *_: None}
+    exec(compile(block("python"), "docs/how-to/export.md", "exec"), names)
+    assert names["answer"] == "Ann"
+    assert names["thresholds"].tolist() == pytest.approx([0.01] * len(names["layers"]))
 
 
 def imported(node: ast.AST) -> list[str]:

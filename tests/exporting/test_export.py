@@ -14,12 +14,14 @@ import torch
 from torch import nn
 
 from blockskim import QuestionAnswerer
+from blockskim.data.examples import Example
 from blockskim.errors import ConfigError, ModelError
 from blockskim.exporting import export as export_module
 from blockskim.exporting import onnx_export
-from blockskim.exporting.export import ExportResult, export
+from blockskim.exporting.export import SEARCH_FILE, ExportResult, Int8Settings, export
 from blockskim.exporting.exported_model import ExportedModel, load_exported
-from blockskim.exporting.manifest import FILE, GRAPH, read_manifest
+from blockskim.exporting.int8_search import Int8Search
+from blockskim.exporting.manifest import FILE, GRAPH, INT8_GRAPH, keep_int8_settings, read_manifest
 from blockskim.exporting.weight_files import stored_tensors
 from blockskim.inference.loading import load
 from blockskim.method.config import SkimConfig
@@ -251,6 +253,143 @@ def test_a_folder_in_the_directory_is_another_model(own, tmp_path):
         export(own, own, subfolder="sub")
     export(own, tmp_path / "out", subfolder="sub")
     assert not read_manifest(tmp_path / "out").trained_predictors
+
+
+def formats(directory):
+    return {tensor.number_format for tensor in stored_tensors(directory / WEIGHTS).values()}
+
+
+def test_a_model_in_a_subfolder_keeps_its_own_number_format_and_papers(tmp_path):
+    root = save_plain(tmp_path / "root")
+    new_model().bfloat16().save_pretrained(root / "sub")
+    TOKENIZER.save_pretrained(root / "sub")
+    for folder in (root, root / "sub"):
+        (folder / "README.md").write_text(f"of {folder.name}")
+    (root / "sub" / "calibration.json").write_text("{}")
+    export(root, tmp_path / "out", subfolder="sub")
+    assert formats(tmp_path / "out") == {"BF16"}
+    assert names(tmp_path / "out") == FILES | {"README.md", "calibration.json"}
+    assert (tmp_path / "out" / "README.md").read_text() == "of sub"
+
+
+def test_so_does_a_model_of_the_hub(tmp_path):
+    snapshot = tmp_path / "hub" / "models--ann--reader" / "snapshots" / ("a" * 40)
+    (snapshot.parents[1] / "refs").mkdir(parents=True)
+    (snapshot.parents[1] / "refs" / "main").write_text(snapshot.name)
+    new_model().bfloat16().save_pretrained(snapshot, max_shard_size="60KB")
+    TOKENIZER.save_pretrained(snapshot)
+    (snapshot / "recipe.json").write_text("{}")
+    assert not (snapshot / WEIGHTS).exists()
+    export("ann/reader", tmp_path / "out", cache_dir=str(tmp_path / "hub"), local_files_only=True)
+    assert formats(tmp_path / "out") == {"BF16"}
+    assert names(tmp_path / "out") == FILES | {"recipe.json"}
+
+
+def test_beside_weights_that_are_a_link_it_can_be_loaded(own, tmp_path):
+    (tmp_path / "store").mkdir()
+    shutil.move(own / WEIGHTS, tmp_path / "store" / "blob")
+    (own / WEIGHTS).symlink_to(tmp_path / "store" / "blob")
+    export(own, own)
+    assert (own / WEIGHTS).is_symlink()
+    same_answers(own, own)
+
+
+def test_what_can_not_be_loaded_in_the_end_is_no_success(own, monkeypatch):
+    def fail(directory, *arguments, **settings):
+        if directory == own:
+            raise ModelError("it can't be loaded")
+        return ExportedModel(directory, *arguments, **settings)
+
+    monkeypatch.setattr(export_module, "ExportedModel", fail)
+    with pytest.raises(ModelError, match="it can't be loaded"):
+        export(own, own)
+
+
+def test_an_int8_graph_is_compared_too(stored, tmp_path):
+    result = export(stored, tmp_path / "out", int8=True)
+    assert result.int8_bytes == (tmp_path / "out" / INT8_GRAPH).stat().st_size > 0
+    assert result.int8_agreement.windows == result.agreement.windows
+    assert 1e-4 < result.int8_agreement.largest_difference < 0.5
+    assert 0.5 < result.int8_agreement.same_blocks <= 1.0
+
+
+EXAMPLE = Example("1", QUESTION, TEXT)
+
+
+def test_what_is_quantised_is_searched_on_windows_that_the_model_reads(stored, tmp_path, monkeypatch):
+    """It has 200 positions."""
+    lengths = []
+
+    def search(build, products, windows, most_lost, report):
+        lengths.append(windows.settings.max_length)
+        chosen = tuple(product for product, _ in products[:1])
+        return Int8Search(chosen, (), 0.0, ())
+
+    monkeypatch.setattr(export_module, "search_products", search)
+    result = export(stored, tmp_path / "out", int8=Int8Settings([EXAMPLE]))
+    assert lengths == [200]
+    assert len(result.int8_products) == 1
+    assert SEARCH_FILE in names(tmp_path / "out")
+
+
+def test_a_calibration_that_fails_leaves_nothing(stored, own, tmp_path):
+    (own / "calibration.json").write_text("{}")
+    seen = []
+
+    def fail(folder):
+        seen.append(names(folder))
+        raise ModelError("no thresholds were found")
+
+    before = contents(own)
+    for model, output in ((stored, tmp_path / "out"), (own, own)):
+        with pytest.raises(ModelError, match="no thresholds were found"):
+            export(model, output, int8=Int8Settings(calibrate=fail))
+    assert names(tmp_path) == {"own"}
+    assert contents(own) == before
+    assert [INT8_GRAPH in there for there in seen] == [True, True]
+    # How the points were chosen is there to be read.
+    assert "calibration.json" in seen[1]
+
+
+@pytest.fixture
+def with_int8(own):
+    """A model's own directory with an int8 graph that has thresholds of its own."""
+    export(own, own, int8=Int8Settings(calibrate=lambda folder: keep_int8_settings(folder, 0.2, {"fast": 0.7})))
+    assert ExportedModel(own, "int8").skim_config.thresholds == 0.2
+    return own
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_an_int8_graph_that_is_still_that_of_the_model_stays_with_its_thresholds(with_int8, int8):
+    graph = (with_int8 / INT8_GRAPH).read_bytes()
+    result = export(with_int8, with_int8, int8=int8)
+    assert (with_int8 / INT8_GRAPH).read_bytes() == graph
+    assert result.int8_bytes == len(graph)
+    assert bool(result.int8_products) is int8
+    config = ExportedModel(with_int8, "int8").skim_config
+    assert (config.thresholds, config.points) == (0.2, {"fast": 0.7})
+    assert ExportedModel(with_int8).skim_config.thresholds == 0.4
+
+
+def test_an_int8_graph_of_other_weights_is_removed_with_a_warning(with_int8, caplog):
+    (with_int8 / SEARCH_FILE).write_text("{}")
+    model = load(with_int8, "cpu", "float32").model
+    with torch.no_grad():
+        model.qa_outputs.weight.mul_(1.5)
+    model.save_pretrained(with_int8)
+    result = export(with_int8, with_int8)
+    assert (result.int8_bytes, result.int8_products, result.int8_agreement) == (0, (), None)
+    assert not {INT8_GRAPH, SEARCH_FILE} & names(with_int8)
+    assert any(f"{INT8_GRAPH} was made of another model" in record.getMessage() for record in caplog.records)
+    # And a new one begins with the model's thresholds.
+    export(with_int8, with_int8, int8=True)
+    assert ExportedModel(with_int8, "int8").skim_config.thresholds == 0.4
+
+
+def test_a_file_of_its_name_that_no_export_made_stays(own):
+    (own / INT8_GRAPH).write_text("mine")
+    export(own, own)
+    assert (own / INT8_GRAPH).read_text() == "mine"
 
 
 def test_a_plain_checkpoint_becomes_a_dense_graph(tmp_path):

@@ -1,7 +1,9 @@
 """An exported model is a backend: documents of many windows, traces, threads, and no PyTorch anywhere."""
 
+import copy
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 
@@ -15,8 +17,10 @@ from blockskim.data.packed_inputs import PackedInputs, question_matrix
 from blockskim.data.tokens import freeze_tokenizer
 from blockskim.errors import ConfigError, ModelError
 from blockskim.exporting.exported_model import ExportedModel, load_exported
+from blockskim.exporting.manifest import GRAPH
 from blockskim.inference.backend import Backend
 from blockskim.method.skim_trace import Asking
+from blockskim.model.stored_weights import WEIGHTS
 from strategies import sample_sizes, seeds
 from tiny_exports import check_equal, check_same_scores, exported, exported_answerer, packed
 from tiny_tokenizers import fixed_tokenizer, word_piece
@@ -138,9 +142,67 @@ def test_it_can_be_pickled():
     inputs = packed("bert", [(4, 30), (2, 50)])
     model = ExportedModel(exported().directory, threads=2)
     expected = model.score_windows(inputs, 0.5)
-    copy = pickle.loads(pickle.dumps(model))
-    assert (copy.threads, copy.number_format) == (2, "float32")
-    check_equal(copy.score_windows(inputs, 0.5), expected, logits=0, probabilities=0)
+    again = pickle.loads(pickle.dumps(model))
+    assert (again.threads, again.number_format) == (2, "float32")
+    check_equal(again.score_windows(inputs, 0.5), expected, logits=0, probabilities=0)
+
+
+def test_it_is_found_again_wherever_the_process_went(monkeypatch):
+    directory = exported().directory
+    inputs = packed("bert", [(4, 30), (2, 50)])
+    monkeypatch.chdir(directory.parent)
+    model = ExportedModel(directory.name, threads=1)
+    monkeypatch.chdir("/")
+    assert model.directory == directory
+    for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        check_equal(again.score_windows(inputs, 0.5), model.score_windows(inputs, 0.5), logits=0, probabilities=0)
+
+
+def linked(folder, chosen=None):
+    """The files of an export as links to another folder, as caches have them; ``chosen`` names the only one."""
+    (folder / "model").mkdir()
+    (folder / "store").mkdir()
+    for number, path in enumerate(sorted(exported().directory.iterdir())):
+        if chosen in (None, path.name):
+            shutil.copyfile(path, folder / "store" / f"blob{number}")
+            (folder / "model" / path.name).symlink_to(f"../store/blob{number}")
+        else:
+            shutil.copyfile(path, folder / "model" / path.name)
+    return folder / "model"
+
+
+@pytest.mark.parametrize("chosen", [None, WEIGHTS, GRAPH])
+def test_files_may_be_links(tmp_path, chosen):
+    inputs = packed("bert", [(4, 30), (2, 50)])
+    found = ExportedModel(linked(tmp_path, chosen), threads=1).score_windows(inputs, 0.5)
+    check_equal(found, exported().exported.score_windows(inputs, 0.5), logits=0, probabilities=0)
+
+
+def test_weights_are_handed_over_where_links_are_refused(tmp_path, monkeypatch):
+    """As ONNX Runtime 1.24.1 refuses all of them."""
+    import onnxruntime
+
+    class Refusing(onnxruntime.InferenceSession):
+        def __init__(self, path, options, **arguments):
+            tried.append(path)
+            if len(tried) == 1:
+                raise RuntimeError("External data path escapes model directory")
+            super().__init__(path, options, **arguments)
+
+    if not hasattr(onnxruntime.SessionOptions, "add_external_initializers_from_files_in_memory"):
+        pytest.skip("this version of ONNX Runtime refuses no links")
+    tried = []
+    directory = linked(tmp_path)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Refusing)
+    inputs = packed("bert", [(4, 30), (2, 50)])
+    found = ExportedModel(directory, threads=1).score_windows(inputs, 0.5)
+    check_equal(found, exported().exported.score_windows(inputs, 0.5), logits=0, probabilities=0)
+    assert len(tried) == 2
+    # What is no link was not refused for being one.
+    tried.clear()
+    with pytest.raises(ModelError, match="can't be loaded by ONNX Runtime: External data path escapes"):
+        ExportedModel(exported().directory)
+    assert len(tried) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")

@@ -3,7 +3,7 @@
 import pytest
 
 from blockskim.errors import ConfigError
-from blockskim.inference.window_settings import window_settings
+from blockskim.inference.window_settings import usual_window_settings, window_settings
 from tiny_answerers import FAMILY, TEXT, answerer, dense_for, new_model
 from tiny_tokenizers import KINDS, fixed_tokenizer
 
@@ -32,6 +32,13 @@ def test_short_windows_need_no_other_settings(length):
     assert settings.max_length == length
     assert settings.max_question_length <= 64
     assert settings.doc_stride <= 128
+
+
+def test_usual_windows_are_as_long_as_the_model_reads_at_most():
+    model, tokenizer = new_model(), fixed_tokenizer("wordpiece")
+    assert usual_window_settings(model, tokenizer) == window_settings(model, tokenizer, 200)
+    del model.encoder.embeddings.position_embeddings
+    assert usual_window_settings(model, tokenizer) == window_settings(model, tokenizer, 384)
 
 
 @pytest.mark.parametrize("name", ["max_length", "doc_stride", "max_question_length"])

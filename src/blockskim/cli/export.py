@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ from blockskim.extras import torch_needed
 
 if TYPE_CHECKING:
     from blockskim.data.examples import Example
+    from blockskim.inference.backend import LoadedBackend
 
 FORMATS = ("onnx",)
 
@@ -83,9 +85,10 @@ def export(
         if not printing.quiet:
             progress_console().print(line, markup=False, highlight=False)
 
-    result = export_model(model, output, int8=Int8Settings(tuning, most_lost, report) if int8 else False)
-    if tuning:
-        _calibrate_int8(output, tuning, report)
+    # First, so that what is wrong with the data is told of before anything is written.
+    measured = _measured_before(model, examples) if examples else []
+    calibrate = partial(_calibrate_int8, examples=tuning, report=report) if tuning else None
+    result = export_model(model, output, int8=Int8Settings(tuning, most_lost, report, calibrate) if int8 else False)
     values: dict[str, Any] = {
         "output": str(output),
         "files": {path.name: path.stat().st_size for path in sorted(output.iterdir()) if path.is_file()},
@@ -94,9 +97,10 @@ def export(
         "weight_bytes": result.weight_bytes,
         "int8_bytes": result.int8_bytes,
         "int8_products": [str(product) for product in result.int8_products],
+        "int8_agreement": None if result.int8_agreement is None else asdict(result.int8_agreement),
     }
     if examples:
-        values["measured"] = _measured(model, output, ("float32", "int8") if int8 else ("float32",), examples)
+        values["measured"] = measured + _measured_after(output, bool(result.int8_bytes), examples)
     if printing.as_json:
         print_json(values)
     elif not printing.quiet:
@@ -111,7 +115,7 @@ def _calibrate_int8(directory: Path, examples: "Sequence[Example]", report: Call
     from blockskim.data.windows import make_windows
     from blockskim.exporting.exported_model import load_exported
     from blockskim.exporting.manifest import keep_int8_settings
-    from blockskim.inference.window_settings import window_settings
+    from blockskim.inference.window_settings import usual_window_settings
 
     loaded = load_exported(directory, "int8")
     config = loaded.model.skim_config
@@ -120,7 +124,8 @@ def _calibrate_int8(directory: Path, examples: "Sequence[Example]", report: Call
     if not targets:
         report("no targets are known of the model's operating points, so int8 keeps their thresholds")
         return
-    windows = make_windows(examples, loaded.tokenizer, window_settings(loaded.model, loaded.tokenizer), warn=False)
+    settings = usual_window_settings(loaded.model, loaded.tokenizer)
+    windows = make_windows(examples, loaded.tokenizer, settings, warn=False)
     report(f"choosing thresholds of the int8 graph for {', '.join(targets)} on {len(examples):,} questions")
     outcomes = calibrate_points(loaded.model, windows, targets)
     points = {name: outcome.chosen.thresholds for name, outcome in outcomes.items()}
@@ -134,37 +139,56 @@ def _calibrate_int8(directory: Path, examples: "Sequence[Example]", report: Call
     keep_int8_settings(directory, own, {**config.points, **points})
 
 
-def _measured(
-    model: str | None, directory: Path, formats: Sequence[str], examples: "Sequence[Example]"
-) -> list[dict[str, Any]]:
-    """F1 and seconds of a model before the export and of its graphs, one window at a time on one thread.
+def _measured_before(model: str | None, examples: "Sequence[Example]") -> list[dict[str, Any]]:
+    """F1 and seconds of a model that can be exported, in PyTorch on one thread.
 
-    Dense, and at the model's own thresholds.
+    Raises:
+        ConfigError: the model can't be exported.
     """
+    import torch
+
+    from blockskim.exporting.onnx_export import check_exportable
+    from blockskim.inference.loading import load
+
+    threads = torch.get_num_threads()
+    try:
+        loaded = load(model, "cpu", "float32", 1)
+        check_exportable(loaded.model)
+        return _measured(loaded, "torch", examples)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _measured_after(directory: Path, int8: bool, examples: "Sequence[Example]") -> list[dict[str, Any]]:
+    """F1 and seconds of the graphs of a directory, on one thread."""
+    from blockskim.exporting.exported_model import load_exported
+
+    formats = ("float32", "int8") if int8 else ("float32",)
+    graphs = [load_exported(directory, number_format, threads=1) for number_format in formats]
+    return [row for graph in graphs for row in _measured(graph, "onnx", examples)]
+
+
+def _measured(loaded: "LoadedBackend", backend: str, examples: "Sequence[Example]") -> list[dict[str, Any]]:
+    """F1 and seconds of a model, one window at a time: dense, and at its own thresholds."""
     from blockskim.data.windows import make_windows
     from blockskim.evaluation.evaluate import evaluate_windows
-    from blockskim.exporting.exported_model import load_exported
-    from blockskim.inference.loading import load
-    from blockskim.inference.window_settings import window_settings
+    from blockskim.inference.window_settings import usual_window_settings
 
+    settings = usual_window_settings(loaded.model, loaded.tokenizer)
+    windows = make_windows(examples, loaded.tokenizer, settings, warn=backend == "torch")
     rows = []
-    runs = [("torch", "float32"), *(("onnx", number_format) for number_format in formats)]
-    for backend, number_format in runs:
-        before = backend == "torch"
-        loaded = load(model, "cpu", number_format, 1) if before else load_exported(directory, number_format, threads=1)
-        windows = make_windows(examples, loaded.tokenizer, window_settings(loaded.model, loaded.tokenizer), warn=before)
-        for dense in (True, False) if loaded.skims else (True,):
-            result = evaluate_windows(loaded.model, windows, 1, 0.0 if dense else None)
-            rows.append(
-                {
-                    "backend": backend,
-                    "number_format": number_format,
-                    "dense": dense,
-                    "f1": result.scores["f1"],
-                    "exact_match": result.scores["exact_match"],
-                    "milliseconds_per_window": 1000 * result.seconds / len(windows),
-                }
-            )
+    for dense in (True, False) if loaded.skims else (True,):
+        result = evaluate_windows(loaded.model, windows, 1, 0.0 if dense else None)
+        rows.append(
+            {
+                "backend": backend,
+                "number_format": loaded.model.number_format,
+                "dense": dense,
+                "f1": result.scores["f1"],
+                "exact_match": result.scores["exact_match"],
+                "milliseconds_per_window": 1000 * result.seconds / len(windows),
+            }
+        )
     return rows
 
 
@@ -174,9 +198,12 @@ def _show(values: dict[str, Any]) -> None:
     if values["int8_bytes"]:
         sizes += f", int8 graph {values['int8_bytes'] / 1e6:.1f} MB"
     out.print(f"exported to {values['output']}: {sizes}", markup=False)
-    agreement = values["agreement"]
-    blocks = "" if agreement["same_blocks"] is None else f", {agreement['same_blocks']:.1%} of blocks kept alike"
-    out.print(f"  beside PyTorch: logits differ by {agreement['largest_difference']:.1e} at most{blocks}")
+    for name, agreement in (("", values["agreement"]), ("int8 ", values["int8_agreement"])):
+        if agreement is not None:
+            same = agreement["same_blocks"]
+            blocks = "" if same is None else f", {same:.1%} of blocks kept alike"
+            difference = agreement["largest_difference"]
+            out.print(f"  {name}beside PyTorch: logits differ by {difference:.1e} at most{blocks}", markup=False)
     for row in values.get("measured", []):
         name = f"{row['backend']}, {row['number_format']}, {'dense' if row['dense'] else 'skimming'}"
         out.print(f"  {name}: F1 {row['f1']:.2f}, {row['milliseconds_per_window']:.1f} ms per window on one thread")

@@ -10,7 +10,7 @@ from blockskim.data.tokens import FrozenTokenizer
 from blockskim.data.windows import make_windows
 from blockskim.exporting.exported_model import ExportedModel
 from blockskim.inference.runner import Thresholds, WindowBatch, run_windows
-from blockskim.inference.window_settings import window_settings
+from blockskim.inference.window_settings import usual_window_settings
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 
 QUESTION = "How many nests did they count in 2024?"
@@ -22,8 +22,6 @@ TEXT = (
 
 REPEATS = (1, 4, 20)
 """How often the text stands in each example: a block or two, some blocks, more than one window."""
-
-LONGEST = 384
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +53,7 @@ def measure_agreement(
     examples = [
         Example(id=str(number), question=QUESTION, context=TEXT * count) for number, count in enumerate(REPEATS)
     ]
-    longest = LONGEST if model.position_limit is None else min(LONGEST, model.position_limit)
-    windows = make_windows(examples, tokenizer, window_settings(model, tokenizer, longest))
+    windows = make_windows(examples, tokenizer, usual_window_settings(model, tokenizer))
 
     def run(backend: BlockSkimForQuestionAnswering | ExportedModel, thresholds: Thresholds) -> list[WindowBatch]:
         return list(run_windows(backend, windows, len(windows), thresholds))

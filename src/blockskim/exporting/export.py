@@ -2,10 +2,12 @@
 
 import copy
 import json
+import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -20,16 +22,26 @@ from blockskim.exporting.agreement import Agreement, measure_agreement
 from blockskim.exporting.exported_model import ExportedModel
 from blockskim.exporting.int8 import Product, default_products, product_flops
 from blockskim.exporting.int8_search import Report, search_products
-from blockskim.exporting.manifest import GRAPH, INT8_GRAPH, TOKENIZER, write_manifest
+from blockskim.exporting.manifest import (
+    GRAPH,
+    INT8_GRAPH,
+    TOKENIZER,
+    Manifest,
+    keep_int8_settings,
+    read_manifest,
+    write_manifest,
+)
 from blockskim.exporting.onnx_export import check_exportable, manifest_of, write_graph
 from blockskim.exporting.pieces import PieceExporter
-from blockskim.exporting.weight_files import stored_tensors
 from blockskim.inference.loading import load, network_inside
-from blockskim.inference.window_settings import window_settings
+from blockskim.inference.window_settings import usual_window_settings
 from blockskim.model.checkpoints import check_vocabulary, is_block_skim
-from blockskim.model.hub import check_hub_arguments
+from blockskim.model.hub import check_hub_arguments, find_file, offline_aware
+from blockskim.model.load_errors import loading
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.model.stored_weights import PROVENANCE, WEIGHTS
+from blockskim.model.stored_weights import FLOATING, PROVENANCE, WEIGHTS, stored_weights
+
+logger = logging.getLogger(__name__)
 
 ONE_FILE = "1000GB"
 """All weights go into one file, which the graph reads."""
@@ -37,7 +49,7 @@ ONE_FILE = "1000GB"
 NEEDED = (WEIGHTS, TOKENIZER, "config.json")
 """What a graph has beside it."""
 
-COPIED_FILES = (*PROVENANCE, "calibration.json")
+PAPERS = (*PROVENANCE, "calibration.json")
 """What tells where a model came from and how its points were chosen."""
 
 SEARCH_FILE = "int8-search.json"
@@ -55,11 +67,14 @@ class Int8Settings:
             Without any, all is quantised but the second feed-forward products.
         most_lost: F1, in points, that the dense run may lose on them.
         report: told of each step of the search.
+        calibrate: called with the folder that becomes the output once the int8 graph lies in it, to choose thresholds
+            for it (``keep_int8_settings``); None to leave it those of the model.
     """
 
     examples: Sequence[Example] = ()
     most_lost: float = 0.3
     report: Report | None = None
+    calibrate: Callable[[Path], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +85,10 @@ class ExportResult:
         directory: of the exported model.
         graph_bytes: size of the graph.
         weight_bytes: size of the weights, which both engines read.
-        int8_bytes: size of the int8 graph with its weights; 0 where there is none.
-        int8_products: what is quantised in it.
         agreement: of the graph in float32 with PyTorch.
+        int8_bytes: size of the int8 graph with its weights; 0 where there is none.
+        int8_products: what is quantised in it; empty for one that was there before and stays.
+        int8_agreement: of the int8 graph with PyTorch; None where there is none.
     """
 
     directory: Path
@@ -81,6 +97,7 @@ class ExportResult:
     agreement: Agreement
     int8_bytes: int = 0
     int8_products: tuple[Product, ...] = ()
+    int8_agreement: Agreement | None = None
 
 
 def export(
@@ -99,7 +116,7 @@ def export(
         model: a directory or hub id of a Block-Skim model or of any QA checkpoint; a model; or None for the model that
             comes with the library.
         output: directory to make, which appears whole or not at all. The model's own directory gets the graph beside
-            what is there.
+            what is there; an int8 graph in it stays if it is still that of the model, and is removed otherwise.
         tokenizer: of a model that is given as such.
         int8: whether to write a second graph with linear layers in int8, and how.
         **hub: for reading from the hub, as transformers has them.
@@ -128,7 +145,8 @@ def export(
         check_vocabulary(network.encoder, tokenizer, "the model")
         dtype = network.dtype
         # What is handed in stays its owner's.
-        prepared = copy.deepcopy(network).cpu().float().eval()
+        with torch.inference_mode(False):
+            prepared = copy.deepcopy(network).cpu().float().eval()
         return _write_directory(prepared, tokenizer, target, dtype, settings)
     named = network is not None and "subfolder" not in hub
     own = named and Path(network).is_dir() and target.is_dir() and Path(network).samefile(target)
@@ -138,8 +156,11 @@ def export(
     check_exportable(loaded.model)
     if own:
         return _add_graph(loaded.model, loaded.tokenizer, target, settings)
-    source = Path(loaded.name)
-    return _write_directory(loaded.model, loaded.tokenizer, target, _stored_dtype(source), settings, source)
+    read = offline_aware(loaded.name, loaded.hub)
+    with loading(loaded.name):
+        papers = {name: find_file(loaded.name, name, read) for name in PAPERS}
+    dtype = _stored_dtype(loaded.name, read)
+    return _write_directory(loaded.model, loaded.tokenizer, target, dtype, settings, papers)
 
 
 def _write_directory(
@@ -148,12 +169,12 @@ def _write_directory(
     target: Path,
     dtype: torch.dtype,
     int8: Int8Settings | None,
-    source: Path | None = None,
+    papers: Mapping[str, Path | None] = MappingProxyType({}),
 ) -> ExportResult:
     with new_directory(target) as part:
-        for name in COPIED_FILES:
-            if source is not None and (source / name).is_file():
-                shutil.copyfile(source / name, part / name)
+        for name, path in papers.items():
+            if path is not None:
+                shutil.copyfile(path, part / name)
         tokenizer.save_pretrained(part)
         model.to(dtype).save_pretrained(part, max_shard_size=ONE_FILE)  # type: ignore[arg-type]
         # Numbers of half precision are numbers of single precision, so the model is what it was.
@@ -170,19 +191,71 @@ def _add_graph(
             raise ModelError(f"{directory} has no {name}, which the graph needs beside it; name a new directory")
     if not is_block_skim(directory):
         raise ModelError(f"{directory} holds no Block-Skim model, so no graph fits beside it; name a new directory")
+    earlier = _earlier_export(directory)
+    had_int8 = earlier is not None and INT8_GRAPH in earlier.digests
+    keeps_int8 = had_int8 and int8 is None and _has_int8(directory)
+    beside = [*NEEDED, *PAPERS, *([INT8_GRAPH] if keeps_int8 else [])]
     with new_files(directory) as part:
-        for name in NEEDED:
+        there = [name for name in beside if (directory / name).is_file()]
+        for name in there:
             shutil.copyfile(directory / name, part / name)
-        result = _write_graphs(model, tokenizer, part, int8)
-        for name in NEEDED:
+        result = _write_graphs(model, tokenizer, part, int8, earlier)
+        for name in there:
             (part / name).unlink()
+    if had_int8 and not keeps_int8:
+        _remove_old_int8(directory, int8)
+    # Not copies of the model's files any more, which may be links: what can't be loaded is no success.
+    ExportedModel(directory, threads=1)
     return replace(result, directory=directory)
 
 
+def _earlier_export(directory: Path) -> Manifest | None:
+    """What an earlier export to a directory says of itself; None where there is none that can be read."""
+    try:
+        return read_manifest(directory)
+    except ModelError:
+        return None
+
+
+def _has_int8(directory: Path) -> bool:
+    """Whether the int8 graph of a directory can be loaded: it goes with the weights and settings that are there."""
+    try:
+        ExportedModel(directory, "int8", threads=1)
+    except ModelError:
+        return False
+    return True
+
+
+def _remove_old_int8(directory: Path, int8: Int8Settings | None) -> None:
+    """Remove what is left of an earlier int8 graph that the one of this export, if there is one, takes the place of."""
+    if int8 is None or not int8.examples:
+        (directory / SEARCH_FILE).unlink(missing_ok=True)
+    if int8 is None:
+        (directory / INT8_GRAPH).unlink(missing_ok=True)
+        logger.warning(
+            "%s: %s was made of another model than the one that is there now, and is removed; export with int8 makes a "
+            "new one",
+            directory,
+            INT8_GRAPH,
+        )
+
+
 def _write_graphs(
-    model: BlockSkimForQuestionAnswering, tokenizer: PreTrainedTokenizerBase, part: Path, int8: Int8Settings | None
+    model: BlockSkimForQuestionAnswering,
+    tokenizer: PreTrainedTokenizerBase,
+    part: Path,
+    int8: Int8Settings | None,
+    earlier: Manifest | None = None,
 ) -> ExportResult:
-    """Write graphs and manifest beside the model's files."""
+    """Write graphs and manifest beside the model's files.
+
+    Args:
+        model: in evaluation mode, in float32, on a CPU.
+        tokenizer: its tokenizer.
+        part: folder with the model's files, and an int8 graph that is to stay.
+        int8: how to make an int8 graph; None for none.
+        earlier: what the export says of itself that this one takes the place of.
+    """
     frozen = freeze_tokenizer(tokenizer)
     _check_same_tokenizer(frozen, part / TOKENIZER)
     exporter = PieceExporter(model)
@@ -200,18 +273,39 @@ def _write_graphs(
 
     graph = write(GRAPH)
     agreement = measure_agreement(model, ExportedModel(part), frozen)
-    result = ExportResult(part, graph.stat().st_size, (part / WEIGHTS).stat().st_size, agreement)
-    if int8 is None:
-        return result
-    if int8.examples:
-        windows = make_windows(int8.examples, frozen, window_settings(model, frozen), warn=False)
-        products = product_flops(model)
-        search = search_products(build, products, windows, int8.most_lost, report=int8.report)
+    chosen: tuple[Product, ...] = ()
+    if int8 is not None and int8.examples:
+        windows = make_windows(int8.examples, frozen, usual_window_settings(model, frozen), warn=False)
+        search = search_products(build, product_flops(model), windows, int8.most_lost, report=int8.report)
         chosen = search.products
         write_whole(part / SEARCH_FILE, json.dumps(asdict(search), indent=1, default=str) + "\n")
-    else:
+    elif int8 is not None:
         chosen = tuple(default_products(model))
-    return replace(result, int8_bytes=write(INT8_GRAPH, chosen).stat().st_size, int8_products=chosen)
+    if int8 is not None:
+        write(INT8_GRAPH, chosen)
+    result = ExportResult(part, graph.stat().st_size, (part / WEIGHTS).stat().st_size, agreement)
+    if not (part / INT8_GRAPH).is_file():
+        return result
+    # Before it gets thresholds of its own: both are compared at those of the model.
+    int8_agreement = measure_agreement(model, ExportedModel(part, "int8"), frozen)
+    _keep_settings(part, earlier)
+    if int8 is not None and int8.calibrate is not None:
+        int8.calibrate(part)
+    return replace(
+        result,
+        int8_bytes=(part / INT8_GRAPH).stat().st_size,
+        int8_products=chosen,
+        int8_agreement=int8_agreement,
+    )
+
+
+def _keep_settings(directory: Path, earlier: Manifest | None) -> None:
+    """Leave an int8 graph that is what it was the thresholds that an earlier export chose for it."""
+    if earlier is None or earlier.int8_settings is None:
+        return
+    now = read_manifest(directory)
+    if (earlier.weights, earlier.digests.get(INT8_GRAPH)) == (now.weights, now.digests[INT8_GRAPH]):
+        keep_int8_settings(directory, **earlier.int8_settings)
 
 
 def _check_same_tokenizer(tokenizer: FrozenTokenizer, path: Path) -> None:
@@ -226,10 +320,7 @@ def _check_same_tokenizer(tokenizer: FrozenTokenizer, path: Path) -> None:
         raise ModelError(f"{path} is not all of the tokenizer, so it can't be read alone; name a new directory")
 
 
-def _stored_dtype(directory: Path) -> torch.dtype:
-    """The number format of the weights in a directory; float32 where that can't be told."""
-    path = directory / WEIGHTS
-    if not path.is_file():
-        return torch.float32
-    formats = {tensor.number_format for tensor in stored_tensors(path).values()}
+def _stored_dtype(name: str, hub: Mapping[str, Any]) -> torch.dtype:
+    """The number format in which the weights of a directory or hub id are stored; float32 where there are several."""
+    formats = {weight.dtype for weight in stored_weights(name, hub).values()} & set(FLOATING)
     return _DTYPES.get(next(iter(formats)), torch.float32) if len(formats) == 1 else torch.float32

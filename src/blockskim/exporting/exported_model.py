@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,8 @@ class ExportedModel:
             ModelError: something of the directory is missing, damaged, or does not go together.
             ConfigError: an argument is impossible, or ONNX Runtime is not installed.
         """
-        self.directory = Path(directory)
+        # As it is named now: the process may go to another folder, and copies are loaded anew.
+        self.directory = Path(directory).absolute()
         if number_format not in ("float32", "int8"):
             raise ConfigError(f"number_format is {number_format!r:.80}; it must be float32 or int8")
         self._number_format = number_format
@@ -75,11 +77,11 @@ class ExportedModel:
         self.threads = available_cores() if threads is None else check_threads(threads)
         path = self.directory / self._graph
         check_files(self.directory, self.manifest, path)
-        self._session = _session(path)
+        (weights,) = self.manifest.weights
+        self._session = _session(path, self.directory / weights)
         self._outputs = [output.name for output in self._session.get_outputs()]
         self._inputs = frozenset(entry.name for entry in self._session.get_inputs())
         self._check_graph(path)
-        (weights,) = self.manifest.weights
         self._embeddings = open_rows(self.directory / weights, self.manifest.embeddings)
         self._pool: tuple[int, ThreadPoolExecutor] | None = None
         self._lock = threading.Lock()
@@ -322,8 +324,15 @@ def _last_standing(rows: Sequence[int], windows: Sequence[_Window]) -> int | Non
     return None
 
 
-def _session(path: Path) -> Any:
+def _session(path: Path, weights: Path) -> Any:
     """Load a graph; each run of it takes one thread.
+
+    ONNX Runtime reads the weights where they lie. Some versions refuse those that are a link to another folder, or any
+    link, and take what they hold all the same; then they keep a copy of their own.
+
+    Args:
+        path: of the graph.
+        weights: the file that it reads.
 
     Raises:
         ModelError: ONNX Runtime can't load it.
@@ -340,8 +349,16 @@ def _session(path: Path) -> Any:
     options.inter_op_num_threads = 1
     # What goes wrong is raised; it need not be written to stderr too.
     options.log_severity_level = 4
+    start = partial(onnxruntime.InferenceSession, str(path), options, providers=["CPUExecutionProvider"])
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        try:
+            return start()
+        except Exception:
+            if not (weights.is_symlink() and hasattr(options, "add_external_initializers_from_files_in_memory")):
+                raise
+            content = np.memmap(weights, dtype=np.uint8, mode="r")
+            options.add_external_initializers_from_files_in_memory([weights.name], [content], [len(content)])
+            return start()
     # It raises classes of its own, which have no base but Exception.
     except Exception as error:
         raise ModelError(f"{path} can't be loaded by ONNX Runtime: {_one_line(error)}") from error

@@ -214,9 +214,9 @@ class PieceExporter:
         """Attention of a layer."""
         adapter, layer, heads = self.backbone.adapter, self.backbone.layers[number - 1], self.backbone.heads.get(number)
         dims = self.backbone.dims(number)
-        inputs = {"hidden": torch.randn(TOKENS, dims.hidden)}
+        inputs = {"hidden": _zeros(TOKENS, dims.hidden)}
         if self.has_bias:
-            inputs["bias"] = torch.randn(self._bias_heads(dims), TOKENS, TOKENS)
+            inputs["bias"] = _zeros(self._bias_heads(dims), TOKENS, TOKENS)
         shapes: dict[str, Any] = {"hidden": {0: "tokens"}, "bias": {1: "tokens", 2: "tokens"}}
         module = Attend(adapter, layer, heads, wants_attention)
         return self._piece(("attend", wants_attention, heads and tuple(heads)), module, inputs, shapes)
@@ -225,8 +225,8 @@ class PieceExporter:
         """What follows attention in a layer."""
         dims = self.backbone.dims(number)
         inputs = {
-            "attended": torch.randn(TOKENS, dims.heads * dims.head_dim),
-            "hidden": torch.randn(TOKENS, dims.hidden),
+            "attended": _zeros(TOKENS, dims.heads * dims.head_dim),
+            "hidden": _zeros(TOKENS, dims.hidden),
         }
         module = Finish(self.backbone.adapter, self.backbone.layers[number - 1])
         return self._piece(("finish",), module, inputs, {name: {0: "tokens"} for name in inputs})
@@ -239,8 +239,8 @@ class PieceExporter:
         width = dims.heads * dims.head_dim
         tokens = BLOCKS * size + QUESTION
         inputs: dict[str, Tensor] = {
-            "attended": torch.randn(tokens, width),
-            "hidden": torch.randn(tokens, dims.hidden),
+            "attended": _zeros(tokens, width),
+            "hidden": _zeros(tokens, dims.hidden),
             "tokens": QUESTION + torch.arange(BLOCKS * size).view(BLOCKS, size),
             "exists": torch.ones(BLOCKS, size, dtype=torch.bool),
             "question": _indices(QUESTION),
@@ -255,11 +255,11 @@ class PieceExporter:
             "numbers": {0: "blocks"},
         }
         if predictor.wants_attention:
-            inputs["query"], inputs["key"] = (torch.randn(tokens, dims.heads, dims.head_dim) for _ in range(2))
-            inputs["log_sum_exp"] = torch.randn(tokens, dims.heads)
+            inputs["query"], inputs["key"] = (_zeros(tokens, dims.heads, dims.head_dim) for _ in range(2))
+            inputs["log_sum_exp"] = _zeros(tokens, dims.heads)
             shapes |= {name: {0: "tokens"} for name in ("query", "key", "log_sum_exp")}
             if self.has_bias:
-                inputs["bias"] = torch.randn(self._bias_heads(dims), tokens, tokens)
+                inputs["bias"] = _zeros(self._bias_heads(dims), tokens, tokens)
                 shapes["bias"] = {1: "tokens", 2: "tokens"}
         scale = adapter.scale(self.backbone.layers[number - 1])
         module = Score(predictor, scale, predictor.wants_attention, heads)
@@ -267,7 +267,7 @@ class PieceExporter:
 
     def head(self) -> Piece:
         """The QA head."""
-        states = torch.randn(TOKENS, self.backbone.dims(1).hidden)
+        states = _zeros(TOKENS, self.backbone.dims(1).hidden)
         return self._piece(("head",), Head(self.model), {"hidden": states}, {"hidden": {0: "tokens"}})
 
     def _bias_heads(self, dims: LayerDims) -> int:
@@ -301,6 +301,11 @@ def _stored(module: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers that are saved with a module, each once, by its first name."""
     found = {id(value): name for name, value in reversed(module.state_dict(keep_vars=True).items())}
     return {name: value for name, value in module.state_dict(keep_vars=True).items() if found[id(value)] == name}
+
+
+def _zeros(*shape: int) -> Tensor:
+    """What parts are traced with; only its shape and format count, which no setting of the process changes."""
+    return torch.zeros(shape, dtype=torch.float32)
 
 
 def _indices(count: int) -> Tensor:

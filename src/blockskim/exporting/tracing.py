@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from blockskim.model.for_inference import without_autocast
+
 OPSET = 20
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -42,7 +44,7 @@ def trace(
     dynamic = {name: {axis: dims[dim] for axis, dim in shapes[name].items()} for name in inputs}
     # The exporter shows progress with names of its own as soon as one of these is trainable.
     values = {name: value.detach() for name, value in weights.items()}
-    with quiet(), torch.no_grad():
+    with quiet(), without_autocast(torch.device("cpu")), torch.no_grad():
         program: Any = torch.onnx.export(
             _WithWeights(module).eval(),
             kwargs={"weights": values, "inputs": dict(inputs)},

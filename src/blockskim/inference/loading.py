@@ -76,7 +76,8 @@ def load(
     number_format = choose_dtype(dtype, place)
     name = shipped_model() if model is None else model
     with ONE_AT_A_TIME, _quiet_transformers(), torch.inference_mode(False):
-        loaded: Any = _load_model(name, number_format, hub).to(place)
+        loaded: Any = _load_model(name, number_format, hub)
+        loaded = loaded.to(place)
         tokenizer = load_tokenizer(name, **hub)
     check_vocabulary(loaded.encoder, tokenizer, name)
     return LoadedModel(loaded.eval(), tokenizer, str(name), hub)

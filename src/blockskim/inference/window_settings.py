@@ -12,10 +12,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+USUAL_LENGTH = 384
+"""Tokens of a window where nobody says another number."""
+
+
 def window_settings(
     model: Backend,
     tokenizer: "PreTrainedTokenizerBase | FrozenTokenizer",
-    max_length: int = 384,
+    max_length: int = USUAL_LENGTH,
     doc_stride: int = 128,
     max_question_length: int = 64,
 ) -> WindowSettings:
@@ -40,3 +44,13 @@ def window_settings(
     settings = WindowSettings(max_length, stride, question)
     settings.check(special)
     return settings
+
+
+def usual_window_settings(model: Backend, tokenizer: "PreTrainedTokenizerBase | FrozenTokenizer") -> WindowSettings:
+    """Settings of windows of the usual length, or as long as the model reads where that is less.
+
+    Raises:
+        ConfigError: the model reads so little that there is no room for a context.
+    """
+    limit = model.position_limit
+    return window_settings(model, tokenizer, USUAL_LENGTH if limit is None else min(USUAL_LENGTH, limit))

@@ -342,7 +342,7 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         skimmers = self.skimmers(thresholds, score_all_layers, allow_untrained)
         return self._skim(inputs, np.zeros_like(inputs.lengths), int(inputs.lengths.max(initial=0)), skimmers)
 
-    @torch.compiler.disable
+    @for_inference
     def score_windows(
         self, inputs: PackedInputs, thresholds: float | Sequence[float] | None = None, asking: Asking = AS_NEEDED
     ) -> WindowScores:
