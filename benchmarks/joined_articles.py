@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from blockskim.answering.loading import load_backend
+from blockskim.answering.model_choice import ModelChoice
 from blockskim.atomic import write_whole
 from blockskim.data.examples import Example
 from blockskim.data.reading import read_examples
@@ -43,7 +44,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--report", type=Path)
     chosen = parser.parse_args()
-    loaded = load_backend(chosen.model, None, "cpu", "auto", chosen.threads, {}, chosen.backend)
+    choice = ModelChoice(name=chosen.model, device="cpu", threads=chosen.threads, backend=chosen.backend)
+    loaded = load_backend(choice)
     examples = list(read_examples(chosen.data))
     if chosen.hold_out:
         examples = split_by_article(examples, chosen.hold_out)[1]

@@ -8,6 +8,7 @@ import pytest
 from blockskim import QuestionAnswerer
 from blockskim.answering import backend_choice
 from blockskim.answering.backend_choice import choose_exported
+from blockskim.answering.model_choice import ModelChoice
 from blockskim.errors import ConfigError, ModelError
 from blockskim.exporting.exported_model import ExportedModel
 from blockskim.inference.loading import LoadedModel
@@ -123,42 +124,45 @@ def test_the_directory_of_an_exported_model_is_known_by_itself(directory, plain_
         {"dtype": "bfloat16"},
         {"dtype": "float16"},
         {"backend": "torch"},
-        {"hub": {"revision": "main"}},
     ],
     ids=str,
 )
 def test_what_only_pytorch_has_is_left_to_it(directory, given):
-    assert choose_exported(directory, **{"device": "auto", "dtype": "auto", "backend": "auto", **given}) is None
+    assert choose_exported(ModelChoice(name=directory, **given)) is None
+
+
+def test_a_directory_is_left_to_pytorch_with_arguments_for_the_hub(directory):
+    assert choose_exported(ModelChoice(name=directory, device="cpu"), {"revision": "main"}) is None
 
 
 def test_a_gpu_is_used_if_there_is_one(directory, monkeypatch):
     monkeypatch.setattr(backend_choice, "_has_gpu", lambda: True)
-    assert choose_exported(directory, "auto", "auto", "auto") is None
-    assert choose_exported(directory, "cpu", "auto", "auto") == directory
-    assert choose_exported(directory, "auto", "auto", "onnx") == directory
+    assert choose_exported(ModelChoice(name=directory)) is None
+    assert choose_exported(ModelChoice(name=directory, device="cpu")) == directory
+    assert choose_exported(ModelChoice(name=directory, backend="onnx")) == directory
 
 
 def test_without_onnx_runtime_pytorch_answers(directory, monkeypatch):
     monkeypatch.setattr(backend_choice, "has", lambda name: name != "onnxruntime")
-    assert choose_exported(directory, "cpu", "auto", "auto") is None
+    assert choose_exported(ModelChoice(name=directory, device="cpu")) is None
 
 
 def test_what_can_not_go_through_onnx_runtime_is_left_to_pytorch(plain_directory):
-    for model in (plain_directory, "some/hub-id", new_model(), plain_directory / "none", 3):
-        assert choose_exported(model, "cpu", "auto", "auto") is None
+    for name in (plain_directory, "some/hub-id", plain_directory / "none", 3):
+        assert choose_exported(ModelChoice(name=name, device="cpu")) is None
 
 
 def test_the_shipped_model_may_be_an_exported_one(directory, plain_directory, monkeypatch):
     monkeypatch.setattr(backend_choice, "shipped_model", lambda: directory)
-    assert choose_exported(None, "cpu", "auto", "onnx") == directory
+    assert choose_exported(ModelChoice(device="cpu", backend="onnx")) == directory
     # Where PyTorch is installed, an answerer of it has the model of PyTorch, unless it is asked for otherwise.
-    assert choose_exported(None, "cpu", "auto", "auto") is None
+    assert choose_exported(ModelChoice(device="cpu")) is None
     monkeypatch.setattr(backend_choice, "has", lambda package: package != "torch")
-    assert choose_exported(None, "cpu", "auto", "auto") == directory
+    assert choose_exported(ModelChoice(device="cpu")) == directory
     monkeypatch.setattr(backend_choice, "shipped_model", lambda: plain_directory)
-    assert choose_exported(None, "cpu", "auto", "auto") is None
+    assert choose_exported(ModelChoice(device="cpu")) is None
     with pytest.raises(ModelError, match="the shipped model was not exported"):
-        choose_exported(None, "cpu", "auto", "onnx")
+        choose_exported(ModelChoice(device="cpu", backend="onnx"))
 
 
 ONNX = {"backend": "onnx"}

@@ -5,6 +5,7 @@ import pytest
 
 from blockskim.answering import backend_choice
 from blockskim.answering.backend_choice import choose_exported
+from blockskim.answering.model_choice import ModelChoice
 from blockskim.errors import ModelError
 from blockskim.exporting.from_hub import FILES, fetch_exported
 from blockskim.exporting.manifest import FILE
@@ -53,8 +54,8 @@ def test_only_the_backend_that_was_asked_for_or_is_there_fetches(hub, monkeypatc
     folder, asked = hub
     (folder / FILE).write_text("{}")
     monkeypatch.setattr(backend_choice, "has", lambda package: True)
-    assert choose_exported("ann/reader", "auto", "auto", "auto") is None
+    assert choose_exported(ModelChoice(name="ann/reader")) is None
     assert not asked
-    assert choose_exported("ann/reader", "auto", "auto", "onnx") == folder
+    assert choose_exported(ModelChoice(name="ann/reader", backend="onnx")) == folder
     monkeypatch.setattr(backend_choice, "has", lambda package: package != "torch")
-    assert choose_exported("ann/reader", "auto", "auto", "auto") == folder
+    assert choose_exported(ModelChoice(name="ann/reader")) == folder

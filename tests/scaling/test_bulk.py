@@ -283,7 +283,7 @@ def test_no_rows_and_no_model(tmp_path, data):
     (tmp_path / "empty.jsonl").write_text("\n")
     with pytest.raises(DataError, match="there are no rows"):
         run(plan_for(tmp_path, tmp_path / "empty.jsonl"))
-    from blockskim.scaling.plan import ModelChoice
+    from blockskim.answering.model_choice import ModelChoice
 
     with pytest.raises(ModelError, match="is no directory"):
         run(plan_for(tmp_path, data, model=ModelChoice(name=str(tmp_path / "nowhere"))))

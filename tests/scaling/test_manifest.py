@@ -8,7 +8,7 @@ from unittest import mock
 import pytest
 
 from blockskim.errors import ConfigError
-from blockskim.scaling import model_choice, shard_worker
+from blockskim.scaling import resolved_choice, shard_worker
 from blockskim.scaling.bulk import run_bulk
 from bulk_runs import hashing_answerer, json_lines, model_folder, plan_for, rows_of, run, shards_of
 
@@ -46,6 +46,16 @@ def test_another_model_is_refused(tmp_path, data):
     (tmp_path / "model" / "model.safetensors").write_bytes(b"other")
     with pytest.raises(ConfigError, match="the model's files were others"):
         run(plan)
+
+
+def test_what_makes_no_other_answers_binds_nobody(tmp_path, data):
+    plan = plan_for(tmp_path, data)
+    run(plan)
+    kept = json.loads((tmp_path / "out" / "_manifest.json").read_text())["model"]
+    assert list(kept) == ["digest", "device", "dtype", "backend"]
+    same = model_folder(tmp_path).rename(tmp_path / "moved")
+    other = replace(plan, model=replace(plan.model, name=same, threads=3), batch_size=5)
+    assert run(other).rows_before == 10
 
 
 def test_other_input_is_refused(tmp_path, data):
@@ -142,5 +152,5 @@ def test_what_auto_stands_for_is_written_down_and_handed_on(tmp_path, data):
 @contextmanager
 def choosing(device, dtype):
     """Have this device and number format chosen for "auto"."""
-    with mock.patch.object(model_choice, "_chosen_by_torch", lambda *_: (device, dtype)):
+    with mock.patch.object(resolved_choice, "_chosen_by_torch", lambda *_: (device, dtype)):
         yield

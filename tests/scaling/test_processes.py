@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from blockskim.answering.model_choice import ModelChoice
 from blockskim.errors import BlockSkimError, ConfigError, DataError, ModelError
 from blockskim.scaling import processes
 from blockskim.scaling.bulk import run_bulk
-from blockskim.scaling.plan import ModelChoice
 from blockskim.scaling.processes import threads_of_each
 from bulk_runs import json_lines, plan_for, rows_of, shards_of, written
 

@@ -18,10 +18,10 @@ os.environ |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLE
 ray = pytest.importorskip("ray")
 ray_data = pytest.importorskip("ray.data")
 
+from blockskim.answering.model_choice import ModelChoice  # noqa: E402
 from blockskim.errors import BlockSkimError, ConfigError  # noqa: E402
 from blockskim.scaling import ray_shards  # noqa: E402
 from blockskim.scaling.bulk import run_bulk  # noqa: E402
-from blockskim.scaling.plan import ModelChoice  # noqa: E402
 from blockskim.scaling.ray_cluster import ActorShare, ModelParcel, share_cluster  # noqa: E402
 from blockskim.scaling.ray_data import answer_dataset  # noqa: E402
 from bulk_runs import json_lines, plan_for, rows_of, shards_of, written  # noqa: E402

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from blockskim.answering.model_choice import ModelChoice
 from blockskim.scaling import ray_data
-from blockskim.scaling.plan import ModelChoice
 from bulk_runs import TEXT, hashing_answerer
 
 pa = pytest.importorskip("pyarrow")

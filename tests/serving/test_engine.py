@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from blockskim.answering.model_choice import ModelChoice
 from blockskim.inference.shipped import shipped_model
 from blockskim.method.evidence import UNCALIBRATED
 from blockskim.serving.engine import ONE_WINDOW, ONNX_TURN, Engine, ModelSettings, fitting_capacity, load_answerer
@@ -49,18 +50,19 @@ def test_answers_of_pytorch_among_others_are_those_of_the_library():
 
 
 def test_a_directory_of_pytorch(tmp_path):
-    qa = load_answerer(ModelSettings(str(save_model(tmp_path / "kite", points={"fast": 0.5})), point="fast"))
+    choice = ModelChoice(name=str(save_model(tmp_path / "kite", points={"fast": 0.5})))
+    qa = load_answerer(ModelSettings(choice, point="fast"))
     assert qa.point == "fast"
     assert fitting_capacity(qa, Capacity()) == Capacity()
-    assert ModelSettings(str(tmp_path / "kite")).served_name == "kite"
-    assert ModelSettings("owner/name").served_name == "owner/name"
+    assert ModelSettings(choice).served_name == "kite"
+    assert ModelSettings(ModelChoice(name="owner/name")).served_name == "owner/name"
     assert isinstance(qa.model, torch.nn.Module)
     # What its errors call it holds no path.
     assert str(tmp_path) not in qa.loaded.name
 
 
 def test_onnx_runtime_has_one_window_at_a_time_on_each_of_several_threads():
-    qa = load_answerer(ModelSettings(str(shipped_model()), threads=2))
+    qa = load_answerer(ModelSettings(ModelChoice(name=shipped_model(), threads=2)))
     assert qa.model.threads == 1
     fitting = fitting_capacity(qa, Capacity(), 2)
     assert (fitting.runners, fitting.turn_tokens, fitting.batch_tokens) == (2, ONNX_TURN, ONE_WINDOW)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from blockskim.answering.model_choice import ModelChoice
 from blockskim.errors import ConfigError, DataError
 from blockskim.inference.shipped import shipped_model
 from blockskim.serving import evidence_tasks
@@ -108,7 +109,7 @@ def test_what_asking_for_evidence_costs_is_nobody_elses():
 
 
 def test_of_the_model_that_ships():
-    qa = load_answerer(ModelSettings(str(shipped_model()), threads=1))
+    qa = load_answerer(ModelSettings(ModelChoice(name=shipped_model(), threads=1)))
     engine = Engine(qa, fitting_capacity(qa, Capacity(), 1))
     documents = {"a": TEXT * 6, "b": TEXT[20:], "blank": ""}
     try:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from blockskim.answering.model_choice import ModelChoice
 from blockskim.errors import ConfigError, DataError, ModelError
 from blockskim.serving import pool as pool_module
 from blockskim.serving.engine import ModelSettings
@@ -56,7 +57,9 @@ def run(test, count=1, model=None, target=plain_work, **capacity):
 
     async def main():
         told = Told()
-        pool = WorkerPool(ModelSettings(model), Capacity(**capacity), LogSettings(), count, told, target)
+        pool = WorkerPool(
+            ModelSettings(ModelChoice(name=model)), Capacity(**capacity), LogSettings(), count, told, target
+        )
         try:
             async with asyncio.timeout(SECONDS):
                 await test(pool, told)

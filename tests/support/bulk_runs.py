@@ -8,13 +8,14 @@ from unittest import mock
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
+from blockskim.answering.model_choice import ModelChoice
 from blockskim.data.tokens import FrozenTokenizer, PairTemplate
 from blockskim.evidence.question_answerer import QuestionAnswerer
 from blockskim.scaling import shard_worker
 from blockskim.scaling.bulk import run_bulk
 from blockskim.scaling.input_files import find_inputs
 from blockskim.scaling.meter import MeteredBackend
-from blockskim.scaling.plan import BulkPlan, ModelChoice
+from blockskim.scaling.plan import BulkPlan
 from blockskim.scaling.rows import Columns
 from hashing_backend import HashingBackend
 

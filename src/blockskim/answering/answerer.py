@@ -6,11 +6,12 @@ for where there are so many in what was read to the end, none of them twice, not
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blockskim.answering.loading import check_tokenizer, frozen, load_backend
+from blockskim.answering.loading import check_tokenizer, frozen, is_module, load_backend, take_backend
+from blockskim.answering.model_choice import ModelChoice
 from blockskim.answering.pair_reading import PairReading
 from blockskim.answering.ranking import FoundAnswer, answers_over_documents, with_answers
 from blockskim.answering.reading import TextReader, WindowCount
@@ -101,7 +102,11 @@ class Answerer:
             ConfigError: an argument is impossible, or the model has no such point.
         """
         self.batch_size = check_count("batch_size", batch_size)
-        self.loaded = load_backend(model, tokenizer, device, dtype, threads, hub, backend)
+        choice = ModelChoice(device=device, dtype=dtype, threads=threads, backend=backend)
+        if is_module(model) or isinstance(model, Backend):
+            self.loaded = take_backend(model, tokenizer, choice, hub)
+        else:
+            self.loaded = load_backend(replace(choice, name=model), hub)
         self.model: Backend = self.loaded.model
         self._tokenizer = self.loaded.tokenizer if tokenizer is None else tokenizer
         self._frozen = frozen(self._tokenizer)

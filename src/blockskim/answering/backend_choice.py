@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from blockskim.answering.model_choice import ModelChoice
 from blockskim.errors import ConfigError, ModelError
 from blockskim.exporting.exported_model import ExportedModel
 from blockskim.exporting.from_hub import fetch_exported
@@ -18,44 +19,47 @@ ONNX_DTYPES = ("auto", "float32", "int8")
 """Number formats that an exported model may have."""
 
 
-def choose_exported(
-    model: object, device: str, dtype: str, backend: str, hub: Mapping[str, Any] | None = None
-) -> Path | None:
+def choose_exported(choice: ModelChoice, hub: Mapping[str, Any] | None = None) -> Path | None:
     """The directory of an exported model that ONNX Runtime is to run; None where PyTorch is to run the model.
 
     Args:
-        model: a directory, a hub id, or None for the model that comes with the library; anything else is for PyTorch.
-        device: where to compute.
-        dtype: in which number format.
-        backend: "torch", "onnx", or "auto", which takes ONNX Runtime for a directory that was exported unless there is
-            a GPU or a number format is asked for that only PyTorch has. For None it takes PyTorch if that is installed.
+        choice: which model runs, and on what. Where neither a name nor a backend is chosen, PyTorch runs the model that
+            comes with the library, if it is installed.
         hub: arguments for reading from the hub; with any of them a directory is left to PyTorch.
 
     Raises:
         ConfigError: the backend is unknown, can't run what is asked for, or is not installed.
         ModelError: the model was not exported.
     """
-    check_backend(backend)
-    # Only the graph has int8.
-    wanted = backend == "onnx" or dtype == "int8"
-    fits = device in ("auto", "cpu") and dtype in ONNX_DTYPES
-    if backend == "torch":
-        if dtype == "int8":
-            raise ConfigError("dtype is 'int8', which an exported model has; it takes the backend onnx")
-        return None
+    wanted = wants_onnx(choice)
+    name = choice.name
     # Where PyTorch is installed, whoever makes an answerer of the shipped model can also work on the model.
-    if model is None and not wanted and has("torch"):
+    if choice.backend == "torch" or (name is None and not wanted and has("torch")):
         return None
-    directory = _directory(model)
+    fits = choice.device in ("auto", "cpu") and choice.dtype in ONNX_DTYPES
+    directory = _directory(name)
     # Where PyTorch can't read it, a model of the hub has to be an exported one.
-    if directory is None and isinstance(model, str) and may_be_hub_id(model) and fits and (wanted or not has("torch")):
-        return fetch_exported(model, hub or {})
+    if directory is None and isinstance(name, str) and may_be_hub_id(name) and fits and (wanted or not has("torch")):
+        return fetch_exported(name, hub or {})
     if wanted:
-        _check_wanted(model, directory, device, dtype, hub)
+        _check_wanted(choice, directory, hub)
         return directory
     if directory is None or hub or not fits or not is_exported(directory) or not has("onnxruntime"):
         return None
-    return None if device == "auto" and _has_gpu() else directory
+    return None if choice.device == "auto" and _has_gpu() else directory
+
+
+def wants_onnx(choice: ModelChoice) -> bool:
+    """Whether nothing but ONNX Runtime has what is chosen.
+
+    Raises:
+        ConfigError: the backend is unknown, or is torch with a number format that only ONNX Runtime has.
+    """
+    check_backend(choice.backend)
+    if choice.backend == "torch" and choice.dtype == "int8":
+        raise ConfigError("dtype is 'int8', which an exported model has; it takes the backend onnx")
+    # Only the graph has int8.
+    return choice.backend == "onnx" or choice.dtype == "int8"
 
 
 def check_backend(backend: str, given: object = None) -> None:
@@ -73,31 +77,27 @@ def check_backend(backend: str, given: object = None) -> None:
         )
 
 
-def _directory(model: object) -> Path | None:
-    """Where a model lies that is named; None for one that is given, or that is no directory here."""
-    if model is None:
+def _directory(name: object) -> Path | None:
+    """Where a model lies; None for what is no directory here."""
+    if name is None:
         return shipped_model()
-    return Path(model) if isinstance(model, str | Path) and Path(model).is_dir() else None
+    return Path(name) if isinstance(name, str | Path) and Path(name).is_dir() else None
 
 
-def _check_wanted(
-    model: object, directory: Path | None, device: str, dtype: str, hub: Mapping[str, Any] | None
-) -> None:
+def _check_wanted(choice: ModelChoice, directory: Path | None, hub: Mapping[str, Any] | None) -> None:
     """Say why ONNX Runtime can't run what it is asked to run."""
-    if model is not None and not isinstance(model, str | Path):
-        raise ConfigError("the backend onnx runs directories that blockskim export made, and no model that is given")
     if directory is None or not is_exported(directory):
         lacks = "" if directory is None else f" (it has no {FILE})"
+        name = "the shipped model" if choice.name is None else choice.name
         raise ModelError(
-            f"{'the shipped model' if model is None else model} was not exported{lacks}, which the backend onnx needs: "
-            "blockskim export --model MODEL --output DIR"
+            f"{name} was not exported{lacks}, which the backend onnx needs: blockskim export --model MODEL --output DIR"
         )
     if hub:
         raise ConfigError(f"{next(iter(hub))} is for reading from the hub; the backend onnx reads a directory")
-    if device not in ("auto", "cpu"):
-        raise ConfigError(f"device is {str(device)!r}, but the backend onnx computes on the CPU")
-    if dtype not in ONNX_DTYPES:
-        raise ConfigError(f"dtype is {dtype!r}, but the backend onnx has {', '.join(ONNX_DTYPES)}")
+    if choice.device not in ("auto", "cpu"):
+        raise ConfigError(f"device is {str(choice.device)!r}, but the backend onnx computes on the CPU")
+    if choice.dtype not in ONNX_DTYPES:
+        raise ConfigError(f"dtype is {choice.dtype!r}, but the backend onnx has {', '.join(ONNX_DTYPES)}")
 
 
 def _has_gpu() -> bool:

@@ -6,10 +6,10 @@ PyTorch and transformers are imported only where a model of theirs is loaded or 
 import logging
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from blockskim.answering.backend_choice import check_backend, choose_exported
+from blockskim.answering.backend_choice import check_backend, choose_exported, wants_onnx
+from blockskim.answering.model_choice import ModelChoice
 from blockskim.data.tokens import FrozenTokenizer, freeze_tokenizer
 from blockskim.errors import ConfigError
 from blockskim.exporting.exported_model import ExportedModel, load_exported
@@ -27,42 +27,42 @@ logger = logging.getLogger(__name__)
 Tokenizer: TypeAlias = "PreTrainedTokenizerBase | FrozenTokenizer"
 
 
-def load_backend(
-    model: str | Path | Backend | None,
-    tokenizer: "Tokenizer | None",
-    device: str,
-    dtype: str,
-    threads: int | None,
-    hub: Mapping[str, Any],
-    backend: str = "auto",
-) -> LoadedBackend:
-    """Load a model by its name, or take the one that is given.
+def load_backend(choice: ModelChoice, hub: Mapping[str, Any] | None = None) -> LoadedBackend:
+    """Load a model by its name.
 
     Args:
-        model: a directory, a hub id, a model or another backend, or None for the model that comes with the library.
-        tokenizer: of a model that is given.
-        device: where to compute; a model that is given stays where it is.
-        dtype: in which number format; a model that is given keeps its own.
-        threads: number of processor threads; None for the backend's own, within what the process may use.
+        choice: which model, and on what it runs.
         hub: arguments for reading from the hub.
-        backend: what computes: "torch", "onnx", or "auto", which takes ONNX Runtime for a directory that was exported
-            unless there is a GPU or a number format is asked for that only PyTorch has.
 
     Raises:
         ModelError: the model can't be loaded.
         ConfigError: an argument is impossible or does not fit the model, or PyTorch is needed and not installed.
     """
-    if isinstance(model, Backend) and not _is_module(model):
-        check_backend(backend, model)
-        return _given_backend(model, tokenizer, device, dtype, threads, hub)
-    exported = choose_exported(model, device, dtype, backend, hub)
+    exported = choose_exported(choice, hub)
     if exported is not None:
-        return load_exported(exported, "int8" if dtype == "int8" else "float32", threads)
-    if _is_module(model):
-        return _given_model(model, tokenizer, device, dtype, threads, hub)
+        return load_exported(exported, "int8" if choice.dtype == "int8" else "float32", choice.threads)
     with torch_needed():
         from blockskim.inference.loading import load
-    return load(model, device, dtype, threads, **hub)  # type: ignore[arg-type] # a name, by now
+    return load(choice.name, choice.device, choice.dtype, choice.threads, **(hub or {}))
+
+
+def take_backend(
+    model: object, tokenizer: "Tokenizer | None", choice: ModelChoice, hub: Mapping[str, Any]
+) -> LoadedBackend:
+    """Take a model of PyTorch, or another backend, that a caller gives with its tokenizer.
+
+    Args:
+        model: what is given.
+        tokenizer: its tokenizer, without which it is refused.
+        choice: on what it is asked to run. It stays where it is and keeps its number format, so "auto" is right.
+        hub: arguments for reading from the hub; unknown ones are refused, and nothing is read.
+
+    Raises:
+        ConfigError: it is no Block-Skim model, something else is asked of it, or it has no tokenizer.
+    """
+    if isinstance(model, Backend) and not is_module(model):
+        return _given_backend(model, tokenizer, choice, hub)
+    return _given_model(model, tokenizer, choice, hub)
 
 
 def frozen(tokenizer: object) -> FrozenTokenizer:
@@ -89,27 +89,29 @@ def check_tokenizer(loaded: LoadedBackend, tokenizer: Tokenizer) -> None:
     """
     if isinstance(loaded.model, ExportedModel):
         loaded.model.check_vocabulary(frozen(tokenizer))
-    if _is_module(loaded.model):
+    if is_module(loaded.model):
         from blockskim.model.checkpoints import check_vocabulary
 
         network: Any = loaded.model
         check_vocabulary(network.encoder, tokenizer, loaded.name)
 
 
-def _is_module(model: object) -> bool:
+def is_module(model: object) -> bool:
     """Whether something is a module of PyTorch, which was imported then."""
     torch: Any = sys.modules.get("torch")
     return torch is not None and isinstance(model, torch.nn.Module)
 
 
 def _given_model(
-    model: object, tokenizer: "Tokenizer | None", device: str, dtype: str, threads: int | None, hub: Mapping[str, Any]
+    model: object, tokenizer: "Tokenizer | None", choice: ModelChoice, hub: Mapping[str, Any]
 ) -> LoadedBackend:
     """A caller's model of PyTorch, which stays where and as it is but for training mode.
 
     Raises:
-        ConfigError: it is no Block-Skim model, something else is asked of it, or it has no tokenizer.
+        ConfigError: as ``take_backend`` raises it.
     """
+    if wants_onnx(choice):
+        raise ConfigError("the backend onnx runs directories that blockskim export made, and no model that is given")
     with torch_needed():
         from blockskim.inference.devices import set_threads
         from blockskim.inference.loading import LoadedModel, network_inside
@@ -117,31 +119,27 @@ def _given_model(
     check_hub_arguments(hub)
     if tokenizer is None:
         raise ConfigError("a model that is given as such needs its tokenizer, too")
-    set_threads(threads)
-    _check_place(network, device, dtype)
+    set_threads(choice.threads)
+    _check_place(network, choice.device, choice.dtype)
     return LoadedModel(_evaluating(network), tokenizer, "the model")  # type: ignore[arg-type] # a copy does, too
 
 
 def _given_backend(
-    backend: Backend,
-    tokenizer: "Tokenizer | None",
-    device: str,
-    dtype: str,
-    threads: int | None,
-    hub: Mapping[str, Any],
+    backend: Backend, tokenizer: "Tokenizer | None", choice: ModelChoice, hub: Mapping[str, Any]
 ) -> LoadedBackend:
     """A caller's backend, which computes where and as it was made to.
 
     Raises:
-        ConfigError: something else is asked of it, or it has no tokenizer.
+        ConfigError: as ``take_backend`` raises it.
     """
+    check_backend(choice.backend, backend)
     check_hub_arguments(hub)
     if tokenizer is None:
         raise ConfigError("a model that is given as such needs its tokenizer, too")
     for name, value, own in (
-        ("device", device, "auto"),
-        ("dtype", dtype, backend.number_format),
-        ("threads", threads, None),
+        ("device", choice.device, "auto"),
+        ("dtype", choice.dtype, backend.number_format),
+        ("threads", choice.threads, None),
     ):
         if value not in ("auto", own):
             raise ConfigError(f"{name} is {value!r:.80}, but the model that is given was made with its own")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from blockskim.cli import options
 from blockskim.cli.benchmark_options import BenchmarkBackend, OnData, OnShape
 from blockskim.cli.option_groups import Computing
-from blockskim.cli.session import hide_foreign_progress, model_name
+from blockskim.cli.session import hide_foreign_progress, model_choice, model_name
 
 if TYPE_CHECKING:
     from blockskim.profiling.benchmark import Progress
@@ -32,8 +32,7 @@ def choose_backend(
         return BenchmarkBackend.TORCH
     from blockskim.answering.backend_choice import choose_exported
 
-    name = model_name(Computing(model))
-    exported = choose_exported(name, device.value, dtype.value, "auto")
+    exported = choose_exported(model_choice(Computing(model, device, dtype)))
     return BenchmarkBackend.TORCH if exported is None else BenchmarkBackend.ONNX
 
 

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from blockskim.cli.highlight import InOrder
 from blockskim.cli.option_groups import Computing, Printing, Windowing, takes_groups
 from blockskim.cli.output import console, print_json
 from blockskim.cli.prune import Gap
+from blockskim.cli.session import model_choice
 
 if TYPE_CHECKING:
     from blockskim.scaling.bulk import BulkSummary
@@ -160,7 +162,7 @@ def run_job(
 
     from blockskim.scaling.bulk import run_bulk
     from blockskim.scaling.input_files import find_inputs
-    from blockskim.scaling.plan import BulkPlan, ModelChoice
+    from blockskim.scaling.plan import BulkPlan
     from blockskim.scaling.rows import Columns
 
     plan = BulkPlan(
@@ -176,14 +178,9 @@ def run_job(
             keep=tuple(rows.keep or ()),
         ),
         options=call,
-        model=ModelChoice(
-            name=computing.model,
-            device=computing.device.value,
-            dtype=computing.dtype.value,
-            backend=backend.value,
-            batch_size=batch_size,
-            threads=computing.threads,
-        ),
+        # An empty name is that of the working directory here.
+        model=replace(model_choice(computing, backend), name=computing.model),
+        batch_size=batch_size,
         output_format=writing.output_format.value,
         shard_rows=writing.shard_rows,
         row_limit=rows.max_row_bytes,

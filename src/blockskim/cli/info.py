@@ -10,7 +10,7 @@ from blockskim import __version__
 from blockskim.cli import options
 from blockskim.cli.option_groups import Printing, TorchComputing, takes_groups
 from blockskim.cli.output import console, print_json
-from blockskim.cli.session import load_model, model_name
+from blockskim.cli.session import load_model, model_choice, model_name
 from blockskim.cores import available_cores, processor
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _answers_with(computing: TorchComputing, loaded: "LoadedModel") -> dict[str,
     """What ``blockskim answer`` would compute with, given the same options."""
     from blockskim.answering.backend_choice import choose_exported
 
-    if choose_exported(model_name(computing), computing.device.value, computing.dtype.value, "auto") is not None:
+    if choose_exported(model_choice(computing)) is not None:
         return {"backend": "onnx", "device": "cpu", "dtype": "float32"}
     return {"backend": "torch", "device": str(loaded.model.device), "dtype": loaded.model.number_format}
 

@@ -6,7 +6,7 @@ from blockskim.cli import options
 from blockskim.cli.option_groups import Computing, takes_groups
 from blockskim.cli.serve_environment import PORT, check_key, service_link
 from blockskim.cli.serve_options import Limits, Listening, Logging
-from blockskim.cli.session import model_name
+from blockskim.cli.session import model_choice
 from blockskim.extras import check_server
 
 
@@ -33,9 +33,7 @@ def serve(
     from blockskim.serving.logs import LIFE, LogSettings, configure_logs
     from blockskim.serving.scheduler import Capacity
 
-    model = ModelSettings(
-        model_name(computing), backend.value, computing.device.value, computing.dtype.value, computing.threads, point
-    )
+    model = ModelSettings(model_choice(computing, backend), point)
     http = HttpSettings(
         served_name=listening.served_name or (model.served_name if computing.model else "default"),
         max_body=limits.max_body,

@@ -13,6 +13,7 @@ from blockskim.cli.option_groups import Computing, Selection, TorchComputing, Wi
 
 if TYPE_CHECKING:
     from blockskim.answering.answerer import Answerer
+    from blockskim.answering.model_choice import ModelChoice
     from blockskim.data.examples import Example
     from blockskim.data.windows import WindowSet, WindowSettings
     from blockskim.inference.backend import Backend, LoadedBackend
@@ -53,8 +54,7 @@ def load_backend(computing: Computing, backend: options.Backend) -> "LoadedBacke
     """
     from blockskim.answering.loading import load_backend as load_named
 
-    places = (computing.device.value, computing.dtype.value, computing.threads)
-    return load_named(model_name(computing), None, *places, hub={}, backend=backend.value)
+    return load_named(model_choice(computing, backend))
 
 
 def load_answerer(computing: Computing, backend: options.Backend, batch_size: int, point: str | None) -> "Answerer":
@@ -66,13 +66,33 @@ def load_answerer(computing: Computing, backend: options.Backend, batch_size: in
     """
     from blockskim.answering.answerer import Answerer
 
+    choice = model_choice(computing, backend)
     return Answerer(
-        model_name(computing),
+        choice.name,
+        device=choice.device,
+        dtype=choice.dtype,
+        threads=choice.threads,
+        batch_size=batch_size,
+        point=point,
+        backend=choice.backend,
+    )
+
+
+def model_choice(
+    computing: Computing | TorchComputing, backend: options.Backend = options.Backend.AUTO
+) -> "ModelChoice":
+    """What was chosen, as the library has it; the model that comes along goes by its directory.
+
+    Raises:
+        ModelError: this installation comes without a model.
+    """
+    from blockskim.answering.model_choice import ModelChoice
+
+    return ModelChoice(
+        name=model_name(computing),
         device=computing.device.value,
         dtype=computing.dtype.value,
         threads=computing.threads,
-        batch_size=batch_size,
-        point=point,
         backend=backend.value,
     )
 

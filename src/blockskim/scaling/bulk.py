@@ -16,13 +16,13 @@ from blockskim.cores import available_cores
 from blockskim.errors import ConfigError, DataError
 from blockskim.extras import load_ray
 from blockskim.scaling.manifest import begin_or_go_on, check_output, describe_run
-from blockskim.scaling.model_choice import resolve_choice
 from blockskim.scaling.model_files import model_directory
 from blockskim.scaling.output import SUMMARY, OutputDirectory, ShardReport
 from blockskim.scaling.plan import BulkPlan
 from blockskim.scaling.processes import run_in_processes, threads_of_each
 from blockskim.scaling.raw_shards import RawShard, raw_shards
 from blockskim.scaling.ray_shards import run_on_ray
+from blockskim.scaling.resolved_choice import resolve_choice
 from blockskim.scaling.shard_files import shard_schema
 from blockskim.scaling.shard_worker import ShardWorker
 

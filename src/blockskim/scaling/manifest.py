@@ -17,7 +17,7 @@ from blockskim.scaling.plan import BulkPlan
 FORMAT = 3
 """Version of the layout of an output directory, and of how rows are cut into shards."""
 
-_NOT_FOR_ANSWERS = ("name", "batch_size", "threads")
+_NOT_FOR_ANSWERS = ("name", "threads")
 """What of the choice of a model makes no other answers; the files of the model have a digest."""
 
 

@@ -13,7 +13,7 @@ SUFFIXES = (".json", ".txt", ".model", ".onnx", ".safetensors", ".data")
 CHUNK = 1 << 22
 
 
-def model_directory(name: str | None) -> Path:
+def model_directory(name: str | Path | None) -> Path:
     """The directory of a model, fetched from the hub if need be.
 
     Args:
@@ -27,7 +27,7 @@ def model_directory(name: str | None) -> Path:
     path = Path(name)
     if path.is_dir():
         return path
-    if path.exists() or not may_be_hub_id(name):
+    if path.exists() or not (isinstance(name, str) and may_be_hub_id(name)):
         raise ModelError(f"{name} is no directory and no hub id of a model")
     return fetch_directory(name, [f"*{suffix}" for suffix in SUFFIXES], {})
 

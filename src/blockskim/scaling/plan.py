@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from blockskim.answering.model_choice import ModelChoice
 from blockskim.checks import MOST_ROW_BYTES, check_count, check_known, is_text, listing
 from blockskim.errors import ConfigError
 from blockskim.scaling.jobs import JOBS, Field
@@ -19,27 +20,6 @@ ERROR = "error"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelChoice:
-    """Which model runs, and on what.
-
-    Attributes:
-        name: directory, hub id, or None for the model that comes along.
-        device: "auto", "cpu" or "cuda".
-        dtype: number format.
-        backend: "auto", "torch" or "onnx".
-        batch_size: windows that run together.
-        threads: processor threads of all processes together; None for all that there are.
-    """
-
-    name: str | None = None
-    device: str = "auto"
-    dtype: str = "auto"
-    backend: str = "auto"
-    batch_size: int = 32
-    threads: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BulkPlan:
     """A run.
 
@@ -49,7 +29,8 @@ class BulkPlan:
         output: the directory that is written.
         columns: what is taken from which column.
         options: of the job.
-        model: which model runs.
+        model: which model runs, and on what; its ``threads`` are those of all processes together.
+        batch_size: windows that run together.
         output_format: "jsonl" or "parquet".
         shard_rows: rows of a shard.
         row_limit: bytes that a row may have.
@@ -65,6 +46,7 @@ class BulkPlan:
     columns: Columns = field(default_factory=Columns)
     options: Mapping[str, Any] = field(default_factory=dict)
     model: ModelChoice = field(default_factory=ModelChoice)
+    batch_size: int = 32
     output_format: str = "jsonl"
     shard_rows: int = 1000
     row_limit: int = 10_000_000

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from blockskim.answering.model_choice import ModelChoice
 from blockskim.errors import BlockSkimError, ModelError
 from blockskim.extras import load_ray
 from blockskim.scaling.model_files import model_content, model_digest
-from blockskim.scaling.plan import ModelChoice
 from blockskim.scaling.processes import threads_of_each
 
 USAGE_STATS = "RAY_USAGE_STATS_ENABLED"

@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from blockskim.answering.model_choice import ModelChoice
 from blockskim.checks import check_count, listing
 from blockskim.errors import ConfigError, DataError
 from blockskim.extras import load_ray
 from blockskim.scaling.arrow_values import column_values
 from blockskim.scaling.jobs import JOBS, Field, results_of
 from blockskim.scaling.model_files import model_directory
-from blockskim.scaling.plan import ERROR, ModelChoice
+from blockskim.scaling.plan import ERROR
 from blockskim.scaling.processes import set_tokenizer_threads
 from blockskim.scaling.ray_cluster import ModelParcel, join_cluster, share_cluster
 from blockskim.scaling.rows import Row, column_text
@@ -73,7 +74,7 @@ def answer_dataset(
             comes along. Its files are brought to the machines that lack them.
         workers: actors with a model each.
         rows_at_once: rows of a call; those of similar length run together.
-        options: of ``QuestionAnswerer``'s call, such as ``top_k`` or ``point``.
+        options: of ``QuestionAnswerer``'s call, such as ``top_k``, ``point`` or ``batch_size``.
 
     Returns:
         The dataset with more columns: ``answer``, ``score``, ``confidence``, ``start``, ``end``, or a list ``answers``
@@ -115,7 +116,7 @@ class DatasetActor:
         self._task = task
         self._open = ExitStack()
         directory = self._open.enter_context(model.directory())
-        self._answerer, _ = load_answerer(task.model, directory, threads)
+        self._answerer, _ = load_answerer(replace(task.model, name=directory, threads=threads))
         self._call([TRIAL])
 
     def __call__(self, table: Any) -> Any:

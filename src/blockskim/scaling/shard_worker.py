@@ -2,16 +2,18 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from blockskim.answering.loading import load_backend
+from blockskim.answering.model_choice import ModelChoice
 from blockskim.errors import BlockSkimError, ConfigError, DataError
 from blockskim.evidence.question_answerer import QuestionAnswerer
 from blockskim.scaling.jobs import results_of
 from blockskim.scaling.meter import Meter, MeteredBackend
 from blockskim.scaling.output import OutputDirectory, ShardReport
-from blockskim.scaling.plan import ERROR, ROW, BulkPlan, ModelChoice
+from blockskim.scaling.plan import ERROR, ROW, BulkPlan
 from blockskim.scaling.raw_shards import RawShard
 from blockskim.scaling.rows import Row, read_row
 from blockskim.scaling.shard_files import check_kept, shard_bytes
@@ -43,7 +45,8 @@ class ShardWorker:
         self._plan = plan
         self._output = OutputDirectory(plan.output, plan.output_format)
         self._schema = schema
-        self._answerer, self._backend = load_answerer(plan.model, model, threads)
+        choice = replace(plan.model, name=model, threads=threads)
+        self._answerer, self._backend = load_answerer(choice, plan.batch_size)
         self._questions_cut = 0
         # Refuses impossible options now, and not once for every row.
         self._call([TRIAL])
@@ -132,21 +135,20 @@ class ShardWorker:
         return found
 
 
-def load_answerer(choice: ModelChoice, model: Path, threads: int | None) -> tuple[QuestionAnswerer, MeteredBackend]:
+def load_answerer(choice: ModelChoice, batch_size: int = 32) -> tuple[QuestionAnswerer, MeteredBackend]:
     """The answerer of a run, and the backend in it, which counts.
 
     Args:
-        choice: on what the model runs.
-        model: its directory.
-        threads: processor threads; None for what the backend takes by itself.
+        choice: which model runs, and on what in this process.
+        batch_size: windows that run together.
 
     Raises:
         ModelError: the model can't be used.
         ConfigError: the backend does not fit it, or is not installed.
     """
-    loaded = load_backend(str(model), None, choice.device, choice.dtype, threads, {}, choice.backend)
+    loaded = load_backend(choice)
     backend = MeteredBackend(loaded.model)
-    return QuestionAnswerer(backend, loaded.tokenizer, batch_size=choice.batch_size), backend
+    return QuestionAnswerer(backend, loaded.tokenizer, batch_size=batch_size), backend
 
 
 def each_alone_if_need_be(call: Call, rows: Sequence[Row]) -> list[dict[str, Any] | Exception]:

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from blockskim.answering.backend_choice import choose_exported
 from blockskim.answering.loading import load_backend
+from blockskim.answering.model_choice import ModelChoice
 from blockskim.cores import available_cores
 from blockskim.evidence.question_answerer import QuestionAnswerer
 from blockskim.evidence.scoring import evidence_model
@@ -41,30 +42,23 @@ TASKS: dict[str, Callable[..., Task[Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """Which model answers, and on what; as ``QuestionAnswerer`` takes them.
+    """What every worker loads.
 
     Attributes:
-        model: directory or hub id; None for the model that comes with the library.
-        backend: "auto", "torch" or "onnx".
-        device: "auto", "cpu" or "cuda".
-        dtype: "auto" or a number format.
-        threads: of the processor.
+        choice: which model answers, and on what.
         point: operating point where a request names none.
     """
 
-    model: str | None = None
-    backend: str = "auto"
-    device: str = "auto"
-    dtype: str = "auto"
-    threads: int | None = None
+    choice: ModelChoice = field(default_factory=ModelChoice)
     point: str | None = None
 
     @property
     def served_name(self) -> str:
         """What the service calls the model: a hub id, or the last part of a path."""
-        if self.model is None:
+        name = self.choice.name
+        if name is None:
             return "default"
-        return Path(self.model).resolve().name if Path(self.model).is_dir() else self.model
+        return Path(name).resolve().name if Path(name).is_dir() else str(name)
 
 
 def load_answerer(settings: ModelSettings) -> QuestionAnswerer:
@@ -74,10 +68,11 @@ def load_answerer(settings: ModelSettings) -> QuestionAnswerer:
         ModelError: it can't be loaded.
         ConfigError: a setting does not fit it.
     """
-    exported = choose_exported(settings.model, settings.device, settings.dtype, settings.backend, {})
-    # The scheduler runs as many windows side by side as there are threads, so each takes one of them.
-    threads = settings.threads if exported is None else 1
-    loaded = load_backend(settings.model, None, settings.device, settings.dtype, threads, {}, settings.backend)
+    choice = settings.choice
+    if choose_exported(choice) is not None:
+        # The scheduler runs as many windows side by side as there are threads, so each takes one of them.
+        choice = replace(choice, threads=1)
+    loaded = load_backend(choice)
     return QuestionAnswerer(loaded.model, loaded.tokenizer, point=settings.point)
 
 

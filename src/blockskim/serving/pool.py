@@ -86,7 +86,7 @@ class WorkerPool:
         """Prepare; ``start`` starts the processes.
 
         Args:
-            settings: of the model of each worker.
+            settings: what each worker loads.
             capacity: of each worker; ``waiting`` of all together.
             logs: how workers log.
             count: number of workers.

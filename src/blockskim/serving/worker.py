@@ -40,7 +40,7 @@ def work(connection: Connection, settings: ModelSettings, capacity: Capacity, lo
 
     Args:
         connection: both ways.
-        settings: of the model.
+        settings: what to load.
         capacity: how much is done at once.
         logs: how to log.
     """
@@ -55,7 +55,7 @@ def work(connection: Connection, settings: ModelSettings, capacity: Capacity, lo
     except BlockSkimError as error:
         sender.send({"unable": error_message(error)})
         return
-    serve_answerer(connection, answerer, fitting_capacity(answerer, capacity, settings.threads))
+    serve_answerer(connection, answerer, fitting_capacity(answerer, capacity, settings.choice.threads))
 
 
 def serve_answerer(connection: Connection, answerer: QuestionAnswerer, capacity: Capacity) -> None:

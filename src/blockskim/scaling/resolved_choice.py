@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from blockskim.answering.backend_choice import choose_exported
+from blockskim.answering.model_choice import ModelChoice
 from blockskim.errors import ConfigError
 from blockskim.extras import has
-from blockskim.scaling.plan import ModelChoice
 
 
 def resolve_choice(choice: ModelChoice, model: Path, on_cluster: bool) -> ModelChoice:
@@ -23,7 +23,7 @@ def resolve_choice(choice: ModelChoice, model: Path, on_cluster: bool) -> ModelC
         ModelError: the model was not exported, which the backend needs.
     """
     device = "cpu" if on_cluster and choice.device == "auto" else choice.device
-    if choose_exported(str(model), device, choice.dtype, choice.backend) is not None:
+    if choose_exported(replace(choice, name=model, device=device)) is not None:
         return replace(choice, backend="onnx", device="cpu", dtype="int8" if choice.dtype == "int8" else "float32")
     if "auto" in (device, choice.dtype):
         device, dtype = _chosen_by_torch(device, choice.dtype, on_cluster)

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from blockskim.answering.model_choice import ModelChoice
 from blockskim.errors import ConfigError
 from blockskim.inference.shipped import shipped_model
-from blockskim.scaling import model_choice
-from blockskim.scaling.model_choice import resolve_choice
-from blockskim.scaling.plan import ModelChoice
+from blockskim.scaling import resolved_choice
+from blockskim.scaling.resolved_choice import resolve_choice
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def machine(monkeypatch):
     """Have a machine where PyTorch takes a device and a number format for "auto"; without a device it is missing."""
 
     def make(device):
-        monkeypatch.setattr(model_choice, "has", lambda package: device is not None)
+        monkeypatch.setattr(resolved_choice, "has", lambda package: device is not None)
         devices = SimpleNamespace(
             choose_device=lambda name: SimpleNamespace(type=device if name == "auto" else name),
             choose_dtype=lambda name, place: f"torch.{f'{place.type}16' if name == 'auto' else name}",
