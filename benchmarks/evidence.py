@@ -43,6 +43,7 @@ from blockskim.evidence.sentences import split_sentences
 from blockskim.evidence.signals import SentenceSignals, SignalCollector
 from blockskim.inference.shipped import shipped_model
 from blockskim.method.evidence import FEATURES
+from blockskim.method.skim_trace import Asking
 
 Floats = NDArray[np.float64]
 SETS: dict[str, Callable[[Path, int | None], list[Task]]] = {
@@ -162,7 +163,8 @@ def read(reader: TextReader, task: Task, dense: bool) -> tuple[Run, Sentences]:
     started = time.perf_counter()
     pairs = [TextPair(task.question, text, name) for name, text in task.documents.items()]
     spans = [split_sentences(pair.context) for pair in pairs]
-    run = reader.read(pairs, AnswerOptions(dense=dense), score_all_layers=reader.model.has_trained_predictors)
+    asking = Asking(all_layers=reader.model.has_trained_predictors)
+    run = reader.read(pairs, AnswerOptions(dense=dense), asking=asking)
     collector = SignalCollector(run.windows, spans, reader.model.skim_layers)
     flops = dense_flops = 0
     for group, windows in run.groups(reader.model):

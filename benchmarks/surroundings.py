@@ -55,7 +55,7 @@ def stages(loaded: LoadedModel, examples: list[Example], batch_size: int) -> dic
     loaded.model.skim_packed = timed("model", loaded.model.skim_packed, seconds)  # type: ignore[method-assign]
     try:
         started = time.perf_counter()
-        for batch in run_windows(loaded.model, windows, batch_size):
+        for batch in run_windows(loaded.model, windows, batch_size=batch_size):
             add(batch)
         seconds["packing"] = time.perf_counter() - started - seconds["model"] - seconds["spans"]
     finally:

@@ -172,7 +172,7 @@ def starting(examples, directory):
     def call(number):
         reading = qa.start([TextPair(QUESTIONS[number % 4], TEXT * 2)], AnswerOptions(top_k=2), trace=True)
         for phase in reading.phases():
-            reading.take(list(run_windows(qa.model, phase.windows, 1, reading.thresholds)), phase)
+            reading.take(list(run_windows(qa.model, phase.windows, batch_size=1, thresholds=reading.thresholds)), phase)
         answers = reading.answers()
         return answers, [replace(trace, seconds=0.0) for trace in reading.traces()]
 

@@ -28,7 +28,7 @@ def windows():
 
 def test_runs_in_which_blocks_were_dropped_are_refused(model, windows):
     with pytest.raises(ValueError, match="thresholds of 0"):
-        collect_block_scores(run_windows(model, windows, 8, 1.0), windows)
+        collect_block_scores(run_windows(model, windows, batch_size=8, thresholds=1.0), windows)
 
 
 def test_there_may_be_no_block_that_could_be_dropped(model, windows):

@@ -60,7 +60,7 @@ def test_sentences_of_kept_and_likely_blocks_are_facts(model, windows, threshold
     cut = 0.5
     collector = FactCollector(windows, cut)
     likely: dict[tuple[int, int], float] = {}
-    for batch in run_windows(model, windows, 64, threshold):
+    for batch in run_windows(model, windows, batch_size=64, thresholds=threshold):
         collector.add(batch)
         trace = batch.scores.trace
         for row, index in enumerate(batch.indices.tolist()):

@@ -9,6 +9,7 @@ from blockskim.answering.request import AnswerOptions, TextPair
 from blockskim.evidence.sentences import split_sentences
 from blockskim.evidence.signals import SignalCollector
 from blockskim.method.evidence import SPAN_TOKENS
+from blockskim.method.skim_trace import Asking
 from light_answerers import light_answerer
 
 TEXT = (
@@ -22,7 +23,7 @@ def run(backend_settings, batch_size, limit=15, texts=(TEXT, LONG), **way):
     qa = light_answerer(**backend_settings)
     pairs = [TextPair("Where is it?", text) for text in texts]
     options = AnswerOptions(batch_size=batch_size, doc_stride=16, **way)
-    reading = qa.reader.read(pairs, options, score_all_layers=True)
+    reading = qa.reader.read(pairs, options, asking=Asking(all_layers=True))
     sentences = [split_sentences(pair.context) for pair in pairs]
     collector = SignalCollector(reading.windows, sentences, qa.model.skim_layers, limit)
     groups = list(reading.groups(qa.model))
@@ -120,7 +121,7 @@ def test_words_of_the_question_in_sentences():
     pair = TextPair("Is the red red nest: the nest here?", text)
     found = []
     for threshold in (0.0, 1.0):
-        reading = qa.reader.read([pair], AnswerOptions(threshold=threshold), score_all_layers=True)
+        reading = qa.reader.read([pair], AnswerOptions(threshold=threshold), asking=Asking(all_layers=True))
         collector = SignalCollector(reading.windows, [split_sentences(text)], qa.model.skim_layers)
         for group, windows in reading.groups(qa.model):
             collector.add(group, windows)
@@ -135,7 +136,7 @@ def test_words_of_the_question_in_sentences():
 def test_a_sentence_that_repeats_the_question_shares_all_of_it():
     qa = light_answerer()
     text = "Where is the nest. Nothing else."
-    reading = qa.reader.read([TextPair("Where is the nest?!", text)], AnswerOptions(), score_all_layers=True)
+    reading = qa.reader.read([TextPair("Where is the nest?!", text)], AnswerOptions(), asking=Asking(all_layers=True))
     collector = SignalCollector(reading.windows, [split_sentences(text)], qa.model.skim_layers)
     for group, windows in reading.groups(qa.model):
         collector.add(group, windows)
@@ -144,7 +145,7 @@ def test_a_sentence_that_repeats_the_question_shares_all_of_it():
 
 def test_a_question_of_punctuation_shares_nothing():
     qa = light_answerer()
-    reading = qa.reader.read([TextPair("?!", "It rains?! ?!")], AnswerOptions(), score_all_layers=True)
+    reading = qa.reader.read([TextPair("?!", "It rains?! ?!")], AnswerOptions(), asking=Asking(all_layers=True))
     collector = SignalCollector(reading.windows, [split_sentences("It rains?! ?!")], qa.model.skim_layers)
     for group, windows in reading.groups(qa.model):
         collector.add(group, windows)

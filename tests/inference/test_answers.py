@@ -45,7 +45,7 @@ def spans(answers):
 
 @pytest.mark.parametrize("thresholds", [0.0, 0.4, 1.0])
 def test_the_order_of_the_batches_makes_no_difference(windows, thresholds):
-    batches = list(run_windows(new_model(), windows, 2, thresholds))
+    batches = list(run_windows(new_model(), windows, batch_size=2, thresholds=thresholds))
     assert len(batches) > len(SIZES) > 1
     expected = collected(batches, windows, n_best=5)
     shuffled = list(batches)
@@ -59,7 +59,7 @@ def test_the_order_of_the_batches_makes_no_difference(windows, thresholds):
 
 def test_parts_of_a_text_are_on_the_scale_of_the_whole(windows):
     """However it was split: in it "no answer" counts once, and a span may begin and end in different parts."""
-    batches = list(run_windows(new_model(), windows, 1, 0.0))
+    batches = list(run_windows(new_model(), windows, batch_size=1, thresholds=0.0))
     for number, whole in enumerate(collected(batches, windows, n_best=5)):
         parts = []
         for batch in batches:
@@ -89,7 +89,7 @@ def test_parts_in_which_nothing_passed_count_only_where_it_passed_in_none(window
     """As batches of windows that are read at once do, whatever part they are in."""
     differing = []
     for threshold in (0.5, 1.0):
-        batches = list(run_windows(new_model(), windows, 2, threshold))
+        batches = list(run_windows(new_model(), windows, batch_size=2, thresholds=threshold))
         for number, whole in enumerate(collected(batches, windows, n_best=5)):
             parts = []
             for batch in batches:
@@ -104,7 +104,7 @@ def test_parts_in_which_nothing_passed_count_only_where_it_passed_in_none(window
 
 
 def test_candidates_are_distinct_best_first_and_as_many_as_asked_for(windows):
-    batches = list(run_windows(new_model(), windows, 64, 0.0))
+    batches = list(run_windows(new_model(), windows, batch_size=64, thresholds=0.0))
     for answers in collected(batches, windows, n_best=20):
         scores = [candidate.score for candidate in answers.candidates]
         assert len(scores) == 20
@@ -113,7 +113,7 @@ def test_candidates_are_distinct_best_first_and_as_many_as_asked_for(windows):
 
 
 def test_every_candidate_stands_in_the_context_and_in_its_window(windows):
-    batches = list(run_windows(new_model(), windows, 64, 0.4))
+    batches = list(run_windows(new_model(), windows, batch_size=64, thresholds=0.4))
     for number, answers in enumerate(collected(batches, windows, n_best=5)):
         for candidate in answers.candidates:
             assert windows.example_of(candidate.window) == number
@@ -123,7 +123,7 @@ def test_every_candidate_stands_in_the_context_and_in_its_window(windows):
 
 
 def test_texts_are_those_of_the_context(windows):
-    batches = list(run_windows(new_model(), windows, 64, 0.4))
+    batches = list(run_windows(new_model(), windows, batch_size=64, thresholds=0.4))
     answers = collected(batches, windows)
     texts = answer_texts(windows, answers)
     assert list(texts) == ["q0", "q1", "q2", "q3"]

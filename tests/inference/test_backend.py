@@ -55,7 +55,7 @@ def test_scores_of_the_model_are_its_logits(windows, threshold, dtype):
 def test_a_batch_holds_what_the_backend_gave(windows):
     backend = HashingBackend()
     seen = []
-    for batch in run_windows(backend, windows, 3):
+    for batch in run_windows(backend, windows, batch_size=3):
         packed = windows.pack(batch.indices)
         expected = backend.score_windows(packed)
         assert np.array_equal(batch.scores.start_logits, expected.start_logits)

@@ -19,6 +19,7 @@ from blockskim.evaluation.evaluate import evaluate, evaluate_windows
 from blockskim.inference.answers import AnswerCollector
 from blockskim.inference.runner import batches, run_windows, whole_examples
 from blockskim.method.config import SkimConfig
+from blockskim.method.skim_trace import Asking
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from tiny_models import new_dense_model
 from tiny_tokenizers import fixed_tokenizer
@@ -103,7 +104,7 @@ def test_an_answer_in_the_overlap_of_windows_counts_once(model, windows):
 
 def test_probabilities_of_all_spans_and_no_answer_stay_below_one(model, windows):
     collector = AnswerCollector(windows, max_answer_length=400, n_best=10_000)
-    for batch in run_windows(model, windows, 1000, 0.0):
+    for batch in run_windows(model, windows, batch_size=1000, thresholds=0.0):
         collector.add(batch)
     for answer in collector.results():
         total = sum(answer.probability(item.score) for item in answer.candidates)
@@ -132,7 +133,7 @@ def test_a_dense_run_asks_no_predictor(model, windows):
 @pytest.mark.parametrize("least", [1, 5, 1000])
 @pytest.mark.parametrize("batch_size", [2, 7])
 def test_groups_of_batches_hold_whole_examples(model, windows, least, batch_size):
-    every = list(run_windows(model, windows, batch_size, 0.0))
+    every = list(run_windows(model, windows, batch_size=batch_size, thresholds=0.0))
     groups = list(whole_examples(every, windows, least))
     assert [batch for group in groups for batch in group] == every
     owners = [{int(windows.windows[index, 0]) for batch in group for index in batch.indices} for group in groups]
@@ -188,7 +189,7 @@ def test_the_format_that_overflows_is_named(model, windows):
     with torch.no_grad():
         broken.encoder.encoder.layer[-1].output.dense.weight.mul_(0).add_(1e38)
     with pytest.raises(ModelError, match=r"its weights are damaged or overflow in bfloat16$"):
-        list(run_windows(broken, windows, 8, 0.0))
+        list(run_windows(broken, windows, batch_size=8, thresholds=0.0))
 
 
 @pytest.mark.parametrize("layer", [1, 2])
@@ -205,7 +206,7 @@ def test_a_block_without_a_keep_probability_is_told_of(model, windows, layer, th
     broken = {**prepared.predictors, layer: replace(prepared.predictors[layer], probabilities=one_missing)}
     monkeypatch.setattr(model.prepared, "of", lambda *_: replace(prepared, predictors=broken))
     with pytest.raises(ModelError, match="the model computes no numbers"):
-        list(run_windows(model, windows, 8, threshold, score_all_layers=True))
+        list(run_windows(model, windows, batch_size=8, thresholds=threshold, asking=Asking(all_layers=True)))
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.45, 0.55, 1.0])

@@ -21,7 +21,7 @@ from blockskim.inference.first_stage import ReadingPlan
 from blockskim.inference.operating_point import choose_thresholds
 from blockskim.inference.runner import Thresholds, WindowBatch, batches, run_windows, whole_examples
 from blockskim.inference.window_settings import window_settings
-from blockskim.method.skim_trace import Asking
+from blockskim.method.skim_trace import AS_NEEDED, Asking
 
 WindowCount = Callable[[int, int], None]
 """Called with the number of windows that are done and the number of all."""
@@ -81,7 +81,7 @@ class TextRun:
                 backend,
                 read,
                 thresholds=self.thresholds,
-                score_all_layers=self.asking.all_layers,
+                asking=self.asking,
                 selected=batches(read, size, phase.among),
             )
             count = len(read if phase.among is None else phase.among)
@@ -143,7 +143,7 @@ class TextReader:
         pairs: Sequence[TextPair],
         options: AnswerOptions,
         progress: WindowCount | None = None,
-        score_all_layers: bool = False,
+        asking: Asking = AS_NEEDED,
     ) -> TextRun:
         """Check texts and cut them into windows, to be run through the model.
 
@@ -151,7 +151,7 @@ class TextReader:
             pairs: what to read; where there is none, options are refused all the same.
             options: how.
             progress: called after each batch with how many windows are done, and of how many as far as is known.
-            score_all_layers: ask predictors of layers whose threshold is 0 too.
+            asking: which predictors are asked on the way.
 
         Raises:
             ConfigError: an option is impossible for the model.
@@ -163,9 +163,9 @@ class TextReader:
         examples = [Example(str(number), pair.question, pair.context) for number, pair in enumerate(pairs)]
         windows = make_windows(examples, self.tokenizer, settings, stand_in=STAND_IN, warn=False)
         self.tell_unread(find_unread(windows), pairs)
-        reading = ReadingPlan(self.model, windows, thresholds, options.max_cost, score_all_layers)
+        reading = ReadingPlan(self.model, windows, thresholds, options.max_cost, asking)
         batch_size = options.batch_size or self.batch_size
-        return TextRun(windows, reading, thresholds, batch_size, Asking(score_all_layers), started, progress)
+        return TextRun(windows, reading, thresholds, batch_size, asking, started, progress)
 
 
 def _reporting(

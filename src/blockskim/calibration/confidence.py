@@ -97,7 +97,7 @@ def calibrate_confidence(
     # As it will answer: of long documents passages alone are read.
     (phase,) = ReadingPlan(model, windows, thresholds).phases()
     collector = AnswerCollector(phase.windows, max_answer_length)
-    for batch in run_windows(model, phase.windows, batch_size, thresholds, progress=progress):
+    for batch in run_windows(model, phase.windows, batch_size=batch_size, thresholds=thresholds, progress=progress):
         collector.add(batch)
     if progress is not None:
         progress(max(0, len(windows) - len(phase.windows)))

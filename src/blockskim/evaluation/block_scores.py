@@ -1,7 +1,7 @@
 """Keep probabilities of all predictors for all blocks of a data set, with the truth: what calibration works on."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from blockskim.inference.answers import AnswerCollector, ExampleAnswers
 from blockskim.inference.backend import Backend
 from blockskim.inference.runner import Progress, WindowBatch, run_windows
 from blockskim.method.block_spans import blocks_with_answers
+from blockskim.method.skim_trace import AS_NEEDED, Asking
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def answer_labels(batch: WindowBatch, windows: WindowSet) -> NDArray[np.bool_]:
 
 
 def collect_block_scores(batches: Iterable[WindowBatch], windows: WindowSet) -> BlockScores:
-    """Gather the block scores of batches that ran with thresholds of 0 and ``score_all_layers``.
+    """Gather the block scores of batches that ran with thresholds of 0 and asked the predictors of all layers.
 
     There may be none, and then no layers either: short contexts may lie whole in blocks with their questions.
 
@@ -62,7 +63,7 @@ def collect_block_scores(batches: Iterable[WindowBatch], windows: WindowSet) -> 
         if not droppable.any():
             continue
         if (parts and layers != trace.layers) or (~trace.kept & droppable).any():
-            raise ValueError("block scores are collected from runs with thresholds of 0 and score_all_layers alone")
+            raise ValueError("block scores are collected from runs with thresholds of 0 alone that ask all predictors")
         layers = trace.layers
         parts.append(
             (
@@ -86,7 +87,7 @@ def run_dense(
     batch_size: int,
     max_answer_length: int,
     progress: Progress | None = None,
-    allow_untrained: bool = False,
+    asking: Asking = AS_NEEDED,
     selected: Iterable[NDArray[np.int64]] | None = None,
 ) -> tuple[list[ExampleAnswers], BlockScores]:
     """Run a model with nothing dropped and every predictor asked.
@@ -97,7 +98,7 @@ def run_dense(
         batch_size: windows per batch.
         max_answer_length: most tokens in an answer.
         progress: called with the number of windows after each batch.
-        allow_untrained: ask predictors that never learned anything, which is refused otherwise.
+        asking: whether predictors are asked that never learned anything; those of all layers are in any case.
         selected: the batches to run, of those that ``batches`` makes; all when None. Of other examples there is no
             answer.
 
@@ -106,7 +107,16 @@ def run_dense(
     """
     collector = AnswerCollector(windows, max_answer_length)
     batches: list[WindowBatch] = []
-    for batch in run_windows(model, windows, batch_size, 0.0, True, progress, selected, allow_untrained):
+    running = run_windows(
+        model,
+        windows,
+        batch_size=batch_size,
+        thresholds=0.0,
+        asking=replace(asking, all_layers=True),
+        progress=progress,
+        selected=selected,
+    )
+    for batch in running:
         collector.add(batch)
         batches.append(batch)
     return collector.results(), collect_block_scores(batches, windows)

@@ -18,6 +18,7 @@ from blockskim.inference.backend import Backend
 from blockskim.inference.first_stage import ReadingPlan
 from blockskim.inference.no_answer import NoAnswerRule
 from blockskim.inference.runner import Progress, Thresholds, batches, run_windows
+from blockskim.method.skim_trace import Asking
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,8 @@ def evaluate_windows(
     check_range("fact_threshold", fact_threshold, 0.0, 1.0)
     rule = NoAnswerRule(model.confidence, no_answer_threshold)
     started = time.perf_counter()
-    reading = ReadingPlan(model, windows, thresholds, max_cost, score_all_layers)
+    asking = Asking(all_layers=score_all_layers)
+    reading = ReadingPlan(model, windows, thresholds, max_cost, asking)
     facts = FactCollector(windows, fact_threshold)
     cost = CostReport()
     parts: list[list[PartialAnswers]] = [[] for _ in windows.examples]
@@ -129,7 +131,9 @@ def evaluate_windows(
         read = phase.windows
         collector = AnswerCollector(read, max_answer_length, n_best)
         selected = batches(read, max(check_count("batch_size", batch_size), phase.least_batch), phase.among)
-        for batch in run_windows(model, read, batch_size, thresholds, score_all_layers, progress, selected):
+        for batch in run_windows(
+            model, read, thresholds=thresholds, asking=asking, progress=progress, selected=selected
+        ):
             collector.add(batch)
             reading.spend(batch, phase)
             counted = time.perf_counter()

@@ -15,6 +15,7 @@ from blockskim.evidence.scoring import evidence_model
 from blockskim.evidence.selection import ScoredText, has_words
 from blockskim.evidence.sentences import Spans, Splitter, checked_spans, split_sentences
 from blockskim.method.evidence import EvidenceModel
+from blockskim.method.skim_trace import Asking
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def start_evidence(
         for pair in pair_with_each(query.question, query.readable(), question_name(number, len(queries)))
     ]
     model = reader.model
-    run = reader.read(pairs, options, progress, score_all_layers=model.has_trained_predictors)
+    run = reader.read(pairs, options, progress, Asking(all_layers=model.has_trained_predictors))
     found: dict[str, Spans] = {}
     for pair in pairs:
         if pair.context not in found:

@@ -56,7 +56,7 @@ def measure_agreement(
     windows = make_windows(examples, tokenizer, usual_window_settings(model, tokenizer))
 
     def run(backend: BlockSkimForQuestionAnswering | ExportedModel, thresholds: Thresholds) -> list[WindowBatch]:
-        return list(run_windows(backend, windows, len(windows), thresholds))
+        return list(run_windows(backend, windows, batch_size=len(windows), thresholds=thresholds))
 
     dense = list(zip(run(model, 0.0), run(exported, 0.0), strict=True))
     largest = max(

@@ -174,7 +174,7 @@ class ExportedModel:
             ConfigError: a threshold is impossible, or there are no predictors to be asked.
             ModelError: ONNX Runtime can't run the graph on these windows.
         """
-        active = self._active_thresholds(thresholds, asking.all_layers)
+        active = self._active_thresholds(thresholds, asking)
         layout = blocks_of_packed(inputs, self.manifest.block_size, self.manifest.alignment)
         windows = self._run(inputs, layout, active)
         width = int(inputs.lengths.max(initial=0))
@@ -187,10 +187,8 @@ class ExportedModel:
         trace = trace_of(records, layout, inputs.lengths, active, costs, self.manifest.cost)
         return WindowScores(logits[0], logits[1], trace)
 
-    def _active_thresholds(
-        self, thresholds: float | Sequence[float] | None, score_all_layers: bool
-    ) -> dict[int, float]:
-        active = asked_thresholds(thresholds, self._settings.skim.thresholds, self.skim_layers, score_all_layers)
+    def _active_thresholds(self, thresholds: float | Sequence[float] | None, asking: Asking) -> dict[int, float]:
+        active = asked_thresholds(thresholds, self._settings.skim.thresholds, self.skim_layers, asking.all_layers)
         if active and not self.has_trained_predictors:
             raise ConfigError(
                 f"{self.directory} was exported from a model whose predictors were never trained; read everything "

@@ -14,6 +14,7 @@ from blockskim.inference.backend import Backend
 from blockskim.inference.runner import Thresholds, WindowBatch
 from blockskim.method.cost import dense_flops
 from blockskim.method.first_stage import block_scores, chosen_blocks
+from blockskim.method.skim_trace import AS_NEEDED, Asking
 from blockskim.method.thresholds import asked_thresholds
 
 LEAST_TOKENS = 1536
@@ -66,7 +67,7 @@ class ReadingPlan:
         windows: WindowSet,
         thresholds: Thresholds = None,
         max_cost: float | None = None,
-        score_all_layers: bool = False,
+        asking: Asking = AS_NEEDED,
     ) -> None:
         """Decide which documents are read in passages.
 
@@ -77,7 +78,7 @@ class ReadingPlan:
                 bound.
             max_cost: bound of the FLOPs for reading a document, as a share of the plain model's, above 0 and up to 1.
                 It then is what decides.
-            score_all_layers: whether predictors of layers whose threshold is 0 are asked, too; they count to the bound.
+            asking: which predictors are asked; they count to the bound.
 
         Raises:
             ConfigError: the bound is impossible, or blocks are cut as in the paper, which passages can't hold.
@@ -92,7 +93,7 @@ class ReadingPlan:
         self._spent: dict[int, int] = {}
         own, layers = backend.skim_config.thresholds, backend.skim_layers
         dropping = asked_thresholds(thresholds, own, layers)
-        self._asked = tuple(asked_thresholds(thresholds, own, layers, score_all_layers))
+        self._asked = tuple(asked_thresholds(thresholds, own, layers, asking.all_layers))
         # Blocks that are cut from the start of the input would lie across passages.
         possible = backend.skim_config.alignment == "context"
         if self._max_cost is not None and not possible:

@@ -12,7 +12,7 @@ from blockskim.data.windows import WindowSet
 from blockskim.errors import ModelError
 from blockskim.inference.backend import Backend
 from blockskim.inference.survival import SurvivalRank, survival_ranks
-from blockskim.method.skim_trace import Asking, SkimTrace, WindowScores
+from blockskim.method.skim_trace import AS_NEEDED, Asking, SkimTrace, WindowScores
 
 Thresholds = float | Sequence[float] | None
 Progress = Callable[[int], None]
@@ -39,12 +39,12 @@ class WindowBatch:
 def run_windows(
     backend: Backend,
     windows: WindowSet,
+    *,
     batch_size: int = 32,
     thresholds: Thresholds = None,
-    score_all_layers: bool = False,
+    asking: Asking = AS_NEEDED,
     progress: Progress | None = None,
     selected: Iterable[NDArray[np.int64]] | None = None,
-    allow_untrained: bool = False,
 ) -> Iterator[WindowBatch]:
     """Run all windows, those of similar length and of the same example together.
 
@@ -53,10 +53,9 @@ def run_windows(
         windows: what to run.
         batch_size: windows per batch.
         thresholds: as ``skim`` takes them; 0 for a dense run.
-        score_all_layers: ask predictors of layers whose threshold is 0 too.
+        asking: which predictors are asked.
         progress: told after each batch.
         selected: the batches to run, of those that ``batches`` makes; all when None.
-        allow_untrained: ask predictors that never learned anything, which is refused otherwise.
 
     Yields:
         Batches, not in the order of the windows.
@@ -66,7 +65,7 @@ def run_windows(
     """
     for indices in batches(windows, batch_size) if selected is None else selected:
         inputs = windows.pack(indices)
-        scores = backend.score_windows(inputs, thresholds, Asking(score_all_layers, allow_untrained))
+        scores = backend.score_windows(inputs, thresholds, asking)
         yield window_batch(backend, inputs, indices, scores)
         if progress is not None:
             progress(len(indices))

@@ -25,6 +25,7 @@ from blockskim.method.confidence import ConfidenceModel
 from blockskim.method.config import PREDICTOR_SETTINGS, SkimConfig
 from blockskim.method.cost import PredictorCost
 from blockskim.method.predictors.predictor import predictor_cost
+from blockskim.method.skim_trace import Asking
 from blockskim.method.thresholds import asked_thresholds
 from blockskim.model.backbones import predictor_layers
 from blockskim.model.config import BlockSkimConfig
@@ -168,9 +169,7 @@ class BlockSkimPreTrainedModel(PreTrainedModel):
         """
         return asked_thresholds(thresholds, self.skim_config.thresholds, self.skim_layers, all_layers=True)
 
-    def _active_thresholds(
-        self, thresholds: float | Sequence[float] | None, score_all_layers: bool, allow_untrained: bool
-    ) -> dict[int, float]:
+    def _active_thresholds(self, thresholds: float | Sequence[float] | None, asking: Asking) -> dict[int, float]:
         """The threshold of each layer whose predictor is to be asked, by layer number.
 
         Raises:
@@ -179,8 +178,8 @@ class BlockSkimPreTrainedModel(PreTrainedModel):
         """
         if self.training:
             raise ModelError("skim() is for inference, but the model is in training mode; call model.eval() first")
-        active = asked_thresholds(thresholds, self.skim_config.thresholds, self.skim_layers, score_all_layers)
-        if active and not (allow_untrained or self.has_trained_predictors):
+        active = asked_thresholds(thresholds, self.skim_config.thresholds, self.skim_layers, asking.all_layers)
+        if active and not (asking.untrained or self.has_trained_predictors):
             raise ConfigError(
                 "the predictors of this model were never trained, so what they say of blocks means nothing; train the "
                 "model (blockskim train), read everything (thresholds of 0), or ask them anyway (allow_untrained=True)"

@@ -300,7 +300,7 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
             ModelError: context_mask is missing while there is something to skim, or the model is in training mode.
             ConfigError: a threshold is impossible, or the predictors to be asked were never trained.
         """
-        skimmers = self.skimmers(thresholds, score_all_layers, allow_untrained)
+        skimmers = self.skimmers(thresholds, Asking(score_all_layers, allow_untrained))
         if context_mask is None:
             if skimmers.thresholds:
                 raise ModelError("skim() needs context_mask, 1 on context tokens, to know what may be dropped")
@@ -318,19 +318,14 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
 
     @for_inference
     def skim_packed(
-        self,
-        inputs: PackedInputs,
-        thresholds: float | Sequence[float] | None = None,
-        score_all_layers: bool = False,
-        allow_untrained: bool = False,
+        self, inputs: PackedInputs, thresholds: float | Sequence[float] | None = None, asking: Asking = AS_NEEDED
     ) -> SkimOutput:
         """Do what ``skim`` does, on samples that were never padded.
 
         Args:
             inputs: the samples.
             thresholds: None for the config's; a number for all layers; a sequence with one per layer. 0 keeps all.
-            score_all_layers: ask also the predictors of layers whose threshold is 0, for the record in the trace.
-            allow_untrained: ask predictors that never learned anything, which is refused otherwise.
+            asking: which predictors are asked.
 
         Returns:
             Logits by the place of a token in its sample, as wide as the longest sample, and the trace.
@@ -339,7 +334,7 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
             ModelError: the model is in training mode.
             ConfigError: a threshold is impossible, or the predictors to be asked were never trained.
         """
-        skimmers = self.skimmers(thresholds, score_all_layers, allow_untrained)
+        skimmers = self.skimmers(thresholds, asking)
         return self._skim(inputs, np.zeros_like(inputs.lengths), int(inputs.lengths.max(initial=0)), skimmers)
 
     @for_inference
@@ -347,26 +342,20 @@ class BlockSkimForQuestionAnswering(BlockSkimPreTrainedModel):
         self, inputs: PackedInputs, thresholds: float | Sequence[float] | None = None, asking: Asking = AS_NEEDED
     ) -> WindowScores:
         """Do what ``skim_packed`` does, and give the result as arrays, as every backend of inference does."""
-        return self.skim_packed(inputs, thresholds, asking.all_layers, asking.untrained).scores()
+        return self.skim_packed(inputs, thresholds, asking).scores()
 
-    def skimmers(
-        self,
-        thresholds: float | Sequence[float] | None = None,
-        score_all_layers: bool = False,
-        allow_untrained: bool = False,
-    ) -> Skimmers:
+    def skimmers(self, thresholds: float | Sequence[float] | None = None, asking: Asking = AS_NEEDED) -> Skimmers:
         """The layers and predictors, prepared for inference, with the thresholds of those that are to be asked.
 
         Args:
             thresholds: None for the config's; a number for all layers; a sequence with one per layer. 0 keeps all.
-            score_all_layers: ask also the predictors of layers whose threshold is 0.
-            allow_untrained: ask predictors that never learned anything, which is refused otherwise.
+            asking: which predictors are asked.
 
         Raises:
             ModelError: the model is in training mode.
             ConfigError: a threshold is impossible, or the predictors to be asked were never trained.
         """
-        active = self._active_thresholds(thresholds, score_all_layers, allow_untrained)
+        active = self._active_thresholds(thresholds, asking)
         prepared = self.prepared.of(self.encoder, self.adapter, self._predictors())
         return Skimmers(prepared.layers, prepared.predictors, active)
 

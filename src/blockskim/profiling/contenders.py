@@ -125,7 +125,9 @@ def skim_contender(
         weight_bytes(model) + model.prepare(),
         layers=model.num_layers,
         trained=trained,
-        over_windows=lambda windows, batch_size: run_windows(model, windows, batch_size, thresholds),
+        over_windows=lambda windows, batch_size: run_windows(
+            model, windows, batch_size=batch_size, thresholds=thresholds
+        ),
     )
 
 
@@ -148,7 +150,9 @@ def exported_contender(
         layers=model.num_layers,
         trained=trained,
         memory_seen=False,
-        over_windows=lambda windows, batch_size: run_windows(model, windows, batch_size, thresholds),
+        over_windows=lambda windows, batch_size: run_windows(
+            model, windows, batch_size=batch_size, thresholds=thresholds
+        ),
     )
 
 

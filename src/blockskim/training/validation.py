@@ -10,6 +10,7 @@ from blockskim.evaluation.block_scores import BlockScores, run_dense
 from blockskim.evaluation.scoring import mean_scores, scores_by_source
 from blockskim.inference.answers import ExampleAnswers
 from blockskim.inference.runner import batches
+from blockskim.method.skim_trace import Asking
 from blockskim.metrics.skim import area_under_roc, kept_at_recall, precision_recall
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training.processes import Processes
@@ -61,7 +62,7 @@ def _run_shared(
         windows,
         batch_size,
         max_answer_length,
-        allow_untrained=True,
+        asking=Asking(untrained=True),
         selected=batches(windows, batch_size, own),
     )
     parts: list[tuple[list[ExampleAnswers], BlockScores]] = team.gather((answers[team.rank :: team.count], scores))
