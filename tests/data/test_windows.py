@@ -274,7 +274,7 @@ def test_an_empty_context_gives_one_window_without_context(kind):
 @pytest.mark.parametrize("question", ["", "   ", "\n\t"])
 def test_an_empty_question_is_refused_by_name(kind, question):
     examples = [example("who", "kite"), example(question, "kite", name="second")]
-    with pytest.raises(DataError, match="^question 'second' is empty: "):
+    with pytest.raises(DataError, match=r"^question 'second' is empty: "):
         make_windows(examples, fixed_tokenizer(kind), ROOMY)
 
 
