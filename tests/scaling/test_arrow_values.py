@@ -41,7 +41,7 @@ PLACES = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "around"), list(zip(NESTED, PLACES, strict=True)), ids=str)
+@pytest.mark.parametrize(("kind", "around"), list(zip(NESTED, PLACES, strict=True)), ids=[*map(str, NESTED)])
 def test_times_lie_in_other_values(kind, around):
     given_values = [around(1), around(None), None]
     column = pa.array(given_values, kind)
