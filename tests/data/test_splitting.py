@@ -42,12 +42,37 @@ def test_one_title_for_all_splits_by_context(count):
     assert not {item.context for item in train} & {item.context for item in chosen}
 
 
-def test_what_is_held_out_of_a_file_does_not_depend_on_the_files_beside_it():
+def test_what_is_held_out_of_a_file_does_not_depend_on_files_with_other_texts_beside_it():
     own = [replace(item, source="own.json") for item in articles(150, title="my data")]
-    large = [replace(item, id=f"large-{item.id}", source="large.json") for item in articles(9000)]
+    large = [
+        replace(item, id=f"large-{item.id}", context=f"large {item.context}", source="large.json")
+        for item in articles(9000)
+    ]
     together = {item.id for item in split_by_article(own + large, 0.1)[1]}
     for file in (own, large):
         assert {item.id for item in split_by_article(file, 0.1)[1]} == {item.id for item in file} & together
+
+
+def test_a_text_of_two_files_is_held_out_of_both():
+    by_title = [replace(item, source="titled.json") for item in articles(150)]
+    # The same texts in files that are split by context, the one for its single title and the other for none.
+    others = {
+        "same.json": [replace(item, id=f"same {item.id}", title="data", source="same.json") for item in by_title],
+        "none.json": [replace(item, id=f"none {item.id}", title="", source="none.json") for item in by_title[:90]],
+    }
+    train, chosen = split_by_article([*by_title, *others["same.json"], *others["none.json"]], 0.2)
+    assert train
+    assert not {item.context for item in train} & {item.context for item in chosen}
+    together = {item.id for item in chosen}
+    for file in (by_title, *others.values()):
+        assert {item.id for item in split_by_article(file, 0.2)[1]} <= together
+
+
+def test_a_text_under_two_titles_of_a_file_is_held_out_with_either():
+    examples = [Example(f"{n} {m}", "?", f"text {n}", title=f"{n} {m}") for n in range(100) for m in range(2)]
+    train, chosen = split_by_article(examples, 0.2)
+    assert train and chosen
+    assert not {item.context for item in train} & {item.context for item in chosen}
 
 
 def test_an_article_that_is_a_few_percent_of_a_large_file_stays_whole():
@@ -83,7 +108,8 @@ def plainly_held_out(examples, fraction, seed):
         named = example.title and len(titles) > 1 and len(titles[example.title]) <= most
         return example.title if named else example.context
 
-    return [place(article(example), seed) < fraction for example in examples]
+    out = {example.context for example in examples if place(article(example), seed) < fraction}
+    return [example.context in out for example in examples]
 
 
 @given(

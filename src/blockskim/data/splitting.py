@@ -22,12 +22,13 @@ LARGEST_SHARE = 0.1
 def split_by_article(
     examples: Iterable[Example], fraction: float, seed: int = 0
 ) -> tuple[list[Example], list[Example]]:
-    """Hold out about ``fraction`` of the articles, so that no held-out context was trained on.
+    """Hold out about ``fraction`` of the articles, so that no held-out context is trained on.
 
     An example's article is its title, or its context where its file has a single title or none, or the title is over
-    too many of the file's contexts for an article (``LARGEST_ARTICLE``, ``LARGEST_SHARE``). So which examples of a file
-    are held out depends on that file, the fraction and the seed alone, whatever else is read beside it; and a larger
-    fraction holds out what a smaller one does, and more.
+    too many of the file's contexts for an article (``LARGEST_ARTICLE``, ``LARGEST_SHARE``). So articles are chosen file
+    by file. Then every example goes whose context is held out anywhere. What is held out of a file alone is held out of
+    it beside other files, too, and so may be what has a context in common with these; a larger fraction holds out what
+    a smaller one does, and more.
 
     Args:
         examples: of one or several files, which are told apart by ``source``.
@@ -74,8 +75,8 @@ def held_out(examples: Iterable[Example], fraction: float, seed: int = 0) -> NDA
     files, title, context = np.array(of_file, dtype=np.int64), _numbers(titles), _numbers(contexts)
     named = np.array(titled, dtype=bool) & _is_article(files, title, context)
     places = np.where(named, title, context).astype(np.float64) / 2.0**64
-    chosen: NDArray[np.bool_] = places < fraction
-    return chosen
+    # A text may stand in several files, or under several titles.
+    return np.isin(context, context[places < fraction])
 
 
 def _is_article(

@@ -32,9 +32,10 @@ NEEDED = ("config.json", STATE_FILE, WEIGHTS_FILE, "optimizer.pt", "scheduler.pt
 """Without one of these a run would not go on as it was. The last one is of the only process of a run."""
 
 TRAIN_KEY = "train_windows"
+BASE_KEY = "base"
 PROCESSES = "processes"
 
-INPUTS = {TRAIN_KEY: "the training data", "dev": "the development data", "base": "the base model"}
+INPUTS = {TRAIN_KEY: "the training data", "dev": "the development data", BASE_KEY: "the base model"}
 """What a run depends on beside its recipe, by its name in ``INPUTS_FILE``."""
 
 ASIDE = "damaged-"
@@ -165,7 +166,7 @@ def input_digests(
         processes: how many train.
     """
     base = digest_of_weights(model.state_dict())
-    digests: dict[str, str | int | None] = {"base": base, "dev": None, TRAIN_KEY: train}
+    digests: dict[str, str | int | None] = {BASE_KEY: base, "dev": None, TRAIN_KEY: train}
     if dev is not None:
         digest = hashlib.sha256()
         add_windows(digest, dev)
@@ -189,7 +190,8 @@ def check_same_inputs(output: Path, digests: Mapping[str, str | int | None]) -> 
         if name == TRAIN_KEY and name not in before:
             logger.warning("%s is of an earlier version, so whether the training data is the same is not known", path)
         elif before.get(name) != digests[name]:
-            raise ConfigError(f"{what} is not what the run in {output} was started with; resume with the same")
+            split = "" if name == BASE_KEY else ", or an earlier version held out another part of it"
+            raise ConfigError(f"{what} is not what the run in {output} was started with{split}; resume with the same")
 
 
 def _check_same_processes(output: Path, processes: int) -> None:
