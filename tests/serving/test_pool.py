@@ -355,13 +355,13 @@ def test_a_worker_that_says_nothing_is_not_ready_and_is_killed_in_the_end(pool, 
 
 def test_a_worker_that_goes_on_is_left_alone_however_long_it_takes(pool):
     worker = pool._workers[0] = a_worker(ready=True)
-    for step in range(10 * int(HANGING)):
+    for batch in range(10 * int(HANGING)):
         pool._check(worker)
-        pool._told(worker, {"step": step})
+        pool._told(worker, {"running": batch})
         assert pool.ready
     for _ in range(10 * int(HANGING)):
         pool._check(worker)
-        pool._told(worker, {"step": None})
+        pool._told(worker, {"running": None})
         assert pool.ready
     assert not worker.process.gone
 

@@ -24,7 +24,7 @@ def test_without_an_answer_it_is_slow_first_and_then_lost(timeout):
 
 
 @pytest.mark.parametrize("timeout", [0.1, 3.0, 30.0])
-def test_on_one_step_for_long_it_is_slow_first_and_then_lost(timeout):
+def test_on_one_batch_for_long_it_is_slow_first_and_then_lost(timeout):
     pulse, told = Pulse(timeout), []
     for _ in range(400):
         pulse.tick()
@@ -32,12 +32,12 @@ def test_on_one_step_for_long_it_is_slow_first_and_then_lost(timeout):
         told.append((pulse.well, bool(pulse.fault)))
     assert told.index((False, False)) == max(SLOW, timeout)
     assert told.index((False, True)) == max(HANGING, HANGING_TIMES * timeout)
-    assert "the same step" in pulse.fault
+    assert "the same batch" in pulse.fault
     pulse.answered(8)
     assert pulse.well and not pulse.fault
 
 
-def test_seconds_of_a_late_answer_belong_to_the_step():
+def test_seconds_of_a_late_answer_belong_to_the_batch():
     pulse = Pulse(3.0)
     pulse.answered(7)
     for _ in range(4):

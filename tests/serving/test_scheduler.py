@@ -326,20 +326,35 @@ def test_nothing_is_told_of_the_warm_up(engine):
     assert (len(batches), len(jobs)) == (1, 1)
 
 
-def test_the_oldest_step_stays_until_it_is_done(engine):
+def test_the_oldest_batch_stays_until_it_is_done(engine):
     busy = engine(Capacity(runners=2))
-    assert busy.scheduler.oldest_step is None
+    assert busy.scheduler.oldest_batch is None
     busy.ask(PLAIN, SECONDS).result(SECONDS)
-    until(lambda: busy.scheduler.oldest_step is None)
+    until(lambda: busy.scheduler.oldest_batch is None)
     held = hold(busy)
-    until(lambda: len(busy.scheduler._steps) == 1)
-    step = busy.scheduler.oldest_step
+    until(lambda: len(busy.scheduler._batches) == 1)
+    batch = busy.scheduler.oldest_batch
     other = busy.ask(asked("Wales."), SECONDS)
-    until(lambda: len(busy.scheduler._steps) == 2)
-    assert busy.scheduler.oldest_step == step
+    until(lambda: len(busy.scheduler._batches) == 2)
+    assert busy.scheduler.oldest_batch == batch
     busy.answerer.model.gate.set()
     wait([held, other], SECONDS)
-    until(lambda: busy.scheduler.oldest_step is None)
+    until(lambda: busy.scheduler.oldest_batch is None)
+
+
+def test_a_text_that_is_tokenised_for_long_is_no_sign_that_the_model_hangs(engine):
+    busy, begun, go_on = engine(), threading.Event(), threading.Event()
+
+    def start():
+        begun.set()
+        assert go_on.wait(SECONDS)
+        return busy.answerer.start([TextPair(QUESTION, TEXT)], AnswerOptions())
+
+    future = busy.scheduler.submit(start, lambda reading, seconds: reading.results())
+    assert begun.wait(SECONDS)
+    assert busy.scheduler.oldest_batch is None
+    go_on.set()
+    assert future.result(SECONDS)
 
 
 def hold(engine):

@@ -115,20 +115,20 @@ def test_a_fault_of_a_request_is_no_reason_to_try_the_model(worker, lines):
     assert lines() == []
 
 
-def test_a_worker_that_is_asked_tells_the_step_that_it_works_on(worker):
+def test_a_worker_that_is_asked_tells_the_batch_that_it_works_on(worker):
     ping = to_bytes({"ping": True})
     worker.pipe.send_bytes(ping)
-    assert worker.told()["step"] is None
+    assert worker.told()["running"] is None
     model = worker.answerer.model
     model.gate.clear()
     entered = model.entered
     worker.ask()
     while model.entered == entered:
         time.sleep(0.002)
-    steps = []
+    batches = []
     for _ in range(2):
         worker.pipe.send_bytes(ping)
-        steps.append(worker.told()["step"])
+        batches.append(worker.told()["running"])
     model.gate.set()
-    assert steps[0] is not None and steps[0] == steps[1]
+    assert batches[0] is not None and batches[0] == batches[1]
     assert worker.told()["result"]

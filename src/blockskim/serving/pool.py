@@ -294,8 +294,8 @@ class WorkerPool:
         task.add_done_callback(self._tasks.discard)
 
     def _told(self, worker: _Worker, message: Json) -> None:
-        if "step" in message:
-            worker.pulse.answered(message["step"])
+        if "running" in message:
+            worker.pulse.answered(message["running"])
         elif "ready" in message:
             worker.ready = True
             self._failures[worker.number] = 0

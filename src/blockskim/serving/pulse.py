@@ -1,10 +1,11 @@
 """Whether a worker that says nothing still works: what it tells when it is asked, a second at a time.
 
-A worker is asked over its pipe, and the thread that takes its requests answers, with the number of the oldest step that
-runs there: a batch, or tokenising a text. So two faults are found which leave the process alive. One that answers no
-more was stopped, or is stuck for good; one that tells the same step again and again has a thread which hangs. However
-long a request takes, it is made of many steps. A step that runs for longer than several times what a request may take
-is of requests that were all given up long ago.
+A worker is asked over its pipe, and the thread that takes its requests answers, with the number of the oldest batch that
+runs there. So two faults are found which leave the process alive. One that answers no more was stopped, or is stuck for
+good; one that tells the same batch again and again has a model which hangs. However long a request takes, it is made of
+many batches, all of a bounded size. One that runs for longer than several times what a request may take is of requests
+that were all given up long ago. A text may well be tokenised for longer: all of a request is at once, however large it
+is, and it goes on after the request was given up while others are answered.
 
 Seconds are those in which the asking process ran itself: after both were stopped, by Ctrl-Z say, nothing is overdue.
 """
@@ -22,7 +23,7 @@ SILENT = 30.0
 
 HANGING = 60.0
 HANGING_TIMES = 10.0
-"""Seconds that a step may run, or so many times as long as a request may take if that is more."""
+"""Seconds that a batch may run, or so many times as long as a request may take if that is more."""
 
 
 @dataclass
@@ -32,14 +33,14 @@ class Pulse:
     Attributes:
         timeout: seconds that a request may take.
         silence: seconds for which an answer is missing.
-        running: seconds for which it tells the same step.
+        running: seconds for which it tells the same batch.
     """
 
     timeout: float
     silence: float = 0.0
     running: float = 0.0
     _asked: bool = False
-    _step: int | None = None
+    _batch: int | None = None
 
     def tick(self) -> bool:
         """Another second is over.
@@ -53,14 +54,15 @@ class Pulse:
         self._asked = True
         return True
 
-    def answered(self, step: int | None) -> None:
+    def answered(self, batch: int | None) -> None:
         """The worker answered.
 
         Args:
-            step: the number of the oldest step that runs; None if none does.
+            batch: the number of the oldest batch that runs; None if none does.
         """
-        self.running = self.running + self.silence + SECONDS if step is not None and step == self._step else 0.0
-        self.silence, self._asked, self._step = 0.0, False, step
+        same = batch is not None and batch == self._batch
+        self.running = self.running + self.silence + SECONDS if same else 0.0
+        self.silence, self._asked, self._batch = 0.0, False, batch
 
     @property
     def well(self) -> bool:
@@ -73,5 +75,5 @@ class Pulse:
         if self.silence >= max(SILENT, self.timeout):
             return f"it has told nothing for {self.silence:g} s"
         if self.running >= max(HANGING, HANGING_TIMES * self.timeout):
-            return f"it works on the same step for {self.running:g} s"
+            return f"it works on the same batch for {self.running:g} s"
         return ""

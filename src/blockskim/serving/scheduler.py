@@ -141,7 +141,7 @@ class Scheduler:
         self._running = True
         self._pace = 0.0
         self._numbers = itertools.count()
-        self._steps: set[int] = set()
+        self._batches: set[int] = set()
         self._short = ThreadPoolExecutor(2, thread_name_prefix="blockskim-texts")
         self._long = ThreadPoolExecutor(1, thread_name_prefix="blockskim-long-texts")
         self._threads = [
@@ -161,10 +161,10 @@ class Scheduler:
         return self._queue.tokens
 
     @property
-    def oldest_step(self) -> int | None:
-        """The number of the step that runs longest by now, a batch or one of a text; None while none runs."""
+    def oldest_batch(self) -> int | None:
+        """The number of the batch that runs longest by now; None while none runs."""
         with self._changed:
-            return min(self._steps, default=None)
+            return min(self._batches, default=None)
 
     def submit(
         self,
@@ -247,16 +247,16 @@ class Scheduler:
             self._on_done(report)
 
     @contextmanager
-    def _step(self) -> Iterator[None]:
-        """Something that a thread does of jobs, from its beginning to its end."""
+    def _numbered(self) -> Iterator[None]:
+        """A batch, from its beginning to its end."""
         number = next(self._numbers)
         with self._changed:
-            self._steps.add(number)
+            self._batches.add(number)
         try:
             yield
         finally:
             with self._changed:
-                self._steps.discard(number)
+                self._batches.discard(number)
 
     def _beside(self, job: _Job[Any], step: Callable[[_Job[Any]], None]) -> None:
         """Do a step of a job on a thread for texts; whatever it raises is the job's."""
@@ -269,8 +269,7 @@ class Scheduler:
                 return
             job.taken_up = time.monotonic()
             try:
-                with self._step():
-                    step(job)
+                step(job)
             except Exception as error:
                 job.fail(error)
 
@@ -336,7 +335,7 @@ class Scheduler:
             for job in late:
                 job.fail(TimedOut(job.seconds))
             if batch:
-                with self._step():
+                with self._numbered():
                     self._run_batch(batch)
 
     def _most_tokens(self) -> int:

@@ -162,7 +162,7 @@ def _serve(connection: Connection, sender: _Sender, engine: Engine) -> float | N
             if left is not None:
                 left.cancel()
         elif "ping" in message:
-            sender.send({"step": engine.scheduler.oldest_step})
+            sender.send({"running": engine.scheduler.oldest_batch})
         elif "stop" in message:
             grace: float = message["stop"]
             return grace
