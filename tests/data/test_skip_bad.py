@@ -125,3 +125,12 @@ def test_a_corrected_record_may_follow_one_that_says_nothing_of_answers(tmp_path
     path.write_text(json.dumps({"data": [squad("a"), silent, squad("b")]}))
     assert [example.id for example in read_examples(path, skip_bad=True)] == ["a", "b"]
     assert "1 wrong record left out" in caplog.text
+
+
+def test_a_corrected_record_may_follow_the_first_ones_that_say_nothing_of_answers(tmp_path, caplog):
+    path = tmp_path / "data.json"
+    silent = squad("a")
+    del silent["paragraphs"][0]["qas"][0]["answers"]
+    path.write_text(json.dumps({"data": [silent, squad("b"), squad("a")]}))
+    assert [example.id for example in read_examples(path, skip_bad=True)] == ["b", "a"]
+    assert "1 wrong record left out" in caplog.text

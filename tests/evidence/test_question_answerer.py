@@ -149,6 +149,13 @@ def test_a_sentence_that_fits_is_kept_whatever_the_others_take():
         assert 0 < sum(map(count, result.documents.values())) <= tokens
 
 
+def test_what_takes_no_token_in_its_text_does_not_push_out_what_fits():
+    """Pieces of a word that is too long for the tokenizer are parts of one token there, and tokens by themselves."""
+    text = "Ann wrote it. " + "5f3a" * 500
+    found = QA.highlight(QUESTION, {"a": text}, budget="20 tokens")
+    assert "Ann wrote it." in [each["text"] for each in found]
+
+
 def test_what_a_splitter_left_out_does_not_come_back():
     text = "It nests in Wales.<nav>Home About</nav>It eats worms."
     places = [(0, 18), (text.index("It eats"), len(text))]

@@ -146,8 +146,15 @@ def test_lines_of_a_fenced_block_are_sentences_each():
 def test_a_fence_that_nothing_closes_begins_no_code():
     wrapped = "This line is long enough to have been wrapped by\nan editor, and ends here."
     assert sentences(f"```\n{wrapped}") == ["```", wrapped]
-    # Nor does a shorter one, or one with a name, close it.
+    # Nor does a shorter one close it.
     assert sentences(f"````\n{wrapped}\n```\n{wrapped}")[1] == wrapped
+
+
+def test_a_text_that_begins_inside_of_a_block_of_code_is_no_code_behind_it():
+    prose = ["This is said here.", "And that.", "It goes on for long enough to have been\nwrapped."]
+    text = f"x = f(y)\n```\n{' '.join(prose)}\n```python\ny = g(x)\nz = 1. if y else 2\n```\nDone."
+    assert sentences(text)[2:5] == prose
+    assert sentences(text)[-4:-1] == ["y = g(x)", "z = 1. if y else 2", "```"]
 
 
 def test_a_text_without_punctuation_is_cut_between_words():

@@ -9,25 +9,15 @@ import pytest
 
 from blockskim.scaling.rows import Row
 from blockskim.scaling.shard_files import check_kept
-from bulk_runs import json_lines, plan_for, rows_of, run, written
+from bulk_runs import json_lines, plan_for, rows_of, run, tables_of, written
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
 
-def tables(folder: Path, *columns) -> list[Path]:
-    """A Parquet file for each column "k"."""
-    paths = []
-    for number, column in enumerate(columns):
-        table = pa.Table.from_pylist([{**row, "id": None} for row in rows_of(len(column))])
-        paths.append(folder / f"{number}.parquet")
-        pq.write_table(table.append_column("k", column), paths[-1])
-    return paths
-
-
 def copied(folder: Path, *columns, output_format="parquet"):
     """What is written of columns "k" of several files, and the errors of the rows."""
-    plan = plan_for(folder, *tables(folder, *columns), keep=("k",), output_format=output_format)
+    plan = plan_for(folder, *tables_of(folder, *columns), keep=("k",), output_format=output_format)
     summary = run(plan)
     assert (summary.rows, summary.damaged) == (sum(map(len, columns)), [])
     if output_format == "jsonl":
@@ -60,31 +50,6 @@ def test_what_would_change_makes_its_row_wrong(tmp_path, first, second, message)
     values, errors = copied(tmp_path, first, second)
     assert values.combine_chunks().equals(pa.concat_arrays([first, pa.nulls(1, first.type)]))
     assert errors == [None, f"{tmp_path / '1.parquet'}: row 1: {message}"]
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "kind"),
-    [
-        (pa.array([1]), pa.array([1.5]), pa.float64()),
-        (pa.array([1.5], pa.float32()), pa.array([1e300]), pa.float64()),
-        (pa.array([1], pa.int8()), pa.array([1000]), pa.int64()),
-        (pa.array(["a"]), pa.array(["b"], pa.large_string()), pa.large_string()),
-        (pa.array([DAY.replace(microsecond=0)], pa.timestamp("ms")), pa.array([DAY]), pa.timestamp("us")),
-        (
-            pa.array([{"a": 1}]),
-            pa.array([{"a": 1, "b": 2}]),
-            pa.struct([("a", pa.int64()), ("b", pa.int64())]),
-        ),
-    ],
-    ids=str,
-)
-def test_a_column_has_a_type_that_holds_the_values_of_all_files(tmp_path, first, second, kind):
-    for number, columns in enumerate(((first, second), (second, first))):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        values, errors = copied(folder, *columns)
-        assert values.combine_chunks().equals(pa.concat_arrays([column.cast(kind) for column in columns]))
-        assert set(errors) == {None}
 
 
 def test_a_column_that_a_dictionary_codes_is_written_out(tmp_path):
@@ -151,7 +116,7 @@ def test_a_text_that_is_no_unicode_makes_its_row_wrong_and_no_other(tmp_path, ou
 def test_a_text_to_read_that_is_no_unicode_makes_its_row_wrong_and_no_other(tmp_path):
     offsets = pa.array([0, 1, 2, 3], pa.int32()).buffers()[1]
     column = pa.Array.from_buffers(pa.string(), 3, [None, offsets, pa.py_buffer(b"a\xffb")])
-    (path,) = tables(tmp_path, column)
+    (path,) = tables_of(tmp_path, column)
     run(plan_for(tmp_path, path, context_column="k"))
     errors = [row["error"] for row in written(tmp_path / "out")]
     assert (errors[0], errors[2]) == (None, None)
@@ -160,7 +125,7 @@ def test_a_text_to_read_that_is_no_unicode_makes_its_row_wrong_and_no_other(tmp_
 
 @pytest.mark.parametrize("damage", ["cut", "empty"])
 def test_types_come_from_the_next_file_where_the_first_is_damaged(tmp_path, damage):
-    first, second = tables(tmp_path, pa.array([1, 2]), pa.array([3, 4]))
+    first, second = tables_of(tmp_path, pa.array([1, 2]), pa.array([3, 4]))
     first.write_bytes(first.read_bytes()[:100] if damage == "cut" else b"")
     for output_format in ("parquet", "jsonl"):
         output = tmp_path / output_format

@@ -103,3 +103,16 @@ def json_lines(path: Path, rows) -> Path:
 def shards_of(output: Path) -> dict[str, bytes]:
     """The content of all shards by name."""
     return {path.name: path.read_bytes() for path in output.glob("part-*")}
+
+
+def tables_of(folder: Path, *columns) -> list[Path]:
+    """A Parquet file of rows for each column of Arrow, which is "k" in it."""
+    import pyarrow
+    from pyarrow import parquet
+
+    paths = []
+    for number, column in enumerate(columns):
+        table = pyarrow.Table.from_pylist([{**row, "id": None} for row in rows_of(len(column))])
+        paths.append(folder / f"{number}.parquet")
+        parquet.write_table(table.append_column("k", column), paths[-1])
+    return paths

@@ -172,6 +172,7 @@ def _of_one_kind(examples: Iterator[Example], read: ReadReport) -> Iterator[Exam
                 read.ids.discard(example.id)
                 continue
             read.leave_out(len(held), reason)
+            read.ids.difference_update(each.id for each in held)
             held, first = [], example
         if read.skip_bad and not example.annotated:
             held.append(example)

@@ -91,7 +91,6 @@ class EvidenceReading(TextReading):
         """The sentences of one pair with their scores and answers."""
         windows = self.run.windows
         text = windows.examples[number].context
-        ends = windows.contexts.offsets_of(int(windows.context_of[number]))[:, 1].astype(np.int64)
         spans = [(int(start), int(end)) for start, end in signals.spans]
         null, normalizer = float(signals.nulls.sum()), float(signals.log_normalizers.sum())
         boundaries = Boundaries(text)
@@ -100,7 +99,7 @@ class EvidenceReading(TextReading):
             for span, score, answer in zip(spans, signals.answer_scores, signals.answers.tolist(), strict=True)
         ]
         scores = sentence_scores(signals, evidence_model(self._backend.skim_config))
-        return TextEvidence(ScoredText(text, spans, scores, np.maximum.accumulate(ends)), answers)
+        return TextEvidence(ScoredText(text, spans, scores), answers)
 
 
 def _answer(

@@ -162,5 +162,4 @@ def find_evidence(
 
 def _nothing(text: str) -> TextEvidence:
     """What a blank text holds."""
-    none = np.zeros(0)
-    return TextEvidence(ScoredText(text, [], none, none.astype(np.int64)), [])
+    return TextEvidence(ScoredText(text, [], np.zeros(0)), [])

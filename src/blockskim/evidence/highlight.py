@@ -1,6 +1,6 @@
 """Highlights: the sentences of documents that matter for a question, each a citation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
@@ -12,7 +12,7 @@ from blockskim.evidence.evidence_reading import SpanInSentence
 from blockskim.evidence.finding import Query, QuestionEvidence, find_evidence
 from blockskim.evidence.options import EvidenceOptions
 from blockskim.evidence.scoring import check_threshold
-from blockskim.evidence.selection import Role, ScoredText, select_counted, token_counter
+from blockskim.evidence.selection import Role, ScoredText, room_for, select
 from blockskim.evidence.sentences import Splitter, split_sentences
 
 
@@ -119,13 +119,8 @@ def highlights_of(evidence: QuestionEvidence, options: EvidenceOptions, tokenize
         options: how much is wanted.
         tokenizer: counts tokens, where the budget is in tokens.
     """
-    count = token_counter(tokenizer)
-
-    def tokens(chosen: Sequence[Mapping[int, Any]]) -> int:
-        taken = zip(evidence.texts, chosen, strict=True)
-        return sum(count(text.text[slice(*text.spans[number])]) for text, own in taken for number in own)
-
-    chosen = select_counted(evidence.texts, options, options.least_score(evidence.model), tokens)
+    room = room_for(evidence.texts, options, tokenizer)
+    chosen = select(evidence.texts, options, options.least_score(evidence.model), room)
     rows = zip(evidence.names, evidence.texts, evidence.answers, chosen, strict=True)
     by_document = [
         [_sentence(name, text, number, role, answers[number]) for number, role in roles.items()]

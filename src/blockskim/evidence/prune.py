@@ -2,22 +2,25 @@
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from blockskim.answering.reading import TextReader, WindowCount
 from blockskim.answering.request import AnswerOptions
 from blockskim.answering.trace import AnswerTrace, skim_summary
 from blockskim.checks import is_text
-from blockskim.data.tokens import FrozenTokenizer
+from blockskim.data.tokens import FrozenTokenizer, tokenize
 from blockskim.errors import ConfigError
 from blockskim.evidence.finding import Query, QuestionEvidence, find_evidence
 from blockskim.evidence.options import EvidenceOptions
 from blockskim.evidence.scoring import check_threshold
-from blockskim.evidence.selection import Joining, ScoredText, select_counted, token_counter
+from blockskim.evidence.selection import ScoredText, room_for, select
 from blockskim.evidence.sentences import Splitter, split_sentences
 
 GAP = " […] "
+
+ROUNDS = 4
+"""In which texts that had too many tokens are made anew with more room, once they fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,17 +171,7 @@ def pruned_to(
         gap: what stands between two pieces.
         tokenizer: counts tokens, where the budget is in tokens.
     """
-    count, in_tokens = token_counter(tokenizer), options.limit is not None and options.limit.unit == "tokens"
-    joining = Joining(len(gap), count(gap) if in_tokens else 0)
-
-    def joined(chosen: Sequence[Mapping[int, Any]]) -> list[tuple[str, tuple[Piece, ...]]]:
-        return [_joined(text, own, gap) for text, own in zip(evidence.texts, chosen, strict=True)]
-
-    def tokens(chosen: Sequence[Mapping[int, Any]]) -> int:
-        return sum(count(pruned) for pruned, _ in joined(chosen))
-
-    least = options.least_score(evidence.model)
-    texts = joined(select_counted(evidence.texts, options, least, tokens, joining))
+    texts = _within_budget(evidence, options, gap, tokenizer)
     left = {name: text for name, text in zip(evidence.names, texts, strict=True) if text[1]}
     kept = sum(piece.end - piece.start for _, pieces in left.values() for piece in pieces)
     return PrunedTexts(
@@ -188,6 +181,46 @@ def pruned_to(
         kept=kept / max(1, sum(len(text.text) for text in evidence.texts)),
         traces=tuple(evidence.traces),
     )
+
+
+def _within_budget(
+    evidence: QuestionEvidence, options: EvidenceOptions, gap: str, tokenizer: FrozenTokenizer
+) -> list[tuple[str, tuple[Piece, ...]]]:
+    """The pruned text and its pieces of each document.
+
+    Tokens at a cut may be others than those of the sentences, and one more now and then. Where pruned texts have more
+    than the budget, they are made anew with less room: with little less, so that what fits is kept.
+    """
+    room, least = room_for(evidence.texts, options, tokenizer, gap), options.least_score(evidence.model)
+
+    def pruned(less: int) -> list[tuple[str, tuple[Piece, ...]]]:
+        smaller = None if room is None else replace(room, limit=room.limit - less)
+        chosen = select(evidence.texts, options, least, smaller)
+        return [_joined(text, own, gap) for text, own in zip(evidence.texts, chosen, strict=True)]
+
+    texts = pruned(0)
+    if room is None or options.limit is None or options.limit.unit != "tokens":
+        return texts
+    less = enough = 0
+    while (over := _tokens(tokenizer, texts) - room.limit) > 0:
+        # Twice as much less at least, as a count that fell by one each time would take as many rounds as tokens.
+        less, enough = enough, enough + max(over, enough)
+        texts = pruned(enough)
+    for _ in range(ROUNDS):
+        if enough - less <= 1:
+            break
+        middle = (less + enough) // 2
+        tried = pruned(middle)
+        if _tokens(tokenizer, tried) <= room.limit:
+            texts, enough = tried, middle
+        else:
+            less = middle
+    return texts
+
+
+def _tokens(tokenizer: FrozenTokenizer, texts: Sequence[tuple[str, tuple[Piece, ...]]]) -> int:
+    """All tokens of some pruned texts."""
+    return len(tokenize(tokenizer, [text for text, _ in texts if text]).ids)
 
 
 def _joined(text: ScoredText, chosen: Mapping[int, Any], gap: str) -> tuple[str, tuple[Piece, ...]]:

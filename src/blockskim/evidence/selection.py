@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,9 +19,6 @@ _ENDS_SENTENCE = re.compile(r"""[.!?…。！？;:,]["'”’»)\]]*$""")
 LONGEST_TITLE = 120
 """Characters of a title at most."""
 
-ROUNDS = 4
-"""In which a choice under a budget of tokens is made anew with more room, once it fits."""
-
 
 @dataclass(frozen=True, slots=True)
 class ScoredText:
@@ -31,21 +28,15 @@ class ScoredText:
         text: the document.
         spans: first character and one past the last of each sentence, in order.
         scores: from 0 to 1. Shape: (sentences,)
-        token_ends: one past the last character of each token of the text, in order; of some tokenizers tokens begin at
-            the blank before a word, so a token stands where it ends. Shape: (tokens,)
     """
 
     text: str
     spans: Sequence[tuple[int, int]]
     scores: NDArray[np.float64]
-    token_ends: NDArray[np.int64]
 
-    def sizes(self, in_tokens: bool) -> tuple[list[int], list[int]]:
-        """What each sentence takes, and what lies between each and the next: characters, or tokens that end there."""
-        bounds = np.array(self.spans, dtype=np.int64).reshape(-1, 2)
-        if in_tokens:
-            bounds = np.searchsorted(self.token_ends, bounds, side="right")
-        return (bounds[:, 1] - bounds[:, 0]).tolist(), (bounds[1:, 0] - bounds[:-1, 1]).tolist()
+    def sentences(self) -> list[str]:
+        """The text of each sentence."""
+        return [self.text[start:end] for start, end in self.spans]
 
     def runs_on(self, number: int) -> bool:
         """Whether only white space, if anything, stands between a sentence and the next."""
@@ -53,38 +44,81 @@ class ScoredText:
 
 
 @dataclass(frozen=True, slots=True)
-class Joining:
-    """How kept sentences are put together, where that takes room.
+class Room:
+    """How much may be kept of some documents, and what their sentences take; in characters or tokens.
 
     Attributes:
-        characters: of what stands in place of what was cut out between two sentences.
-        tokens: of the same.
+        limit: the most that may be kept.
+        sizes: what each sentence takes, by document.
+        between: what stands between each sentence and the next where both are kept, by document.
+        gap: what stands in place of what is cut out between two sentences; None where each is kept by itself, and
+            nothing stands between them.
     """
 
-    characters: int
-    tokens: int
+    limit: int
+    sizes: Sequence[Sequence[int]]
+    between: Sequence[Sequence[int]]
+    gap: int | None
+
+
+def room_for(
+    documents: Sequence[ScoredText], options: EvidenceOptions, tokenizer: FrozenTokenizer, gap: str | None = None
+) -> Room | None:
+    """The room that a budget leaves for documents; None where there is no budget.
+
+    Tokens are those of a sentence that stands alone: in their text the first ones may be others.
+
+    Args:
+        documents: all of one question.
+        options: has the budget.
+        tokenizer: counts tokens.
+        gap: what stands in place of what is cut out between two sentences; None where each is kept by itself.
+    """
+    if options.limit is None:
+        return None
+    in_tokens = options.limit.unit == "tokens"
+    texts = [document.sentences() for document in documents]
+    size_of_gap = None
+    if gap is not None:
+        size_of_gap = sum(_token_counts(tokenizer, [gap])) if in_tokens and gap else len(gap)
+    return Room(
+        limit=options.limit.limit(sum(len(document.text) for document in documents)),
+        sizes=[_token_counts(tokenizer, own) if in_tokens else list(map(len, own)) for own in texts],
+        between=[_between(document, in_tokens, size_of_gap or 0) for document in documents],
+        gap=size_of_gap,
+    )
+
+
+def _token_counts(tokenizer: FrozenTokenizer, texts: Sequence[str]) -> list[int]:
+    """Tokens of each text; at least one, so that a budget bounds how many are kept."""
+    counts: list[int] = np.diff(tokenize(tokenizer, texts).bounds).clip(min=1).tolist()
+    return counts
+
+
+def _between(document: ScoredText, in_tokens: bool, gap: int) -> list[int]:
+    """What stands between each sentence and the next where both are kept: white space, of no token, or a gap."""
+    spans = document.spans
+    spaces = [0 if in_tokens else spans[number + 1][0] - spans[number][1] for number in range(len(spans) - 1)]
+    return [size if document.runs_on(number) else gap for number, size in enumerate(spaces)]
 
 
 class _Kept:
     """The sentences of one document that are kept so far."""
 
-    def __init__(self, document: ScoredText, in_tokens: bool, joining: Joining | None) -> None:
+    def __init__(self, document: ScoredText, sizes: Sequence[int], between: Sequence[int], gap: int | None) -> None:
         """Keep nothing yet.
 
         Args:
             document: the document.
-            in_tokens: whether room is counted in tokens.
-            joining: how sentences are put together, if what stands between them counts, too.
+            sizes: what each sentence takes.
+            between: what stands between each and the next where both are kept.
+            gap: what stands in place of what is cut out; None where nothing stands between sentences.
         """
         self.document = document
         self.roles: dict[int, Role] = {}
         self.has_evidence = False
-        self._sizes, self._between = document.sizes(in_tokens)
-        self._gap = None if joining is None else joining.tokens if in_tokens else joining.characters
-        if self._gap is not None:
-            gap = self._gap
-            self._between = [size if document.runs_on(number) else gap for number, size in enumerate(self._between)]
-        self._first, self._last = len(self._sizes), -1
+        self._sizes, self._between, self._gap = sizes, between, gap
+        self._first, self._last = len(sizes), -1
         self._always: list[int] | None = None
         self._always_takes = 0
 
@@ -137,75 +171,27 @@ class _Kept:
         return total
 
 
-def select_counted(
-    documents: Sequence[ScoredText],
-    options: EvidenceOptions,
-    least_score: float,
-    count: Callable[[Sequence[dict[int, Role]]], int],
-    joining: Joining | None = None,
-) -> list[dict[int, Role]]:
-    """As ``select``; under a budget of tokens what is chosen is counted as it will be given.
-
-    A sentence that is taken out of its text may have other tokens than it had there, and one more now and then. Where
-    that is over the budget, it is chosen anew with less room: with little less, so that what fits is taken.
-
-    Args:
-        documents: all of one question.
-        options: what is wanted.
-        least_score: of evidence.
-        count: the tokens of what was chosen.
-        joining: how sentences are put together, if what stands between them counts, too.
-    """
-    chosen = select(documents, options, least_score, joining)
-    if options.limit is None or options.limit.unit != "tokens":
-        return chosen
-    most, less, enough = int(options.limit.amount), 0, 0
-    while (over := count(chosen) - most) > 0:
-        # Twice as much less at least, as a count that fell by one each time would take as many rounds as tokens.
-        less, enough = enough, enough + max(over, enough)
-        chosen = select(documents, options, least_score, joining, enough)
-    for _ in range(ROUNDS):
-        if enough - less <= 1:
-            break
-        middle = (less + enough) // 2
-        tried = select(documents, options, least_score, joining, middle)
-        if count(tried) <= most:
-            chosen, enough = tried, middle
-        else:
-            less = middle
-    return chosen
-
-
 def select(
-    documents: Sequence[ScoredText],
-    options: EvidenceOptions,
-    least_score: float,
-    joining: Joining | None = None,
-    less: int = 0,
+    documents: Sequence[ScoredText], options: EvidenceOptions, least_score: float, room: Room | None = None
 ) -> list[dict[int, Role]]:
     """Choose the sentences of some documents that are kept for a question.
 
-    The best come first. One that does not fit into what is left of the budget with what goes beside it is taken alone;
+    The best come first. One that does not fit into what is left of the room with what goes beside it is taken alone;
     if it does not fit even so it is left out, and worse ones that fit are taken.
 
     Args:
         documents: all of one question.
         options: what is wanted.
         least_score: of evidence.
-        joining: how sentences are put together, if what stands between them counts, too.
-        less: how much of the budget is not to be used.
+        room: that there is; None for any amount.
 
     Returns:
         Of each document the kept sentences by number, in order, each with why it is kept.
     """
-    limit, in_tokens = None, False
-    if options.limit is not None:
-        in_tokens = options.limit.unit == "tokens"
-        limit = options.limit.limit(sum(len(document.text) for document in documents))
-    kept = [_Kept(document, in_tokens, joining) for document in documents]
+    kept = [_kept_of(document, place, room) for place, document in enumerate(documents)]
     scores = np.concatenate([document.scores for document in documents])
     owners = [(place, number) for place, document in enumerate(documents) for number in range(len(document.spans))]
-    taken, room = 0, math.inf if limit is None else limit - less
+    taken, left = 0, math.inf if room is None else room.limit
     for index in np.argsort(-scores, kind="stable").tolist():
         if scores[index] < least_score or taken == options.top_k:
             break
@@ -213,14 +199,22 @@ def select(
         own = kept[place]
         if not has_words(own.document, number):
             continue
-        beside = _beside(own, number, options, room)
-        used = own.take(number, beside, room)
+        beside = _beside(own, number, options, left)
+        used = own.take(number, beside, left)
         if used is None and beside:
-            used = own.take(number, {}, room)
+            used = own.take(number, {}, left)
         if used is not None:
-            room -= used
+            left -= used
             taken += 1
     return [{number: each.roles[number] for number in sorted(each.roles)} for each in kept]
+
+
+def _kept_of(document: ScoredText, place: int, room: Room | None) -> _Kept:
+    """Nothing yet of a document, which is at a place among the others."""
+    if room is None:
+        nothing = [0] * len(document.spans)
+        return _Kept(document, nothing, nothing, None)
+    return _Kept(document, room.sizes[place], room.between[place], room.gap)
 
 
 def _beside(own: _Kept, sentence: int, options: EvidenceOptions, room: float) -> dict[int, Role]:
@@ -262,8 +256,3 @@ def _is_title(document: ScoredText, number: int) -> bool:
 def has_words(document: ScoredText, number: int) -> bool:
     """Whether a sentence has a letter or digit; without, as a dash between two lines, it is no evidence."""
     return any(character.isalnum() for character in document.text[slice(*document.spans[number])])
-
-
-def token_counter(tokenizer: FrozenTokenizer) -> Callable[[str], int]:
-    """Counts the tokens of a text that stands alone, special ones left out."""
-    return lambda text: len(tokenize(tokenizer, [text]).ids) if text else 0

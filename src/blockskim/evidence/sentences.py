@@ -112,14 +112,16 @@ def _bounds(text: str) -> Iterator[int]:
 def _fenced(text: str) -> list[tuple[int, int]]:
     """First character and one past the last of each fenced block of code, the last block first.
 
-    A fence that nothing closes opens none: what follows it need not be code.
+    A fence that nothing closes opens none: what follows it need not be code. Nor does a bare one before another that
+    names a language: it closes a block whose beginning was cut off.
     """
     found, opened = [], None
     for match in _FENCE_LINE.finditer(text):
         fence = match["fence"]
-        if opened is None:
-            opened = fence, match.start()
-        elif fence.startswith(opened[0]) and not match["info"].strip():
+        named = bool(match["info"].strip())
+        if opened is None or (named and not opened[2] and fence.startswith(opened[0])):
+            opened = fence, match.start(), named
+        elif fence.startswith(opened[0]) and not named:
             found.append((opened[1], match.end()))
             opened = None
     return found[::-1]

@@ -118,7 +118,7 @@ def interrupts_kept_off() -> Iterator[None]:
     An interrupt goes to all processes of a terminal, and before they can ignore it they would show where they were. One
     that comes meanwhile is not lost: this process has it when the block has ended.
     """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows has none, nor has it such interrupts.
+    if not hasattr(signal, "pthread_sigmask"):  # Windows has none: workers may show where they were.
         yield
         return
     # It is started with the first process, and lets interrupts through again.

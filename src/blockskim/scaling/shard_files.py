@@ -9,19 +9,15 @@ from dataclasses import replace
 from typing import Any
 
 from blockskim.checks import is_text
-from blockskim.errors import DataError, ReadError
 from blockskim.extras import load_pyarrow
-from blockskim.scaling.arrow_values import ArrowTime, as_array, can_hold, copied_type
+from blockskim.scaling.arrow_values import ArrowTime, as_array, can_hold
+from blockskim.scaling.copied_types import copied_types
 from blockskim.scaling.jobs import Field
-from blockskim.scaling.parquet_rows import open_parquet
 from blockskim.scaling.plan import ERROR, ROW, BulkPlan
-from blockskim.scaling.rows import InputFile, Row
+from blockskim.scaling.rows import Row
 
 _TEXTS = ("string", "large_string", "string_view")
 """Names of Arrow's types of text."""
-
-_BYTES = ("binary", "large_binary", "binary_view", "fixed_size_binary")
-"""Names of its types of bytes."""
 
 
 def shard_schema(plan: BulkPlan) -> Any:
@@ -37,7 +33,7 @@ def shard_schema(plan: BulkPlan) -> Any:
     if plan.output_format != "parquet":
         return None
     pyarrow, _ = load_pyarrow()
-    types = _copied_types(plan.files, plan.kept) if plan.kept and plan.files[0].format == "parquet" else {}
+    types = copied_types(plan.files, plan.kept) if plan.kept and plan.files[0].format == "parquet" else {}
     kept = [pyarrow.field(name, types.get(name, pyarrow.string())) for name in plan.kept]
     return pyarrow.schema(
         [
@@ -47,59 +43,6 @@ def shard_schema(plan: BulkPlan) -> Any:
             pyarrow.field(ERROR, pyarrow.string()),
         ]
     )
-
-
-def _copied_types(files: Sequence[InputFile], names: Sequence[str]) -> dict[str, Any]:
-    """The type of each column that is copied: one that holds the values of all Parquet files, as far as there is one.
-
-    A file in which a column holds nulls alone, or that has no rows, may tell none, and one that is damaged does not.
-
-    Raises:
-        ReadError: the system failed to read one.
-    """
-    pyarrow, _ = load_pyarrow()
-    types: dict[str, Any] = {}
-    for file in files:
-        if file.format != "parquet":
-            continue
-        try:
-            with open_parquet(file.path) as parquet:
-                known = parquet.schema_arrow
-        except ReadError:
-            raise
-        except DataError:
-            # Reading its rows tells of it.
-            continue
-        # Of a file with a column that is there twice, reading the rows will tell.
-        for name in (name for name in names if known.names.count(name) == 1):
-            types[name] = _wider(types.get(name, pyarrow.null()), copied_type(known.field(name).type))
-    return types
-
-
-def _wider(kind: Any, other: Any) -> Any:
-    """The narrowest type that holds values of two: of whole and other numbers, of seconds and milliseconds.
-
-    It is the first where there is none: values of the other that are no such values make their rows wrong.
-    """
-    pyarrow, _ = load_pyarrow()
-    # Arrow has bytes hold text and binary fractions hold decimal ones, which then are other values.
-    if {_sort_of(kind), _sort_of(other)} in ({"text", "bytes"}, {"decimal", "binary"}):
-        return kind
-    schemas = [pyarrow.schema([("column", each)]) for each in (kind, other)]
-    try:
-        return pyarrow.unify_schemas(schemas, promote_options="permissive").field("column").type
-    except (pyarrow.ArrowTypeError, pyarrow.ArrowInvalid):
-        return kind
-
-
-def _sort_of(kind: Any) -> str:
-    """Which of four sorts a type is of: text, bytes, decimal or binary fractions; "" for none of them."""
-    pyarrow, _ = load_pyarrow()
-    if pyarrow.types.is_decimal(kind) or pyarrow.types.is_floating(kind):
-        return "decimal" if pyarrow.types.is_decimal(kind) else "binary"
-    if any(getattr(pyarrow.types, f"is_{name}")(kind) for name in _TEXTS):
-        return "text"
-    return "bytes" if any(getattr(pyarrow.types, f"is_{name}")(kind) for name in _BYTES) else ""
 
 
 def shard_bytes(rows: Sequence[dict[str, Any]], format: str, schema: Any) -> bytes:
