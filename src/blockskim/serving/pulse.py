@@ -1,11 +1,11 @@
 """Whether a worker that says nothing still works: what it tells when it is asked, a second at a time.
 
-A worker is asked over its pipe, and the thread that takes its requests answers, with the number of the oldest batch that
-runs there. So two faults are found which leave the process alive. One that answers no more was stopped, or is stuck for
-good; one that tells the same batch again and again has a model which hangs. However long a request takes, it is made of
-many batches, all of a bounded size. One that runs for longer than several times what a request may take is of requests
-that were all given up long ago. A text may well be tokenised for longer: all of a request is at once, however large it
-is, and it goes on after the request was given up while others are answered.
+A worker is asked over its pipe, and the thread that takes its requests answers, with the number of the oldest batch
+that runs there. So two faults are found which leave the process alive. One that answers no more was stopped, or is
+stuck for good; one that tells the same batch again and again has a model which hangs. However long a request takes, it
+is made of many batches, all of a bounded size. One that runs for longer than several times what a request may take is
+of requests that were all given up long ago. A text may well be tokenised for longer: all of a request is at once,
+however large it is, and it goes on after the request was given up while others are answered.
 
 Seconds are those in which the asking process ran itself: after both were stopped, by Ctrl-Z say, nothing is overdue.
 """

@@ -1,11 +1,13 @@
 """The socket that the service listens on, and what comes before its end."""
 
 import asyncio
+import inspect
 import socket
 from types import SimpleNamespace
 
 import pytest
 
+from blockskim.cli.serve_options import Listening
 from blockskim.errors import ConfigError
 from blockskim.extras import has
 from blockskim.serving.engine import ModelSettings
@@ -48,19 +50,25 @@ def test_the_event_loop_is_uvloops_where_that_is_installed(monkeypatch):
     assert _loop_factory() is None
 
 
-def life(ready=True, delay=300.0):
+def life(ready=True, delay=300.0, was_ready=True, keep_alive=75):
     """A service whose workers are none."""
-    made = _Life(ModelSettings(), Capacity(), HttpSettings(seconds=7.0), LogSettings(), 1, 30.0, delay, 75)
+    made = _Life(ModelSettings(), Capacity(), HttpSettings(seconds=7.0), LogSettings(), 1, 30.0, delay, keep_alive)
     assert made._pool._timeout == 7.0
     drained = []
-    made._pool = SimpleNamespace(ready=ready, drain=lambda: drained.append(True), kill=lambda: None)
+    made._pool = SimpleNamespace(
+        ready=ready,
+        describe=lambda: {"layers": 3} if was_ready else {},
+        drain=lambda: drained.append(True),
+        kill=lambda: None,
+    )
     return made, drained
 
 
+@pytest.mark.parametrize("ready", [True, False])
 @pytest.mark.parametrize("by", ["a second signal", "the server"])
-def test_before_it_ends_it_says_for_a_while_that_it_is_not_ready(by):
+def test_before_it_ends_it_says_for_a_while_that_it_is_not_ready(by, ready):
     async def drain():
-        made, drained = life()
+        made, drained = life(ready)
         serving = asyncio.get_running_loop().create_future()
         draining = asyncio.ensure_future(made._drain(serving))
         await asyncio.sleep(0.01)
@@ -74,10 +82,10 @@ def test_before_it_ends_it_says_for_a_while_that_it_is_not_ready(by):
     asyncio.run(drain())
 
 
-@pytest.mark.parametrize(("ready", "delay"), [(True, 0.0), (False, 300.0)])
-def test_what_is_not_ready_or_has_no_delay_ends_at_once(ready, delay):
+@pytest.mark.parametrize(("was_ready", "delay"), [(True, 0.0), (False, 300.0)])
+def test_what_never_was_ready_or_has_no_delay_ends_at_once(was_ready, delay):
     async def drain():
-        made, drained = life(ready, delay)
+        made, drained = life(was_ready, delay, was_ready)
         await asyncio.wait_for(made._drain(asyncio.get_running_loop().create_future()), 30)
         return drained
 
@@ -85,4 +93,6 @@ def test_what_is_not_ready_or_has_no_delay_ends_at_once(ready, delay):
 
 
 def test_connections_stay_open_for_longer_than_a_balancer_keeps_them():
-    assert life()[0]._server.config.timeout_keep_alive == 75
+    default = inspect.signature(serve.serve).parameters["keep_alive"].default
+    assert default == Listening().keep_alive > 60
+    assert life(keep_alive=600)[0]._server.config.timeout_keep_alive == 600

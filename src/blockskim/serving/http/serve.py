@@ -168,8 +168,8 @@ class _Life:
 
     async def _drain(self, serving: "asyncio.Task[None]") -> None:
         """Let those who share out requests see that this is going, before anything is refused."""
-        # Nobody sends to one that never was ready.
-        if not self._pool.ready or not self._drain_delay:
+        # Nobody sends to one that never was ready; to one that is not just now, as a worker is replaced, many do.
+        if not self._pool.describe() or not self._drain_delay:
             return
         LIFE.info("draining", extra={"fields": {"seconds": self._drain_delay}})
         self._pool.drain()
