@@ -7,6 +7,7 @@ import torch
 
 from blockskim.errors import ConfigError, ModelError
 from blockskim.method.evidence import FEATURES, EvidenceModel
+from blockskim.model.data_record import DATA_FILE, DataRecord, data_records, records_text
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.surgery.averaging import average_models
 from strategies import every_family
@@ -45,6 +46,17 @@ def test_every_weight_is_averaged_and_nothing_is_dropped_yet(family, tmp_path):
     assert set(BlockSkimForQuestionAnswering.from_pretrained(tmp_path / "average").thresholds) == {0.0}
     told = json.loads((tmp_path / "average" / "average.json").read_text())
     assert told == {"models": ["1", "2", "3"], "weights": [0.25, 0.5, 0.25]}
+
+
+def test_an_average_learned_from_what_its_models_learned_from(tmp_path):
+    start, first, second = (DataRecord({name: 9}, 0, {}) for name in ("start.json", "first.json", "second.json"))
+    models = [save_model(tmp_path / name) for name in ("one", "two", "none")]
+    for folder, own in zip(models, (first, second), strict=False):
+        (folder / DATA_FILE).write_text(records_text([start, own]))
+    average_models(models, tmp_path / "average")
+    assert data_records(tmp_path / "average") == [start, first, second]
+    average_models([models[2], models[2]], tmp_path / "unknown")
+    assert not (tmp_path / "unknown" / DATA_FILE).exists()
 
 
 def test_a_model_and_itself_are_itself(tmp_path):

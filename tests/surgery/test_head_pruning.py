@@ -201,6 +201,14 @@ def test_a_pruned_model_is_saved_trained_on_and_pruned_again(trained, tmp_path):
     assert first["flops_per_example"] == second["flops_per_example"]
 
 
+def test_a_pruned_model_says_where_it_came_from(trained, tmp_path):
+    source = shutil.copytree(trained, tmp_path / "source")
+    (source / "average.json").write_text("{}")
+    save_pruned(loaded(source), word_piece(), source, {}, {1: (2,)}, tmp_path / "pruned")
+    for name in ("recipe.json", "data.json", "average.json"):
+        assert (tmp_path / "pruned" / name).read_bytes() == (source / name).read_bytes()
+
+
 def test_a_card_in_another_encoding_is_kept(trained, tmp_path):
     source = shutil.copytree(trained, tmp_path / "source")
     (source / "README.md").write_bytes(b"caf\xe9\n")

@@ -2,7 +2,7 @@
 
 import math
 
-from blockskim.training.data_record import DataRecord
+from blockskim.model.data_record import DataRecord
 from blockskim.training.model_card import finite, model_card
 from blockskim.training.recipe import Recipe
 

@@ -19,9 +19,9 @@ from blockskim.data.examples import Answer, Example
 from blockskim.data.windows import make_windows
 from blockskim.errors import BlockSkimError, ConfigError, DataError, ModelError
 from blockskim.evaluation.evaluate import evaluate, evaluate_windows
+from blockskim.model.data_record import DataRecord, data_records
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training import train as training
-from blockskim.training.data_record import DataRecord, data_records
 from blockskim.training.initial_model import initial_model
 from blockskim.training.recipe import Recipe
 from synthetic_task import examples

@@ -81,7 +81,7 @@ def warn_of_trained_on(model: str, examples: "Sequence[Example]", hold_out: floa
         examples: that were held out.
         hold_out: the share; None where nothing was held out.
     """
-    from blockskim.training.data_record import data_records
+    from blockskim.model.data_record import data_records
 
     if hold_out is None:
         return

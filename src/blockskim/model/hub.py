@@ -62,6 +62,20 @@ def find_file(name: str | Path, file: str, hub: Mapping[str, Any], required: boo
     return None if found is None else Path(found)
 
 
+def has_files(name: str | Path, hub: Mapping[str, Any]) -> bool:
+    """Whether a model lies in a directory or may lie on the hub; otherwise it was made in this process."""
+    return local_folder(name, hub) is not None or may_be_hub_id(str(name))
+
+
+def find_beside(name: str | Path, file: str, hub: Mapping[str, Any]) -> Path | None:
+    """``find_file`` of what may lie beside a model's weights; None for a model that was made in this process, too.
+
+    Raises:
+        OSError: there is no such model on the hub, or the hub can't be reached.
+    """
+    return find_file(name, file, offline_aware(name, hub)) if has_files(name, hub) else None
+
+
 def fetch_directory(name: str, patterns: Sequence[str], hub: Mapping[str, Any], ignored: Sequence[str] = ()) -> Path:
     """A model of the hub as a directory, downloaded if need be.
 

@@ -19,14 +19,15 @@ from transformers import PreTrainedConfig
 from blockskim.encoders.config_names import LAYER_LISTS
 from blockskim.errors import ModelError
 from blockskim.model.config import BlockSkimConfig
-from blockskim.model.hub import find_file
+from blockskim.model.hub import find_beside, find_file
 from blockskim.model.load_errors import loading
 
 logger = logging.getLogger(__name__)
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-PROVENANCE = ("README.md", "recipe.json", "data.json", "average.json")
+CARD = "README.md"
+PROVENANCE = (CARD, "recipe.json", "data.json", "average.json")
 """Files beside the weights that tell where a model came from; copies of the model keep them."""
 
 FLOATING = ("F64", "F32", "F16", "BF16")
@@ -88,6 +89,17 @@ def stored_weights(name: str | Path, hub: Mapping[str, Any], variant: str | None
             raise ModelError(f"{several} names {file!r:.100}, which is not there; the model is not whole")
         stored |= _weights_in(part, f"{name}: {file}")
     return stored
+
+
+def provenance(name: str | Path, hub: Mapping[str, Any]) -> dict[str, Path]:
+    """The files of ``PROVENANCE`` that a model directory or hub id has, by name.
+
+    Raises:
+        ModelError: the hub can't be reached.
+    """
+    with loading(name):
+        found = {file: find_beside(name, file, hub) for file in PROVENANCE}
+    return {file: path for file, path in found.items() if path is not None}
 
 
 def files_of_index(path: Path, where: str) -> list[str]:

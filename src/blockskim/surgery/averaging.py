@@ -19,6 +19,7 @@ from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.loading import load_tokenizer
 from blockskim.method.config import PREDICTOR_SETTINGS
 from blockskim.model.checkpoints import base_name, is_block_skim
+from blockskim.model.data_record import DATA_FILE, data_records, records_text
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.surgery.shapes import different_parameter, different_setting
 
@@ -31,7 +32,7 @@ def average_models(
     """Write the weighted average of Block-Skim models: of encoders, QA heads and predictors.
 
     Thresholds belong to predictors as they were, so the average has none: it reads everything until it is calibrated.
-    ``average.json`` says what it was made of.
+    ``average.json`` says what it was made of, ``data.json`` what any of the models learned from.
 
     Args:
         models: directories or hub ids of two or more models that differ in nothing but weights and thresholds.
@@ -67,11 +68,15 @@ def average_models(
     # All of it was fitted to the predictors and logits of one of the models.
     model.skim_config = model.skim_config.replace(thresholds=0.0, points={}, evidence=None)
     model.confidence = None
+    records = [record for name in models for record in data_records(name)]
     origin = {"models": [base_name(name) for name in models], "weights": list(shares)}
     with new_directory(Path(output)) as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         (folder / AVERAGE_FILE).write_text(json.dumps(origin) + "\n", encoding="utf-8")
+        if records:
+            once = [record for number, record in enumerate(records) if record not in records[:number]]
+            (folder / DATA_FILE).write_text(records_text(once), encoding="utf-8")
     return shares
 
 

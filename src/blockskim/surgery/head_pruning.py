@@ -24,6 +24,7 @@ from blockskim.errors import ConfigError, DataError
 from blockskim.inference.runner import batches
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.pruned_heads import PrunedHeads
+from blockskim.model.stored_weights import CARD, provenance
 
 Importance = dict[int, dict[int, float]]
 """By layer and head, both counted from 1 as they were when all heads were there."""
@@ -143,25 +144,27 @@ def save_pruned(
     Args:
         model: after the heads were removed.
         tokenizer: its tokenizer.
-        source: directory or hub id that it came from, whose recipe and model card go along.
+        source: directory or hub id that it came from; what tells where that came from goes along.
         importance: of all heads before.
         removed: the heads that were removed.
         output: directory to make; it appears whole or not at all.
 
     Raises:
         ConfigError: there is something at ``output`` already.
+        ModelError: the hub can't be reached.
     """
+    known = provenance(source, {})
     with new_directory(output) as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         record: dict[str, Any] = {"removed": removed, "importance": importance}
         (folder / PRUNING_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        if (Path(source) / "recipe.json").is_file():
-            shutil.copy(Path(source) / "recipe.json", folder / "recipe.json")
-        if (Path(source) / "README.md").is_file():
+        for name, path in known.items():
+            shutil.copyfile(path, folder / name)
+        if CARD in known:
             # As bytes: a card in whatever encoding must not stop a copy after the long part.
-            card = (Path(source) / "README.md").read_bytes().rstrip()
-            (folder / "README.md").write_bytes(card + f"\n\n{_card_section(removed)}".encode())
+            card = known[CARD].read_bytes().rstrip()
+            (folder / CARD).write_bytes(card + f"\n\n{_card_section(removed)}".encode())
 
 
 def _ranked(scores: Mapping[int, float]) -> list[int]:

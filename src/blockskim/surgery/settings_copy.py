@@ -9,7 +9,7 @@ from typing import Any
 from blockskim.atomic import new_directory
 from blockskim.errors import ModelError
 from blockskim.inference.backend import LoadedBackend
-from blockskim.model.hub import fetch_directory, find_file, local_folder, may_be_hub_id, offline_aware
+from blockskim.model.hub import fetch_directory, find_file, has_files, local_folder, offline_aware
 
 CONFIG = "config.json"
 
@@ -36,7 +36,7 @@ def copy_with_settings(
         ConfigError: something is at ``output`` already.
     """
     check_has_settings(loaded)
-    source = (local_folder(loaded.name, loaded.hub) or _fetched(loaded)) if _has_files(loaded) else None
+    source = (local_folder(loaded.name, loaded.hub) or _fetched(loaded)) if has_files(loaded.name, loaded.hub) else None
     with new_directory(output) as part:
         if source is not None:
             for path in source.iterdir():
@@ -60,7 +60,7 @@ def check_has_settings(loaded: LoadedBackend) -> None:
     Raises:
         ModelError: it is no Block-Skim model.
     """
-    if _has_files(loaded):
+    if has_files(loaded.name, loaded.hub):
         config = find_file(loaded.name, CONFIG, offline_aware(loaded.name, loaded.hub))
         kind = None if config is None else json.loads(config.read_text(encoding="utf-8")).get("model_type")
     else:
@@ -68,11 +68,6 @@ def check_has_settings(loaded: LoadedBackend) -> None:
         kind = network.config.model_type
     if kind != "blockskim":
         raise ModelError(f"{loaded.name} is no Block-Skim model; convert it first, and calibrate what that writes")
-
-
-def _has_files(loaded: LoadedBackend) -> bool:
-    """Whether a model lies in a directory or on the hub; otherwise it was made in this process."""
-    return local_folder(loaded.name, loaded.hub) is not None or may_be_hub_id(loaded.name)
 
 
 def _fetched(loaded: LoadedBackend) -> Path:

@@ -13,9 +13,9 @@ from blockskim.data.splitting import sample_examples
 from blockskim.data.tokens import FrozenTokenizer
 from blockskim.data.window_files import windows_key
 from blockskim.data.windows import make_windows
+from blockskim.model.data_record import DataRecord
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training.callbacks import RunLines, steps_bar
-from blockskim.training.data_record import DataRecord
 from blockskim.training.recipe import Recipe
 from blockskim.training.resume import check_same_inputs, input_digests
 from blockskim.training.window_cache import UNNAMED, TrainingExamples, WindowCache

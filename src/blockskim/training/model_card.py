@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from blockskim.training.data_record import DataRecord
+from blockskim.model.data_record import DataRecord
 from blockskim.training.recipe import Recipe
 
 

@@ -24,6 +24,7 @@ from blockskim.extras import has, raise_missing
 from blockskim.inference.devices import choose_device
 from blockskim.inference.loading import load_tokenizer
 from blockskim.model.checkpoints import base_name, check_loadable, check_vocabulary
+from blockskim.model.data_record import DATA_FILE, data_records, records_text
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training.callbacks import (
     BestCallback,
@@ -34,7 +35,6 @@ from blockskim.training.callbacks import (
     ProgressCallback,
     RunLines,
 )
-from blockskim.training.data_record import DATA_FILE, data_records, records_text
 from blockskim.training.distillation import TEACHER_FILE, check_distillation, check_same_teacher, load_teacher
 from blockskim.training.initial_model import initial_model
 from blockskim.training.inputs import InputMaker

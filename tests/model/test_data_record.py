@@ -2,8 +2,8 @@
 
 import pytest
 
+from blockskim.model.data_record import DATA_FILE, DataRecord, data_records, records_text
 from blockskim.model.stored_weights import PROVENANCE
-from blockskim.training.data_record import DATA_FILE, DataRecord, data_records, records_text
 
 HELD = DataRecord({"a.json": 90, "/data/one/b.json": 5}, 0, {"a.json": 10}, 0.1)
 
@@ -15,6 +15,22 @@ def test_copies_of_a_model_keep_it():
 def test_what_was_written_is_read(tmp_path):
     (tmp_path / DATA_FILE).write_text(records_text([HELD, DataRecord({"examples": 1}, 2, {})]))
     assert data_records(tmp_path) == [HELD, DataRecord({"examples": 1}, 2, {})]
+
+
+def test_that_of_a_model_of_the_hub_or_of_a_subfolder_is_read(tmp_path):
+    snapshot = tmp_path / "hub" / "models--ann--reader" / "snapshots" / ("a" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text(snapshot.name)
+    hub = {"cache_dir": str(tmp_path / "hub"), "local_files_only": True}
+    assert data_records("ann/reader", hub) == []
+    (snapshot / DATA_FILE).write_text(records_text([HELD]))
+    assert data_records("ann/reader", hub) == [HELD]
+    assert data_records(snapshot.parent, {"subfolder": snapshot.name}) == [HELD]
+
+
+def test_a_model_that_was_made_here_has_none():
+    assert data_records("the model") == []
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,11 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from blockskim.checks import is_number
+from blockskim.model.hub import find_beside
 
 DATA_FILE = "data.json"
 """Of a model's directory: what its training runs learned from."""
@@ -41,10 +44,16 @@ class DataRecord:
         return name in train and share > self.hold_out
 
 
-def data_records(model: str | Path) -> list[DataRecord]:
-    """What runs left of their data in a model's directory, the first run first; nothing where it can't be read."""
+def data_records(model: str | Path, hub: Mapping[str, Any] = MappingProxyType({})) -> list[DataRecord]:
+    """What runs left of their data beside a model, the first run first; nothing where it can't be read.
+
+    Args:
+        model: directory or hub id.
+        hub: arguments for reading from the hub.
+    """
     try:
-        values = json.loads((Path(model) / DATA_FILE).read_text(encoding="utf-8"))
+        path = find_beside(model, DATA_FILE, hub)
+        values = [] if path is None else json.loads(path.read_text(encoding="utf-8"))
         records = [DataRecord(**value) for value in values]
     except (OSError, ValueError, TypeError, RecursionError):
         return []
