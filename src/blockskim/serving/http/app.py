@@ -59,6 +59,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         413: "The body is too large, or has too many pairs of a question and a text.",
         422: "A value is not what it should be.",
         429: "Too many requests wait; Retry-After says when to come again.",
+        431: "Address and headers are too large.",
         500: "The service failed.",
         503: "The service starts or stops, or lost the process that worked on this.",
         504: "It took longer than a request may.",

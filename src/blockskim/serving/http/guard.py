@@ -7,7 +7,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import suppress
 from typing import Any
 
@@ -198,8 +198,7 @@ class _Visit:
     def __init__(self, scope: Scope, send: Send) -> None:
         self.scope, self._send = scope, send
         self.began = time.perf_counter()
-        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
-        self.id = given if _ID.fullmatch(given) else uuid.uuid4().hex
+        self.id = id_of(scope["headers"])
         self.status, self.kind, self.sentence, self.started = 500, "", "", False
         scope.setdefault("state", {})
         scope["state"] |= {"request_id": self.id, "visit": self}
@@ -237,6 +236,12 @@ class _Visit:
             with suppress(_Left):
                 await before_end()
             await self.send({"type": "http.response.body", "body": b""})
+
+
+def id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The id of a request: the client's own where it sends one, or a new one."""
+    given = dict(headers).get(b"x-request-id", b"").decode("latin-1")
+    return given if _ID.fullmatch(given) else uuid.uuid4().hex
 
 
 def problem_body(answer: Answerless, request_id: str) -> bytes:
