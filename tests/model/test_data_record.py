@@ -50,6 +50,12 @@ def test_a_larger_share_holds_out_what_was_learned_from():
     assert not HELD.learned_from("other.json", 0.2)
 
 
+def test_all_of_a_file_holds_what_was_learned_from():
+    for held_out in (0.1, None):
+        assert DataRecord({"a.json": 90}, 0, {"a.json": 10}, held_out).learned_from("a.json", None)
+    assert not HELD.learned_from("other.json", None)
+
+
 def test_without_a_share_all_of_a_file_was_learned_from_unless_the_caller_held_out_some():
     assert DataRecord({"a.json": 90}, 0, {"dev.json": 10}).learned_from("a.json", 0.1)
     assert not DataRecord({"a.json": 90}, 0, {"a.json": 10}).learned_from("a.json", 0.1)

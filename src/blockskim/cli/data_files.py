@@ -74,25 +74,25 @@ def split_held_out(examples: "Sequence[Example]", fraction: float) -> "tuple[Seq
 
 
 def warn_of_trained_on(model: str, examples: "Sequence[Example]", hold_out: float | None) -> None:
-    """Warn of files of which a model learned from questions that are held out here.
+    """Warn of files of which a model may have learned from the questions that it is calibrated on.
 
     Args:
-        model: directory of the model, in which its training runs left what they learned from.
-        examples: that were held out.
-        hold_out: the share; None where nothing was held out.
+        model: directory or hub id of the model, beside which its training runs left what they learned from.
+        examples: to calibrate on.
+        hold_out: the share of the files' articles that they are of; None for all of them.
     """
     from blockskim.model.data_record import data_records
 
-    if hold_out is None:
-        return
-    files = dict.fromkeys(example.source for example in examples)
-    for record in data_records(model):
-        known = [file for file in files if record.learned_from(file, hold_out)]
-        if known:
-            then = "nothing" if record.hold_out is None else f"{record.hold_out:g}"
-            logger.warning(
-                "%s: the model learned from questions of it that --hold-out %g holds out, as its training held out %s",
-                ", ".join(known),
-                hold_out,
-                then,
-            )
+    records = data_records(model)
+    held: dict[float, list[str]] = {}
+    for file in dict.fromkeys(example.source for example in examples):
+        shares = [record.hold_out or 0.0 for record in records if record.learned_from(file, hold_out)]
+        if shares:
+            held.setdefault(min(shares), []).append(file)
+    for share, files in held.items():
+        logger.warning(
+            "%s: the model learned from %s; calibrate on other data%s",
+            ", ".join(files),
+            "a file of this name" if len(files) == 1 else "files of these names",
+            f" or with --hold-out {share:g}, as its training held that out" if share else "",
+        )

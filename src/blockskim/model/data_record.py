@@ -31,13 +31,16 @@ class DataRecord:
     development: Mapping[str, int]
     hold_out: float | None = None
 
-    def learned_from(self, file: str, share: float) -> bool:
-        """Whether it learned from questions of a file that are held out at a share of its articles.
+    def learned_from(self, file: str, share: float | None) -> bool:
+        """Whether it learned from questions of a file, or of those that are held out at a share of its articles.
 
-        A larger share holds out what a smaller one does, and more. Files are known by their names alone.
+        A larger share holds out what a smaller one does, and more. Files are known by their names alone, so it may
+        have been another one.
         """
         train, development = ({Path(name).name for name in names} for names in (self.train, self.development))
         name = Path(file).name
+        if share is None:
+            return name in train
         if self.hold_out is None:
             # What a caller held out of a file may be the same.
             return name in train and name not in development
