@@ -3,7 +3,7 @@
     python benchmarks/fill_tables.py            # write them
     python benchmarks/fill_tables.py --check    # tell, and exit with 1
 
-A table stands between ``<!-- table: NAME -->`` and ``<!-- end of table -->``; names are those of ``result_tables.py``.
+A table stands between ``<!-- table: NAME -->`` and ``<!-- end of table -->``, each on a line of its own; names are those of ``result_tables.py``.
 """
 
 import argparse
@@ -18,7 +18,11 @@ from table_parts import Results
 
 from blockskim.atomic import write_whole
 
-MARKED = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n)(?P<table>.*?)(<!-- end of table -->)", re.DOTALL)
+MARKED = re.compile(
+    r"^(<!-- table: (?P<name>[\w-]+) -->\n)(?P<table>.*?)^(<!-- end of table -->)$", re.DOTALL | re.MULTILINE
+)
+# What a sentence says of the marks begins no table.
+BEGUN = re.compile("^<!-- table: ", re.MULTILINE)
 
 
 def main() -> int:
@@ -64,7 +68,7 @@ def filled(text: str, results: Results) -> str:
             raise ValueError(f"there is no table {match['name']!r}; there are {', '.join(TABLES)}")
         return match[1] + TABLES[match["name"]](results) + match[4]
 
-    if text.count("<!-- table: ") != len(MARKED.findall(text)):
+    if len(BEGUN.findall(text)) != len(MARKED.findall(text)):
         raise ValueError("a marker of a table has no end")
     return MARKED.sub(table, text)
 

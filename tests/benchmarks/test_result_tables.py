@@ -142,6 +142,11 @@ def test_markers_that_mean_nothing_are_refused(fill):
         fill.filled("<!-- table: squad -->\nno end\n", {})
 
 
+def test_a_sentence_about_the_marks_is_no_mark(fill):
+    text = "Tables stand between `<!-- table: … -->` marks.\n"
+    assert fill.filled(text, {}) == text
+
+
 def test_other_weights_and_other_commands_are_told(fill, files):
     known = files.Part("scores/one", "blockskim evaluate", True, False, 1)
     kept = part(SCORES, template="blockskim evaluate --dense")
