@@ -37,6 +37,13 @@ def test_the_name_of_the_scheme_has_no_case(make_site, given):
     assert make_site(api_key="key")("GET", "/info", headers={"authorization": given}).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("given", "status"), [("Bearer two  words", 200), ("Bearer two words", 401), ("Bearer two", 401)]
+)
+def test_all_behind_the_scheme_is_the_key(make_site, given, status):
+    assert make_site(api_key="two  words")("GET", "/info", headers={"authorization": given}).status_code == status
+
+
 @pytest.mark.parametrize("given", ["Basic key", "Bearerkey", "key", "Bearer KEY", "Bearer key2"])
 def test_what_is_no_key(make_site, given):
     assert make_site(api_key="key")("GET", "/info", headers={"authorization": given}).status_code == 401

@@ -6,7 +6,7 @@ from blockskim.errors import ConfigError
 from blockskim.serving.http.settings import HttpSettings
 
 
-@pytest.mark.parametrize("key", ["secret", "kéy", "a.b-c_d~e+f/g==", "🪁"])
+@pytest.mark.parametrize("key", ["secret", "kéy", "a.b-c_d~e+f/g==", "🪁", "two  words", "a\u00a0b", "a\u200db"])
 def test_keys(key):
     assert HttpSettings(api_key=key).api_key == key
 
@@ -18,11 +18,12 @@ def test_keys(key):
         (" \n", "is empty"),
         ("secret\n", "ends with white space"),
         ("secret\r\n", "ends with white space"),
-        (" secret", "holds white space"),
-        ("sec ret", "holds white space"),
-        ("sec\x00ret", "holds white space or a control character"),
-        ("secret\u200b", "control character"),
-        ("secret\udcff", "control character"),
+        (" secret", "begins with white space"),
+        ("secret\u2028", "ends with white space"),
+        ("sec\x00ret", "a control character"),
+        ("sec\tret", "a control character"),
+        ("secret\x7f", "a control character"),
+        ("secret\udcff", "a byte that is not UTF-8"),
     ],
 )
 def test_keys_that_no_request_can_bring(key, told):

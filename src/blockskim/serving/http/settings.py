@@ -55,14 +55,20 @@ class HttpSettings:
 
 
 def _check_key(key: str) -> None:
-    """Refuse a key that no header can bring; the message does not tell it.
+    """Refuse a key that can't be meant or that no header can bring; the message does not tell it.
+
+    White space inside of a key is fine: what follows the scheme is compared as a whole.
 
     Raises:
         ConfigError: it is such a key.
     """
     if not key.strip():
         raise ConfigError("the key is empty; give one, or none at all to let everybody ask (--api-key)")
-    place = next((place for place, one in enumerate(key) if one.isspace() or unicodedata.category(one)[0] == "C"), None)
-    if place is not None:
-        where = "ends with" if place == len(key.rstrip()) else "holds"
-        raise ConfigError(f"the key {where} white space or a control character, which no request can bring (--api-key)")
+    if key != key.strip():
+        where = "begins" if key[0].isspace() else "ends"
+        raise ConfigError(f"the key {where} with white space, which may be lost on the way; leave it out (--api-key)")
+    # Half of a surrogate pair stands for a byte of the environment that is no UTF-8.
+    if any(unicodedata.category(one) in ("Cc", "Cs") for one in key):
+        raise ConfigError(
+            "the key holds a control character, or a byte that is not UTF-8; take letters, digits and signs (--api-key)"
+        )
