@@ -496,6 +496,22 @@ def test_a_run_records_the_data_that_it_used(base, tmp_path):
     assert data_records(tmp_path / "on") == [record, replace(record, development={}, hold_out=None)]
 
 
+def test_files_of_which_no_question_was_drawn_are_on_record(base, tmp_path):
+    dev = [replace(one, source=f"{one.id}.json") for one in examples(6, 1)]
+    recipe = RECIPE.replace(epochs=0.1, eval_steps=0, eval_examples=2)
+    training.train(base, examples(16, 0), dev, tmp_path / "run", recipe, device="cpu")
+    [record] = data_records(tmp_path / "run")
+    assert sorted(record.development) == sorted(one.source for one in dev)
+    assert sorted(record.development.values()) == [0, 0, 0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("share", ["0.05", True, -0.1, 1.0, float("nan")])
+def test_an_impossible_share_of_held_out_articles_is_refused_at_the_start(base, tmp_path, share):
+    with pytest.raises(ConfigError, match=r"hold_out is .*; it must be a number of at least 0 and below 1"):
+        training.train(base, examples(16, 0), [], tmp_path / "run", RECIPE, device="cpu", hold_out=share)
+    assert not (tmp_path / "run").exists()
+
+
 def test_calibration_finds_a_cheaper_point_within_the_target_twice_the_same(trained):
     output, _ = trained
     model = BlockSkimForQuestionAnswering.from_pretrained(output).eval()

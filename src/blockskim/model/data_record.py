@@ -21,7 +21,8 @@ class DataRecord:
     Attributes:
         train: number of questions that it learned from, by file.
         elsewhere: number of those that were asked once more of another text, beside them.
-        development: number of questions that it was measured by, by file.
+        development: number of questions that it was measured by, by file; 0 for a file of whose held-out questions
+            none was drawn.
         hold_out: share of the articles of the training files that the latter are of; None where they are of a file of
             their own, or were chosen by a caller.
     """

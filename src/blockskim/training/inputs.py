@@ -88,7 +88,9 @@ class InputMaker:
             check_same_inputs(begun, digests)
         with self._progress(len(examples)) as progress:
             folder = self.cache.find_or_make(key, examples, tokenizer, recipe.windows, progress)
-        measured = Counter(example.source or UNNAMED for example in development)
+        # Of a file of which no example was drawn some were held out all the same.
+        measured = Counter({example.source or UNNAMED: 0 for example in dev})
+        measured.update(example.source or UNNAMED for example in development)
         data = DataRecord(dict(examples.sources), examples.made, dict(measured))
         return RunInputs(folder, development, digests, data)
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments, set_seed
 
 from blockskim.atomic import new_files, write_errors_named, write_whole
+from blockskim.checks import is_number
 from blockskim.data.collate import training_collator
 from blockskim.data.examples import Example, check_annotated
 from blockskim.data.tokens import freeze_tokenizer
@@ -93,8 +94,8 @@ def train(
         resume: go on from the last checkpoint in ``output_dir``.
         report: called with the metrics of each evaluation.
         console: where to draw progress; None for nowhere.
-        hold_out: share of the articles of the training files that ``dev_examples`` are of, for the model card and for
-            calibration; None where they are of another file.
+        hold_out: share of the articles of the training files that ``dev_examples`` are of, as ``split_by_article``
+            holds it out with seed 0; for the model card and for calibration. None where they are of another file.
         teacher: directory or hub id of a QA or Block-Skim model with the same vocabulary; what of it is learned, and
             how much, is in ``recipe.distillation``.
         lines: where to tell of the run in plain lines; None for nowhere.
@@ -109,7 +110,8 @@ def train(
             resume from or something to overwrite; the teacher doesn't fit the model.
         DataError: there are examples whose answers are not known, by which nothing can be learned or measured.
         ModelError: there is no such base, or something of it is missing or damaged.
-        ConfigError: windows are longer than the model reads, or a run would go on with other settings, data or base.
+        ConfigError: windows are longer than the model reads, the share that was held out is impossible, or a run would
+            go on with other settings, data or base.
         OSError: something can't be written; ``filename`` says what.
 
     Examples:
@@ -125,6 +127,8 @@ def train(
     if not isinstance(recipe, Recipe):
         raise ConfigError(f"recipe is {recipe!r:.80}; it must be a Recipe, as Recipe.load reads one")
     check_distillation(recipe.distillation, teacher, recipe.predictors_only)
+    if hold_out is not None and not (is_number(hold_out) and 0 <= hold_out < 1):
+        raise ConfigError(f"hold_out is {hold_out!r:.80}; it must be a number of at least 0 and below 1")
     check_annotated(chain(train_examples, dev_examples))
     check_loadable(base)
     output = Path(output_dir)
@@ -155,7 +159,7 @@ def train(
         output.mkdir(parents=True, exist_ok=True)
         _write(output / RECIPE_FILE, recipe.to_dict())
         _write(output / INPUTS_FILE, {**inputs.digests, PRECISION: precision})
-        data = replace(inputs.data, hold_out=hold_out)
+        data = replace(inputs.data, hold_out=None if hold_out is None else float(hold_out))
         write_whole(output / DATA_FILE, records_text([*data_records(base), data]))
         if loaded_teacher is not None:
             _write(output / TEACHER_FILE, loaded_teacher.identity())
