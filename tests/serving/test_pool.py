@@ -398,9 +398,35 @@ def test_a_request_that_nobody_waits_for_is_not_kept_for_a_worker_that_reads_not
         return await asyncio.gather(*asking, return_exceptions=True)
 
     assert all(isinstance(error, TimedOut) for error in asyncio.run(ask()))
-    assert len(worker.outgoing) == 0
+    assert not worker.outgoing._requests
     # What was sent is cancelled there.
     assert list(worker.outgoing._first) == [{"cancel": 1}]
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+def test_what_is_given_up_before_a_worker_knows_of_it_waited(pool, monkeypatch, hangs):
+    worker, told = a_worker(ready=True), Told()
+    pool._workers[0], pool._observer = worker, told
+
+    async def no_worker(slot, pause):
+        pass
+
+    monkeypatch.setattr(pool, "_replace", no_worker)
+
+    async def ask():
+        asking = [asyncio.ensure_future(pool.ask(asked(), 0.01)) for _ in range(3)]
+        await asyncio.sleep(0)
+        worker.outgoing.get()
+        await asyncio.gather(*asking, return_exceptions=True)
+        # One was sent, and is the worker's to tell of.
+        waits = [(job.wait >= 0.01, job.plan, job.model) for job in told.jobs]
+        assert waits == [(True, None, None)] * 2
+        if not hangs:
+            pool._told(worker, {"running": None})
+        pool._ended(worker)
+
+    asyncio.run(ask())
+    assert (len(told.jobs), told.lost) == (3 if hangs else 2, [0])
 
 
 def test_while_it_drains_it_is_not_ready_and_answers(pool):

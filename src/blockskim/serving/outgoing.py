@@ -21,10 +21,6 @@ class Outgoing:
         self._first: deque[Message | None] = deque()
         self._requests: dict[int, Message] = {}
 
-    def __len__(self) -> int:
-        """Number of requests that were not taken yet."""
-        return len(self._requests)
-
     def put_first(self, message: Message | None) -> None:
         """Let a message pass all requests; None ends what sends."""
         with self._changed:

@@ -63,6 +63,7 @@ class _Worker:
     ready: bool = False
     stopping: bool = False
     size: dict[int, int] = field(default_factory=dict)
+    untold: list[float] = field(default_factory=list)  # waits of what was cancelled there since it answered last
 
     @property
     def load(self) -> tuple[bool, int]:
@@ -158,7 +159,7 @@ class WorkerPool:
         ready = [worker for worker in self._workers.values() if worker.ready and not worker.stopping]
         if not ready:
             raise NotReady
-        worker, number = min(ready, key=lambda one: one.load), next(self._numbers)
+        worker, number, began = min(ready, key=lambda one: one.load), next(self._numbers), time.monotonic()
         future: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
         size = characters_asked(asked)
         worker.pending[number], worker.size[number] = future, size
@@ -169,9 +170,18 @@ class WorkerPool:
         except TimeoutError:
             raise TimedOut(seconds) from None
         finally:
-            if worker.pending.pop(number, None) is not None and not worker.outgoing.drop(number):
-                worker.outgoing.put_first({"cancel": number})
+            if worker.pending.pop(number, None) is not None:
+                self._give_up(worker, number, time.monotonic() - began)
             worker.size.pop(number, None)
+
+    def _give_up(self, worker: _Worker, number: int, waited: float) -> None:
+        """Nobody waits for a request any more; see to it that its wait is told of."""
+        if worker.outgoing.drop(number):
+            self._observer.request_done(worker.number, JobReport(waited))
+        else:
+            # The worker tells of it, unless it hangs.
+            worker.outgoing.put_first({"cancel": number})
+            worker.untold.append(waited)
 
     def drain(self) -> None:
         """Say that none of this is ready any more, and go on answering."""
@@ -296,6 +306,7 @@ class WorkerPool:
     def _told(self, worker: _Worker, message: Json) -> None:
         if "running" in message:
             worker.pulse.answered(message["running"])
+            worker.untold.clear()
         elif "ready" in message:
             worker.ready = True
             self._failures[worker.number] = 0
@@ -331,6 +342,8 @@ class WorkerPool:
         worker.pending.clear()
         if self._stopping or worker.stopping:
             return
+        for waited in worker.untold:
+            self._observer.request_done(worker.number, JobReport(waited))
         self._observer.worker_lost(worker.number)
         pause = self._next_pause(worker.number)
         LIFE.error("worker lost", extra={"fields": {"worker": worker.number, "replaced_in": pause}})

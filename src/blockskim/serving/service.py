@@ -50,7 +50,7 @@ class Observer(Protocol):
         """A worker ran a batch."""
 
     def request_done(self, worker: int, report: JobReport) -> None:
-        """A worker answered a request, or gave it up."""
+        """A worker answered a request, or it was given up."""
 
     def worker_lost(self, worker: int) -> None:
         """A worker ended by itself, or had to be ended."""
