@@ -12,11 +12,12 @@ from blockskim.data import window_files
 from blockskim.data.example_files import StoredExamples
 from blockskim.data.examples import Example
 from blockskim.data.other_contexts import asked_elsewhere
+from blockskim.data.tokens import freeze_tokenizer
 from blockskim.data.windows import make_windows
 from blockskim.errors import DataError
 from blockskim.training import train as training
 from blockskim.training import window_cache
-from blockskim.training.window_cache import FOLDER, TrainingExamples
+from blockskim.training.window_cache import FOLDER, TrainingExamples, WindowCache
 from synthetic_task import examples
 from tiny_models import new_dense_model
 from tiny_tokenizers import word_piece
@@ -143,6 +144,20 @@ def test_a_cache_is_shared_by_runs(base, tmp_path, written, caplog):
     train(base, tmp_path / "four", cache_dir=cache)
     assert "tokenising again" in caplog.text
     same_weights(tmp_path / "one", tmp_path / "four")
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_what_lies_beside_damaged_windows_is_named(tmp_path, is_shared):
+    cache, found = WindowCache(tmp_path / "cache", is_shared), TrainingExamples(TRAIN, RECIPE)
+    tokenizer = freeze_tokenizer(word_piece())
+    folder = cache.find_or_make("0123456789abcdef" * 2, found, tokenizer, RECIPE.windows)
+    (folder / "thesis.txt").write_text("mine")
+    (folder / window_files.WINDOWS).write_bytes(b"")
+    with pytest.raises(DataError, match=r"not as it was written, and .*thesis\.txt keeps it from being made anew"):
+        cache.find_or_make(folder.name, found, tokenizer, RECIPE.windows)
+    (folder / "thesis.txt").unlink()
+    assert cache.find_or_make(folder.name, found, tokenizer, RECIPE.windows) == folder
+    assert len(window_files.StoredWindows(folder)) > 0
 
 
 def test_where_windows_can_not_be_made_nothing_is_left(base, tmp_path, monkeypatch):

@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 _NAME = re.compile(r"\.?[0-9a-f]{32}(\..*)?")
 """Of a folder of windows, which is their key, and of one that is being written."""
 
+OWN = {WINDOWS, ENDS, LENGTHS, ABOUT, "model"}
+"""All that lies in such a folder; the last one is the folder of ``new_directory``."""
+
 FOLDER = "windows"
 """Of a run's output: where windows lie unless another folder is named."""
 
@@ -99,7 +102,7 @@ class WindowCache:
             progress: called with the number of examples that are tokenised, now and then.
 
         Raises:
-            DataError: a question has no token.
+            DataError: a question has no token, or something else lies in a folder of windows that is damaged.
             OSError: something can't be written; ``filename`` names it.
         """
         path = self.folder / key
@@ -108,8 +111,11 @@ class WindowCache:
                 StoredWindows(path)
                 return path
             except DataError as error:
-                logger.warning("%s; tokenising again", error)
                 _remove(path)
+                if path.exists():
+                    other = next((file for file in path.rglob("*") if file.name not in OWN), path)
+                    raise DataError(f"{error}, and {other} keeps it from being made anew; move that away") from error
+                logger.warning("%s; tokenising again", error)
         if not self.is_shared:
             # Of other data, or half written by a run that was killed.
             self.remove()
@@ -137,8 +143,6 @@ class WindowCache:
 
 def _remove(path: Path) -> None:
     """Remove a folder of windows, or what a killed run left of one; anything else is left alone."""
-    if _NAME.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
-        names = {file.name for file in path.rglob("*")}
-        # The last one is the folder of ``new_directory``.
-        if names <= {WINDOWS, ENDS, LENGTHS, ABOUT, "model"}:
-            shutil.rmtree(path, ignore_errors=True)
+    named = _NAME.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+    if named and {file.name for file in path.rglob("*")} <= OWN:
+        shutil.rmtree(path, ignore_errors=True)
