@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -113,6 +114,23 @@ def test_a_text_that_is_named_twice_is_read_once(call, model, monkeypatch):
     code, out, _ = call("highlight", "-q", QUESTION, "-f", "-", "-f", "-", "--model", model, "--json")
     assert code == 0
     assert {each["document"] for each in json.loads(out)[0]["sentences"]} == {"-"}
+
+
+@pytest.mark.parametrize("command", ["answer", "highlight"])
+def test_a_page_on_standard_output_is_alone_there(call, model, document, tmp_path, monkeypatch, command):
+    standard_output = os.dup(1)
+    for more in ((), ("--json",)):
+        page = tmp_path / "page.html"
+        with page.open("w") as out, monkeypatch.context() as patch:
+            patch.setattr("sys.stdout", out)
+            os.dup2(out.fileno(), 1)
+            try:
+                code, _, err = call(command, "-q", QUESTION, document, "--model", model, "--explain", page, *more)
+            finally:
+                os.dup2(standard_output, 1)
+        assert (code, QUESTION in err) == (0, True)
+        assert page.read_text(encoding="utf-8").startswith("<!")
+    os.close(standard_output)
 
 
 def test_ranks(call, model, document, other):

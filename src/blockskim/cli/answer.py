@@ -11,7 +11,7 @@ from blockskim.cli import options
 from blockskim.cli.documents import read_documents
 from blockskim.cli.evidence_options import File, More
 from blockskim.cli.option_groups import Computing, Printing, Windowing, takes_groups
-from blockskim.cli.output import console, inline, print_json, printable
+from blockskim.cli.output import console, inline, print_json, printable, printing_beside
 from blockskim.cli.progress import window_progress
 from blockskim.cli.sentences import sentence_around
 from blockskim.cli.session import load_answerer
@@ -85,10 +85,11 @@ def answer(
             **windowing.call(),
         )
     try:
-        if printing.as_json:
-            print_json([_result(result) for result in results])
-        else:
-            _show(results, documents, top_k > 1)
+        with printing_beside(explain):
+            if printing.as_json:
+                print_json([_result(result) for result in results])
+            else:
+                _show(results, documents, top_k > 1)
     finally:
         # Neither is lost should there be no room for the other, or nobody who reads it.
         if explain is not None:

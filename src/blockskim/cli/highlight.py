@@ -21,7 +21,7 @@ from blockskim.cli.evidence_options import (
     total_length,
 )
 from blockskim.cli.option_groups import Computing, Printing, takes_groups
-from blockskim.cli.output import console, inline, print_json, printable
+from blockskim.cli.output import console, inline, print_json, printable, printing_beside
 from blockskim.cli.progress import window_progress
 
 if TYPE_CHECKING:
@@ -73,10 +73,11 @@ def highlight(
         reader, queries = loaded_answerer(computing, skimming).reader, queries_over(question, documents)
         results = find(reader, queries, evidence, how, progress=bar.update)
     try:
-        if printing.as_json:
-            print_json([result.values() for result in results])
-        else:
-            _show(results, total_length(documents))
+        with printing_beside(explain):
+            if printing.as_json:
+                print_json([result.values() for result in results])
+            else:
+                _show(results, total_length(documents))
     finally:
         # Neither is lost should there be no room for the other, or nobody who reads it.
         if explain is not None:
