@@ -1,5 +1,7 @@
 """Reports of evaluations, with what a count by hand gives."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -99,6 +101,15 @@ def test_numbers_of_numpy_are_taken(model):
     windows = make_windows(examples(), TOKENIZER, WindowSettings(np.int64(40), np.int32(8), np.int64(10)))
     found = evaluate_windows(model, windows, np.int64(3), 0.0, np.int64(30), n_best=np.int64(2))
     assert found.predictions == evaluate_windows(model, windows, 3, 0.0).predictions
+
+
+def test_answers_and_facts_by_id_are_made_once(model):
+    found = evaluate_windows(model, make_windows(examples(), TOKENIZER, SETTINGS), thresholds=0.5)
+    found = replace(found, facts_by_place={1: (("Kites", 0),)})
+    assert set(found.predictions) == {"a", "b"}
+    assert found.predictions is found.predictions
+    assert found.facts == {"b": (("Kites", 0),)}
+    assert found.facts is found.facts
 
 
 def test_no_examples_are_an_error(model):

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from blockskim.checks import check_count, check_range
@@ -21,7 +22,8 @@ from blockskim.inference.runner import Progress, Thresholds, batches, run_window
 from blockskim.method.skim_trace import Asking
 
 
-@dataclass(frozen=True, slots=True)
+# Without slots, which have no place for what is made once.
+@dataclass(frozen=True)
 class Evaluation:
     """Scores, cost and answers of one run.
 
@@ -47,7 +49,7 @@ class Evaluation:
     reliability: Reliability | None = None
     rule: NoAnswerRule = WITHOUT_CONFIDENCE
 
-    @property
+    @cached_property
     def predictions(self) -> dict[str, str]:
         """The best answer's text by example id, also where "no answer" is likelier.
 
@@ -61,7 +63,7 @@ class Evaluation:
             example.id: best_text(example, answer) for example, answer in zip(self.examples, self.answers, strict=True)
         }
 
-    @property
+    @cached_property
     def facts(self) -> dict[str, tuple[Fact, ...]] | None:
         """Supporting facts by example id (HotpotQA); None where no predictor was asked.
 
