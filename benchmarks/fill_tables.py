@@ -3,7 +3,8 @@
     python benchmarks/fill_tables.py            # write them
     python benchmarks/fill_tables.py --check    # tell, and exit with 1
 
-A table stands between ``<!-- table: NAME -->`` and ``<!-- end of table -->``, each on a line of its own; names are those of ``result_tables.py``.
+A table stands between ``<!-- table: NAME -->`` and ``<!-- end of table -->``, each on a line of its own; names are
+those of ``result_tables.py``.
 """
 
 import argparse
