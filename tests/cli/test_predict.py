@@ -175,8 +175,10 @@ def test_what_is_told_beside_answers_on_standard_output_goes_to_standard_error(p
         with (tmp_path / "out.json").open("w") as out, monkeypatch.context() as patch:
             patch.setattr("sys.stdout", out)
             os.dup2(out.fileno(), 1)
-            code, _, err, found = predict("--data", data, *more)
-            os.dup2(standard_output, 1)
+            try:
+                code, _, err, found = predict("--data", data, *more)
+            finally:
+                os.dup2(standard_output, 1)
         assert (code, set(found)) == (0, {"q0-0"})
         assert '"examples": 1' in err if more else "1 examples" in err
     os.close(standard_output)

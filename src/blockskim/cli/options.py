@@ -86,13 +86,13 @@ DtypeName = Annotated[
     Dtype,
     typer.Option(
         "--dtype",
-        help="Number format. auto is float32 for an exported graph; PyTorch takes bfloat16 for it where the machine "
-        "multiplies that in hardware. int8 is for a graph that has it.",
+        help="Number format. auto: float32 for an exported graph; in PyTorch bfloat16 where the processor multiplies "
+        "it in hardware, else float32. int8 is for a graph that has it.",
     ),
 ]
 TorchDtypeName = Annotated[
     TorchDtype,
-    typer.Option("--dtype", help="Number format; auto takes bfloat16 where the machine multiplies that in hardware."),
+    typer.Option("--dtype", help="Number format; auto: bfloat16 where the processor multiplies it in hardware."),
 ]
 BackendName = Annotated[
     Backend, typer.Option("--backend", help="onnx runs an exported model; auto takes it for a directory that has one.")
@@ -168,7 +168,7 @@ HoldOut = Annotated[
         min=0.0,
         max=0.99,
         metavar="FRACTION",
-        help="Part of the articles that training leaves out and evaluation is on; the same files give the same part.",
+        help="Part of the articles that training leaves out and evaluation is on; always the same part of a file.",
     ),
 ]
 EvaluationData = Annotated[

@@ -90,7 +90,7 @@ class Logging:
         bool,
         typer.Option(
             "--log-texts",
-            help="Questions, names of documents without text, and what goes wrong, which may quote a text.",
+            help="Log questions, names of blank documents, and what goes wrong, which may quote a text; else no texts.",
         ),
     ] = False
     quiet: Annotated[bool, typer.Option("--quiet", help="Warnings and errors alone.")] = False
