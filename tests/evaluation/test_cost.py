@@ -4,6 +4,7 @@ from blockskim.data.examples import Answer, Example
 from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.evaluation.cost import CostReport, LayerCount, kept_shares
 from blockskim.evaluation.evaluate import evaluate_windows
+from blockskim.inference.runner import run_windows
 from hashing_backend import HashingBackend
 from light_answerers import letters, light_answerer
 from tiny_answerers import TEXT, new_model
@@ -53,6 +54,17 @@ def test_what_is_told_of_blocks_does_not_depend_on_the_batch_size(threshold):
             assert cost.kept_blocks == together.kept_blocks
         if threshold == 1.0:
             assert together.layers[1].kept == together.layers[2].scored == together.layers[2].kept == 3
+
+
+@pytest.mark.parametrize(("batch_size", "most"), [(64, 0), (2, 1), (1, 1)])
+def test_nothing_is_kept_of_examples_that_are_done(batch_size, most):
+    backend, windows, cost = HashingBackend(), several_windows(letters()), CostReport()
+    held = []
+    for batch in run_windows(backend, windows, batch_size=batch_size, thresholds=0.6):
+        cost.add(batch, windows)
+        held.append(len(cost._spared))
+    assert (max(held), held[-1]) == (most, 0)
+    assert not evaluate_windows(backend, windows, batch_size, 0.6, max_cost=0.9).cost._spared
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 64])

@@ -1,7 +1,8 @@
 """What a run costs and what its predictors do, added up batch by batch."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,21 @@ class LayerCount:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class _Spared:
+    """What was spared of an example in the batches so far.
+
+    Attributes:
+        rank: the best so far.
+        counts: by layer, what won't count once there is a better one. Shape: (4,) each
+        windows: of the example that ran.
+    """
+
+    rank: SurvivalRank = NEVER
+    counts: Mapping[int, NDArray[np.int64]] = field(default_factory=dict)
+    windows: int = 0
+
+
 @dataclass(slots=True)
 class CostReport:
     """What a run over windows cost and what its predictors did.
@@ -74,10 +90,8 @@ class CostReport:
     dense_flops: int = 0
     layers: dict[int, LayerCount] = field(default_factory=dict)
     kept_blocks: dict[int, int] = field(default_factory=dict)
-    # The best rank of each example so far, and by layer what won't count once there is a better one.
-    _spared: dict[int, tuple[SurvivalRank, dict[int, NDArray[np.int64]]]] = field(
-        default_factory=dict, repr=False, compare=False
-    )
+    # Of the examples alone of which more may come: of millions, nearly all are in one batch.
+    _spared: dict[int, _Spared] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def flops_speedup(self) -> float:
@@ -98,11 +112,21 @@ class CostReport:
         counts = _decisions(trace, answer_labels(batch, windows))
         self._count(dict(zip(trace.layers, counts.sum(-1), strict=True)))
         examples = windows.examples_of(batch.indices)
-        numbers, firsts = np.unique(examples, return_index=True)
-        for example, first in zip(numbers.tolist(), firsts.tolist(), strict=True):
+        phases = reading is not None and reading.is_bounded
+        numbers, firsts, counted = np.unique(examples, return_index=True, return_counts=True)
+        for example, first, ran in zip(numbers.tolist(), firsts.tolist(), counted.tolist(), strict=True):
+            before = self._spared.pop(example, _Spared())
+            ran += before.windows
+            more = phases or ran < _windows_of(windows, example)
+            if not before.windows and not more:
+                # All of it ran together.
+                continue
             rank = batch.ranks[first]
             own = counts[..., examples == example].sum(-1)
-            self._settle(example, rank, _spared_from(rank.layer, dict(zip(trace.layers, own, strict=True))))
+            spared = _spared_from(rank.layer, dict(zip(trace.layers, own, strict=True)))
+            best = self._settled(before, rank, spared, ran)
+            if more:
+                self._spared[example] = best
 
     def _count(self, counts: Mapping[int, NDArray[np.int64]]) -> None:
         """Take in decisions of some layers. Shape: (4,) each."""
@@ -110,21 +134,24 @@ class CostReport:
             self.layers.setdefault(layer, LayerCount()).add(values)
             self.kept_blocks[layer] = self.layers[layer].kept
 
-    def _settle(self, example: int, rank: SurvivalRank, spared: dict[int, NDArray[np.int64]]) -> None:
+    def _settled(
+        self, before: _Spared, rank: SurvivalRank, spared: dict[int, NDArray[np.int64]], windows: int
+    ) -> _Spared:
         """Take back what was spared of an example in a batch, or in those before it, if it fared better in the others.
 
         Args:
-            example: its number.
+            before: of the batches before it.
             rank: how it fared in the batch.
             spared: decisions about what was spared of it there. Shape: (4,) each
+            windows: of it that ran, those of the batch among them.
         """
-        best, before = self._spared.get(example, (NEVER, {}))
-        if rank == best:
-            spared = {layer: values + before[layer] for layer, values in spared.items()}
-        lost = spared if rank < best else before if rank > best else {}
+        if rank == before.rank:
+            spared = {layer: values + before.counts[layer] for layer, values in spared.items()}
+        lost = spared if rank < before.rank else before.counts if rank > before.rank else {}
         self._count({layer: -values for layer, values in lost.items()})
-        if rank >= best:
-            self._spared[example] = rank, spared
+        if rank < before.rank:
+            return replace(before, windows=windows)
+        return _Spared(rank, spared, windows)
 
     def add_reading(self, reading: ReadingPlan, block_size: int) -> None:
         """Take in how what is read was chosen, and what was not, when all batches were added.
@@ -136,10 +163,17 @@ class CostReport:
         for tokens in reading.unread.values():
             self.unread_blocks += -(-int(tokens.sum()) // block_size)
         self.blocks += self.unread_blocks
+        self._spared.clear()
 
     def kept_by_layer(self, num_layers: int) -> list[float]:
         """Share of all droppable blocks still there after each layer, from the first layer to the last."""
         return kept_shares(self.kept_blocks, self.blocks, num_layers, self.unread_blocks)
+
+
+def _windows_of(windows: WindowSet, example: int) -> int:
+    """How many windows an example has; those of one example stand side by side."""
+    numbers = windows.windows[:, 0]
+    return bisect_right(numbers, example) - bisect_left(numbers, example)
 
 
 def _decisions(trace: SkimTrace, relevant: NDArray[np.bool_]) -> NDArray[np.int64]:

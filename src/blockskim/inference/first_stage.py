@@ -101,6 +101,11 @@ class ReadingPlan:
         skims = possible and bool(dropping) and backend.has_trained_predictors
         self._threshold = backend.skim_config.document_threshold if skims else 0.0
 
+    @property
+    def is_bounded(self) -> bool:
+        """Whether there is a bound, under which an example may be read in several phases."""
+        return self._max_cost is not None
+
     def phases(self) -> Iterator[Phase]:
         """What to read, one after the other; ``spend`` is to be called with every batch of a phase before the next."""
         if self._max_cost is not None:
