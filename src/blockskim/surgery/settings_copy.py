@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,12 @@ CONFIG = "config.json"
 HUB_FILES = ("*.json", "*.safetensors", "*.onnx", "*.txt", "*.model", "README.md")
 """What is fetched of a model of the hub."""
 
+LEFT_OUT = (
+    *("*.pt", "*.pth", "training_args.bin", "trainer_state.json", "training_log.json", "inputs.json"),
+    *("pytorch_model*.bin*", "tf_model*.h5*", "flax_model*.msgpack*"),
+)
+"""Files of a training run that may go on, and weights in formats that are not read."""
+
 
 def copy_with_settings(
     loaded: LoadedBackend,
@@ -24,6 +31,8 @@ def copy_with_settings(
     texts: Mapping[str, str] | None = None,
 ) -> None:
     """Write a copy of a Block-Skim model whose config was changed.
+
+    It has the files right in the model's directory, but for state of training and weights in formats that are not read.
 
     Args:
         loaded: the model, from a directory or the hub, or one that was made in this process.
@@ -40,7 +49,7 @@ def copy_with_settings(
     with new_directory(output) as part:
         if source is not None:
             for path in source.iterdir():
-                if path.is_file():
+                if path.is_file() and not any(fnmatch(path.name, pattern) for pattern in LEFT_OUT):
                     # Of a link, as the hub's cache has them, what it points to; whoever may read it may write the copy.
                     shutil.copyfile(path, part / path.name)
         else:
