@@ -47,7 +47,7 @@ class BoundedHead(HttpToolsProtocol):
         # A long value is collected inside of the parser, which tells of it in the end alone.
         self._unparsed += len(data)
         super().data_received(data)
-        if self._unparsed > MOST_HEAD and not self._refused and not self.transport.is_closing():
+        if self._unparsed > MOST_HEAD and not self._too_large and not self.transport.is_closing():
             self._too_large = True
             self.send_400_response("")
 
