@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import hashing_backend
 from blockskim import QuestionAnswerer
 from blockskim.answering.trace import skim_summary
 from blockskim.data.examples import Example
@@ -256,6 +257,21 @@ def test_of_all_phases_those_alone_count_in_which_something_passed():
     cost = evaluate_windows(qa.model, windows, max_cost=0.9).cost
     assert cost.kept_blocks[2] == 1
     assert cost.kept_by_layer(3) == pytest.approx(trace.kept_by_layer)
+
+
+def test_of_equally_likely_blocks_of_all_phases_the_first_of_the_text_counts(monkeypatch):
+    hashed = hashing_backend.hashed
+    # Layers are 1 and 2; the others are logits.
+    monkeypatch.setattr(
+        hashing_backend, "hashed", lambda ids, places, seed: hashed(ids, places, seed) * (seed > 2) + 0.5 * (seed < 3)
+    )
+    qa = QuestionAnswerer(backend(thresholds=1.0), fixed_tokenizer("wordpiece"))
+    usual = {"max_seq_len": 60, "doc_stride": 16, "return_trace": True, "align_to_words": False}
+    trace = qa(QUESTION, LONG * 4, **usual, max_cost=0.9)["trace"]
+    left = [block for block in trace.text_blocks if block.dropped_in is None]
+    assert [block.start for block in left] == [min(window.start for window in trace.windows)]
+    windows = make_windows([Example("a", QUESTION, LONG * 4)], fixed_tokenizer("wordpiece"), SETTINGS)
+    assert evaluate_windows(qa.model, windows, max_cost=0.9).cost.kept_blocks == {1: 1, 2: 1}
 
 
 def test_the_blocks_of_the_paper_know_no_bound():

@@ -4,7 +4,7 @@ import numpy as np
 
 from blockskim.inference.survival import ALWAYS, NEVER, SurvivalRank, best_ranks, last_layer
 
-DOUBTFUL, DOUBTED = SurvivalRank(3, 0.4, -1), SurvivalRank(3, 0.2, 0)
+DOUBTFUL, DOUBTED = SurvivalRank(3, 0.4, -50, -1), SurvivalRank(3, 0.2, 0, 0)
 
 
 def test_the_best_of_all_batches_counts():

@@ -66,27 +66,28 @@ def run_windows(
     for indices in batches(windows, batch_size) if selected is None else selected:
         inputs = windows.pack(indices)
         scores = backend.score_windows(inputs, thresholds, asking)
-        yield window_batch(backend, inputs, indices, scores)
+        yield window_batch(backend, windows, inputs, indices, scores)
         if progress is not None:
             progress(len(indices))
 
 
 def window_batch(
-    backend: Backend, inputs: PackedInputs, indices: NDArray[np.int64], scores: WindowScores
+    backend: Backend, windows: WindowSet, inputs: PackedInputs, indices: NDArray[np.int64], scores: WindowScores
 ) -> WindowBatch:
     """What a backend made of some windows.
 
     Args:
         backend: that ran them.
-        inputs: the windows.
-        indices: which windows they are. Shape: (batch,)
+        windows: all of them.
+        inputs: those that ran.
+        indices: which they are. Shape: (batch,)
         scores: of them.
 
     Raises:
         ModelError: the model computes no numbers.
     """
     _check_numbers(backend, scores)
-    ranks = survival_ranks(scores.trace, indices, inputs.documents)
+    ranks = survival_ranks(scores.trace, windows, indices)
     return WindowBatch(indices, inputs.context_mask, scores, ranks)
 
 

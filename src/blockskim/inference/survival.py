@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from blockskim.data.windows import WindowSet
 from blockskim.method.skim_trace import SkimTrace
 
 
@@ -20,30 +21,34 @@ class SurvivalRank:
     Attributes:
         layer: the first layer in which none of the example's blocks passed the threshold; infinite if there is none.
         probability: keep probability of the block that was kept there nevertheless.
-        window: the window that this block is in, negative, so that the first window wins among equals.
+        place: first character of the text in the window that this block is in, negative, so that the first window wins
+            among equals. It is the same place whichever passages of the text are read.
+        window: number of that window, negative, should two begin within the same character.
     """
 
     layer: float
     probability: float
+    place: float
     window: float
 
 
-ALWAYS = SurvivalRank(math.inf, math.inf, math.inf)
+ALWAYS = SurvivalRank(math.inf, math.inf, math.inf, math.inf)
 """Of an example whose blocks always passed the threshold."""
 
-NEVER = SurvivalRank(-math.inf, -math.inf, -math.inf)
+NEVER = SurvivalRank(-math.inf, -math.inf, -math.inf, -math.inf)
 """Below that of any example."""
 
 
-def survival_ranks(trace: SkimTrace, windows: NDArray[np.int64], examples: NDArray[np.int64]) -> Sequence[SurvivalRank]:
+def survival_ranks(trace: SkimTrace, windows: WindowSet, indices: NDArray[np.int64]) -> Sequence[SurvivalRank]:
     """The rank of the example of each window of a batch.
 
     Args:
         trace: of the batch.
-        windows: which windows it is of. Shape: (batch,)
-        examples: the example of each. Shape: (batch,)
+        windows: of the examples.
+        indices: which of them the batch is of. Shape: (batch,)
     """
-    ranks = {int(example): ALWAYS for example in examples}
+    examples = windows.examples_of(indices).tolist()
+    ranks = dict.fromkeys(examples, ALWAYS)
     for index in range(len(trace.layers) - 1, -1, -1):
         probabilities = trace.probabilities[index]
         # Blocks that are there although they didn't pass.
@@ -51,8 +56,11 @@ def survival_ranks(trace: SkimTrace, windows: NDArray[np.int64], examples: NDArr
         if spared.any():
             for row in np.flatnonzero(spared.any(-1)).tolist():
                 probability = float(probabilities[row][spared[row]].max())
-                ranks[int(examples[row])] = SurvivalRank(trace.layers[index], probability, -int(windows[row]))
-    return [ranks[int(example)] for example in examples]
+                window = int(indices[row])
+                example, first = windows.windows[window, :2].tolist()
+                place, _ = windows.character_span(example, first, first)
+                ranks[example] = SurvivalRank(trace.layers[index], probability, -place, -window)
+    return [ranks[example] for example in examples]
 
 
 def best_ranks(batches: Iterable[tuple[NDArray[np.integer], Sequence[SurvivalRank]]]) -> dict[int, SurvivalRank]:

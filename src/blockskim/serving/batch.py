@@ -80,7 +80,8 @@ def run_batch(
         share = seconds * int(own.trace.flops.sum()) / flops
         first += len(turn.indices)
         try:
-            results.append(TurnResult(window_batch(backend, packed, turn.indices, own), None, share))
+            found = window_batch(backend, turn.phase.windows, packed, turn.indices, own)
+            results.append(TurnResult(found, None, share))
         except Exception as error:
             results.append(TurnResult(None, error, share))
     return results, _report(turns, [scores.trace], started)
