@@ -46,6 +46,7 @@ def test_each_window_is_that_of_a_window_set(tmp_path_factory, kind, chosen, at_
     expected = make_windows(chosen, fixed_tokenizer(kind), TIGHT)
     assert len(found) == len(expected)
     assert found.num_examples == len(chosen)
+    assert found.questions_cut == expected.questions_cut
     assert found.template == expected.template
     assert found.lengths.tolist() == expected.lengths.tolist()
     for one, other in zip(found, expected, strict=True):

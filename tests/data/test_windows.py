@@ -486,7 +486,7 @@ def test_a_question_of_which_nothing_is_left_is_named_with_its_file_or_read_as_a
 
 def test_questions_that_lose_their_end_are_counted_in_one_warning(caplog):
     asked = [example(question, "the kite") for question in ("who ?", "who " * 9, "the " * 20, "who " * 8)]
-    make_windows(asked, fixed_tokenizer("wordpiece"), TIGHT)
+    assert make_windows(asked, fixed_tokenizer("wordpiece"), TIGHT).questions_cut == 2
     assert [record.getMessage() for record in caplog.records] == [
         "questions longer than 8 tokens: 2 of 4; the rest of them is not read"
     ]

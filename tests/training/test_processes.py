@@ -94,13 +94,14 @@ def test_only_the_first_process_speaks(base, tmp_path):
     data = tmp_path / "data.json"
     data.write_text(json.dumps(squad(4, 4)))
     changes = ["epochs=1", "batch_size=4", "windows.max_length=60", "windows.doc_stride=20"]
-    changes += ["windows.max_question_length=10", "skim.block_size=8", "precision=float32"]
+    changes += ["windows.max_question_length=2", "skim.block_size=8", "precision=float32"]
     command = ["-m", "blockskim", "train", "--base", base, "--train", data, "--device", "cpu", "--json"]
     command += [word for change in changes for word in ("--set", change)]
     first, second = in_processes([*command, "--hold-out", 0.5, "--output", tmp_path / "out"])
     assert first[0] == second[0] == 0, (first, second)
     assert {"step", "f1"} <= set(json.loads(first[1]))
     assert "training: " in first[2]
+    assert first[2].count("questions longer than 2 tokens") == 1
     assert second[1:] == ("", "")
     assert (tmp_path / "out" / "model.safetensors").is_file()
     # What is wrong with the data is found by the first, and told by it alone.

@@ -42,6 +42,7 @@ class StoredWindows(Sequence[dict[str, Any]]):
         lengths: tokens of each window. Shape: (windows,)
         template: the special tokens around question and context.
         num_examples: of how many examples they are.
+        questions_cut: how many questions of these lose their end; 0 in files that don't tell.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -57,6 +58,8 @@ class StoredWindows(Sequence[dict[str, Any]]):
             size = (folder / WINDOWS).stat().st_size
             self.template = PairTemplate.from_json(about["template"])
             self.num_examples = int(about["examples"])
+            # Earlier releases did not count them.
+            self.questions_cut = int(about.get("questions_cut", 0))
             whole = (about["version"], about["windows"], size) == (VERSION, len(self.lengths), 4 * int(self._ends[-1]))
         except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, ModelError) as error:
             raise DataError(f"{folder} can't be read as windows: {error}") from error
@@ -111,18 +114,20 @@ def write_windows(
         DataError: a question has no token.
         OSError: something can't be written.
     """
-    ends, lengths, count = array("q", [0]), array("i"), 0
+    ends, lengths, count, cut = array("q", [0]), array("i"), 0, 0
     settings.check(tokenizer.template.special_tokens)
     with (folder / WINDOWS).open("wb") as file:
         for chunk in _chunks(examples):
-            _write_chunk(file, make_windows(chunk, tokenizer, settings, warn=False), ends, lengths)
+            windows = make_windows(chunk, tokenizer, settings, warn=False)
+            _write_chunk(file, windows, ends, lengths)
             count += len(chunk)
+            cut += windows.questions_cut
             if progress is not None:
                 progress(count)
     np.save(folder / ENDS, np.array(ends, dtype=np.int64))
     np.save(folder / LENGTHS, np.array(lengths, dtype=np.int32))
     template = tokenizer.template.to_json()
-    about = {"version": VERSION, "examples": count, "windows": len(lengths), "template": template}
+    about = {"version": VERSION, "examples": count, "windows": len(lengths), "questions_cut": cut, "template": template}
     (folder / ABOUT).write_text(json.dumps(about) + "\n", encoding="utf-8")
 
 

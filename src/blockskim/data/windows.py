@@ -292,6 +292,11 @@ class WindowSet(Sequence[dict[str, Any]]):
         lengths: NDArray[np.int64] = sizes[self.examples_of()] + inside + self.template.special_tokens
         return lengths
 
+    @property
+    def questions_cut(self) -> int:
+        """How many questions are longer than a window takes, and lose their end."""
+        return int((np.diff(self.questions.bounds) > self.settings.max_question_length).sum())
+
     def character_span(self, example: int, first: int, last: int) -> tuple[int, int]:
         """Characters of an example's context from its token ``first`` to ``last``, inclusive."""
         offsets = self.contexts.offsets_of(int(self.context_of[example]))
@@ -344,11 +349,11 @@ def make_windows(
         for number in empty:
             texts[0][number] = stand_in
         questions = tokenize(frozen, texts[0])
-    cut = int((np.diff(questions.bounds) > settings.max_question_length).sum())
-    if cut and warn:
+    windows = WindowSet(examples, questions, contexts, context_of, frozen.template, settings)
+    if warn and (cut := windows.questions_cut):
         limit, total = settings.max_question_length, len(examples)
         logger.warning("questions longer than %d tokens: %d of %d; the rest of them is not read", limit, cut, total)
-    return WindowSet(examples, questions, contexts, context_of, frozen.template, settings)
+    return windows
 
 
 def _unreadable(example: Example) -> str:

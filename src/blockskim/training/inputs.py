@@ -1,5 +1,6 @@
 """What a run learns from and is measured by, made ready by its first process."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,14 +12,16 @@ from rich.console import Console
 from blockskim.data.examples import Example
 from blockskim.data.splitting import sample_examples
 from blockskim.data.tokens import FrozenTokenizer
-from blockskim.data.window_files import windows_key
-from blockskim.data.windows import make_windows
+from blockskim.data.window_files import StoredWindows, windows_key
+from blockskim.data.windows import WindowSet, make_windows
 from blockskim.model.data_record import DataRecord
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training.callbacks import RunLines, steps_bar
 from blockskim.training.recipe import Recipe
 from blockskim.training.resume import check_same_inputs, input_digests
 from blockskim.training.window_cache import UNNAMED, TrainingExamples, WindowCache
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,8 @@ class InputMaker:
     ) -> RunInputs:
         """Tokenise what is learned from, and choose what is measured by.
 
+        A warning counts the questions that lose their end.
+
         Args:
             train: what to learn from.
             dev: what to choose the best checkpoint by, or to choose that from.
@@ -81,13 +86,14 @@ class InputMaker:
         recipe, tokenizer = self.recipe, self.tokenizer
         examples = TrainingExamples(train, recipe)
         development = sample_examples(dev, recipe.eval_examples or None, recipe.seed)
-        dev_windows = make_windows(development, tokenizer, recipe.windows) if development else None
+        dev_windows = make_windows(development, tokenizer, recipe.windows, warn=False) if development else None
         key = windows_key(examples, tokenizer, recipe.windows)
         digests = input_digests(model, key, dev_windows, processes)
         if begun is not None:
             check_same_inputs(begun, digests)
         with self._progress(len(examples)) as progress:
             folder = self.cache.find_or_make(key, examples, tokenizer, recipe.windows, progress)
+        _warn_of_cut_questions(recipe.windows.max_question_length, StoredWindows(folder), dev_windows)
         # Of a file of which no example was drawn some were held out all the same.
         measured = Counter({example.source or UNNAMED: 0 for example in dev})
         measured.update(example.source or UNNAMED for example in development)
@@ -106,3 +112,12 @@ class InputMaker:
                 yield lambda done: bar.update(task, completed=done)
         else:
             yield None
+
+
+def _warn_of_cut_questions(limit: int, train: StoredWindows, dev: WindowSet | None) -> None:
+    """Count the questions that are longer than a window takes, where there are any."""
+    counts = [f"{train.questions_cut} of {train.num_examples} to learn from"]
+    if dev is not None:
+        counts.append(f"{dev.questions_cut} of {len(dev.examples)} to measure by")
+    if train.questions_cut or (dev is not None and dev.questions_cut):
+        logger.warning("questions longer than %d tokens: %s; the rest of them is not read", limit, ", ".join(counts))

@@ -14,7 +14,7 @@ from rich.console import Console
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments, set_seed
 
 from blockskim.atomic import new_files, write_errors_named, write_whole
-from blockskim.checks import is_number
+from blockskim.checks import check_number
 from blockskim.data.collate import training_collator
 from blockskim.data.examples import Example, check_annotated
 from blockskim.data.tokens import freeze_tokenizer
@@ -127,7 +127,7 @@ def train(
     if not isinstance(recipe, Recipe):
         raise ConfigError(f"recipe is {recipe!r:.80}; it must be a Recipe, as Recipe.load reads one")
     check_distillation(recipe.distillation, teacher, recipe.predictors_only)
-    if hold_out is not None and not (is_number(hold_out) and 0 <= hold_out < 1):
+    if hold_out is not None and not 0 <= check_number("hold_out", hold_out) < 1:
         raise ConfigError(f"hold_out is {hold_out!r:.80}; it must be a number of at least 0 and below 1")
     check_annotated(chain(train_examples, dev_examples))
     check_loadable(base)
@@ -153,7 +153,8 @@ def train(
     windows = StoredWindows(inputs.windows)
     evaluate = None
     if inputs.development:
-        dev_windows = make_windows(inputs.development, tokenizer, recipe.windows)
+        # The first process told of questions that are cut.
+        dev_windows = make_windows(inputs.development, tokenizer, recipe.windows, warn=False)
         evaluate = development_metrics(dev_windows, 2 * recipe.batch_size, recipe.max_answer_length, team)
     if team.is_first:
         output.mkdir(parents=True, exist_ok=True)
