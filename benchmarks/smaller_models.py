@@ -24,7 +24,7 @@ from shared_layers import LeftOut, share_layers
 
 from blockskim.atomic import new_directory
 from blockskim.calibration.calibrate import calibrate
-from blockskim.calibration.result import save_calibrated
+from blockskim.calibration.calibrated_copy import save_calibrated
 from blockskim.data.examples import Example
 from blockskim.data.reading import read_examples
 from blockskim.data.splitting import split_by_article

@@ -1,10 +1,13 @@
+from dataclasses import asdict
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from blockskim.calibration.points import Point
-from blockskim.calibration.targets import Target, choose, nearest_rising, parse_target
-from blockskim.errors import ConfigError
+from blockskim.calibration.targets import Target, choose, known_targets, nearest_rising, parse_target
+from blockskim.errors import ConfigError, ModelError
 
 DENSE = Point((0.0,), 1.0, 0.0, f1=80.0, exact_match=70.0)
 
@@ -146,3 +149,16 @@ def test_what_is_no_target_is_refused(text):
 def test_impossible_targets_are_refused(values):
     with pytest.raises(ConfigError):
         Target(**values)
+
+
+def test_targets_of_points_are_read_as_far_as_they_are_known():
+    path = Path("calibration.json")
+    assert known_targets({}, ["fast"], path) == {}
+    record = {"points": {name: {"target": asdict(Target(max_f1_drop=0.5))} for name in ("fast", "gone")}}
+    assert known_targets(record, ["fast", "own"], path) == {"fast": Target(max_f1_drop=0.5)}
+
+
+@pytest.mark.parametrize("point", [3, {}, {"target": None}, {"target": {"most": 1}}, {"target": {"max_f1_drop": 500}}])
+def test_a_damaged_target_is_named(point):
+    with pytest.raises(ModelError, match=r"calibration.json is damaged: the target of point 'fast': "):
+        known_targets({"points": {"fast": point}}, ["fast"], Path("calibration.json"))

@@ -507,7 +507,7 @@ def test_files_of_which_no_question_was_drawn_are_on_record(base, tmp_path):
 
 @pytest.mark.parametrize("share", ["0.05", True, -0.1, 1.0, float("nan")])
 def test_an_impossible_share_of_held_out_articles_is_refused_at_the_start(base, tmp_path, share):
-    with pytest.raises(ConfigError, match=r"hold_out is .*; it must be a number of at least 0 and below 1"):
+    with pytest.raises(ConfigError, match=r"hold_out is .*; it must be a number"):
         training.train(base, examples(16, 0), [], tmp_path / "run", RECIPE, device="cpu", hold_out=share)
     assert not (tmp_path / "run").exists()
 

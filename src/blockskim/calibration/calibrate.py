@@ -15,10 +15,11 @@ from pathlib import Path
 
 from blockskim.atomic import check_new
 from blockskim.calibration.cache import CalibrationCache, remove_cache
+from blockskim.calibration.calibrated_copy import save_calibrated
 from blockskim.calibration.confirm import Confirmation, confirm_path
 from blockskim.calibration.record import Recording, record
 from blockskim.calibration.refine import refine
-from blockskim.calibration.result import Calibration, read_calibration, save_calibrated
+from blockskim.calibration.result import Calibration, read_calibration
 from blockskim.calibration.search import Limits, add_conservative_points, search
 from blockskim.calibration.settings import OVERHEAD, CalibrationSettings, TaskProgress
 from blockskim.calibration.simulator import Simulator
@@ -241,7 +242,7 @@ def calibrate_copy(
     """
     check_new(output)
     # It goes into the copy; a damaged one is told of before the long part.
-    read_calibration(loaded.name)
+    read_calibration(loaded.name, loaded.hub)
     # The folder that the process works in has a name as well. A link has its own.
     whole = output.resolve() if output.name in ("", "..") else output.absolute()
     partial = whole.with_name(f"{whole.name}.partial")

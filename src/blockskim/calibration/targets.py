@@ -1,12 +1,14 @@
 """What an operating point is to reach, and which of the measured points reaches it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from blockskim.calibration.points import Point
 from blockskim.checks import is_number
-from blockskim.errors import ConfigError
+from blockskim.errors import ConfigError, ModelError
 
 MEASURES = ("flops", "seconds")
 
@@ -91,6 +93,28 @@ def parse_target(text: str, max_answers_lost: float | None = None, by: str = "fl
     if number == text.strip():
         return Target(max_f1_drop=value, max_answers_lost=max_answers_lost)
     return Target(target_speedup=value, max_answers_lost=max_answers_lost, by=by)
+
+
+def known_targets(record: Mapping[str, Any], points: Iterable[str], path: Path) -> dict[str, Target]:
+    """The targets that points of a model were chosen for, by name, as far as they are known.
+
+    Args:
+        record: what ``read_calibration`` gives.
+        points: names of the points.
+        path: the file that it was read from, for messages.
+
+    Raises:
+        ModelError: a target is damaged or impossible.
+    """
+    known = record.get("points", {})
+    targets = {}
+    for name in points:
+        if name in known:
+            try:
+                targets[name] = Target(**known[name]["target"])
+            except (ConfigError, KeyError, TypeError) as error:
+                raise ModelError(f"{path} is damaged: the target of point {name!r:.80}: {error!s:.200}") from error
+    return targets
 
 
 def choose(target: Target, dense: Point, front: Sequence[Point]) -> tuple[Point, bool]:

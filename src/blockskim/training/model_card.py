@@ -9,6 +9,13 @@ import yaml
 from blockskim.model.data_record import DataRecord
 from blockskim.training.recipe import Recipe
 
+HEADER = {
+    "library_name": "blockskim",
+    "pipeline_tag": "question-answering",
+    "tags": ["question-answering", "block-skim", "extractive-qa"],
+}
+"""What stands at the head of a card, for the hub."""
+
 
 def model_card(
     base: str,
@@ -28,14 +35,9 @@ def model_card(
         best_step: the step whose model was kept, if there were evaluations.
         teacher: name of the model whose logits it learned, if there was one.
     """
-    header = {
-        "library_name": "blockskim",
-        "pipeline_tag": "question-answering",
-        "tags": ["question-answering", "block-skim", "extractive-qa"],
-    }
     lines = [
         "---",
-        yaml.safe_dump(header, sort_keys=False).strip(),
+        yaml.safe_dump(HEADER, sort_keys=False).strip(),
         "---",
         "",
         f"# Block-Skim model on {base}",
