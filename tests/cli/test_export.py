@@ -9,11 +9,13 @@ import torch
 from blockskim.errors import DataError
 from blockskim.exporting import export as export_module
 from blockskim.exporting import onnx_export
+from blockskim.exporting.export import SEARCH_FILE
+from blockskim.exporting.exported_model import ExportedModel
 from blockskim.exporting.int8_search import Int8Search
-from blockskim.exporting.manifest import FILE, GRAPH, read_manifest
+from blockskim.exporting.manifest import FILE, GRAPH, INT8_GRAPH, read_manifest
 from blockskim.model.stored_weights import WEIGHTS
 from cli_data import squad
-from tiny_answerers import TEXT, save_model
+from tiny_answerers import TEXT, new_model, save_model
 from tiny_exports import exported_answerer, shared_traces
 from tiny_models import new_skim_model
 from tiny_tokenizers import fixed_tokenizer
@@ -109,18 +111,108 @@ def test_a_model_that_can_not_be_exported_is_not_measured_first(call, data, tmp_
     assert err.startswith("error: encoders of type 'modernbert' can't be exported")
 
 
-def test_int8_gets_thresholds_for_the_targets_of_the_models_points(call, pointed, data, tmp_path, monkeypatch):
+def refuse_to_evaluate(monkeypatch):
+    """Have what takes long fail at once."""
+    monkeypatch.setattr("blockskim.evaluation.evaluate.evaluate_windows", None)
+    monkeypatch.setattr(export_module, "PieceExporter", None)
+
+
+def test_a_directory_that_no_graph_fits_into_is_refused_before_it_is_measured(
+    call, capsys, data, tmp_path, monkeypatch
+):
+    refuse_to_evaluate(monkeypatch)
+    parts = tmp_path / "parts"
+    new_model("bytes").save_pretrained(parts, max_shard_size="60KB")
+    fixed_tokenizer("bytes").save_pretrained(parts)
+    capsys.readouterr()  # Saving drew its progress.
+    code, out, err = call("export", "--model", parts, "--output", parts, "--data", data)
+    assert (code, out) == (1, "")
+    assert err == f"error: {parts} has no {WEIGHTS}, which the graph needs beside it; name a new directory\n"
+
+
+def test_so_is_a_missing_package(call, model, data, tmp_path, monkeypatch):
+    refuse_to_evaluate(monkeypatch)
+    monkeypatch.setattr(onnx_export, "has", lambda name: name != "onnxruntime")
+    code, out, err = call("export", "--model", model, "--output", tmp_path / "out", "--data", data)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: export needs onnxruntime, which is not installed")
+
+
+@pytest.fixture
+def tuned(pointed, tmp_path, monkeypatch):
+    """A model with two points, the search for int8 layers of which takes the first."""
     monkeypatch.setattr(export_module, "search_products", lambda build, products, *_, **__: search_of(products))
-    source = shutil.copytree(pointed, tmp_path / "source")
-    arguments = ("--model", source, "--int8", "--tune", data, "--quiet")
-    for target, expected in (({"max_f1_drop": 500}, (2, "")), ({"max_f1_drop": 50}, (0, ""))):
-        (source / "calibration.json").write_text(json.dumps({"points": {"fast": {"target": target}}}))
-        output = tmp_path / str(target["max_f1_drop"])
-        with shared_traces():
-            assert call("export", *arguments, "--output", output)[:2] == expected
-        assert output.exists() is (expected[0] == 0)
+    return shutil.copytree(pointed, tmp_path / "source")
+
+
+def set_target(directory, point="fast", **target):
+    (directory / "calibration.json").write_text(json.dumps({"points": {point: {"target": target}}}))
+
+
+def test_int8_gets_thresholds_for_the_targets_of_the_models_points(call, tuned, data, tmp_path):
+    set_target(tuned, max_f1_drop=50)
+    output = tmp_path / "out"
+    with shared_traces():
+        assert call("export", "--model", tuned, "--int8", "--tune", data, "--quiet", "--output", output) == (0, "", "")
     settings = read_manifest(output).int8_settings
     assert set(settings["points"]) == {"exact", "fast"}
+
+
+@pytest.mark.parametrize("target", [{"max_f1_drop": 500}, {"most": 1}, {}], ids=str)
+def test_damaged_targets_are_told_of_before_the_export(call, tuned, data, tmp_path, monkeypatch, target):
+    refuse_to_evaluate(monkeypatch)
+    set_target(tuned, **target)
+    code, out, err = call("export", "--model", tuned, "--int8", "--tune", data, "--output", tmp_path / "out")
+    assert (code, out) == (1, "")
+    assert err.startswith(f"error: {tuned / 'calibration.json'} is damaged: the target of point 'fast': ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_so_is_what_is_wrong_with_the_data_for_tuning(call, tuned, data, tmp_path, monkeypatch):
+    def fail(*arguments, **settings):
+        raise DataError("question 'q0-0' is empty")
+
+    refuse_to_evaluate(monkeypatch)
+    monkeypatch.setattr("blockskim.data.windows.make_windows", fail)
+    arguments = ("--model", tuned, "--int8", "--tune", data, "--output", tmp_path / "out")
+    assert call("export", *arguments) == (1, "", "error: question 'q0-0' is empty\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "last"),
+    [(DataError("there is nothing"), 1, "error: there is nothing\n"), (KeyboardInterrupt(), 130, "interrupted\n")],
+    ids=["error", "interrupt"],
+)
+def test_an_export_whose_thresholds_were_not_chosen_stays(call, tuned, data, tmp_path, monkeypatch, error, code, last):
+    def fail(*arguments, **settings):
+        raise error
+
+    set_target(tuned, max_f1_drop=50)
+    monkeypatch.setattr("blockskim.calibration.calibrate.calibrate_points", fail)
+    output = tmp_path / "out"
+    with shared_traces():
+        found = call("export", "--model", tuned, "--int8", "--tune", data, "--quiet", "--output", output)
+    assert found[:2] == (code, "")
+    assert found[2].startswith(f"{output} holds the finished export; no thresholds were chosen for its int8 graph, ")
+    assert found[2].endswith(last)
+    assert {INT8_GRAPH, SEARCH_FILE} <= {path.name for path in output.iterdir()}
+    int8, own = (ExportedModel(output, form).skim_config for form in ("int8", "float32"))
+    assert int8 == own
+
+
+def test_tuned_again_it_gets_the_points_that_the_model_has_now(call, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(export_module, "search_products", lambda build, products, *_, **__: search_of(products))
+    own = save_model(tmp_path / "own", "bytes", points={"fast": 0.5})
+    config = json.loads((own / "config.json").read_text())
+    for point, threshold in (("fast", 0.5), ("slow", 0.1)):
+        config["skim"] |= {"thresholds": threshold, "points": {point: threshold}}
+        (own / "config.json").write_text(json.dumps(config))
+        set_target(own, point, max_f1_drop=99)
+        with shared_traces():
+            assert call("export", "--model", own, "--output", own, "--int8", "--tune", data, "--quiet")[0] == 0
+        settings = read_manifest(own).int8_settings
+        assert set(settings["points"]) == {point}
+        assert settings["thresholds"] == settings["points"][point]
 
 
 def search_of(products):

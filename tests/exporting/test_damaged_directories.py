@@ -1,5 +1,6 @@
 """Whatever is wrong with an exported directory is told of on one line that names the file."""
 
+import dataclasses
 import json
 import shutil
 
@@ -7,7 +8,7 @@ import pytest
 
 from blockskim.errors import ModelError
 from blockskim.exporting.exported_model import ExportedModel, load_exported
-from blockskim.exporting.manifest import CONFIG, FILE, GRAPH, TOKENIZER
+from blockskim.exporting.manifest import COMPUTING, CONFIG, FILE, GRAPH, TOKENIZER, read_manifest, write_manifest
 from blockskim.method.confidence import ConfidenceModel
 from blockskim.method.evidence import UNCALIBRATED
 from blockskim.model.stored_weights import WEIGHTS
@@ -172,11 +173,21 @@ def test_thresholds_and_points_may_be_changed(directory):
         ("encoder_config", {"num_hidden_layers": 12}, "has num_hidden_layers 12"),
         ("encoder_config", {"num_attention_heads": 2}, "has num_attention_heads 2"),
         ("encoder_config", {"vocab_size": 30522}, "has vocab_size 30522"),
+        ("encoder_config", {"hidden_act": "relu"}, "has hidden_act 'relu'"),
+        ("encoder_config", {"layer_norm_eps": 0.5}, "has layer_norm_eps 0.5"),
     ],
 )
 def test_another_encoder(directory, part, values, message):
     rewrite(directory, part, **values)
     refused(directory, str(directory / CONFIG), message)
+
+
+def test_a_manifest_of_an_earlier_version_names_fewer_settings_of_the_encoder(directory):
+    manifest = read_manifest(directory)
+    fewer = {name: value for name, value in manifest.encoder.items() if name not in COMPUTING}
+    assert len(fewer) < len(manifest.encoder)
+    write_manifest(directory, dataclasses.replace(manifest, encoder=fewer))
+    assert load_exported(directory).model.manifest.encoder == fewer
 
 
 @pytest.mark.parametrize("content", [b"null", b"[1]", b"{}", b'{"skim": {}}', b"[" * 100_000, b"\xff"])

@@ -332,43 +332,99 @@ def test_what_is_quantised_is_searched_on_windows_that_the_model_reads(stored, t
     assert SEARCH_FILE in names(tmp_path / "out")
 
 
-def test_a_calibration_that_fails_leaves_nothing(stored, own, tmp_path):
-    (own / "calibration.json").write_text("{}")
-    seen = []
-
-    def fail(folder):
-        seen.append(names(folder))
-        raise ModelError("no thresholds were found")
-
-    before = contents(own)
-    for model, output in ((stored, tmp_path / "out"), (own, own)):
-        with pytest.raises(ModelError, match="no thresholds were found"):
-            export(model, output, int8=Int8Settings(calibrate=fail))
-    assert names(tmp_path) == {"own"}
-    assert contents(own) == before
-    assert [INT8_GRAPH in there for there in seen] == [True, True]
-    # How the points were chosen is there to be read.
-    assert "calibration.json" in seen[1]
-
-
 @pytest.fixture
 def with_int8(own):
     """A model's own directory with an int8 graph that has thresholds of its own."""
-    export(own, own, int8=Int8Settings(calibrate=lambda folder: keep_int8_settings(folder, 0.2, {"fast": 0.7})))
-    assert ExportedModel(own, "int8").skim_config.thresholds == 0.2
+    export(own, own, int8=True)
+    keep_int8_settings(own, 0.2, {"fast": 0.7})
+    assert int8_thresholds(own) == (0.2, {"fast": 0.7})
     return own
 
 
-@pytest.mark.parametrize("int8", [False, True])
-def test_an_int8_graph_that_is_still_that_of_the_model_stays_with_its_thresholds(with_int8, int8):
+def int8_thresholds(directory):
+    config = ExportedModel(directory, "int8").skim_config
+    return config.thresholds, config.points
+
+
+def rewrite(directory, part, **values):
+    """Change a part of the config of a directory."""
+    path = directory / "config.json"
+    stored = json.loads(path.read_text())
+    stored[part].update(values)
+    path.write_text(json.dumps(stored))
+
+
+def warned(caplog, message):
+    return any(message in record.getMessage() for record in caplog.records)
+
+
+def spaced_tokenizer(directory):
+    path = directory / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=3))
+
+
+def other_points(directory):
+    rewrite(directory, "skim", thresholds=0.1, points={"slow": 0.3})
+
+
+@pytest.mark.parametrize("change", [lambda directory: None, spaced_tokenizer, other_points])
+def test_an_int8_graph_of_the_same_weights_and_settings_stays_with_its_thresholds(with_int8, caplog, change):
+    change(with_int8)
+    own = ExportedModel(with_int8).skim_config if change is other_points else None
     graph = (with_int8 / INT8_GRAPH).read_bytes()
-    result = export(with_int8, with_int8, int8=int8)
+    (with_int8 / SEARCH_FILE).write_text("{}")
+    result = export(with_int8, with_int8)
     assert (with_int8 / INT8_GRAPH).read_bytes() == graph
-    assert result.int8_bytes == len(graph)
-    assert bool(result.int8_products) is int8
-    config = ExportedModel(with_int8, "int8").skim_config
-    assert (config.thresholds, config.points) == (0.2, {"fast": 0.7})
-    assert ExportedModel(with_int8).skim_config.thresholds == 0.4
+    assert (result.int8_bytes, result.int8_products) == (len(graph), ())
+    assert int8_thresholds(with_int8) == (0.2, {"fast": 0.7})
+    assert own is None or ExportedModel(with_int8).skim_config == own
+    assert SEARCH_FILE in names(with_int8)
+    assert not caplog.records
+
+
+def test_one_that_is_made_anew_begins_with_the_thresholds_of_the_model(with_int8):
+    graph = (with_int8 / INT8_GRAPH).read_bytes()
+    (with_int8 / SEARCH_FILE).write_text("{}")
+    other_points(with_int8)
+    assert export(with_int8, with_int8, int8=True).int8_products
+    assert (with_int8 / INT8_GRAPH).read_bytes() == graph
+    assert int8_thresholds(with_int8) == (0.1, {"slow": 0.3})
+    # It was of the one before.
+    assert SEARCH_FILE not in names(with_int8)
+
+
+@pytest.mark.parametrize("values", [{"hidden_act": "relu"}, {"layer_norm_eps": 0.1}], ids=str)
+def test_an_int8_graph_of_other_settings_is_removed_with_a_warning(with_int8, caplog, values):
+    rewrite(with_int8, "encoder_config", **values)
+    assert export(with_int8, with_int8).int8_bytes == 0
+    assert INT8_GRAPH not in names(with_int8)
+    assert warned(caplog, f"{INT8_GRAPH} was made of another model")
+
+
+@pytest.mark.parametrize("name", [INT8_GRAPH, FILE])
+def test_where_it_can_not_be_told_the_int8_graph_stays_and_does_not_count(with_int8, caplog, name):
+    (with_int8 / name).write_text("{}")
+    (with_int8 / SEARCH_FILE).write_text("{}")
+    graph = (with_int8 / INT8_GRAPH).read_bytes()
+    assert export(with_int8, with_int8).int8_bytes == 0
+    assert (with_int8 / INT8_GRAPH).read_bytes() == graph
+    assert SEARCH_FILE in names(with_int8)
+    assert warned(caplog, "stays but does not count; export with int8 makes a new one")
+    with pytest.raises(ModelError, match=f"has no {INT8_GRAPH}"):
+        ExportedModel(with_int8, "int8")
+
+
+def test_an_int8_graph_that_can_not_be_run_here_is_not_removed(with_int8, monkeypatch):
+    def fail(directory, number_format="float32", **settings):
+        if number_format == "int8":
+            raise ModelError("it can't be loaded by ONNX Runtime")
+        return ExportedModel(directory, number_format, **settings)
+
+    monkeypatch.setattr(export_module, "ExportedModel", fail)
+    before = contents(with_int8)
+    with pytest.raises(ModelError, match="it can't be loaded by ONNX Runtime"):
+        export(with_int8, with_int8)
+    assert contents(with_int8) == before
 
 
 def test_an_int8_graph_of_other_weights_is_removed_with_a_warning(with_int8, caplog):
@@ -380,10 +436,10 @@ def test_an_int8_graph_of_other_weights_is_removed_with_a_warning(with_int8, cap
     result = export(with_int8, with_int8)
     assert (result.int8_bytes, result.int8_products, result.int8_agreement) == (0, (), None)
     assert not {INT8_GRAPH, SEARCH_FILE} & names(with_int8)
-    assert any(f"{INT8_GRAPH} was made of another model" in record.getMessage() for record in caplog.records)
+    assert warned(caplog, f"{INT8_GRAPH} was made of another model")
     # And a new one begins with the model's thresholds.
     export(with_int8, with_int8, int8=True)
-    assert ExportedModel(with_int8, "int8").skim_config.thresholds == 0.4
+    assert int8_thresholds(with_int8)[0] == 0.4
 
 
 def test_a_file_of_its_name_that_no_export_made_stays(own):
@@ -451,7 +507,7 @@ def test_other_families_are_refused_with_those_that_can_be_exported(tmp_path, fa
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("package", ["onnx", "onnxscript"])
+@pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
 def test_a_package_that_is_missing_is_named(stored, tmp_path, monkeypatch, package):
     monkeypatch.setattr(onnx_export, "has", lambda name: name != package)
     for model, own in ((stored, None), (new_model(), TOKENIZER)):

@@ -6,8 +6,10 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AutoConfig
 
 from blockskim.data.tokens import PairTemplate
+from blockskim.encoders import config_names
 from blockskim.errors import ModelError
 from blockskim.exporting.manifest import (
     FILE,
@@ -18,8 +20,10 @@ from blockskim.exporting.manifest import (
     encoder_settings,
     is_exported,
     read_manifest,
+    same_model,
     write_manifest,
 )
+from blockskim.exporting.onnx_export import exportable_families
 from blockskim.method.cost import LayerCost, ModelCost, PredictorCost
 
 MANIFEST = Manifest(
@@ -39,7 +43,13 @@ MANIFEST = Manifest(
     alignment="context",
     inputs=("match", "tiles"),
     predictor_width=64,
-    encoder={"model_type": "bert", "hidden_size": 32, "bos_token_id": -1},
+    encoder={
+        "model_type": "bert",
+        "hidden_size": 32,
+        "bos_token_id": -1,
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-12,
+    },
     embeddings="encoder.embeddings.weight",
 )
 FIELDS = [field.name for field in dataclasses.fields(Manifest)]
@@ -190,5 +200,32 @@ def test_costs_grow_with_the_question():
 
 
 def test_what_tells_encoders_apart():
-    config = {"model_type": "bert", "hidden_size": 32, "use_cache": True, "hidden_act": "gelu", "layer_norm_eps": 1e-12}
-    assert encoder_settings(config) == {"model_type": "bert", "hidden_size": 32}
+    kept = {"model_type": "bert", "hidden_size": 32, "hidden_act": "gelu", "layer_norm_eps": 1e-12}
+    assert encoder_settings(kept | {"use_cache": True, "hidden_dropout_prob": 0.1, "dtype": "float32"}) == kept
+
+
+def test_what_every_family_computes_with_is_among_it():
+    computing = {*config_names.ACTIVATIONS, *config_names.EPSILONS} - {"classifier_activation", "summary_activation"}
+    for family in exportable_families():
+        config = AutoConfig.for_model(family).to_dict()
+        assert computing & set(config) <= set(encoder_settings(config))
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), None, True, []])
+def test_settings_of_encoders_are_finite_numbers_and_text(directory, value):
+    change(directory, encoder={"layer_norm_eps": value})
+    refused(directory, "encoder is")
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_graphs_are_of_the_same_model_where_what_they_depend_on_is_the_same(name):
+    graph = ("weights", "num_layers", "skim_layers", "trained_predictors", "token_types", "encoder")
+    predictors = ("block_size", "alignment", "inputs", "predictor_width")
+    other = dataclasses.replace(MANIFEST, **{name: OTHERS[name]})
+    assert same_model(MANIFEST, other) is (name not in graph + predictors)
+
+
+def test_settings_that_an_earlier_manifest_does_not_name_are_not_compared():
+    bare = {"model_type": "bert", "hidden_size": 32}
+    for encoder, same in ((bare, True), (bare | {"hidden_size": 33}, False), (bare | {"hidden_act": "relu"}, False)):
+        assert same_model(dataclasses.replace(MANIFEST, encoder=encoder), MANIFEST) is same

@@ -1,8 +1,7 @@
 """``blockskim export``: a model for ONNX Runtime, that answers without PyTorch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,8 +15,10 @@ from blockskim.cli.session import hide_foreign_progress, read_selected
 from blockskim.extras import torch_needed
 
 if TYPE_CHECKING:
+    from blockskim.calibration.targets import Target
     from blockskim.data.examples import Example
     from blockskim.inference.backend import LoadedBackend
+    from blockskim.inference.loading import LoadedModel
 
 FORMATS = ("onnx",)
 
@@ -65,7 +66,8 @@ def export(
     processor.check()
     if to not in FORMATS:
         raise typer.BadParameter(f"{to!r} is unknown; there is {', '.join(FORMATS)}", param_hint="--to")
-    if model is not None and output.is_dir() and Path(model).is_dir() and output.samefile(model):
+    own = model is not None and output.is_dir() and Path(model).is_dir() and output.samefile(model)
+    if own:
         options.check_output_folder(output)
     else:
         options.check_new_output(output)
@@ -85,10 +87,10 @@ def export(
         if not printing.quiet:
             progress_console().print(line, markup=False, highlight=False)
 
-    # First, so that what is wrong with the data is told of before anything is written.
-    measured = _measured_before(model, examples) if examples else []
-    calibrate = partial(_calibrate_int8, examples=tuning, report=report) if tuning else None
-    result = export_model(model, output, int8=Int8Settings(tuning, most_lost, report, calibrate) if int8 else False)
+    measured, targets = _before(model, output if own else None, tuning, examples) if tuning or examples else ([], {})
+    result = export_model(model, output, int8=Int8Settings(tuning, most_lost, report) if int8 else False)
+    if tuning:
+        _tune_thresholds(output, tuning, targets, report)
     values: dict[str, Any] = {
         "output": str(output),
         "files": {path.name: path.stat().st_size for path in sorted(output.iterdir()) if path.is_file()},
@@ -107,11 +109,84 @@ def export(
         _show(values)
 
 
-def _calibrate_int8(directory: Path, examples: "Sequence[Example]", report: Callable[[str], None]) -> None:
-    """Choose the thresholds of the int8 graph anew, for the targets that the model's points were chosen for."""
+def _before(
+    model: str | None, own: Path | None, tuning: "Sequence[Example]", examples: "Sequence[Example]"
+) -> "tuple[list[dict[str, Any]], dict[str, Target]]":
+    """What is known before the export; what is wrong with model, directory or data is told of before any long work.
+
+    Args:
+        model: directory or hub id; None for the model that comes with the library.
+        own: the model's directory, if the graph goes beside it.
+        tuning: on which int8 layers and thresholds are chosen.
+        examples: to measure the model on, in PyTorch on one thread.
+
+    Returns:
+        F1 and seconds on the examples, and for ``tuning`` the targets that the model's points were chosen for, by name.
+
+    Raises:
+        ConfigError: the model can't be exported.
+        DataError: some of the data can't be read by the model.
+        ModelError: the model can't be loaded, no graph fits beside it, or its targets are damaged.
+    """
+    import torch
+
+    from blockskim.data.tokens import freeze_tokenizer
+    from blockskim.data.windows import make_windows
+    from blockskim.exporting.export import check_beside
+    from blockskim.exporting.onnx_export import check_exportable
+    from blockskim.inference.loading import load
+    from blockskim.inference.window_settings import usual_window_settings
+
+    threads = torch.get_num_threads()
+    try:
+        loaded = load(model, "cpu", "float32", 1)
+        check_exportable(loaded.model)
+        if own is not None:
+            check_beside(own, freeze_tokenizer(loaded.tokenizer))
+        targets = {}
+        if tuning:
+            targets = _targets(loaded)
+            make_windows(tuning, loaded.tokenizer, usual_window_settings(loaded.model, loaded.tokenizer), warn=False)
+        return _measured(loaded, "torch", examples) if examples else [], targets
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _targets(loaded: "LoadedModel") -> "dict[str, Target]":
+    """The targets that a model's points were chosen for, by name, as far as they are known."""
+    from blockskim.calibration.result import CALIBRATION_FILE, read_calibration
+    from blockskim.calibration.targets import known_targets
+    from blockskim.model.hub import find_file, offline_aware
+    from blockskim.model.load_errors import loading
+
+    with loading(loaded.name):
+        path = find_file(loaded.name, CALIBRATION_FILE, offline_aware(loaded.name, loaded.hub))
+    return {} if path is None else known_targets(read_calibration(path.parent), loaded.model.skim_config.points, path)
+
+
+def _tune_thresholds(
+    directory: Path, examples: "Sequence[Example]", targets: "Mapping[str, Target]", report: Callable[[str], None]
+) -> None:
+    """Choose the thresholds of a finished int8 graph anew, which stays whatever ends this."""
+    if not targets:
+        report("no targets are known of the model's operating points, so int8 keeps their thresholds")
+        return
+    try:
+        _calibrate_int8(directory, examples, targets, report)
+    except BaseException:
+        progress_console().print(
+            f"{directory} holds the finished export; no thresholds were chosen for its int8 graph, which has those of "
+            "the model",
+            soft_wrap=True,
+        )
+        raise
+
+
+def _calibrate_int8(
+    directory: Path, examples: "Sequence[Example]", targets: "Mapping[str, Target]", report: Callable[[str], None]
+) -> None:
+    """Choose the thresholds of the int8 graph for the targets of the model's points."""
     from blockskim.calibration.calibrate import calibrate_points
-    from blockskim.calibration.result import read_calibration
-    from blockskim.calibration.targets import Target
     from blockskim.data.windows import make_windows
     from blockskim.exporting.exported_model import load_exported
     from blockskim.exporting.manifest import keep_int8_settings
@@ -119,11 +194,6 @@ def _calibrate_int8(directory: Path, examples: "Sequence[Example]", report: Call
 
     loaded = load_exported(directory, "int8")
     config = loaded.model.skim_config
-    known = read_calibration(directory).get("points", {})
-    targets = {name: Target(**known[name]["target"]) for name in config.points if name in known}
-    if not targets:
-        report("no targets are known of the model's operating points, so int8 keeps their thresholds")
-        return
     settings = usual_window_settings(loaded.model, loaded.tokenizer)
     windows = make_windows(examples, loaded.tokenizer, settings, warn=False)
     report(f"choosing thresholds of the int8 graph for {', '.join(targets)} on {len(examples):,} questions")
@@ -137,26 +207,6 @@ def _calibrate_int8(directory: Path, examples: "Sequence[Example]", report: Call
     # The model's own thresholds are those of one of its points.
     own = next((points[name] for name in points if config.points[name] == config.thresholds), config.thresholds)
     keep_int8_settings(directory, own, {**config.points, **points})
-
-
-def _measured_before(model: str | None, examples: "Sequence[Example]") -> list[dict[str, Any]]:
-    """F1 and seconds of a model that can be exported, in PyTorch on one thread.
-
-    Raises:
-        ConfigError: the model can't be exported.
-    """
-    import torch
-
-    from blockskim.exporting.onnx_export import check_exportable
-    from blockskim.inference.loading import load
-
-    threads = torch.get_num_threads()
-    try:
-        loaded = load(model, "cpu", "float32", 1)
-        check_exportable(loaded.model)
-        return _measured(loaded, "torch", examples)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _measured_after(directory: Path, int8: bool, examples: "Sequence[Example]") -> list[dict[str, Any]]:

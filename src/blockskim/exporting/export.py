@@ -4,7 +4,7 @@ import copy
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -27,8 +27,11 @@ from blockskim.exporting.manifest import (
     INT8_GRAPH,
     TOKENIZER,
     Manifest,
+    digest,
+    is_exported,
     keep_int8_settings,
     read_manifest,
+    same_model,
     write_manifest,
 )
 from blockskim.exporting.onnx_export import check_exportable, manifest_of, write_graph
@@ -60,21 +63,18 @@ _DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16}
 
 @dataclass(frozen=True, slots=True)
 class Int8Settings:
-    """How the int8 graph is made.
+    """How the int8 graph is made. It has the model's thresholds and points until ``keep_int8_settings`` notes others.
 
     Attributes:
         examples: on which it is searched what to quantise; they were neither trained on nor will be reported on.
             Without any, all is quantised but the second feed-forward products.
         most_lost: F1, in points, that the dense run may lose on them.
         report: told of each step of the search.
-        calibrate: called with the folder that becomes the output once the int8 graph lies in it, to choose thresholds
-            for it (``keep_int8_settings``); None to leave it those of the model.
     """
 
     examples: Sequence[Example] = ()
     most_lost: float = 0.3
     report: Report | None = None
-    calibrate: Callable[[Path], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,8 @@ def export(
         model: a directory or hub id of a Block-Skim model or of any QA checkpoint; a model; or None for the model that
             comes with the library.
         output: directory to make, which appears whole or not at all. The model's own directory gets the graph beside
-            what is there; an int8 graph in it stays if it is still that of the model, and is removed otherwise.
+            what is there. Unless ``int8`` makes a new one, an int8 graph in it stays with its thresholds if it was
+            made of the same weights and settings, and is removed with a warning if it was made of others.
         tokenizer: of a model that is given as such.
         int8: whether to write a second graph with linear layers in int8, and how.
         **hub: for reading from the hub, as transformers has them.
@@ -177,75 +178,96 @@ def _write_directory(
                 shutil.copyfile(path, part / name)
         tokenizer.save_pretrained(part)
         model.to(dtype).save_pretrained(part, max_shard_size=ONE_FILE)  # type: ignore[arg-type]
+        frozen = freeze_tokenizer(tokenizer)
+        _check_same_tokenizer(frozen, part / TOKENIZER)
         # Numbers of half precision are numbers of single precision, so the model is what it was.
-        result = _write_graphs(model.float(), tokenizer, part, int8)
+        result = _write_graphs(model.float(), frozen, part, int8)
     return replace(result, directory=target)
+
+
+def check_beside(directory: Path, tokenizer: FrozenTokenizer) -> None:
+    """Refuse a model's own directory if a graph can't be put beside what is there.
+
+    Args:
+        directory: of the model.
+        tokenizer: of the model, as transformers reads it.
+
+    Raises:
+        ModelError: something that the graph needs is not there, or is otherwise than it needs it.
+    """
+    for name in NEEDED:
+        if not (directory / name).is_file():
+            raise ModelError(f"{directory} has no {name}, which the graph needs beside it; name a new directory")
+    if not is_block_skim(directory):
+        raise ModelError(f"{directory} holds no Block-Skim model, so no graph fits beside it; name a new directory")
+    _check_same_tokenizer(tokenizer, directory / TOKENIZER)
 
 
 def _add_graph(
     model: BlockSkimForQuestionAnswering, tokenizer: PreTrainedTokenizerBase, directory: Path, int8: Int8Settings | None
 ) -> ExportResult:
     """Put the graph beside a model that lies in a directory with one file of weights."""
-    for name in NEEDED:
-        if not (directory / name).is_file():
-            raise ModelError(f"{directory} has no {name}, which the graph needs beside it; name a new directory")
-    if not is_block_skim(directory):
-        raise ModelError(f"{directory} holds no Block-Skim model, so no graph fits beside it; name a new directory")
-    earlier = _earlier_export(directory)
-    had_int8 = earlier is not None and INT8_GRAPH in earlier.digests
-    keeps_int8 = had_int8 and int8 is None and _has_int8(directory)
-    beside = [*NEEDED, *PAPERS, *([INT8_GRAPH] if keeps_int8 else [])]
+    frozen = freeze_tokenizer(tokenizer)
+    check_beside(directory, frozen)
+    earlier = None if int8 is not None else _earlier_with_int8(directory)
+    now = manifest_of(model, frozen, {name: directory / name for name in (TOKENIZER, WEIGHTS)})
+    kept = earlier if earlier is not None and same_model(earlier, now) else None
+    beside = [*NEEDED, *PAPERS, *([] if kept is None else [INT8_GRAPH])]
     with new_files(directory) as part:
         there = [name for name in beside if (directory / name).is_file()]
         for name in there:
             shutil.copyfile(directory / name, part / name)
-        result = _write_graphs(model, tokenizer, part, int8, earlier)
+        result = _write_graphs(model, frozen, part, int8, kept)
         for name in there:
             (part / name).unlink()
-    if had_int8 and not keeps_int8:
-        _remove_old_int8(directory, int8)
-    # Not copies of the model's files any more, which may be links: what can't be loaded is no success.
-    ExportedModel(directory, threads=1)
-    return replace(result, directory=directory)
-
-
-def _earlier_export(directory: Path) -> Manifest | None:
-    """What an earlier export to a directory says of itself; None where there is none that can be read."""
-    try:
-        return read_manifest(directory)
-    except ModelError:
-        return None
-
-
-def _has_int8(directory: Path) -> bool:
-    """Whether the int8 graph of a directory can be loaded: it goes with the weights and settings that are there."""
-    try:
-        ExportedModel(directory, "int8", threads=1)
-    except ModelError:
-        return False
-    return True
-
-
-def _remove_old_int8(directory: Path, int8: Int8Settings | None) -> None:
-    """Remove what is left of an earlier int8 graph that the one of this export, if there is one, takes the place of."""
-    if int8 is None or not int8.examples:
+    if int8 is not None and not int8.examples:
+        # It tells of the graph that this one took the place of.
         (directory / SEARCH_FILE).unlink(missing_ok=True)
-    if int8 is None:
-        (directory / INT8_GRAPH).unlink(missing_ok=True)
+    if earlier is not None and kept is None:
+        (directory / SEARCH_FILE).unlink(missing_ok=True)
+        (directory / INT8_GRAPH).unlink()
         logger.warning(
             "%s: %s was made of another model than the one that is there now, and is removed; export with int8 makes a "
             "new one",
             directory,
             INT8_GRAPH,
         )
+    # Not copies of the model's files any more, which may be links: what can't be loaded is no success.
+    ExportedModel(directory, threads=1)
+    return replace(result, directory=directory)
+
+
+def _earlier_with_int8(directory: Path) -> Manifest | None:
+    """What an earlier export to a directory says of itself, if its int8 graph is there; None otherwise.
+
+    A file of that name that no export is known to have made is nobody's to keep or to remove.
+    """
+    graph = directory / INT8_GRAPH
+    if not (graph.is_file() and is_exported(directory)):
+        return None
+    try:
+        earlier = read_manifest(directory)
+    except ModelError as error:
+        logger.warning("%s; %s stays but does not count; export with int8 makes a new one", error, graph)
+        return None
+    if INT8_GRAPH not in earlier.digests:
+        return None
+    if digest(graph) != earlier.digests[INT8_GRAPH]:
+        logger.warning(
+            "%s is damaged or not the file of the export, so it stays but does not count; export with int8 makes a new "
+            "one",
+            graph,
+        )
+        return None
+    return earlier
 
 
 def _write_graphs(
     model: BlockSkimForQuestionAnswering,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: FrozenTokenizer,
     part: Path,
     int8: Int8Settings | None,
-    earlier: Manifest | None = None,
+    kept: Manifest | None = None,
 ) -> ExportResult:
     """Write graphs and manifest beside the model's files.
 
@@ -254,17 +276,15 @@ def _write_graphs(
         tokenizer: its tokenizer.
         part: folder with the model's files, and an int8 graph that is to stay.
         int8: how to make an int8 graph; None for none.
-        earlier: what the export says of itself that this one takes the place of.
+        kept: of the export whose int8 graph stays; None where none does.
     """
-    frozen = freeze_tokenizer(tokenizer)
-    _check_same_tokenizer(frozen, part / TOKENIZER)
     exporter = PieceExporter(model)
 
     def write(name: str, products: Sequence[Product] = ()) -> Path:
-        write_graph(exporter, part / WEIGHTS, part / name, frozen.template.types is not None, products)
+        write_graph(exporter, part / WEIGHTS, part / name, tokenizer.template.types is not None, products)
         files = {TOKENIZER: part / TOKENIZER, WEIGHTS: part / WEIGHTS}
         files |= {graph: part / graph for graph in (GRAPH, INT8_GRAPH) if (part / graph).is_file()}
-        write_manifest(part, manifest_of(model, frozen, files))
+        write_manifest(part, manifest_of(model, tokenizer, files))
         return part / name
 
     def build(products: Sequence[Product]) -> ExportedModel:
@@ -272,10 +292,10 @@ def _write_graphs(
         return ExportedModel(part, "int8")
 
     graph = write(GRAPH)
-    agreement = measure_agreement(model, ExportedModel(part), frozen)
+    agreement = measure_agreement(model, ExportedModel(part), tokenizer)
     chosen: tuple[Product, ...] = ()
     if int8 is not None and int8.examples:
-        windows = make_windows(int8.examples, frozen, usual_window_settings(model, frozen), warn=False)
+        windows = make_windows(int8.examples, tokenizer, usual_window_settings(model, tokenizer), warn=False)
         search = search_products(build, product_flops(model), windows, int8.most_lost, report=int8.report)
         chosen = search.products
         write_whole(part / SEARCH_FILE, json.dumps(asdict(search), indent=1, default=str) + "\n")
@@ -287,25 +307,15 @@ def _write_graphs(
     if not (part / INT8_GRAPH).is_file():
         return result
     # Before it gets thresholds of its own: both are compared at those of the model.
-    int8_agreement = measure_agreement(model, ExportedModel(part, "int8"), frozen)
-    _keep_settings(part, earlier)
-    if int8 is not None and int8.calibrate is not None:
-        int8.calibrate(part)
+    int8_agreement = measure_agreement(model, ExportedModel(part, "int8"), tokenizer)
+    if kept is not None and kept.int8_settings is not None:
+        keep_int8_settings(part, **kept.int8_settings)
     return replace(
         result,
         int8_bytes=(part / INT8_GRAPH).stat().st_size,
         int8_products=chosen,
         int8_agreement=int8_agreement,
     )
-
-
-def _keep_settings(directory: Path, earlier: Manifest | None) -> None:
-    """Leave an int8 graph that is what it was the thresholds that an earlier export chose for it."""
-    if earlier is None or earlier.int8_settings is None:
-        return
-    now = read_manifest(directory)
-    if (earlier.weights, earlier.digests.get(INT8_GRAPH)) == (now.weights, now.digests[INT8_GRAPH]):
-        keep_int8_settings(directory, **earlier.int8_settings)
 
 
 def _check_same_tokenizer(tokenizer: FrozenTokenizer, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,6 +21,9 @@ GRAPH = "model.onnx"
 INT8_GRAPH = "model-int8.onnx"
 FORMAT = 1
 """Version of the directory's layout and of the graph's inputs and outputs."""
+
+COMPUTING = ("hidden_act", "activation", "layer_norm_eps")
+"""Settings of encoders that are no whole numbers and that a graph depends on, in the families that can be exported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,8 @@ class Manifest:
         alignment: where blocks begin.
         inputs: what predictors see.
         predictor_width: of the networks of the predictors.
-        encoder: what the config says of the encoder that is a whole number, and its type; see ``encoder_settings``.
+        encoder: what the graph depends on of the encoder's config; see ``encoder_settings``. Manifests of earlier
+            versions have its type and whole numbers alone.
         embeddings: name of the word embeddings among the weights.
         int8_settings: ``thresholds`` and ``points`` of the int8 graph, where it was calibrated; None for the model's.
     """
@@ -95,15 +100,34 @@ class Manifest:
     alignment: str
     inputs: tuple[str, ...]
     predictor_width: int
-    encoder: Mapping[str, int | str]
+    encoder: Mapping[str, float | str]
     embeddings: str
     int8_settings: Mapping[str, Any] | None = None
 
 
-def encoder_settings(config: Mapping[str, Any]) -> dict[str, int | str]:
-    """What of the config of an encoder tells it from others: its type, and all that is a whole number."""
+def encoder_settings(config: Mapping[str, Any]) -> dict[str, float | str]:
+    """What of the config of an encoder tells it from others: its type, whole numbers, and what it computes with."""
     numbers = {name: value for name, value in config.items() if type(value) is int}
-    return {"model_type": str(config.get("model_type")), **numbers}
+    computing = {name: config[name] for name in COMPUTING if isinstance(config.get(name), float | str)}
+    return {"model_type": str(config.get("model_type")), **numbers, **computing}
+
+
+def same_model(one: Manifest, other: Manifest) -> bool:
+    """Whether two exports are of the same weights and settings, so that graphs of one are graphs of the other.
+
+    A setting of the encoder that only one of them names is not compared. Nor are files of the tokenizer: what a graph
+    depends on of it is whether there are token types.
+    """
+    if any(getattr(one, name) != getattr(other, name) for name in _GRAPH_FIELDS):
+        return False
+    return all(one.encoder[name] == other.encoder[name] for name in one.encoder.keys() & other.encoder.keys())
+
+
+_GRAPH_FIELDS = (
+    *("weights", "num_layers", "skim_layers", "trained_predictors", "token_types"),
+    *("block_size", "alignment", "inputs", "predictor_width"),
+)
+"""What a graph depends on, beside the settings of the encoder."""
 
 
 def is_exported(directory: Path) -> bool:
@@ -242,8 +266,10 @@ def _weight_file(value: object) -> WeightFile:
     return WeightFile(_whole(entry["num_bytes"]), _text(entry["fingerprint"]))
 
 
-def _whole_or_text(value: object) -> int | str:
-    return value if isinstance(value, str) else _whole(value, least=-(10**9))
+def _number_or_text(value: object) -> float | str:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("it must be finite")
+    return value if isinstance(value, str | float) else _whole(value, least=-(10**9))
 
 
 _CHECKS: dict[str, Any] = {
@@ -265,7 +291,7 @@ _CHECKS: dict[str, Any] = {
     "alignment": _text,
     "inputs": lambda value: tuple(_text(name) for name in _items(value)),
     "predictor_width": lambda value: _whole(value, 1),
-    "encoder": lambda value: {name: _whole_or_text(entry) for name, entry in _mapping(value).items()},
+    "encoder": lambda value: {name: _number_or_text(entry) for name, entry in _mapping(value).items()},
     "embeddings": _text,
     "int8_settings": _int8_settings,
 }

@@ -44,7 +44,7 @@ def check_exportable(model: BlockSkimForQuestionAnswering) -> None:
             f"models with more than {MOST_PREDICTORS} skim predictors can't be exported; this one has "
             f"{len(model.skim_layers)}"
         )
-    missing = [package for package in ("onnx", "onnxscript") if not has(package)]
+    missing = [package for package in ("onnx", "onnxscript", "onnxruntime") if not has(package)]
     if missing:
         raise_missing(f"export needs {missing[0]}, which is not installed", "export")
 
