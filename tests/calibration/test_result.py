@@ -1,7 +1,5 @@
 """What ``calibration.json`` of a model says."""
 
-import json
-
 import pytest
 
 from blockskim.calibration import calibrate as calibration
