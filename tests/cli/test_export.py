@@ -221,8 +221,9 @@ def search_of(products):
 
 
 @pytest.mark.slow
-def test_the_graph_may_go_beside_the_model(call, tmp_path):
+def test_the_graph_may_go_beside_the_model(call, capsys, tmp_path):
     own = save_model(tmp_path / "own", "bytes")
+    capsys.readouterr()  # Saving drew its progress.
     with shared_traces():
         assert call("export", "--model", own, "--output", own, "--quiet") == (0, "", "")
     assert {GRAPH, FILE} <= {path.name for path in own.iterdir()}
