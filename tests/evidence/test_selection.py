@@ -91,6 +91,8 @@ def test_the_room_in_tokens_is_that_of_sentences_which_stand_alone():
     texts = [SCORED, ScoredText("Un 鳶鳶. One", [(0, 6), (7, 10)], np.zeros(2))]
     room = room_for(texts, EvidenceOptions(budget="9 tokens"), letters(), " a.")
     assert room == Room(9, [[6, 7, 10, 6, 1, 9], [5, 3]], [[0] * 5, [0]], 2)
+    # Of a gap of white space there is no token, and of none at all neither.
+    assert [room_for(texts, EvidenceOptions(budget="9 tokens"), letters(), gap).gap for gap in (" ", "")] == [0, 0]
     assert room_for(texts, EvidenceOptions(top_k=1), letters()) is None
     in_characters = room_for(texts, EvidenceOptions(budget=0.5), letters())
     assert in_characters == Room(29, [[7, 8, 12, 6, 1, 10], [6, 3]], [[1] * 5, [1]], None)

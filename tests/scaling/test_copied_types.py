@@ -40,6 +40,21 @@ def of(values, kind=None):
         (of([DAY.replace(microsecond=0)], pa.timestamp("ms")), of([DAY]), pa.timestamp("us")),
         (of([{"a": 1}]), of([{"a": 1, "b": 2}]), pa.struct([("a", pa.int64()), ("b", pa.int64())])),
         (of([[1]], pa.list_(pa.int8())), of([[None, 5000]]), pa.list_(pa.int64())),
+        (of([[1]], pa.large_list(pa.int8())), of([[5000]], pa.large_list(pa.int64())), pa.large_list(pa.int64())),
+        (
+            of([[1]], pa.list_(pa.field("item", pa.int8(), False))),
+            of([[None]], pa.list_(pa.int8())),
+            pa.list_(pa.int8()),
+        ),
+        (
+            of([{"a": 1}], pa.struct([pa.field("a", pa.int64(), False)])),
+            of([{"a": None, "b": 2}]),
+            pa.struct([("a", pa.int64()), ("b", pa.int64())]),
+        ),
+        (of([Decimal("1.10")]), of([Decimal("1234.50")]), pa.decimal128(6, 2)),
+        (of([-1], pa.int32()), of([2**32 - 1], pa.uint32()), pa.int64()),
+        (of([DAY.time().replace(microsecond=0)], pa.time32("ms")), of([DAY.time()]), pa.time64("us")),
+        (of([b"ab"], pa.binary(2)), of([b"abc"], pa.binary(3)), pa.binary()),
     ],
     ids=str,
 )
@@ -81,6 +96,12 @@ def test_moments_have_the_finer_unit_wherever_they_are_shown(tmp_path):
     values, errors = copied(tmp_path, *columns)
     assert set(errors) == {None}
     assert values.type == pa.timestamp("us", "UTC")
+
+
+def test_what_is_known_of_a_later_file_decides_as_well(tmp_path):
+    values, errors = copied(tmp_path, of([1]), of([1.5]), of([LARGE]))
+    assert values.to_pylist() == [1, None, LARGE]
+    assert [bool(error) for error in errors] == [False, True, False]
 
 
 def test_whole_numbers_of_more_digits_than_those_with_fractions_have_stay_whole(tmp_path):

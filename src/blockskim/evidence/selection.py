@@ -80,7 +80,7 @@ def room_for(
     texts = [document.sentences() for document in documents]
     size_of_gap = None
     if gap is not None:
-        size_of_gap = sum(_token_counts(tokenizer, [gap])) if in_tokens and gap else len(gap)
+        size_of_gap = len(tokenize(tokenizer, [gap]).ids) if in_tokens else len(gap)
     return Room(
         limit=options.limit.limit(sum(len(document.text) for document in documents)),
         sizes=[_token_counts(tokenizer, own) if in_tokens else list(map(len, own)) for own in texts],

@@ -5,6 +5,7 @@ its row wrong, and no value of one file may come to that for the sake of another
 """
 
 from collections.abc import Sequence
+from functools import partial, reduce
 from typing import Any
 
 from blockskim.errors import DataError, ReadError
@@ -16,9 +17,6 @@ from blockskim.scaling.rows import InputFile
 LARGEST_EXACT = 2**53
 """Whole numbers up to here are numbers of double precision, too."""
 
-_UNITS = ("s", "ms", "us")
-"""Of moments, from coarse to fine. Nanoseconds have no place for every year that the others know."""
-
 
 def copied_types(files: Sequence[InputFile], names: Sequence[str]) -> dict[str, Any]:
     """The type of each column in the output, of those that a Parquet file has.
@@ -29,7 +27,7 @@ def copied_types(files: Sequence[InputFile], names: Sequence[str]) -> dict[str, 
         ReadError: the system failed to read a file.
     """
     pyarrow, _ = load_pyarrow()
-    types: dict[str, Any] = {}
+    kinds: dict[str, list[Any]] = {}
     exact: dict[str, bool] = {}
     for file in files:
         if file.format != "parquet":
@@ -40,18 +38,20 @@ def copied_types(files: Sequence[InputFile], names: Sequence[str]) -> dict[str, 
                 # Of a file with a column that is there twice, reading the rows will tell.
                 for name in (name for name in names if known.names.count(name) == 1):
                     kind = copied_type(known.field(name).type)
+                    kinds.setdefault(name, []).append(kind)
                     exact[name] = exact.get(name, True) and _is_exact(parquet.metadata, name, kind)
-                    types[name] = wider_type(types.get(name, pyarrow.null()), kind, exact[name])
         except ReadError:
             raise
         except DataError:
             # Reading its rows tells of it.
             continue
-    return types
+    return {
+        name: reduce(partial(wider_type, exact=exact[name]), found, pyarrow.null()) for name, found in kinds.items()
+    }
 
 
 def wider_type(kind: Any, other: Any, exact: bool = False) -> Any:
-    """A type that holds all values of two; the first where there is none such.
+    """A type that holds all values of two; the first where there is none such, or none is known.
 
     Args:
         kind: that of the files before.
@@ -65,37 +65,63 @@ def wider_type(kind: Any, other: Any, exact: bool = False) -> Any:
         return other
     if _is("struct", kind) and _is("struct", other):
         return _wider_struct(kind, other)
-    if _is("list", kind) and _is("list", other):
-        return pyarrow.list_(kind.value_field.with_type(wider_type(kind.value_type, other.value_type)))
-    if _is("timestamp", kind) and _is("timestamp", other):
-        both = kind.unit in _UNITS and other.unit in _UNITS and bool(kind.tz) == bool(other.tz)
+    for name in ("list", "large_list"):
+        if _is(name, kind) and _is(name, other):
+            make = pyarrow.list_ if name == "list" else pyarrow.large_list
+            return make(_any(kind.value_field.with_type(wider_type(kind.value_type, other.value_type))))
+    if _is("timestamp", kind) and _is("timestamp", other) and kind.tz and other.tz:
         # Where a moment is shown is no part of it.
-        return pyarrow.timestamp(max(kind.unit, other.unit, key=_UNITS.index), kind.tz) if both else kind
-    if any(_is(name, kind) and _is(f"large_{name}", other) for name in ("string", "binary")):
-        return other
-    whole = [each for each in (kind, other) if _is("integer", each)]
-    if len(whole) == 1 and (_is("floating", kind) or _is("floating", other)):
-        return pyarrow.float64() if exact or whole[0].bit_width <= 32 else kind
-    return other if _holds(other, kind) else kind
+        other = pyarrow.timestamp(other.unit, kind.tz)
+    if _is("nested", kind) or _is("nested", other) or _loses(kind, other, exact):
+        return kind
+    schemas = [pyarrow.schema([("column", each)]) for each in (kind, other)]
+    try:
+        return pyarrow.unify_schemas(schemas, promote_options="permissive").field("column").type
+    except (pyarrow.ArrowTypeError, pyarrow.ArrowInvalid):
+        return kind
 
 
 def _wider_struct(kind: Any, other: Any) -> Any:
     pyarrow, _ = load_pyarrow()
-    fields = {field.name: field for field in kind}
+    fields = {field.name: _any(field) for field in kind}
     for field in other:
         before = fields.get(field.name)
-        fields[field.name] = field if before is None else before.with_type(wider_type(before.type, field.type))
+        fields[field.name] = _any(field if before is None else before.with_type(wider_type(before.type, field.type)))
     return pyarrow.struct(list(fields.values()))
 
 
-def _holds(kind: Any, other: Any) -> bool:
-    """Whether a type of numbers holds every number of another of its sort."""
-    if _is("floating", kind):
-        return _is("floating", other) and bool(kind.bit_width > other.bit_width)
-    if not (_is("integer", kind) and _is("integer", other)):
-        return False
-    fits_sign = _is("signed_integer", kind) or not _is("signed_integer", other)
-    return fits_sign and bool(kind.bit_width > other.bit_width)
+def _any(field: Any) -> Any:
+    """A field that may be null, as it is where one of the files has it so, or has no such field."""
+    return field.with_nullable(True)
+
+
+def _loses(kind: Any, other: Any, exact: bool) -> bool:
+    """Whether the type that Arrow would take for both holds some values of one as others, or not at all."""
+    sorts = {_sort_of(kind), _sort_of(other)}
+    if "fraction" in sorts and "whole" in sorts:
+        widths = [each.bit_width for each in (kind, other) if _sort_of(each) == "whole"]
+        return not exact and max(widths) > 32
+    if sorts == {"whole"}:
+        # Nothing holds all of both but what is no number of 64 bits.
+        wide = [each for each in (kind, other) if each.bit_width == 64 and _is("unsigned_integer", each)]
+        return bool(wide) and (_is("signed_integer", kind) or _is("signed_integer", other))
+    # Nanoseconds have no place for every year that coarser units know.
+    finest = [each.unit == "ns" for each in (kind, other) if _is("timestamp", each) or _is("duration", each)]
+    return sorts in ({"text", "bytes"}, {"decimal", "fraction"}) or (len(finest) == 2 and finest[0] != finest[1])
+
+
+_SORTS = {
+    "integer": "whole",
+    "floating": "fraction",
+    "decimal": "decimal",
+    **dict.fromkeys(("string", "large_string", "string_view"), "text"),
+    **dict.fromkeys(("binary", "large_binary", "binary_view", "fixed_size_binary"), "bytes"),
+}
+"""Of types of Arrow: those of two sorts hold other values, though Arrow may put one into the other."""
+
+
+def _sort_of(kind: Any) -> str:
+    return next((sort for name, sort in _SORTS.items() if _is(name, kind)), "")
 
 
 def _is_exact(metadata: Any, name: str, kind: Any) -> bool:

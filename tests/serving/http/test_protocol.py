@@ -121,6 +121,13 @@ def test_a_request_that_is_refused_is_logged_under_the_id_that_it_is_told(caplog
     assert (line["id"], line["status"], line["problem"]) == (told, 431, "head_too_large")
 
 
+def test_what_is_no_request_has_not_the_id_of_the_one_before_it():
+    first = b"GET / HTTP/1.1\r\nHost: x\r\nX-Request-Id: my-id\r\n\r\n"
+    wire, _, _ = sent(first + b"\r\n" * LARGE)
+    assert b" 431 " in wire.sent
+    assert b"my-id" not in wire.sent
+
+
 def test_requests_before_one_that_is_too_large_have_their_answers_first():
     large = b"GET / HTTP/1.1\r\nX-Long: " + b"x" * LARGE + b"\r\n\r\n"
     wire, _, counted = sent(SMALL * 3 + large + SMALL, 10**9)

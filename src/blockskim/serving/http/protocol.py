@@ -38,6 +38,7 @@ class BoundedHead(HttpToolsProtocol):
     _unparsed = 0
     _head = 0
     _too_large = False
+    _begun = False
     _refused = b""  # What is sent once requests before it have their answers.
 
     def data_received(self, data: bytes) -> None:
@@ -54,6 +55,7 @@ class BoundedHead(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         self._head = 0
+        self._begun = True
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -79,6 +81,7 @@ class BoundedHead(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """All of a request came."""
         self._unparsed = 0
+        self._begun = False
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -86,7 +89,8 @@ class BoundedHead(HttpToolsProtocol):
         if not self._too_large:
             super().send_400_response(msg)
             return
-        request_id = id_of(self.headers or ())
+        # What is too large may be none, and the headers those of the request before it.
+        request_id = id_of(self.headers if self._begun else ())
         self._note(request_id)
         # There is none before the first request. An answer that is on its way must not be mixed with this one.
         cycle = getattr(self, "cycle", None)
