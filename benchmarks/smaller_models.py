@@ -34,6 +34,7 @@ from blockskim.errors import BlockSkimError, ConfigError, DataError
 from blockskim.evaluation.evaluate import evaluate_windows
 from blockskim.inference.loading import load
 from blockskim.model.checkpoints import is_block_skim
+from blockskim.model.stored_weights import provenance
 from blockskim.surgery.head_pruning import answerable_windows, head_importance, least_important, save_pruned
 from blockskim.surgery.students import make_student
 from blockskim.training.recipe import Recipe
@@ -230,7 +231,7 @@ def make_pruned(comparison: Comparison, folder: Path) -> None:
         heads = sum(map(len, importance.values()))
         removed = least_important(importance, total=max(1, heads // PRUNED_SHARE))
         loaded.model.prune_heads(removed)
-        save_pruned(loaded.model, loaded.tokenizer, base, importance, removed, start)
+        save_pruned(loaded.model, loaded.tokenizer, provenance(base, {}), importance, removed, start)
     train_variant(comparison, str(start), folder)
 
 

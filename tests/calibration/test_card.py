@@ -33,6 +33,12 @@ def test_a_card_without_a_head_that_can_be_read_gets_that_of_every_model(card):
     assert header_of(card) == HEADER
 
 
+@pytest.mark.parametrize("card", ["---\nlicense: mit\n---", "\ufeff---\nlicense: mit\ntags:\n---\n# Base\n"])
+def test_a_head_is_read_wherever_the_hub_reads_one(card):
+    """A card may be all head, begin with a byte-order mark, or have a key with nothing behind it."""
+    assert header_of(card) == {**HEADER, "license": "mit"}
+
+
 def test_every_point_of_the_copy_has_a_row():
     before = {"slow": {"target": {"max_f1_drop": 0.1}, "chosen": {"thresholds": [0.1], "flops_speedup": 1.1}}}
     before["slow"] |= {"satisfied": True}

@@ -14,6 +14,7 @@ from blockskim.data.windows import WindowSettings, make_windows
 from blockskim.errors import ConfigError, DataError
 from blockskim.evaluation.evaluate import evaluate
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
+from blockskim.model.stored_weights import provenance
 from blockskim.surgery.head_pruning import answerable_windows, head_importance, least_important, save_pruned
 from blockskim.training import train as training
 from strategies import every_family
@@ -165,7 +166,7 @@ def test_a_pruned_model_is_saved_trained_on_and_pruned_again(trained, tmp_path):
     importance = head_importance(model, windows)
     removed = least_important(importance, per_layer=2)
     model.prune_heads(removed)
-    save_pruned(model, word_piece(), trained, importance, removed, tmp_path / "pruned")
+    save_pruned(model, word_piece(), provenance(trained, {}), importance, removed, tmp_path / "pruned")
     found = loaded(tmp_path / "pruned")
     fresh = examples(40, 2)
     figures = [evaluate(one, make_windows(fresh, word_piece(), SETTINGS), thresholds=0.5) for one in (model, found)]
@@ -178,7 +179,7 @@ def test_a_pruned_model_is_saved_trained_on_and_pruned_again(trained, tmp_path):
     card = (tmp_path / "pruned" / "README.md").read_text()
     assert "## Heads removed after that" in card and "## Recipe" in card
     with pytest.raises(ConfigError, match="exists already"):
-        save_pruned(model, word_piece(), trained, importance, removed, tmp_path / "pruned")
+        save_pruned(model, word_piece(), provenance(trained, {}), importance, removed, tmp_path / "pruned")
 
     trained_on = training.train(tmp_path / "pruned", examples(120, 3), [], tmp_path / "more", RECIPE, device="cpu")
     assert trained_on.pruned_heads == model.pruned_heads
@@ -204,7 +205,7 @@ def test_a_pruned_model_is_saved_trained_on_and_pruned_again(trained, tmp_path):
 def test_a_pruned_model_says_where_it_came_from(trained, tmp_path):
     source = shutil.copytree(trained, tmp_path / "source")
     (source / "average.json").write_text("{}")
-    save_pruned(loaded(source), word_piece(), source, {}, {1: (2,)}, tmp_path / "pruned")
+    save_pruned(loaded(source), word_piece(), provenance(source, {}), {}, {1: (2,)}, tmp_path / "pruned")
     for name in ("recipe.json", "data.json", "average.json"):
         assert (tmp_path / "pruned" / name).read_bytes() == (source / name).read_bytes()
 
@@ -212,7 +213,7 @@ def test_a_pruned_model_says_where_it_came_from(trained, tmp_path):
 def test_a_card_in_another_encoding_is_kept(trained, tmp_path):
     source = shutil.copytree(trained, tmp_path / "source")
     (source / "README.md").write_bytes(b"caf\xe9\n")
-    save_pruned(loaded(source), word_piece(), source, {}, {1: (2,)}, tmp_path / "pruned")
+    save_pruned(loaded(source), word_piece(), provenance(source, {}), {}, {1: (2,)}, tmp_path / "pruned")
     card = (tmp_path / "pruned" / "README.md").read_bytes()
     assert card.startswith(b"caf\xe9\n\n## Heads removed after that") and b"| 1 | 2 |" in card
 
@@ -225,5 +226,5 @@ def test_a_failed_save_leaves_nothing(trained, tmp_path, monkeypatch):
 
     monkeypatch.setattr("blockskim.surgery.head_pruning._card_section", broken)
     with pytest.raises(OSError, match="No space"):
-        save_pruned(model, word_piece(), trained, {}, {}, tmp_path / "folder" / "pruned")
+        save_pruned(model, word_piece(), {"README.md": trained / "README.md"}, {}, {}, tmp_path / "folder" / "pruned")
     assert list((tmp_path / "folder").iterdir()) == []

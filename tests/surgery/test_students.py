@@ -10,6 +10,7 @@ from transformers import AutoModel, AutoModelForQuestionAnswering
 
 from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
+from blockskim.model.data_record import DATA_FILE, DataRecord, data_records, records_text
 from blockskim.model.head_removal import shares_weights
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.surgery.students import choose_layers, make_student
@@ -97,6 +98,15 @@ def test_every_so_many_layers_with_the_last(count, every, expected):
 def test_impossible_layers_are_refused(values, message):
     with pytest.raises(ConfigError, match=message):
         choose_layers(6, **values)
+
+
+def test_a_student_keeps_what_its_layers_were_trained_on(tmp_path):
+    new_skim_model("bert").save_pretrained(tmp_path / "base")
+    word_piece().save_pretrained(tmp_path / "base")
+    record = DataRecord({"a.json": 7}, 0, {})
+    (tmp_path / "base" / DATA_FILE).write_text(records_text([record]))
+    make_student(tmp_path / "base", tmp_path / "student", every=2)
+    assert data_records(tmp_path / "student") == [record]
 
 
 def test_layers_that_share_their_weights_make_no_student(tmp_path, monkeypatch):

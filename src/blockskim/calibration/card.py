@@ -68,13 +68,13 @@ def calibration_card(
 
 def _header(card: str) -> str:
     """The head of the copy's card, by that of the model's."""
-    head = re.match(r"---\s*\n(.*?)\n---\s*\n", card, re.DOTALL)
+    head = re.match(r"\ufeff?---\s*\n(.*?)\n---\s*(?:\n|\Z)", card, re.DOTALL)
     try:
         # Texts and nothing else, as they are written: "no" is a language, and no version is a number.
         found = yaml.load(head[1], yaml.BaseLoader) if head else None
     except (yaml.YAMLError, RecursionError):
         found = None
-    kept = {key: found[key] for key in KEPT if key in found} if isinstance(found, dict) else {}
+    kept = {key: found[key] for key in KEPT if found.get(key)} if isinstance(found, dict) else {}
     return yaml.safe_dump({**HEADER, **kept}, sort_keys=False, allow_unicode=True).strip()
 
 

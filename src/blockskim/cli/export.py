@@ -176,7 +176,8 @@ def _tune_thresholds(
     except BaseException:
         progress_console().print(
             f"{directory} holds the finished export; no thresholds were chosen for its int8 graph, which has those of "
-            "the model",
+            f"the model. To choose them, export once more beside it: --model {directory} --output {directory} with the "
+            "same --int8 --tune, which searches anew",
             soft_wrap=True,
         )
         raise

@@ -50,6 +50,7 @@ def prune_heads(
 
     from blockskim.method.cost import dense_flops
     from blockskim.model.head_removal import check_prunable
+    from blockskim.model.stored_weights import provenance
     from blockskim.surgery.head_pruning import answerable_windows, head_importance, least_important, save_pruned
 
     hide_foreign_progress()
@@ -57,7 +58,8 @@ def prune_heads(
     loaded = load_model(Computing(model, device, options.Dtype.FLOAT32, threads))
     network = loaded.model
     settings = fit_windows(loaded, windowing)
-    # Impossible numbers, and families whose heads can't go, are refused before the long part.
+    # Impossible numbers, families whose heads can't go and a hub out of reach are told of before the long part.
+    papers = provenance(loaded.name, loaded.hub)
     check_prunable(network.adapter, network.backbone.layers)
     numbers = range(1, len(network.cost.layers) + 1)
     least_important({layer: dict.fromkeys(network.heads_of(layer), 0.0) for layer in numbers}, per_layer, total)
@@ -69,7 +71,7 @@ def prune_heads(
     before = int(dense_flops(network.cost, windows.lengths).sum())
     network.prune_heads(removed)
     after = int(dense_flops(network.cost, windows.lengths).sum())
-    save_pruned(network, loaded.tokenizer, loaded.name, importance, removed, output)
+    save_pruned(network, loaded.tokenizer, papers, importance, removed, output)
     figures: dict[str, Any] = {
         "examples": len(windows.examples),
         "windows": len(windows),

@@ -307,7 +307,7 @@ def _write_graphs(
     if not (part / INT8_GRAPH).is_file():
         return result
     # Before it gets thresholds of its own: both are compared at those of the model.
-    int8_agreement = measure_agreement(model, ExportedModel(part, "int8"), tokenizer)
+    int8_agreement = measure_agreement(model, _load_int8(part, kept is not None), tokenizer)
     if kept is not None and kept.int8_settings is not None:
         keep_int8_settings(part, **kept.int8_settings)
     return replace(
@@ -316,6 +316,23 @@ def _write_graphs(
         int8_products=chosen,
         int8_agreement=int8_agreement,
     )
+
+
+def _load_int8(part: Path, was_there: bool) -> ExportedModel:
+    """The int8 graph of an export that is not in place yet.
+
+    Raises:
+        ModelError: it can't be run here; of one that was there before, with what to do.
+    """
+    try:
+        return ExportedModel(part, "int8")
+    except ModelError as error:
+        if not was_there:
+            raise
+        raise ModelError(
+            f"the {INT8_GRAPH} that is there can't be run here; make it anew with --int8 (int8=True), or move it away "
+            f"with its thresholds: {error}"
+        ) from error
 
 
 def _check_same_tokenizer(tokenizer: FrozenTokenizer, path: Path) -> None:

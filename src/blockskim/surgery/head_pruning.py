@@ -24,7 +24,7 @@ from blockskim.errors import ConfigError, DataError
 from blockskim.inference.runner import batches
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.pruned_heads import PrunedHeads
-from blockskim.model.stored_weights import CARD, provenance
+from blockskim.model.stored_weights import CARD
 
 Importance = dict[int, dict[int, float]]
 """By layer and head, both counted from 1 as they were when all heads were there."""
@@ -134,7 +134,7 @@ def least_important(
 def save_pruned(
     model: BlockSkimForQuestionAnswering,
     tokenizer: PreTrainedTokenizerBase,
-    source: str | Path,
+    papers: Mapping[str, Path],
     importance: Importance,
     removed: PrunedHeads,
     output: Path,
@@ -144,26 +144,24 @@ def save_pruned(
     Args:
         model: after the heads were removed.
         tokenizer: its tokenizer.
-        source: directory or hub id that it came from; what tells where that came from goes along.
+        papers: files of the model that it was made of, by name, that tell where that came from; they go along.
         importance: of all heads before.
         removed: the heads that were removed.
         output: directory to make; it appears whole or not at all.
 
     Raises:
         ConfigError: there is something at ``output`` already.
-        ModelError: the hub can't be reached.
     """
-    known = provenance(source, {})
     with new_directory(output) as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         record: dict[str, Any] = {"removed": removed, "importance": importance}
         (folder / PRUNING_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        for name, path in known.items():
+        for name, path in papers.items():
             shutil.copyfile(path, folder / name)
-        if CARD in known:
+        if CARD in papers:
             # As bytes: a card in whatever encoding must not stop a copy after the long part.
-            card = known[CARD].read_bytes().rstrip()
+            card = papers[CARD].read_bytes().rstrip()
             (folder / CARD).write_bytes(card + f"\n\n{_card_section(removed)}".encode())
 
 

@@ -19,6 +19,7 @@ from blockskim.encoders import adapter_for
 from blockskim.errors import ConfigError, ModelError
 from blockskim.inference.loading import load_tokenizer
 from blockskim.model.checkpoints import base_name, check_loadable, is_block_skim, load_source
+from blockskim.model.data_record import DATA_FILE, DataRecord, data_records, records_text
 from blockskim.model.head_removal import shares_weights
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.transformers_model import transformers_model
@@ -55,7 +56,8 @@ def make_student(
     tokenizer = load_tokenizer(base)
     model = _plain(base)
     chosen = _take_layers(model, layers, every, str(base))
-    _write(model, tokenizer, {"base": base_name(base), "layers": list(chosen)}, Path(output))
+    origin = {"base": base_name(base), "layers": list(chosen)}
+    _write(model, tokenizer, origin, data_records(base), Path(output))
     return chosen
 
 
@@ -135,8 +137,16 @@ def _check_rebuilt(model: PreTrainedModel, chosen: Sequence[int], name: str) -> 
         )
 
 
-def _write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, origin: dict[str, Any], output: Path) -> None:
+def _write(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    origin: dict[str, Any],
+    records: Sequence[DataRecord],
+    output: Path,
+) -> None:
     with new_directory(output) as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         (folder / STUDENT_FILE).write_text(json.dumps(origin) + "\n", encoding="utf-8")
+        if records:
+            (folder / DATA_FILE).write_text(records_text(records), encoding="utf-8")
