@@ -6,8 +6,7 @@ import pytest
 
 from blockskim.training import train as training
 from synthetic_task import examples
-from tiny_models import new_dense_model
-from tiny_tokenizers import word_piece
+from tiny_encoders import save_encoder
 from training_runs import short_recipe
 
 RECIPE = short_recipe(epochs=1)
@@ -15,11 +14,7 @@ RECIPE = short_recipe(epochs=1)
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("base")
-    tokenizer = word_piece()
-    new_dense_model("bert", vocab_size=len(tokenizer), initializer_range=0.05).base_model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return save_encoder(tmp_path_factory.mktemp("base"))
 
 
 def long_ones(count, seed, every):

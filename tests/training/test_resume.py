@@ -15,24 +15,17 @@ from blockskim.training.callbacks import CheckpointCallback
 from blockskim.training.distillation import TEACHER_FILE
 from blockskim.training.resume import ASIDE, NEEDED, best_checkpoint, damage, find_checkpoint
 from synthetic_task import examples
+from tiny_encoders import save_encoder
 from tiny_models import new_dense_model
-from tiny_tokenizers import word_piece
 from training_runs import killed_by, short_recipe
 
 RECIPE = short_recipe(epochs=1, eval_steps=2)
 TRAIN, DEV = examples(32, 0), examples(4, 1)
 
 
-def save_base(folder, seed=0):
-    tokenizer = word_piece()
-    new_dense_model("bert", seed, vocab_size=len(tokenizer), initializer_range=0.05).base_model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    return save_base(tmp_path_factory.mktemp("base"))
+    return save_encoder(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +185,7 @@ def test_other_data_or_another_base_is_refused(base, run, tmp_path):
         with pytest.raises(ConfigError, match="the development data is not what"):
             resume(base, run, dev=dev)
     with pytest.raises(ConfigError, match=r"the base model is not what the run in .* was started with; resume"):
-        resume(save_base(tmp_path / "other", seed=1), run)
+        resume(save_encoder(tmp_path / "other", seed=1), run)
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 

@@ -25,6 +25,7 @@ from blockskim.training import train as training
 from blockskim.training.initial_model import initial_model
 from blockskim.training.recipe import Recipe
 from synthetic_task import examples
+from tiny_encoders import save_encoder
 from tiny_models import new_dense_model
 from tiny_tokenizers import word_piece
 from training_runs import killed_by, short_recipe
@@ -34,11 +35,7 @@ RECIPE = short_recipe(eval_steps=20)
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("base")
-    tokenizer = word_piece()
-    new_dense_model("bert", vocab_size=len(tokenizer), initializer_range=0.05).base_model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return save_encoder(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="module")

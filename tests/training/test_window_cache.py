@@ -19,7 +19,7 @@ from blockskim.training import train as training
 from blockskim.training import window_cache
 from blockskim.training.window_cache import FOLDER, TrainingExamples, WindowCache
 from synthetic_task import examples
-from tiny_models import new_dense_model
+from tiny_encoders import save_encoder
 from tiny_tokenizers import word_piece
 from training_runs import killed_by, short_recipe
 
@@ -35,11 +35,7 @@ TRAIN, DEV = [*ASKED, *WITHOUT], examples(4, 1)
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("base")
-    tokenizer = word_piece()
-    new_dense_model("bert", vocab_size=len(tokenizer), initializer_range=0.05).base_model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return save_encoder(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture
