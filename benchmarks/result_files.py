@@ -17,8 +17,8 @@ from typing import Any
 
 import yaml
 
-from blockskim.cores import processor
 from blockskim.inference.shipped import shipped_model
+from blockskim.processor import processor
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ROOT / "benchmarks" / "results.yaml"

@@ -60,7 +60,7 @@ def stages(loaded: LoadedModel, examples: list[Example], batch_size: int) -> dic
         seconds["packing"] = time.perf_counter() - started - seconds["model"] - seconds["spans"]
     finally:
         del loaded.model.skim_packed
-    timed("answers", lambda: answer_texts(windows, collector.results()), seconds)()
+    timed("answers", lambda: answer_texts(windows.examples, collector.results()), seconds)()
     return seconds
 
 

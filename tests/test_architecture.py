@@ -24,6 +24,7 @@ LAYERS = (
     "atomic",
     "extras",
     "cores",
+    "processor",
     "kernels",
     "data",
     "method",

@@ -93,13 +93,3 @@ def test_cores_where_the_system_tells_no_affinity(monkeypatch: pytest.MonkeyPatc
     for count, expected in ((8, 8), (None, 1)):
         monkeypatch.setattr(os, "cpu_count", lambda count=count: count)
         assert available_cores() == expected
-
-
-def test_the_processor_is_named_with_the_instructions_that_matter(tmp_path):
-    told = "processor : 0\nmodel name\t: Some Processor\nflags\t\t: fpu avx2 sse amx_tile\n\nprocessor : 1\n"
-    assert cores.processor(machine(tmp_path, "", {"proc/cpuinfo": told})) == ("Some Processor", ["avx2", "amx_tile"])
-
-
-def test_a_processor_of_which_the_system_tells_nothing_has_a_name_all_the_same(tmp_path):
-    name, instructions = cores.processor(tmp_path)
-    assert name and instructions == []

@@ -1,53 +1,16 @@
-"""The processor: which one it is, and how many of its cores this process may use (affinity, a container's limit)."""
+"""How many processor cores this process may use: those it is bound to, within what a container's limit allows."""
 
 import math
 import os
-import platform
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 _ROOT = Path("/")
 
-INSTRUCTIONS = (
-    "avx2",
-    "avx512f",
-    "avx512_vnni",
-    "avx_vnni",
-    "avx512_bf16",
-    "amx_tile",
-    "asimd",
-    "asimddp",
-    "i8mm",
-    "sve",
-)
-"""Those that decide how fast a matrix product is."""
-
 
 def available_cores() -> int:
     """Cores that this process may use, as far as the system tells."""
     return cores_in_quota() or _affinity()
-
-
-def processor(root: Path = _ROOT) -> tuple[str, list[str]]:
-    """Name of the processor, and which of ``INSTRUCTIONS`` it has, as far as the system tells.
-
-    Args:
-        root: folder that holds ``proc``.
-    """
-    name, flags = platform.processor() or platform.machine(), ""
-    try:
-        lines = (root / "proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    # Not Linux, or /proc is hidden.
-    except OSError:
-        lines = []
-    for line in lines:
-        key, _, value = (text.strip() for text in line.partition(":"))
-        if key == "model name":
-            name = value
-        elif key in ("flags", "Features"):
-            flags = value
-    present = flags.split()
-    return name, [instruction for instruction in INSTRUCTIONS if instruction in present]
 
 
 def cores_in_quota() -> int | None:

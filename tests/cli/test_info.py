@@ -3,7 +3,7 @@ import json
 import pytest
 
 from blockskim import __version__
-from blockskim.cores import processor
+from blockskim.processor import processor
 from tiny_answerers import new_model
 
 

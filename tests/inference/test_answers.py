@@ -125,7 +125,7 @@ def test_every_candidate_stands_in_the_context_and_in_its_window(windows):
 def test_texts_are_those_of_the_context(windows):
     batches = list(run_windows(new_model(), windows, batch_size=64, thresholds=0.4))
     answers = collected(batches, windows)
-    texts = answer_texts(windows, answers)
+    texts = answer_texts(windows.examples, answers)
     assert list(texts) == ["q0", "q1", "q2", "q3"]
     for example, answer in zip(windows.examples, answers, strict=True):
         assert texts[example.id] == best_text(example, answer) == answer.candidates[0].text(example.context) != ""

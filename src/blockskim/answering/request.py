@@ -198,8 +198,7 @@ def find_unread(windows: WindowSet) -> Unread:
     """What is not read of the pairs that windows are of."""
     sizes = np.diff(windows.contexts.bounds)[windows.context_of]
     limit = windows.settings.max_question_length
-    too_long = np.flatnonzero(np.diff(windows.questions.bounds) > limit)
-    return Unread(np.flatnonzero(sizes == 0).tolist(), too_long.tolist(), limit)
+    return Unread(np.flatnonzero(sizes == 0).tolist(), windows.cut_questions.tolist(), limit)
 
 
 def warn_of_unread(unread: Unread, pairs: Sequence[TextPair]) -> None:

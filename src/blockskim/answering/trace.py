@@ -189,14 +189,15 @@ def trace_pairs(
         seconds: time of all pairs together; each gets its share by arithmetic.
         unread: what was left out of long documents, by the number of the pair.
     """
-    flops = [sum(window.flops for window in windows.of(number)) for number in range(len(pairs))]
+    read = [windows.of(number) for number in range(len(pairs))]
+    flops = [sum(window.flops for window in own) for own in read]
     total = sum(flops)
     return [
         AnswerTrace(
             question=pair.question,
             context=pair.context,
             document=pair.document,
-            windows=windows.of(number),
+            windows=read[number],
             layers=layers,
             spans=(),
             seconds=seconds * flops[number] / total,

@@ -23,7 +23,7 @@ from blockskim.model.data_record import data_records
 from blockskim.model.hub import find_beside
 from blockskim.model.load_errors import loading
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.model.stored_weights import CARD, FLOATING, provenance, stored_weights
+from blockskim.model.stored_weights import CARD, provenance, stored_formats
 from blockskim.surgery.settings_copy import copy_with_settings
 
 logger = logging.getLogger(__name__)
@@ -38,9 +38,9 @@ def save_calibrated(
 ) -> None:
     """Write a copy of a model with the chosen thresholds; ``calibration.json`` in it records how they were found.
 
-    All files stay as they are, an exported graph too, which takes thresholds as its input. A card of its own takes the
-    place of the model's, which tells scores of other thresholds. An int8 graph with thresholds of its own keeps them,
-    which is warned of.
+    The files of the model stay as they are, an exported graph too, which takes thresholds as its input. A card of its
+    own takes the place of the model's, which tells scores of other thresholds. An int8 graph with thresholds of its own
+    keeps them, which is warned of.
 
     Args:
         loaded: the model that was calibrated, from a directory or the hub.
@@ -119,5 +119,4 @@ def _beside(loaded: LoadedBackend, file: str) -> Path | None:
 
 def _are_half(loaded: LoadedBackend) -> bool:
     """Whether the weights are stored in float16."""
-    formats = {weight.dtype for weight in stored_weights(loaded.name, loaded.hub).values()}
-    return formats & set(FLOATING) == {"F16"}
+    return stored_formats(loaded.name, loaded.hub) == {"F16"}

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from blockskim.calibration.points import Point
@@ -95,13 +94,13 @@ def parse_target(text: str, max_answers_lost: float | None = None, by: str = "fl
     return Target(target_speedup=value, max_answers_lost=max_answers_lost, by=by)
 
 
-def known_targets(record: Mapping[str, Any], points: Iterable[str], path: Path) -> dict[str, Target]:
+def known_targets(record: Mapping[str, Any], points: Iterable[str], source: object) -> dict[str, Target]:
     """The targets that points of a model were chosen for, by name, as far as they are known.
 
     Args:
         record: what ``read_calibration`` gives.
         points: names of the points.
-        path: the file that it was read from, for messages.
+        source: the file that it was read from, for messages.
 
     Raises:
         ModelError: a target is damaged or impossible.
@@ -113,7 +112,7 @@ def known_targets(record: Mapping[str, Any], points: Iterable[str], path: Path) 
             try:
                 targets[name] = Target(**known[name]["target"])
             except (ConfigError, KeyError, TypeError) as error:
-                raise ModelError(f"{path} is damaged: the target of point {name!r:.80}: {error!s:.200}") from error
+                raise ModelError(f"{source} is damaged: the target of point {name!r:.80}: {error!s:.200}") from error
     return targets
 
 

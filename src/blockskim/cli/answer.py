@@ -11,7 +11,7 @@ from blockskim.cli import options
 from blockskim.cli.documents import read_documents
 from blockskim.cli.evidence_options import File, More
 from blockskim.cli.option_groups import Computing, Printing, Windowing, takes_groups
-from blockskim.cli.output import console, inline, print_json, printable, printing_beside
+from blockskim.cli.output import console, inline, print_json, printable, printing_and_writing
 from blockskim.cli.progress import window_progress
 from blockskim.cli.sentences import sentence_around
 from blockskim.cli.session import load_answerer
@@ -84,16 +84,11 @@ def answer(
             progress=bar.update,
             **windowing.call(),
         )
-    try:
-        with printing_beside(explain):
-            if printing.as_json:
-                print_json([_result(result) for result in results])
-            else:
-                _show(results, documents, top_k > 1)
-    finally:
-        # Neither is lost should there be no room for the other, or nobody who reads it.
-        if explain is not None:
-            _write_page(explain, results)
+    with printing_and_writing(explain, lambda path: _write_page(path, results)):
+        if printing.as_json:
+            print_json([_result(result) for result in results])
+        else:
+            _show(results, documents, top_k > 1)
 
 
 def _documents(context: str | None, files: list[str]) -> dict[str, str]:

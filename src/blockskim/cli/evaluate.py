@@ -8,7 +8,7 @@ import typer
 
 from blockskim.cli import options
 from blockskim.cli.option_groups import Computing, Printing, Selection, Windowing, takes_groups
-from blockskim.cli.output import console, print_json, printing_beside
+from blockskim.cli.output import console, print_json, printing_and_writing
 from blockskim.cli.predict import check_predictions, warn_of_no_use, write_predictions
 from blockskim.cli.progress import window_progress
 from blockskim.cli.session import cut_windows, describe, load_backend, read_selected
@@ -98,16 +98,11 @@ def evaluate(
                 max_cost=max_cost,
             )
         values = report(network, windows, result)
-    try:
-        with printing_beside(predictions):
-            if printing.as_json:
-                print_json(values)
-            else:
-                _show(values, windowing.max_length)
-    finally:
-        # Neither is lost should there be no room for the other, or nobody who reads it.
-        if predictions is not None:
-            write_predictions(predictions, examples, result)
+    with printing_and_writing(predictions, lambda path: write_predictions(path, examples, result)):
+        if printing.as_json:
+            print_json(values)
+        else:
+            _show(values, windowing.max_length)
 
 
 def _show(values: dict[str, Any], max_length: int) -> None:

@@ -156,12 +156,9 @@ def _targets(loaded: "LoadedModel") -> "dict[str, Target]":
     """The targets that a model's points were chosen for, by name, as far as they are known."""
     from blockskim.calibration.result import CALIBRATION_FILE, read_calibration
     from blockskim.calibration.targets import known_targets
-    from blockskim.model.hub import find_file, offline_aware
-    from blockskim.model.load_errors import loading
 
-    with loading(loaded.name):
-        path = find_file(loaded.name, CALIBRATION_FILE, offline_aware(loaded.name, loaded.hub))
-    return {} if path is None else known_targets(read_calibration(path.parent), loaded.model.skim_config.points, path)
+    record = read_calibration(loaded.name, loaded.hub)
+    return known_targets(record, loaded.model.skim_config.points, Path(loaded.name, CALIBRATION_FILE))
 
 
 def _tune_thresholds(

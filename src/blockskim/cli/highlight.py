@@ -21,7 +21,7 @@ from blockskim.cli.evidence_options import (
     total_length,
 )
 from blockskim.cli.option_groups import Computing, Printing, takes_groups
-from blockskim.cli.output import console, inline, print_json, printable, printing_beside
+from blockskim.cli.output import console, inline, print_json, printable, printing_and_writing
 from blockskim.cli.progress import window_progress
 
 if TYPE_CHECKING:
@@ -72,16 +72,11 @@ def highlight(
     with window_progress(printing.quiet) as bar:
         reader, queries = loaded_answerer(computing, skimming).reader, queries_over(question, documents)
         results = find(reader, queries, evidence, how, progress=bar.update)
-    try:
-        with printing_beside(explain):
-            if printing.as_json:
-                print_json([result.values() for result in results])
-            else:
-                _show(results, total_length(documents))
-    finally:
-        # Neither is lost should there be no room for the other, or nobody who reads it.
-        if explain is not None:
-            _write_page(explain, results)
+    with printing_and_writing(explain, lambda path: _write_page(path, results)):
+        if printing.as_json:
+            print_json([result.values() for result in results])
+        else:
+            _show(results, total_length(documents))
 
 
 def _write_page(path: Path, results: "Sequence[Highlights]") -> None:

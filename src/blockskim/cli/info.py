@@ -11,7 +11,8 @@ from blockskim.cli import options
 from blockskim.cli.option_groups import Printing, TorchComputing, takes_groups
 from blockskim.cli.output import console, print_json
 from blockskim.cli.session import load_model, model_choice, model_name
-from blockskim.cores import available_cores, processor
+from blockskim.cores import available_cores
+from blockskim.processor import processor
 
 if TYPE_CHECKING:
     from blockskim.inference.loading import LoadedModel

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,20 @@ def printing_beside(path: Path | None) -> Iterator[None]:
         return
     with redirect_stdout(sys.stderr):
         yield
+
+
+@contextmanager
+def printing_and_writing(path: Path | None, write: Callable[[Path], None]) -> Iterator[None]:
+    """While it lasts a command prints; behind that it writes a file, if one is wanted, whatever became of the printing.
+
+    Neither is lost should there be no room for the other, or nobody who reads it.
+    """
+    try:
+        with printing_beside(path):
+            yield
+    finally:
+        if path is not None:
+            write(path)
 
 
 def print_text(text: str) -> None:

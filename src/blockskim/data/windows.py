@@ -294,8 +294,13 @@ class WindowSet(Sequence[dict[str, Any]]):
 
     @property
     def questions_cut(self) -> int:
-        """How many questions are longer than a window takes, and lose their end."""
-        return int((np.diff(self.questions.bounds) > self.settings.max_question_length).sum())
+        """How many questions lose their end."""
+        return len(self.cut_questions)
+
+    @property
+    def cut_questions(self) -> NDArray[np.int64]:
+        """Numbers of the examples whose question is longer than a window takes, and loses its end. Shape: (cut,)."""
+        return np.flatnonzero(np.diff(self.questions.bounds) > self.settings.max_question_length)
 
     def character_span(self, example: int, first: int, last: int) -> tuple[int, int]:
         """Characters of an example's context from its token ``first`` to ``last``, inclusive."""

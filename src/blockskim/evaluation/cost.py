@@ -117,7 +117,7 @@ class CostReport:
         for example, first, ran in zip(numbers.tolist(), firsts.tolist(), counted.tolist(), strict=True):
             before = self._spared.pop(example, _Spared())
             ran += before.windows
-            more = phases or ran < _windows_of(windows, example)
+            more = phases or ran < _count_windows(windows, example)
             if not before.windows and not more:
                 # All of it ran together.
                 continue
@@ -170,9 +170,9 @@ class CostReport:
         return kept_shares(self.kept_blocks, self.blocks, num_layers, self.unread_blocks)
 
 
-def _windows_of(windows: WindowSet, example: int) -> int:
+def _count_windows(windows: WindowSet, example: int) -> int:
     """How many windows an example has; those of one example stand side by side."""
-    numbers = windows.windows[:, 0]
+    numbers = windows.examples_of()
     return bisect_right(numbers, example) - bisect_left(numbers, example)
 
 

@@ -14,7 +14,7 @@ from blockskim.evaluation.cost import CostReport, padded_flops
 from blockskim.evaluation.reliability import Reliability, measured_reliability
 from blockskim.evaluation.scoring import WITHOUT_CONFIDENCE, check_ids, mean_scores, scores_by_source
 from blockskim.evaluation.supporting_facts import FACT_THRESHOLD, Fact, FactCollector
-from blockskim.inference.answers import AnswerCollector, ExampleAnswers, PartialAnswers, best_text, merge_answers
+from blockskim.inference.answers import AnswerCollector, ExampleAnswers, PartialAnswers, answer_texts, merge_answers
 from blockskim.inference.backend import Backend
 from blockskim.inference.first_stage import ReadingPlan
 from blockskim.inference.no_answer import NoAnswerRule
@@ -59,9 +59,7 @@ class Evaluation:
             DataError: two examples have the same id, as those of several files may.
         """
         check_ids(self.examples)
-        return {
-            example.id: best_text(example, answer) for example, answer in zip(self.examples, self.answers, strict=True)
-        }
+        return answer_texts(self.examples, self.answers)
 
     @cached_property
     def facts(self) -> dict[str, tuple[Fact, ...]] | None:

@@ -5,10 +5,10 @@ import json
 import sys
 from typing import Any, Protocol
 
-from blockskim.cores import processor
 from blockskim.data.windows import WindowSet
 from blockskim.errors import ConfigError
 from blockskim.inference.backend import Backend, Fingerprinted
+from blockskim.processor import processor
 
 
 class Digest(Protocol):

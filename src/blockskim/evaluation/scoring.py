@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from blockskim.data.examples import Example
 from blockskim.errors import DataError
 from blockskim.evaluation.supporting_facts import Fact
-from blockskim.inference.answers import ExampleAnswers, best_text
+from blockskim.inference.answers import ExampleAnswers, answer_texts, best_text
 from blockskim.inference.no_answer import NoAnswerRule
 from blockskim.metrics.hotpotqa import answer_scores, score_hotpotqa
 from blockskim.metrics.mrqa import score_mrqa
@@ -43,13 +43,10 @@ def scores_by_source(
         facts: supporting facts by the example's place (HotpotQA).
         rule: when a question of SQuAD 2.0 counts as "no answer".
     """
-    places: dict[str, list[int]] = {}
-    for place, example in enumerate(examples):
-        places.setdefault(example.source, []).append(place)
     scores = {}
-    for source, own in places.items():
+    for source, own in _places_by_source(examples).items():
         asked, found = [examples[place] for place in own], [answers[place] for place in own]
-        texts = {example.id: best_text(example, answer) for example, answer in zip(asked, found, strict=True)}
+        texts = answer_texts(asked, found)
         # Ids are unique within a file, not across files.
         told = None if facts is None else {examples[place].id: facts[place] for place in own if place in facts}
         scores[source] = score(asked, texts, found, told, rule)
@@ -139,10 +136,16 @@ def by_source(
     examples: Sequence[Example], answers: Sequence[ExampleAnswers]
 ) -> dict[str, list[tuple[Example, ExampleAnswers]]]:
     """Examples of each data file with their answers."""
-    by_source: dict[str, list[tuple[Example, ExampleAnswers]]] = {}
-    for example, answer in zip(examples, answers, strict=True):
-        by_source.setdefault(example.source, []).append((example, answer))
-    return by_source
+    places = _places_by_source(examples)
+    return {source: [(examples[place], answers[place]) for place in own] for source, own in places.items()}
+
+
+def _places_by_source(examples: Sequence[Example]) -> dict[str, list[int]]:
+    """The places of the examples of each data file."""
+    places: dict[str, list[int]] = {}
+    for place, example in enumerate(examples):
+        places.setdefault(example.source, []).append(place)
+    return places
 
 
 def mean_scores(files: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

@@ -39,10 +39,10 @@ from blockskim.exporting.pieces import PieceExporter
 from blockskim.inference.loading import load, network_inside
 from blockskim.inference.window_settings import usual_window_settings
 from blockskim.model.checkpoints import check_vocabulary, is_block_skim
-from blockskim.model.hub import check_hub_arguments, find_file, offline_aware
+from blockskim.model.hub import check_hub_arguments, find_beside
 from blockskim.model.load_errors import loading
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
-from blockskim.model.stored_weights import FLOATING, PROVENANCE, WEIGHTS, stored_weights
+from blockskim.model.stored_weights import PROVENANCE, WEIGHTS, stored_formats
 
 logger = logging.getLogger(__name__)
 
@@ -157,10 +157,9 @@ def export(
     check_exportable(loaded.model)
     if own:
         return _add_graph(loaded.model, loaded.tokenizer, target, settings)
-    read = offline_aware(loaded.name, loaded.hub)
     with loading(loaded.name):
-        papers = {name: find_file(loaded.name, name, read) for name in PAPERS}
-    dtype = _stored_dtype(loaded.name, read)
+        papers = {name: find_beside(loaded.name, name, loaded.hub) for name in PAPERS}
+    dtype = _stored_dtype(loaded.name, loaded.hub)
     return _write_directory(loaded.model, loaded.tokenizer, target, dtype, settings, papers)
 
 
@@ -209,9 +208,10 @@ def _add_graph(
     """Put the graph beside a model that lies in a directory with one file of weights."""
     frozen = freeze_tokenizer(tokenizer)
     check_beside(directory, frozen)
-    earlier = None if int8 is not None else _earlier_with_int8(directory)
-    now = manifest_of(model, frozen, {name: directory / name for name in (TOKENIZER, WEIGHTS)})
-    kept = earlier if earlier is not None and same_model(earlier, now) else None
+    earlier, kept = None if int8 is not None else _earlier_with_int8(directory), None
+    if earlier is not None:
+        now = manifest_of(model, frozen, {name: directory / name for name in (TOKENIZER, WEIGHTS)})
+        kept = earlier if same_model(earlier, now) else None
     beside = [*NEEDED, *PAPERS, *([] if kept is None else [INT8_GRAPH])]
     with new_files(directory) as part:
         there = [name for name in beside if (directory / name).is_file()]
@@ -349,5 +349,5 @@ def _check_same_tokenizer(tokenizer: FrozenTokenizer, path: Path) -> None:
 
 def _stored_dtype(name: str, hub: Mapping[str, Any]) -> torch.dtype:
     """The number format in which the weights of a directory or hub id are stored; float32 where there are several."""
-    formats = {weight.dtype for weight in stored_weights(name, hub).values()} & set(FLOATING)
+    formats = stored_formats(name, hub)
     return _DTYPES.get(next(iter(formats)), torch.float32) if len(formats) == 1 else torch.float32

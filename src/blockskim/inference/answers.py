@@ -193,9 +193,9 @@ def _distinct(candidates: Sequence[Candidate], n_best: int) -> tuple[Candidate, 
     return tuple(list(distinct.values())[:n_best])
 
 
-def answer_texts(windows: WindowSet, answers: Sequence[ExampleAnswers]) -> dict[str, str]:
+def answer_texts(examples: Sequence[Example], answers: Sequence[ExampleAnswers]) -> dict[str, str]:
     """The best answer of each example by its id; "" where there is none."""
-    return {example.id: best_text(example, answer) for example, answer in zip(windows.examples, answers, strict=True)}
+    return {example.id: best_text(example, answer) for example, answer in zip(examples, answers, strict=True)}
 
 
 def best_text(example: Example, answer: ExampleAnswers) -> str:

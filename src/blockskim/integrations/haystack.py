@@ -93,7 +93,10 @@ class BlockSkimReader:
             ModelError: it can't be loaded.
             ConfigError: it has no such operating point, or the backend does not fit it.
         """
-        loaded(
+        self._load()
+
+    def _load(self) -> QuestionAnswerer:
+        return loaded(
             self,
             self.model,
             device=self.device,
@@ -128,13 +131,12 @@ class BlockSkimReader:
             ConfigError: an argument is impossible.
             DataError: the query is empty.
         """
-        self.warm_up()
-        assert self._answerer is not None
+        answerer = self._load()
         least = self.score_threshold if score_threshold is None else _share("score_threshold", score_threshold)
         readable = _readable(documents)
         if not readable:
             return {"answers": []}
-        found = self._answerer.search(
+        found = answerer.search(
             query,
             {str(number): document.content or "" for number, document in enumerate(readable)},
             top_k=self.top_k if top_k is None else top_k,
@@ -217,7 +219,10 @@ class BlockSkimPruner:
             ModelError: it can't be loaded.
             ConfigError: it has no such operating point, or the backend does not fit it.
         """
-        loaded(self, self.model, device=self.device, point=self.point, backend=self.backend)
+        self._load()
+
+    def _load(self) -> QuestionAnswerer:
+        return loaded(self, self.model, device=self.device, point=self.point, backend=self.backend)
 
     @component.output_types(documents=list[Document])  # type: ignore[untyped-decorator]
     def run(
@@ -238,12 +243,11 @@ class BlockSkimPruner:
             ConfigError: an argument is impossible.
             DataError: the query is blank.
         """
-        self.warm_up()
-        assert self._answerer is not None
+        answerer = self._load()
         readable = _readable(documents)
         if not readable:
             return {"documents": []}
-        pruned = self._answerer.prune(
+        pruned = answerer.prune(
             query,
             {number: document.content or "" for number, document in enumerate(readable)},
             threshold=self.threshold,

@@ -19,7 +19,7 @@ from transformers import PreTrainedConfig
 from blockskim.encoders.config_names import LAYER_LISTS
 from blockskim.errors import ModelError
 from blockskim.model.config import BlockSkimConfig
-from blockskim.model.hub import find_beside, find_file
+from blockskim.model.hub import find_beside, find_file, offline_aware
 from blockskim.model.load_errors import loading
 
 logger = logging.getLogger(__name__)
@@ -89,6 +89,15 @@ def stored_weights(name: str | Path, hub: Mapping[str, Any], variant: str | None
             raise ModelError(f"{several} names {file!r:.100}, which is not there; the model is not whole")
         stored |= _weights_in(part, f"{name}: {file}")
     return stored
+
+
+def stored_formats(name: str | Path, hub: Mapping[str, Any]) -> set[str]:
+    """The number formats of the weights of a directory or hub id, of ``FLOATING``.
+
+    Raises:
+        ModelError: the weights can't be read.
+    """
+    return {weight.dtype for weight in stored_weights(name, offline_aware(name, hub)).values()} & set(FLOATING)
 
 
 def provenance(name: str | Path, hub: Mapping[str, Any]) -> dict[str, Path]:

@@ -223,7 +223,7 @@ def _scores(contender: Contender, workload: Workload, batch_size: int, device: t
     if workload.windows is None or not workload.has_answers or not contender.trained:
         return {}
     answers = _answers(contender, workload.windows, batch_size, device)
-    return score(workload.windows.examples, answer_texts(workload.windows, answers), answers)
+    return score(workload.windows.examples, answer_texts(workload.windows.examples, answers), answers)
 
 
 def _answers(contender: Contender, windows: WindowSet, batch_size: int, device: torch.device) -> list[ExampleAnswers]:

@@ -77,8 +77,8 @@ class ArrowTime:
 
     def is_same(self, other: "ArrowTime") -> bool:
         """Whether another one tells the same, in whatever unit, and wherever a moment is shown."""
-        kinds = ((time.family, bool(time.zone), time.nanoseconds) for time in (self, other))
-        return next(kinds) == next(kinds)
+        alike = self.family == other.family and bool(self.zone) == bool(other.zone)
+        return alike and self.nanoseconds == other.nanoseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Unreadable:
 
 def copied_type(kind: Any) -> Any:
     """The type in which a column is copied: what is coded by a dictionary, as one file fills it, is written out."""
-    return _rebuilt(kind, lambda each: _is("dictionary", each) and copied_type(each.value_type))
+    return _rebuilt(kind, lambda each: is_kind("dictionary", each) and copied_type(each.value_type))
 
 
 def column_values(column: Any) -> list[Any]:
@@ -179,13 +179,13 @@ def _change_of_times(kind: Any, change: Callable[[Any, _TimeType], Any]) -> Call
     time = _time_of(kind)
     if time is not None:
         return lambda value: None if value is None else change(value, time)
-    if _is("struct", kind):
+    if is_kind("struct", kind):
         each = {field.name: _change_of_times(field.type, change) or _same for field in kind}
         return partial(_changed_struct, each) if {*each.values()} - {_same} else None
-    if _is("map", kind):
+    if is_kind("map", kind):
         pair = [_change_of_times(part, change) or _same for part in (kind.key_type, kind.item_type)]
         return partial(_changed_map, pair) if {*pair} - {_same} else None
-    inner = _change_of_times(kind.value_type, change) if any(_is(name, kind) for name in _LISTS) else None
+    inner = _change_of_times(kind.value_type, change) if any(is_kind(name, kind) for name in _LISTS) else None
     return None if inner is None else partial(_changed_list, inner)
 
 
@@ -220,12 +220,12 @@ def _units(value: Any, time: _TimeType) -> Any:
 
 
 def _time_of(kind: Any) -> _TimeType | None:
-    if _is("timestamp", kind):
+    if is_kind("timestamp", kind):
         return "timestamp", kind.unit, kind.tz or ""
-    if _is("time", kind) or _is("duration", kind):
-        return "time" if _is("time", kind) else "duration", kind.unit, ""
-    if _is("date", kind):
-        return "date", "day" if _is("date32", kind) else "ms", ""
+    if is_kind("time", kind) or is_kind("duration", kind):
+        return "time" if is_kind("time", kind) else "duration", kind.unit, ""
+    if is_kind("date", kind):
+        return "date", "day" if is_kind("date32", kind) else "ms", ""
     return None
 
 
@@ -249,19 +249,20 @@ _LISTS = {
 def _rebuilt(kind: Any, leaf: Callable[[Any], Any]) -> Any:
     """A type with others in the places that hold no further ones: what ``leaf`` gives, unless that is nothing."""
     pyarrow, _ = load_pyarrow()
-    if _is("struct", kind):
+    if is_kind("struct", kind):
         return pyarrow.struct([field.with_type(_rebuilt(field.type, leaf)) for field in kind])
-    if _is("map", kind):
+    if is_kind("map", kind):
         key, item = (field.with_type(_rebuilt(field.type, leaf)) for field in (kind.key_field, kind.item_field))
         return pyarrow.map_(key, item, kind.keys_sorted)
     for name, make in _LISTS.items():
-        if _is(name, kind):
+        if is_kind(name, kind):
             size = (kind.list_size,) if name == "fixed_size_list" else ()
             return getattr(pyarrow, make)(kind.value_field.with_type(_rebuilt(kind.value_type, leaf)), *size)
     return leaf(kind) or kind
 
 
-def _is(name: str, kind: Any) -> bool:
+def is_kind(name: str, kind: Any) -> bool:
+    """Whether a type of Arrow is one of those that Arrow calls so, as in ``is_integer``."""
     pyarrow, _ = load_pyarrow()
     return bool(getattr(pyarrow.types, f"is_{name}")(kind))
 

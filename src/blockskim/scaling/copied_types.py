@@ -10,7 +10,7 @@ from typing import Any
 
 from blockskim.errors import DataError, ReadError
 from blockskim.extras import load_pyarrow
-from blockskim.scaling.arrow_values import copied_type
+from blockskim.scaling.arrow_values import copied_type, is_kind
 from blockskim.scaling.parquet_rows import open_parquet
 from blockskim.scaling.rows import InputFile
 
@@ -59,20 +59,20 @@ def wider_type(kind: Any, other: Any, exact: bool = False) -> Any:
         exact: whether all whole numbers of 64 bits that are there are numbers of double precision, too.
     """
     pyarrow, _ = load_pyarrow()
-    if kind == other or _is("null", other):
+    if kind == other or is_kind("null", other):
         return kind
-    if _is("null", kind):
+    if is_kind("null", kind):
         return other
-    if _is("struct", kind) and _is("struct", other):
+    if is_kind("struct", kind) and is_kind("struct", other):
         return _wider_struct(kind, other)
     for name in ("list", "large_list"):
-        if _is(name, kind) and _is(name, other):
+        if is_kind(name, kind) and is_kind(name, other):
             make = pyarrow.list_ if name == "list" else pyarrow.large_list
             return make(_any(kind.value_field.with_type(wider_type(kind.value_type, other.value_type))))
-    if _is("timestamp", kind) and _is("timestamp", other) and kind.tz and other.tz:
+    if is_kind("timestamp", kind) and is_kind("timestamp", other) and kind.tz and other.tz:
         # Where a moment is shown is no part of it.
         other = pyarrow.timestamp(other.unit, kind.tz)
-    if _is("nested", kind) or _is("nested", other) or _loses(kind, other, exact):
+    if is_kind("nested", kind) or is_kind("nested", other) or _loses(kind, other, exact):
         return kind
     schemas = [pyarrow.schema([("column", each)]) for each in (kind, other)]
     try:
@@ -103,10 +103,10 @@ def _loses(kind: Any, other: Any, exact: bool) -> bool:
         return not exact and max(widths) > 32
     if sorts == {"whole"}:
         # Nothing holds all of both but what is no number of 64 bits.
-        wide = [each for each in (kind, other) if each.bit_width == 64 and _is("unsigned_integer", each)]
-        return bool(wide) and (_is("signed_integer", kind) or _is("signed_integer", other))
+        wide = [each for each in (kind, other) if each.bit_width == 64 and is_kind("unsigned_integer", each)]
+        return bool(wide) and (is_kind("signed_integer", kind) or is_kind("signed_integer", other))
     # Nanoseconds have no place for every year that coarser units know.
-    finest = [each.unit == "ns" for each in (kind, other) if _is("timestamp", each) or _is("duration", each)]
+    finest = [each.unit == "ns" for each in (kind, other) if is_kind("timestamp", each) or is_kind("duration", each)]
     return sorts in ({"text", "bytes"}, {"decimal", "fraction"}) or (len(finest) == 2 and finest[0] != finest[1])
 
 
@@ -121,12 +121,12 @@ _SORTS = {
 
 
 def _sort_of(kind: Any) -> str:
-    return next((sort for name, sort in _SORTS.items() if _is(name, kind)), "")
+    return next((sort for name, sort in _SORTS.items() if is_kind(name, kind)), "")
 
 
 def _is_exact(metadata: Any, name: str, kind: Any) -> bool:
     """Whether a column holds no whole numbers but those that are numbers of double precision, too."""
-    if not _is("integer", kind) or kind.bit_width <= 32:
+    if not is_kind("integer", kind) or kind.bit_width <= 32:
         return True
     places = (at for at in range(metadata.num_columns) if metadata.schema.column(at).path == name)
     place = next(places, None)
@@ -139,8 +139,3 @@ def _is_exact(metadata: Any, name: str, kind: Any) -> bool:
         # A group of nulls alone has no least one.
         if found is None or found.num_values
     )
-
-
-def _is(name: str, kind: Any) -> bool:
-    pyarrow, _ = load_pyarrow()
-    return bool(getattr(pyarrow.types, f"is_{name}")(kind))

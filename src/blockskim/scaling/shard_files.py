@@ -50,7 +50,7 @@ def shard_bytes(rows: Sequence[dict[str, Any]], format: str, schema: Any) -> byt
     if format == "jsonl":
         return "".join(_line(row) for row in rows).encode("utf-8")
     pyarrow, pq = load_pyarrow()
-    arrays = [as_array([_fitting(row.get(field.name), field.type) for row in rows], field.type) for field in schema]
+    arrays = [as_array(_fitted([row.get(field.name) for row in rows], field.type), field.type) for field in schema]
     file = io.BytesIO()
     pq.write_table(pyarrow.Table.from_arrays(arrays, schema=schema), file)
     return file.getvalue()
@@ -59,7 +59,7 @@ def shard_bytes(rows: Sequence[dict[str, Any]], format: str, schema: Any) -> byt
 def arrow_column(values: Sequence[Any], field: Field) -> Any:
     """What a job made of some rows, for one of its columns, as an array of Arrow."""
     kind = _arrow_type(field)
-    return as_array([_fitting(value, kind) for value in values], kind)
+    return as_array(_fitted(values, kind), kind)
 
 
 def check_kept(rows: Sequence[Row], plan: BulkPlan, schema: Any) -> list[Row]:
@@ -117,7 +117,7 @@ def _shown(value: Any) -> str:
 
 def _fit(values: Sequence[Any], kind: Any) -> bool:
     try:
-        return can_hold(kind, [_fitting(value, kind) for value in values])
+        return can_hold(kind, _fitted(values, kind))
     # There are bytes that are no text, or times that no text has.
     except ValueError:
         return False
@@ -148,14 +148,16 @@ def _plain(value: Any) -> Any:
     return value.decode("utf-8") if isinstance(value, bytes) else str(value)
 
 
-def _fitting(value: Any, kind: Any) -> Any:
-    """A value for a column of Parquet: what is no text becomes JSON where the column holds text.
+def _fitted(values: Sequence[Any], kind: Any) -> Sequence[Any]:
+    """Values for a column of Parquet: what is no text becomes JSON where the column holds text.
 
     Raises:
-        ValueError: a column of text can't hold it.
+        ValueError: a column of text can't hold one.
     """
-    if str(kind) not in _TEXTS:
-        return value
+    return [_as_text(value) for value in values] if str(kind) in _TEXTS else values
+
+
+def _as_text(value: Any) -> str | None:
     plain = _plain(value)
     if plain is None:
         return None

@@ -310,10 +310,9 @@ class Scheduler:
                 self._changed.notify_all()
 
     def _finish(self, job: _Job[Any], reading: TextReading) -> None:
-        read = time.monotonic()
+        read = job.taken_up = time.monotonic()
         result = job.finish(reading, job.plan_seconds + job.model_seconds)
-        waited = max(0.0, read - job.began - job.plan_seconds - job.model_seconds)
-        self._tell(job, JobReport(waited, job.plan_seconds, job.model_seconds, time.monotonic() - read))
+        self._tell(job, JobReport(job.waited, job.plan_seconds, job.model_seconds, time.monotonic() - read))
         with suppress(InvalidStateError):
             job.future.set_result(result)
 

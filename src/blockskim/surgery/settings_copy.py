@@ -11,6 +11,7 @@ from blockskim.atomic import new_directory
 from blockskim.errors import ModelError
 from blockskim.inference.backend import LoadedBackend
 from blockskim.model.hub import fetch_directory, find_file, has_files, local_folder, offline_aware
+from blockskim.model.load_errors import loading
 
 CONFIG = "config.json"
 
@@ -67,10 +68,11 @@ def check_has_settings(loaded: LoadedBackend) -> None:
     """Refuse a model whose config has no place for settings of this library, before anything is measured for them.
 
     Raises:
-        ModelError: it is no Block-Skim model.
+        ModelError: it is no Block-Skim model, or the hub can't be reached.
     """
     if has_files(loaded.name, loaded.hub):
-        config = find_file(loaded.name, CONFIG, offline_aware(loaded.name, loaded.hub))
+        with loading(loaded.name):
+            config = find_file(loaded.name, CONFIG, offline_aware(loaded.name, loaded.hub))
         kind = None if config is None else json.loads(config.read_text(encoding="utf-8")).get("model_type")
     else:
         network: Any = loaded.model

@@ -11,6 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Match
 
 from blockskim import __version__
+from blockskim.checks import is_text
 from blockskim.serving.http import examples
 from blockskim.serving.http.bodies import BodyRoute
 from blockskim.serving.http.evidence_schemas import (
@@ -308,11 +309,8 @@ def _check_names(names: list[str]) -> None:
     Raises:
         HTTPException: two have it, or one has such a name.
     """
-    try:
-        "\n".join(names).encode("utf-8")
-    except UnicodeEncodeError:
-        sentence = "the name of a document holds half of a surrogate pair, which is no valid text"
-        raise HTTPException(422, sentence) from None
+    if not all(map(is_text, names)):
+        raise HTTPException(422, "the name of a document holds half of a surrogate pair, which is no valid text")
     if len(set(names)) < len(names):
         raise HTTPException(422, "two documents have the same name; each needs a name of its own")
 
