@@ -236,7 +236,7 @@ def test_an_empty_directory_that_can_not_be_replaced_gets_the_files(tmp_path, mo
         output = tmp_path / "link"
         output.symlink_to(folder)
     elif kind == "mount point":
-        monkeypatch.setattr(Path, "is_mount", lambda path: path == folder)
+        monkeypatch.setattr("os.path.ismount", lambda path: path == folder)
     else:
         monkeypatch.chdir(folder)
         output = Path()

@@ -210,4 +210,5 @@ def check_new(output: Path) -> None:
 
 def must_stay(folder: Path) -> bool:
     """Whether a folder is there that another can't be renamed to: a link, a mount point, or where the process works."""
-    return folder.is_dir() and (folder.is_symlink() or folder.is_mount() or folder.samefile("."))
+    # Path.is_mount is not there on Windows before Python 3.12.
+    return folder.is_dir() and (folder.is_symlink() or os.path.ismount(folder) or folder.samefile("."))
