@@ -257,6 +257,55 @@ def test_a_fault_of_the_system_ends_the_run_and_the_same_command_goes_on(tmp_pat
     assert written(plan.output) == written(whole.output)
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet", "txt"])
+def test_a_file_that_goes_away_ends_the_run_and_the_same_command_goes_on(tmp_path, suffix):
+    share = tmp_path / "share"
+    share.mkdir()
+    for name in ("a", "b"):
+        saved(share / f"{name}.{suffix}", rows_of(5), f"text {name}")
+    question = "Where?" if suffix == "txt" else None
+    settings = {"shard_rows": 1 if suffix == "txt" else 4, "question": question}
+    whole = plan_for(tmp_path, share, output=tmp_path / "whole", **settings)
+    run(whole)
+    plan = plan_for(tmp_path, share, **settings)
+
+    def unmount(_):
+        share.rename(tmp_path / "away")
+
+    with pytest.raises(ReadError, match=rf"b\.{suffix}: can't be read: .*No such file"):
+        run(plan, progress=unmount)
+    (tmp_path / "away").rename(share)
+    run(plan)
+    assert shards_of(plan.output) == shards_of(whole.output)
+
+
+def saved(path, rows, text):
+    """A file of rows in the format of its name; one of text has that."""
+    if path.suffix == ".jsonl":
+        json_lines(path, rows)
+    elif path.suffix == ".csv":
+        path.write_text("question,context\n" + "".join(f"{row['question']},c {text}\n" for row in rows))
+    elif path.suffix == ".txt":
+        path.write_text(text)
+    else:
+        parquet = pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(pytest.importorskip("pyarrow").Table.from_pylist(rows), path)
+
+
+@pytest.mark.parametrize("left", ["nothing", "an empty folder"])
+def test_a_folder_of_texts_that_is_away_is_no_error_of_a_row(tmp_path, left):
+    path = json_lines(tmp_path / "rows.jsonl", [{"question": "Where?", "file": "text.txt"}])
+    root = tmp_path / "texts"
+    plan = plan_for(tmp_path, path, file_column="file", file_root=str(root))
+    if left != "nothing":
+        root.mkdir()
+    with pytest.raises(ReadError, match=r"texts: (is empty|can't be read: No such file or directory); the texts that"):
+        run(plan)
+    root.mkdir(exist_ok=True)
+    (root / "text.txt").write_text("The kite nests in Wales.")
+    assert run(plan).errors == 0
+
+
 def test_a_fault_of_the_system_is_no_error_of_a_row(tmp_path, monkeypatch):
     (tmp_path / "text.txt").write_text("The kite nests in Wales.")
     path = json_lines(tmp_path / "rows.jsonl", [{"question": "Where?", "file": "text.txt"}])

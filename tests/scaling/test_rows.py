@@ -5,6 +5,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from blockskim.errors import ReadError
 from blockskim.scaling.input_files import find_inputs
 from blockskim.scaling.json_lines import json_line_rows
 from blockskim.scaling.rows import MOST_LEVELS, Columns, RawRow, read_row
@@ -73,8 +76,8 @@ def test_relative_paths_begin_in_the_folder_of_a_file(save, tmp_path, monkeypatc
     away = replace(file, folder=tmp_path)
     row = read_row(RawRow(0, 1, None), away, Columns(question="q"), LIMIT)
     assert (row.context, row.kept, row.where) == ("text", {"file": "a.txt"}, "a.txt")
-    missing = read_row(RawRow(0, 1, None), replace(away, path=Path("b.txt")), Columns(question="q"), LIMIT)
-    assert missing.error == "b.txt: no such file"
+    with pytest.raises(ReadError, match=r"^b\.txt: can't be read: No such file or directory$"):
+        read_row(RawRow(0, 1, None), replace(away, path=Path("b.txt")), Columns(question="q"), LIMIT)
     named = RawRow(0, 1, b'{"question": "q", "name": "a.txt"}')
     for root in (None, "."):
         columns = Columns(file_column="name", file_root=root)

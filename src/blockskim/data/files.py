@@ -88,11 +88,12 @@ def unpacked(raw: BinaryIO) -> BinaryIO:
 
 
 @contextmanager
-def read_errors_named(path: Path) -> Iterator[None]:
+def read_errors_named(path: Path, was_read: bool = False) -> Iterator[None]:
     """Have errors of reading say which file is wrong and how.
 
     Args:
         path: what is read.
+        was_read: whether it could be read before, so that its path is right.
 
     Raises:
         DataError: the path is wrong, or the file is damaged gzip or not UTF-8 text.
@@ -108,10 +109,17 @@ def read_errors_named(path: Path) -> Iterator[None]:
     except GZIP_ERRORS as error:
         raise DataError(f"{path}: damaged or cut-off gzip file: {error}") from error
     except OSError as error:
-        raise read_error(path, error) from error
+        raise read_error(path, error, was_read) from error
 
 
-def read_error(path: Path, error: OSError) -> DataError:
-    """What is told of a file that the system did not read: a ``ReadError`` where another try may do."""
-    kind = DataError if error.errno is None or error.errno in NAMED_WRONG else ReadError
+def read_error(path: Path, error: OSError, was_read: bool = False) -> DataError:
+    """What is told of a file that the system did not read: a ``ReadError`` where another try may do.
+
+    Args:
+        path: of the file.
+        error: what the system said.
+        was_read: whether it could be read before. It is away then, and will be back.
+    """
+    passes = error.errno is not None and (was_read or error.errno not in NAMED_WRONG)
+    kind = ReadError if passes else DataError
     return kind(f"{path}: can't be read: {error.strerror or error}")

@@ -73,14 +73,15 @@ class Lines:
 
 @contextmanager
 def open_lines(path: Path, limit: int) -> Iterator[Lines]:
-    """The lines of a file.
+    """The lines of an input file, which the beginning of the run read for its fingerprint.
 
     Args:
         path: the file; gzip is recognised by its content.
         limit: bytes of a line that are held.
 
     Raises:
-        DataError: it can't be read, or is damaged gzip.
+        DataError: it is damaged gzip.
+        ReadError: the system failed to read it, or it is away.
     """
-    with read_errors_named(path), path.open("rb") as raw:
+    with read_errors_named(path, was_read=True), path.open("rb") as raw:
         yield Lines(raw, limit)

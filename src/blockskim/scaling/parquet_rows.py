@@ -59,11 +59,11 @@ def parquet_rows(file: InputFile, number: int, columns: Columns, limit: int) -> 
 
 @contextmanager
 def open_parquet(path: Path) -> Iterator[Any]:
-    """A Parquet file, of which columns are read piece by piece.
+    """An input file, of which columns are read piece by piece. The beginning of the run read it for its fingerprint.
 
     Raises:
-        DataError: it is damaged, or the path is wrong.
-        ReadError: the system failed to read it.
+        DataError: it is damaged.
+        ReadError: the system failed to read it, or it is away.
         MemoryError: there is too little of it.
         ConfigError: pyarrow is not installed.
     """
@@ -76,7 +76,7 @@ def open_parquet(path: Path) -> Iterator[Any]:
     except OSError as error:
         # Of damage pyarrow tells by this class, too, without a number.
         if error.errno is not None:
-            raise read_error(path, error) from error
+            raise read_error(path, error, was_read=True) from error
         raise _damaged(path, error) from error
     # It raises errors of its own and of the system, and others where a name is no Unicode.
     except (pyarrow.ArrowException, ValueError, OverflowError) as error:

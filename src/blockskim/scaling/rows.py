@@ -117,7 +117,7 @@ def read_row(raw: RawRow, file: InputFile, columns: Columns, limit: int) -> Row:
         The row. One that is wrong says so, with file and line.
 
     Raises:
-        ReadError: the system failed to read a text file; another try may do.
+        ReadError: the system failed to read a text file, or what holds it is away; another try may do.
     """
     where = _where(raw, file)
     names = (FILE_COLUMN,) if file.format == "text" else columns.keep
@@ -171,29 +171,59 @@ def _record(raw: RawRow, file: InputFile) -> Mapping[str, Any]:
 
 def _context(record: Mapping[str, Any], file: InputFile, columns: Columns, limit: int) -> str:
     if file.format == "text":
-        return check_text(_file_text(file.folder / file.path, file.path, limit), "the file")
+        # The beginning of the run read it for its fingerprint.
+        return check_text(_file_text(file.folder / file.path, file.path, limit, was_read=True), "the file")
     if columns.file_column is None:
         return column_text(record, columns.context_column)
     name = column_text(record, columns.file_column)
     root = Path(columns.file_root) if columns.file_root is not None else file.path.parent
+    folder = file.folder / root
     try:
-        path = (file.folder / root / name).resolve()
-        inside = path.is_relative_to((file.folder / root).resolve())
+        path = (folder / name).resolve()
+        inside = path.is_relative_to(folder.resolve())
     except (OSError, ValueError, RuntimeError) as error:
         raise DataError(f"{columns.file_column!r} is {name!r:.200}, which is no path") from error
     if not inside:
         raise DataError(f"{columns.file_column!r} is {name!r:.200}, which leads out of {root}")
-    return check_text(_file_text(path, path, limit), name)
+    try:
+        text = _file_text(path, path, limit)
+    except DataError:
+        _check_is_there(folder)
+        raise
+    return check_text(text, name)
 
 
-def _file_text(path: Path, named: Path, limit: int) -> str:
-    """The text of a file, plain or gzip.
+def _check_is_there(folder: Path) -> None:
+    """See to it that a text in a folder is to blame and not the folder: of a share that is away an empty one is left.
 
     Raises:
-        DataError: it can't be read, is too large or no text; ``named`` is what the error calls it.
+        ReadError: it is away.
     """
-    with read_errors_named(named):
-        if not path.is_file():
+    try:
+        with os.scandir(folder) as entries:
+            reason = "is empty" if next(entries, None) is None else ""
+    except OSError as error:
+        # Files can be read in a folder whose list can't.
+        reason = "" if os.access(folder, os.X_OK) and folder.is_dir() else f"can't be read: {error.strerror}"
+    if reason:
+        raise ReadError(f"{folder}: {reason}; the texts that rows name must lie there")
+
+
+def _file_text(path: Path, named: Path, limit: int, was_read: bool = False) -> str:
+    """The text of a file, plain or gzip.
+
+    Args:
+        path: of the file.
+        named: what errors call it.
+        limit: bytes that it may have.
+        was_read: whether this run read it before.
+
+    Raises:
+        DataError: it can't be read, is too large or no text.
+        ReadError: the system failed to read it, or it was read before and is away.
+    """
+    with read_errors_named(named, was_read):
+        if not was_read and not path.is_file():
             raise DataError(f"{named}: {'is no file' if os.path.lexists(path) else 'no such file'}")
         with path.open("rb") as raw:
             content = unpacked(raw).read(limit + 1)
