@@ -89,6 +89,11 @@ def test_a_text_and_its_sentences_are_split_alike_twice(text):
         "Mme. Curie est née à Varsovie. | Elle a gagné. | Où ça ?",
         "It was in 1990. | Then came 2024.",
         "ask them. | is it there? | no, it is not.".lower(),
+        # One name is no sign that sentences begin with capitals, nor is one small letter that they don't.
+        "we met Ann at nine. | the bus was late. | then it rained.",
+        "The cable is approxim. five metres long, and NASA made it. | It held.",
+        "Serbo-Croatian it is the 122. eskadrila, later the 123. eskadrila, then the 124. eskadrila. | It flew.",
+        "He came.[1] | She left.[2][13] | They met.² | It cost 5 dollars.”¹⁰ | See list.[12b] Nothing more.",
     ],
 )
 def test_abbreviations_numbers_and_quotes(text):
@@ -102,6 +107,9 @@ def test_abbreviations_numbers_and_quotes(text):
         ("यह एक है। यह दो है।", ["यह एक है।", "यह दो है।"]),
         ("ما هذا؟ هذا كتاب.", ["ما هذا؟", "هذا كتاب."]),
         ("Это кит. А это кот.", ["Это кит.", "А это кот."]),
+        ("ეს ვეშაპია. ეს NASA. ეს კატაა.", ["ეს ვეშაპია.", "ეს NASA.", "ეს კატაა."]),
+        ("これは試験である．値は３．１４と1．5だ．", ["これは試験である．", "値は３．１４と1．5だ．"]),
+        ("１．はじめに。Ｊ．次に。[1]終わり。", ["１．はじめに。", "Ｊ．次に。[1]", "終わり。"]),
     ],
 )
 def test_scripts(text, expected):
@@ -200,6 +208,17 @@ def test_a_long_run_of_stops_takes_no_longer_than_other_text(stop):
     run = stop * 400_000
     ends = [end for _, end in split_sentences(f"One. {run}x Two! Three")]
     assert ends[0] == 4 and ends[-2:] == [len(run) + 11, len(run) + 17]
+
+
+@pytest.mark.parametrize("mark", ["~", "`"])
+def test_a_long_fence_takes_no_longer_than_other_text(mark):
+    """A time that grew with its square would let this test run for minutes."""
+    other = "~`".replace(mark, "")
+    assert "".join(sentences(mark * 400_000 + other)) == mark * 400_000 + other
+
+
+def test_short_lines_of_a_script_without_capitals_are_sentences():
+    assert sentences("ბუდე\nსაკვები\nფრენა") == ["ბუდე", "საკვები", "ფრენა"]
 
 
 def test_another_splitter_is_checked_and_stripped():

@@ -26,6 +26,12 @@ SHORT_LINE = 40
 
 _CLOSING = "\"'”’»›)\\]}」』）》】〉"
 _QUOTES = '"”»'
+_REFERENCES = r"(?:\[\d{1,3}\]|[¹²³⁰⁴-⁹])*"
+"""Numbers of notes, which stand behind the stop of the sentence that they are of."""
+
+_WIDE_STOP = r"(?<![\dA-Za-zＡ-Ｚａ-ｚ])．(?!\d)"
+"""Not that of a number, a list item or initials."""
+
 _LINE = "(?:\r\n|\r(?!\n)|[\n\v\f\x85\u2028\u2029])"
 _BLANKS = r"[^\S\n\r\v\f\x85\u2028\u2029]*"
 LINE_END = re.compile(rf"{_BLANKS}{_LINE}")
@@ -35,14 +41,15 @@ _PLACE = re.compile(
     rf"(?P<paragraph>{_LINE}{_BLANKS}{_LINE})"
     rf"|(?P<line>{_LINE})"
     # Full stops of scripts that need no blank behind them.
-    rf"|(?P<full>[。！？｡।॥؟۔።፧։။។៕]+[{_CLOSING}]*)"
+    rf"|(?P<full>(?:[。！？｡।॥؟۔።፧։။។៕]|{_WIDE_STOP})+[{_CLOSING}]*{_REFERENCES})"
     # Only where a run begins: tried at each of its places, a long one would take quadratic time.
-    rf"|(?<![.!?…])(?P<stop>[.!?…]+[{_CLOSING}]*)(?=\s)"
+    rf"|(?<![.!?…])(?P<stop>[.!?…]+[{_CLOSING}]*){_REFERENCES}(?=\s)"
 )
 _ITEM = re.compile(r"[^\S\n\r]*(?:[-*+•‣◦–—]\s|\d{1,3}[.)]\s|[A-Za-z][.)]\s|#{1,6}\s|[|>]|```|~~~)")
 _OWN_LINE = re.compile(r"(?:#{1,6}\s|\||```|~~~)")
 _INDENTED = re.compile(r"(?: {4}|\t)")
-_FENCE_LINE = re.compile(r"^ {0,3}(?P<fence>```+|~~~+)(?P<info>[^\n`]*)$", re.MULTILINE)
+# A fence holds all of its marks: tried at each of its lengths, a long one would take quadratic time.
+_FENCE_LINE = re.compile(r"^ {0,3}(?P<fence>```++|~~~++)(?P<info>[^\n`]*)$", re.MULTILINE)
 _NUMBER = re.compile(r"\d{1,2}")
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")
 _SOFT = (re.compile(_LINE), re.compile(r"[;:,、，；：]\s*"), re.compile(r"\s+"))
@@ -87,8 +94,8 @@ def checked_spans(splitter: Splitter, text: str) -> Spans:
 def _bounds(text: str) -> Iterator[int]:
     """Where sentences begin and end, first and last place included."""
     begin = line = 0
-    cased = any(character.isupper() for character in text)
-    code = _fenced(text)
+    cased = _is_cased(text)
+    code = fenced(text)[::-1]
     yield 0
     for match in _PLACE.finditer(text):
         kind, start, end = match.lastgroup, match.start(), match.end()
@@ -100,7 +107,7 @@ def _bounds(text: str) -> Iterator[int]:
         elif kind == "line":
             ends = _ends_line(text, line, start, end)
         else:
-            ends = breaks or kind == "full" or _ends_sentence(text, begin, start, end, cased)
+            ends = breaks or kind == "full" or _ends_sentence(text, begin, match, cased)
         if ends:
             yield end
             begin = end
@@ -109,8 +116,8 @@ def _bounds(text: str) -> Iterator[int]:
     yield len(text)
 
 
-def _fenced(text: str) -> list[tuple[int, int]]:
-    """First character and one past the last of each fenced block of code, the last block first.
+def fenced(text: str) -> Spans:
+    """First character and one past the last of each fenced block of code, in order, the lines of its fences included.
 
     A fence that nothing closes opens none: what follows it need not be code. Nor does a bare one before another that
     names a language: it closes a block whose beginning was cut off.
@@ -124,7 +131,27 @@ def _fenced(text: str) -> list[tuple[int, int]]:
         elif fence.startswith(opened[0]) and not named:
             found.append((opened[1], match.end()))
             opened = None
-    return found[::-1]
+    return found
+
+
+def _is_cased(text: str) -> bool:
+    """Whether the sentences of a text begin with capitals: with most of them missing it has some in names alone."""
+    if not any(character.isupper() for character in text):
+        return False
+    upper, lower = int(text.lstrip()[:1].isupper()), 0
+    for match in _PLACE.finditer(text):
+        # Behind a number it may be the point of an ordinal.
+        ends = match["stop"] == "." and not _NUMBER.match(text, match.start() - 1)
+        if ends and _ends_sentence(text, 0, match, cased=False):
+            first = text[match.end() : match.end() + 80].lstrip()[:1]
+            upper += first.isupper()
+            lower += _is_lower(first)
+    return lower <= 2 * upper
+
+
+def _is_lower(letter: str) -> bool:
+    """Whether a letter has a capital for the beginning of a sentence; those of Georgian, called lower, have none."""
+    return letter.islower() and letter.title() != letter
 
 
 def _ends_line(text: str, line: int, start: int, end: int) -> bool:
@@ -133,14 +160,14 @@ def _ends_line(text: str, line: int, start: int, end: int) -> bool:
     before = text[max(line, start - 4 * LONGEST) : start]
     if _ITEM.match(text, end) or _INDENTED.match(text, end) or _OWN_LINE.match(before) or _INDENTED.match(before):
         return True
-    return len(before.strip()) < SHORT_LINE and not text[end : end + 80].lstrip(" \t")[:1].islower()
+    return len(before.strip()) < SHORT_LINE and not _is_lower(text[end : end + 80].lstrip(" \t")[:1])
 
 
-def _ends_sentence(text: str, begin: int, start: int, end: int, cased: bool) -> bool:
-    """Whether punctuation at ``text[start:end]``, with a blank behind it, ends the sentence that began at ``begin``."""
-    behind = text[end : end + 80].lstrip()
-    mark = text[start:end]
-    if behind[:1].islower() and cased and (mark[0] in ".…" or mark[-1] not in "!?"):
+def _ends_sentence(text: str, begin: int, match: re.Match[str], cased: bool) -> bool:
+    """Whether a stop, with a blank behind it, ends the sentence that began at ``begin``."""
+    start, mark = match.start(), match["stop"]
+    behind = text[match.end() : match.end() + 80].lstrip()
+    if cased and _is_lower(behind[:1]) and (mark[0] in ".…" or mark[-1] not in "!?"):
         return False
     if mark[0] != "." or mark.startswith(".."):
         return True
