@@ -1,5 +1,6 @@
 """Reading with a copy of a tokenizer: the caller's own is never changed, and what becomes of it makes no difference."""
 
+import copy
 import json
 import pickle
 import threading
@@ -83,6 +84,18 @@ def test_a_tokenizer_that_splits_special_tokens_does_so_in_the_copy():
     found = tokenize(freeze_tokenizer(own), TEXTS[2:])
     assert found.ids.tolist() == own(TEXTS[2], add_special_tokens=False)["input_ids"]
     assert len(found.ids) > len(tokenize(freeze_tokenizer(tokenizer("wordpiece")), TEXTS[2:]).ids)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+@pytest.mark.parametrize("split", [False, True])
+def test_a_copy_of_the_copy_splits_special_tokens_as_it_does(copied, split):
+    own = tokenizer("wordpiece")
+    own.split_special_tokens = split
+    frozen = freeze_tokenizer(own)
+    other = copied(frozen)
+    assert same(tokenize(other, TEXTS), tokenize(frozen, TEXTS))
+    assert other.definition() == frozen.definition()
+    assert other.template == frozen.template
 
 
 def test_tokenizers_that_cannot_be_copied_are_refused():

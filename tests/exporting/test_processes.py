@@ -27,12 +27,32 @@ raise SystemExit(code)
 """
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda qa: pickle.loads(pickle.dumps(qa))], ids=["copy", "pickle"])
+copies = pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda qa: pickle.loads(pickle.dumps(qa))], ids=["copy", "pickle"]
+)
+
+
+@copies
 def test_a_copy_answers_the_same(copied):
     qa = QuestionAnswerer(backend="onnx", threads=2)
     other = copied(qa)
     assert other.model is not qa.model
     assert other(QUESTION, TEXT) == qa(QUESTION, TEXT)
+
+
+@copies
+def test_a_copy_has_settings_that_were_changed_in_memory(copied):
+    qa = QuestionAnswerer(backend="onnx", threads=1)
+    qa.model.skim_config.thresholds = 0.9
+    qa.model.skim_config.points["mine"] = 0.0
+    other = copied(qa)
+    assert other.model.confidence == qa.model.confidence
+    assert other.model.skim_config.document_threshold == qa.model.skim_config.document_threshold
+    assert other.model.skim_config is not qa.model.skim_config
+    for given in ({}, {"point": "mine"}):
+        mine, found = (each(QUESTION, TEXT, return_trace=True, **given) for each in (qa, other))
+        assert found["trace"].kept_by_layer == mine["trace"].kept_by_layer
+        assert found["score"] == mine["score"]
 
 
 @pytest.mark.slow

@@ -112,6 +112,10 @@ class FrozenTokenizer:
     backend: Any
     template: PairTemplate
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled and copied with the setting of its backend that a copy of that has not got."""
+        return _restored, (self.backend, self.template, self.backend.encode_special_tokens)
+
     def definition(self) -> str:
         """All that decides tokens, for a digest: its file, and whether special tokens in texts count as text."""
         return f"{self.backend.encode_special_tokens} {self.backend.to_str()}"
@@ -128,6 +132,11 @@ def freeze_tokenizer(tokenizer: "PreTrainedTokenizerBase | FrozenTokenizer") -> 
     _check_fast(tokenizer)
     backend = _copy_backend(tokenizer)
     return FrozenTokenizer(backend, _template(tokenizer, backend.encode("a", "a")))
+
+
+def _restored(backend: Any, template: PairTemplate, encode_special_tokens: bool) -> FrozenTokenizer:
+    backend.encode_special_tokens = encode_special_tokens
+    return FrozenTokenizer(backend, template)
 
 
 def read_frozen_tokenizer(path: str | Path, template: PairTemplate) -> FrozenTokenizer:

@@ -87,8 +87,8 @@ class ExportedModel:
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled and copied as the name of its directory: a session can't be."""
-        return type(self), (self.directory, self._number_format, self.threads)
+        """Pickled and copied as the name of its directory, as a session can't be, and the settings that it has now."""
+        return type(self), (self.directory, self._number_format, self.threads), {"_settings": self._settings}
 
     @property
     def skim_config(self) -> SkimConfig:
