@@ -77,6 +77,14 @@ def test_a_bound_on_the_answers_lost_holds_for_what_is_chosen(model, windows):
     assert result.chosen.answers_lost <= 0.1
 
 
+def test_what_one_target_may_put_at_risk_is_not_what_another_may(model, windows):
+    settings = {"overhead": 0.0, "points": 4, "max_f1_at_risk": 5.0}
+    wanted, risky = Target(target_speedup=5.0), Target(max_f1_drop=60.0)
+    assert calibrate_points(model, windows, {"fast": wanted}, **settings)["fast"].chosen.f1_at_risk <= 5.0
+    both = calibrate_points(model, windows, {"fast": wanted, "risky": risky}, **settings)
+    assert both["fast"].chosen.f1_at_risk <= 5.0 < both["risky"].chosen.f1_at_risk
+
+
 def test_a_speed_up_by_the_clock_is_timed_in_turns_with_dense(model, windows, runs, monkeypatch):
     timed = []
 

@@ -78,6 +78,13 @@ def test_the_dense_run_is_as_fast_as_itself():
     assert choose(Target(target_speedup=1.05), DENSE, [worse]) == (worse, True)
 
 
+def test_what_is_slower_by_the_clock_than_the_dense_run_is_not_nearer_to_a_target():
+    slower, untimed = point(1.3, 78.0, wall=0.8), point(2.0, 75.0)
+    assert choose(Target(target_speedup=1.5, by="seconds"), DENSE, [slower, untimed]) == (DENSE, False)
+    faster = point(1.4, 77.0, wall=1.1)
+    assert choose(Target(target_speedup=1.5, by="seconds"), DENSE, [slower, faster]) == (faster, False)
+
+
 @given(st.lists(st.floats(-5, 5), max_size=12))
 def test_rising_numbers_are_the_nearest_ones(values):
     rising = nearest_rising(values)

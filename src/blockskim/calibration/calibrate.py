@@ -201,10 +201,12 @@ def run_calibration(
             path = refine(path, simulator, limits[name], settings.trials, settings.seed, progress)
         confirm_path(add_conservative_points(path, simulator), confirmation, target, dense, count)
     front = tuple(sorted(confirmation.points.values(), key=lambda point: point.flops_speedup))
-    return {
-        name: Calibration(*choose(target, dense, front), dense, front, len(windows.examples), target)
-        for name, target in targets.items()
-    }
+    outcomes = {}
+    for name, target in targets.items():
+        # Points that were confirmed for another target may put more at risk than this one's search allows.
+        allowed = [point for point in front if limits[name].allow(point)]
+        outcomes[name] = Calibration(*choose(target, dense, allowed), dense, front, len(windows.examples), target)
+    return outcomes
 
 
 def calibrate_copy(

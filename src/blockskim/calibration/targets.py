@@ -137,7 +137,8 @@ def choose(target: Target, dense: Point, front: Sequence[Point]) -> tuple[Point,
         fast_enough.append(dense)
     if fast_enough:
         return max(fast_enough, key=lambda point: (point.f1, point.flops_speedup)), True
-    return max([dense, *bounded], key=lambda point: _speed(point, target)), False
+    # Ahead of points that were not timed or are slower by the clock than it: skimming costs something, too.
+    return max([dense, *bounded], key=lambda point: 1.0 if point is dense else _speed(point, target)), False
 
 
 def _losing_little_enough(front: Sequence[Point], dense: Point, target: Target) -> list[Point]:
