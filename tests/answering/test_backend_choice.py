@@ -131,8 +131,31 @@ def test_what_only_pytorch_has_is_left_to_it(directory, given):
     assert choose_exported(ModelChoice(name=directory, **given)) is None
 
 
-def test_a_directory_is_left_to_pytorch_with_arguments_for_the_hub(directory):
-    assert choose_exported(ModelChoice(name=directory, device="cpu"), {"revision": "main"}) is None
+@pytest.mark.parametrize("backend", ["auto", "onnx"])
+@pytest.mark.parametrize("given", [{"revision": "main"}, {"local_files_only": True}, {"cache_dir": "none"}], ids=str)
+def test_arguments_for_the_hub_change_nothing_of_a_directory(directory, given, backend):
+    assert choose_exported(ModelChoice(name=directory, device="cpu", backend=backend), given) == directory
+
+
+def test_a_subfolder_of_a_directory_is_looked_into(directory, plain_directory):
+    for backend in ("auto", "onnx"):
+        choice = ModelChoice(name=directory.parent, device="cpu", backend=backend)
+        assert choose_exported(choice, {"subfolder": directory.name}) == directory
+    qa = QuestionAnswerer(directory.parent, device="cpu", subfolder=directory.name)
+    assert qa.model.directory == directory
+    choice = ModelChoice(name=plain_directory.parent, device="cpu")
+    assert choose_exported(choice, {"subfolder": plain_directory.name}) is None
+    # The directory itself does not count then.
+    assert choose_exported(ModelChoice(name=directory, device="cpu"), {"subfolder": "none"}) is None
+    with pytest.raises(ModelError, match=r"none was not exported \(it has no export.json\)"):
+        QuestionAnswerer(directory, backend="onnx", subfolder="none")
+
+
+@pytest.mark.parametrize("backend", ["auto", "onnx", "torch"])
+@pytest.mark.parametrize("name", ["some/hub-id", "directory", None])
+def test_unknown_arguments_are_refused(directory, name, backend):
+    with pytest.raises(ConfigError, match="unknown argument 'trust_remote_code'; for reading from the hub there are"):
+        QuestionAnswerer(directory if name == "directory" else name, backend=backend, trust_remote_code=True)
 
 
 def test_a_gpu_is_used_if_there_is_one(directory, monkeypatch):
@@ -175,10 +198,6 @@ CONTRADICTIONS = {
     "unknown-number-format": (
         {**ONNX, "dtype": "float12"},
         "dtype is 'float12', but the backend onnx has auto, float32, int8",
-    ),
-    "the-hub": (
-        {**ONNX, "revision": "main"},
-        "revision is for reading from the hub; the backend onnx reads a directory",
     ),
     "int8-of-pytorch": (
         {"backend": "torch", "dtype": "int8"},

@@ -18,6 +18,8 @@ def hub(tmp_path, monkeypatch):
 
     def snapshot_download(name, **given):
         asked.append((name, given))
+        if not isinstance(given.get("revision", ""), str):
+            raise TypeError("expected string")
         if name == "nobody/nothing":
             raise huggingface_hub.errors.LocalEntryNotFoundError("offline,\nand not in the cache")
         return str(tmp_path)
@@ -48,6 +50,8 @@ def test_what_was_not_exported_or_is_not_there_gives_a_line(hub):
         ModelError, match=r"^nobody/nothing can't be fetched from the hub: offline, and not in the cache"
     ):
         fetch_exported("nobody/nothing", {})
+    with pytest.raises(ModelError, match=r"^ann/reader can't be fetched from the hub: expected string"):
+        fetch_exported("ann/reader", {"revision": 5})
 
 
 def test_only_the_backend_that_was_asked_for_or_is_there_fetches(hub, monkeypatch):

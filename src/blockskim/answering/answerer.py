@@ -95,7 +95,7 @@ class Answerer:
                 for that only PyTorch has. The model that comes with the library then runs in PyTorch if that is
                 installed.
             **hub: for reading from the hub, as transformers has them: ``revision``, ``subfolder``, ``token``,
-                ``cache_dir``, ``local_files_only`` and ``force_download``.
+                ``cache_dir``, ``local_files_only`` and ``force_download``; of a directory ``subfolder`` alone counts.
 
         Raises:
             ModelError: the model can't be loaded, or the tokenizer is another model's.

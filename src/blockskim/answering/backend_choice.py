@@ -12,7 +12,7 @@ from blockskim.exporting.from_hub import fetch_exported
 from blockskim.exporting.manifest import FILE, is_exported
 from blockskim.extras import has
 from blockskim.inference.shipped import shipped_model
-from blockskim.model.hub import may_be_hub_id
+from blockskim.model.hub import check_hub_arguments, local_folder, may_be_hub_id
 
 BACKENDS = ("auto", "torch", "onnx")
 ONNX_DTYPES = ("auto", "float32", "int8")
@@ -25,26 +25,29 @@ def choose_exported(choice: ModelChoice, hub: Mapping[str, Any] | None = None) -
     Args:
         choice: which model runs, and on what. Where neither a name nor a backend is chosen, PyTorch runs the model that
             comes with the library, if it is installed.
-        hub: arguments for reading from the hub; with any of them a directory is left to PyTorch.
+        hub: arguments for reading from the hub; of a directory ``subfolder`` alone counts.
 
     Raises:
-        ConfigError: the backend is unknown, can't run what is asked for, or is not installed.
+        ConfigError: the backend is unknown, can't run what is asked for, or is not installed, or there is an unknown
+            argument.
         ModelError: the model was not exported.
     """
+    given = hub or {}
+    check_hub_arguments(given)
     wanted = wants_onnx(choice)
     name = choice.name
     # Where PyTorch is installed, whoever makes an answerer of the shipped model can also work on the model.
     if choice.backend == "torch" or (name is None and not wanted and has("torch")):
         return None
     fits = choice.device in ("auto", "cpu") and choice.dtype in ONNX_DTYPES
-    directory = _directory(name)
+    directory = _directory(name, given)
     # Where PyTorch can't read it, a model of the hub has to be an exported one.
     if directory is None and isinstance(name, str) and may_be_hub_id(name) and fits and (wanted or not has("torch")):
-        return fetch_exported(name, hub or {})
+        return fetch_exported(name, given)
     if wanted:
-        _check_wanted(choice, directory, hub)
+        _check_wanted(choice, directory)
         return directory
-    if directory is None or hub or not fits or not is_exported(directory) or not has("onnxruntime"):
+    if directory is None or not fits or not is_exported(directory) or not has("onnxruntime"):
         return None
     return None if choice.device == "auto" and _has_gpu() else directory
 
@@ -77,23 +80,20 @@ def check_backend(backend: str, given: object = None) -> None:
         )
 
 
-def _directory(name: object) -> Path | None:
+def _directory(name: object, hub: Mapping[str, Any]) -> Path | None:
     """Where a model lies; None for what is no directory here."""
-    if name is None:
-        return shipped_model()
-    return Path(name) if isinstance(name, str | Path) and Path(name).is_dir() else None
+    folder = shipped_model() if name is None else name
+    return local_folder(folder, hub) if isinstance(folder, str | Path) else None
 
 
-def _check_wanted(choice: ModelChoice, directory: Path | None, hub: Mapping[str, Any] | None) -> None:
+def _check_wanted(choice: ModelChoice, directory: Path | None) -> None:
     """Say why ONNX Runtime can't run what it is asked to run."""
     if directory is None or not is_exported(directory):
         lacks = "" if directory is None else f" (it has no {FILE})"
-        name = "the shipped model" if choice.name is None else choice.name
+        name = "the shipped model" if choice.name is None else directory or choice.name
         raise ModelError(
             f"{name} was not exported{lacks}, which the backend onnx needs: blockskim export --model MODEL --output DIR"
         )
-    if hub:
-        raise ConfigError(f"{next(iter(hub))} is for reading from the hub; the backend onnx reads a directory")
     if choice.device not in ("auto", "cpu"):
         raise ConfigError(f"device is {str(choice.device)!r}, but the backend onnx computes on the CPU")
     if choice.dtype not in ONNX_DTYPES:

@@ -86,7 +86,7 @@ def fetch_directory(name: str, patterns: Sequence[str], hub: Mapping[str, Any], 
         ignored: patterns of files that are left out all the same; ``*`` stands for ``/``, too.
 
     Raises:
-        ModelError: there is no such model, or the hub can't be reached.
+        ModelError: there is no such model, the hub can't be reached, or an argument is of a wrong kind.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -95,7 +95,7 @@ def fetch_directory(name: str, patterns: Sequence[str], hub: Mapping[str, Any], 
     try:
         return Path(snapshot_download(name, allow_patterns=list(patterns), **given))
     # Offline, or without an answer, it raises one of its own that is an OSError or a ValueError.
-    except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
+    except (OSError, ValueError, TypeError, HfHubHTTPError, HFValidationError) as error:
         raise ModelError(f"{name} can't be fetched from the hub: {' '.join(str(error).split())}") from error
 
 
