@@ -3,11 +3,16 @@
 import datetime
 import json
 import pickle
+import tracemalloc
 
 import pytest
 
+from blockskim.scaling import parquet_rows as parquet_rows_module
+from blockskim.scaling.input_files import find_inputs
+from blockskim.scaling.json_lines import too_large
+from blockskim.scaling.parquet_rows import parquet_rows
 from blockskim.scaling.raw_shards import raw_shards
-from blockskim.scaling.rows import Columns
+from blockskim.scaling.rows import Columns, num_bytes
 from blockskim.scaling.shard_files import shard_schema
 from blockskim.scaling.shard_worker import ShardWorker
 from bulk_runs import json_lines, plan_for, rows_of, run, without_model, written
@@ -142,6 +147,44 @@ def test_wrong_and_large_values_are_named_by_row(tmp_path):
         f"{path}: row 2: 'context' is null",
         f"{path}: row 3: the row has 5,016 bytes, and row_limit is 1,000 (--max-row-bytes)",
         None,
+    ]
+
+
+def test_memory_holds_few_large_rows(tmp_path):
+    """A dictionary codes them, so that the file is small and tells nothing of their size."""
+    size, number = 500_000, 256
+    texts = [f"{row % 8}{'x' * size}" for row in range(number)]
+    path = save(tmp_path / "rows.parquet", [{"context": text} for text in texts])
+    (file,) = find_inputs([path])
+    before = pyarrow.default_memory_pool()
+    pool = pyarrow.proxy_memory_pool(before)
+    pyarrow.set_memory_pool(pool)
+    tracemalloc.start()
+    try:
+        for limit, errors in ((10**6, 0), (10**5, number)):
+            tracemalloc.reset_peak()
+            rows = (row for row, _ in parquet_rows(file, 0, Columns(question="q"), limit))
+            assert sum(bool(row.error) for row in rows) == errors
+            assert tracemalloc.get_traced_memory()[1] < (20 * size if errors == 0 else size)
+        assert pool.max_memory() < 60 * size
+    finally:
+        tracemalloc.stop()
+        pyarrow.set_memory_pool(before)
+
+
+@pytest.mark.parametrize("limit", [40, 10**6])
+def test_rows_are_the_same_however_many_are_taken_together(tmp_path, monkeypatch, limit):
+    rows = [
+        {"question": "é" * (row % 30), "context": None if row % 5 == 0 else "x" * row, "tags": ["a"] * (row % 7)}
+        for row in range(50)
+    ]
+    (file,) = find_inputs([save(tmp_path / "rows.parquet", rows)])
+    columns = Columns(keep=("tags",))
+    together = list(parquet_rows(file, 0, columns, limit))
+    monkeypatch.setattr(parquet_rows_module, "TOGETHER_BYTES", 1)
+    assert list(parquet_rows(file, 0, columns, limit)) == together
+    assert [raw.content or raw.error for raw, _ in together] == [
+        row if (size := num_bytes(tuple(row.values()))) <= limit else too_large(size, limit) for row in rows
     ]
 
 
