@@ -22,6 +22,7 @@ LAYERS = (
     "errors",
     "checks",
     "atomic",
+    "folder_lock",
     "extras",
     "cores",
     "processor",
@@ -77,7 +78,7 @@ DOCS = tuple(sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / 
 FOLDERS = ("src", "tests", "benchmarks", "scripts", "examples")
 
 # Installed with an extra only: never imported when a module is, but inside of the function that needs it.
-OPTIONAL = {"accelerate", "tensorboard", "matplotlib", "onnx", "onnxscript", "optuna", "pyarrow", "ray"}
+OPTIONAL = {"accelerate", "tensorboard", "matplotlib", "onnx", "onnxscript", "optuna", "pyarrow", "ray", "tzdata"}
 
 # The same, but for one package that is about them: nothing imports it when it is imported itself, but the command.
 WEB = {"fastapi", "httptools", "prometheus_client", "pydantic", "uvicorn", "uvloop"}

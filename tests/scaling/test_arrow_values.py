@@ -2,11 +2,14 @@
 
 import datetime
 import decimal
+from unittest import mock
+from zoneinfo import ZoneInfoNotFoundError
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blockskim.scaling import arrow_values
 from blockskim.scaling.arrow_values import ArrowTime, Unreadable, as_array, can_hold, column_values, copied_type
 
 pa = pytest.importorskip("pyarrow")
@@ -95,6 +98,12 @@ def test_times_that_have_no_text(kind, count, message):
     with pytest.raises(ValueError, match=message):
         value.text()
     assert can_hold(kind, [value])
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Etc/UTC", "GMT", "Z", "+00:00"])
+def test_utc_needs_no_database_of_time_zones(monkeypatch, zone):
+    monkeypatch.setattr(arrow_values, "ZoneInfo", mock.Mock(side_effect=ZoneInfoNotFoundError))
+    assert time(pa.timestamp("s", tz=zone), 5).text() == "1970-01-01 00:00:05+00:00"
 
 
 def test_times_look_alike_on_every_machine():

@@ -267,6 +267,10 @@ def is_kind(name: str, kind: Any) -> bool:
     return bool(getattr(pyarrow.types, f"is_{name}")(kind))
 
 
+_UTC = ("UTC", "Etc/UTC", "GMT", "Etc/GMT", "Z", "Zulu")
+"""Names of what needs no database of time zones, which Windows and small containers lack."""
+
+
 def _zone(name: str) -> tzinfo:
     """A time zone, by its name or its distance from UTC.
 
@@ -276,6 +280,8 @@ def _zone(name: str) -> tzinfo:
     try:
         if name.startswith(("+", "-")):
             return datetime.strptime(name, "%z").tzinfo or UTC
+        if name in _UTC:
+            return UTC
         return ZoneInfo(name)
     except (LookupError, OSError, ValueError) as error:
         raise ValueError(f"there is no time zone {name!r} here") from error
