@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from blockskim.errors import ConfigError, DataError
 from blockskim.scaling.csv_rows import csv_rows
-from blockskim.scaling.input_files import find_inputs, fingerprint
+from blockskim.scaling.input_files import SAMPLE, SAMPLES, find_inputs, fingerprint
 from blockskim.scaling.json_lines import json_line_rows
 from blockskim.scaling.line_reader import open_lines
 from blockskim.scaling.rows import Columns, InputFile, read_row
@@ -191,3 +191,17 @@ def test_a_fingerprint_sees_beginning_middle_and_end(tmp_path):
     path.write_bytes(bytes(size))
     assert len(seen) == 4
     assert fingerprint(InputFile(path, "jsonl", size)) in seen
+
+
+def test_a_fingerprint_of_a_text_sees_every_byte_of_it(tmp_path):
+    """No row is compared when a run goes on in which the text stands."""
+    path = tmp_path / "a.txt"
+    size = 3 * SAMPLES * SAMPLE
+    seen = set()
+    for place in (None, 100_000, size // 2 + 70_000):
+        content = bytearray(size)
+        if place is not None:
+            content[place] = 1
+        path.write_bytes(content)
+        seen.add(fingerprint(InputFile(path, "text", size)))
+    assert len(seen) == 3
