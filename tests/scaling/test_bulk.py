@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import random
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -15,6 +16,7 @@ from blockskim.scaling import raw_shards
 from blockskim.scaling import rows as rows_module
 from blockskim.scaling.bulk import SUMMARY, run_bulk
 from blockskim.scaling.json_lines import json_line_rows
+from blockskim.scaling.rows import InputFile
 from bulk_runs import (
     hashing_answerer,
     json_lines,
@@ -154,8 +156,10 @@ def dying(at, before):
     ("settings", "message"),
     [
         ({"row_limit": 2**63 - 1}, r"row_limit is 9223372036854775807; it must be at most 2,147,483,647"),
-        ({"keep": ("caf\udce9",)}, r"keep is \('caf\\udce9',\), which is no UTF-8 text"),
+        ({"keep": ("id", "caf\udce9")}, r"keep is 'caf\\udce9', which is no UTF-8 text"),
         ({"question": "caf\udce9"}, r"question is 'caf\\udce9', which is no UTF-8 text"),
+        ({"options": {"gap": "caf\udce9"}}, r"gap is 'caf\\udce9', which is no UTF-8 text"),
+        ({"files": (InputFile(Path("a.csv"), "csv", 1, "\udce9"),)}, r"delimiter is '\\udce9', which is no UTF-8 text"),
     ],
 )
 def test_impossible_plans(tmp_path, data, settings, message):

@@ -1,7 +1,8 @@
 """What a run does, in one value: it goes into the manifest and to every process."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,12 @@ class BulkPlan:
         if check_count("row_limit", self.row_limit) > MOST_ROW_BYTES:
             raise ConfigError(f"row_limit is {self.row_limit}; it must be at most {MOST_ROW_BYTES:,} (--max-row-bytes)")
         columns = self.columns
-        for name, value in asdict(columns).items():
-            if any(not is_text(text) for text in (value if isinstance(value, tuple) else [value or ""])):
-                raise ConfigError(f"{name} is {value!a}, which is no UTF-8 text")
+        delimiters = {"delimiter": [file.delimiter for file in self.files]}
+        # All of it is written down when the run begins.
+        for name, value in {**asdict(columns), **self.options, **delimiters}.items():
+            wrong = next((text for text in _texts(value) if not is_text(text)), None)
+            if wrong is not None:
+                raise ConfigError(f"{name} is {wrong!a}, which is no UTF-8 text")
         if columns.question is not None and not columns.question.strip():
             raise ConfigError("the question is empty")
         texts = sum(file.format == "text" for file in self.files)
@@ -91,3 +95,11 @@ class BulkPlan:
     def fields(self) -> tuple[Field, ...]:
         """Columns of the output that the job makes."""
         return JOBS[self.job].fields(self.options)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts of a setting, which may be several."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | tuple):
+        yield from chain.from_iterable(map(_texts, value))
