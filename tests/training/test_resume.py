@@ -9,11 +9,13 @@ import torch
 from safetensors.torch import load_file
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
+from blockskim.data.window_files import StoredWindows
 from blockskim.errors import BlockSkimError, ConfigError
+from blockskim.folder_lock import LOCK
 from blockskim.training import train as training
 from blockskim.training.callbacks import CheckpointCallback
 from blockskim.training.distillation import TEACHER_FILE
-from blockskim.training.resume import ASIDE, NEEDED, best_checkpoint, damage, find_checkpoint
+from blockskim.training.resume import ASIDE, NEEDED, best_checkpoint, damage, find_checkpoint, only_run_in
 from synthetic_task import examples
 from tiny_encoders import save_encoder
 from tiny_models import new_dense_model
@@ -242,3 +244,33 @@ def test_no_checkpoint_is_saved_before_the_evaluation_at_the_end_of_an_epoch(ste
     state, control = TrainerState(global_step=step, epoch=epoch, max_steps=2000), TrainerControl()
     CheckpointCallback(500).on_step_end(None, state, control)
     assert control.should_save == saves
+
+
+def test_one_run_at_a_time_writes_into_an_output(base, run, tmp_path):
+    before = sorted(path.name for path in run.iterdir())
+    with only_run_in(run), pytest.raises(ConfigError, match=rf"another run is writing into {run}; wait for it, or"):
+        resume(base, run)
+    assert sorted(path.name for path in run.iterdir()) == before
+    new = tmp_path / "new"
+    refused = []
+
+    class Again(TrainerCallback):
+        def on_step_begin(self, args, state, control, **kwargs):
+            if not refused:
+                # Before the first checkpoint, when nothing else tells of the run.
+                with pytest.raises(ConfigError, match="another run is writing") as error:
+                    training.train(base, TRAIN, DEV, new, RECIPE, device="cpu")
+                refused.append(error)
+                raise KeyboardInterrupt
+
+    with killed_by(training, Again()):
+        training.train(base, TRAIN, DEV, new, RECIPE, device="cpu")
+    assert refused
+    assert StoredWindows(next((new / "windows").iterdir())).num_examples == len(TRAIN)
+    assert not (new / LOCK).exists()
+
+
+def test_a_run_that_did_not_begin_leaves_no_folder(base, tmp_path):
+    with pytest.raises(BlockSkimError, match="no checkpoint"):
+        resume(base, tmp_path / "nothing")
+    assert list(tmp_path.iterdir()) == []

@@ -8,12 +8,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from blockskim.atomic import write_whole
-from blockskim.errors import ConfigError
+from blockskim.folder_lock import locked_folder
 
 MANIFEST = "_manifest.json"
 SUMMARY = "_summary.json"
 REPORTS = "_shards"
-LOCK = "_lock"
 
 _LEFTOVER = re.compile(r"\.(_manifest\.json|_summary\.json|part-\d+\.\w+|\d+\.json)\.[0-9a-f]+\.tmp")
 """Temporary names of the files of a run, as ``atomic`` makes them."""
@@ -114,8 +113,7 @@ class OutputDirectory:
             OSError: it can't be made.
         """
         (self.path / REPORTS).mkdir(parents=True, exist_ok=True)
-        with (self.path / LOCK).open("ab") as file:
-            _lock(file.fileno(), self.path)
+        with locked_folder(self.path):
             yield
 
     def _clean(self) -> None:
@@ -124,16 +122,3 @@ class OutputDirectory:
                 if _LEFTOVER.fullmatch(part.name):
                     with suppress(OSError):
                         part.unlink()
-
-
-def _lock(number: int, path: Path) -> None:
-    try:
-        import fcntl
-    except ModuleNotFoundError:  # Windows has none; two runs at once would do work twice there, and no harm.
-        return
-    try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise ConfigError(f"another run is writing into {path}; wait for it, or name another output") from error
-    except OSError:
-        return  # Some network file systems have no locks.

@@ -6,7 +6,8 @@ import logging
 import re
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from safetensors import safe_open
 from blockskim.data.windows import WindowSet
 from blockskim.errors import BlockSkimError, ConfigError
 from blockskim.evaluation.run_key import add_windows
+from blockskim.folder_lock import LOCK, locked_folder
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.weight_digest import digest_of_weights
 from blockskim.training.recipe import Recipe
@@ -42,6 +44,26 @@ ASIDE = "damaged-"
 """What the name of a checkpoint begins with that a run could not go on from."""
 
 _NAME = re.compile(r"checkpoint-(\d+)")
+
+
+@contextmanager
+def only_run_in(output: Path) -> Iterator[None]:
+    """Keep other runs out of the folder of one, and leave nothing of that, nor an empty folder that was not there.
+
+    Raises:
+        ConfigError: another run is writing there.
+        OSError: it can't be made.
+    """
+    is_new = not output.exists()
+    with locked_folder(output):
+        try:
+            yield
+        finally:
+            # Windows removes no open file, and the folder of a run that did not begin is empty.
+            with suppress(OSError):
+                (output / LOCK).unlink()
+                if is_new:
+                    output.rmdir()
 
 
 def find_checkpoint(output: Path, resume: bool, processes: int = 1) -> Path | None:

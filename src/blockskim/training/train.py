@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -50,6 +50,7 @@ from blockskim.training.resume import (
     best_checkpoint,
     check_same_recipe,
     find_checkpoint,
+    only_run_in,
     set_aside_newer,
 )
 from blockskim.training.trainer import SkimTrainer
@@ -110,8 +111,8 @@ def train(
             resume from or something to overwrite; the teacher doesn't fit the model.
         DataError: there are examples whose answers are not known, by which nothing can be learned or measured.
         ModelError: there is no such base, or something of it is missing or damaged.
-        ConfigError: windows are longer than the model reads, the share that was held out is impossible, or a run would
-            go on with other settings, data or base.
+        ConfigError: windows are longer than the model reads, the share that was held out is impossible, a run would go
+            on with other settings, data or base, or another one is writing into ``output_dir``.
         OSError: something can't be written; ``filename`` says what.
 
     Examples:
@@ -134,97 +135,98 @@ def train(
     output = Path(output_dir)
     team = join_processes(choose_device(device))
     recipe.part_size(team.count)
-    checkpoint = team.from_first(lambda: _checkpoint(output, resume, recipe, team))
-    known = output if checkpoint is not None else None
-    precision = team.from_first(lambda: choose_precision(recipe.precision, choose_device(device), known))
-    set_seed(recipe.seed)
-    tokenizer = load_tokenizer(base)
-    model = initial_model(base, recipe, (console or lines) if team.is_first else None)
-    check_vocabulary(model.encoder, tokenizer, base)
-    _check_positions(model, recipe)
-    loaded_teacher = None
-    if teacher is not None:
-        loaded_teacher = load_teacher(teacher, tokenizer, model, recipe.distillation, recipe.windows.max_length)
-    if checkpoint is not None:
-        check_same_teacher(output, loaded_teacher)
-    cache = WindowCache(output / FOLDER if cache_dir is None else Path(cache_dir), cache_dir is not None)
-    maker = InputMaker(cache, freeze_tokenizer(tokenizer), recipe, console, lines)
-    inputs = team.from_first(lambda: maker.make(train_examples, dev_examples, model, known, team.count))
-    windows = StoredWindows(inputs.windows)
-    evaluate = None
-    if inputs.development:
-        # The first process told of questions that are cut.
-        dev_windows = make_windows(inputs.development, tokenizer, recipe.windows, warn=False)
-        evaluate = development_metrics(dev_windows, 2 * recipe.batch_size, recipe.max_answer_length, team)
-    if team.is_first:
-        output.mkdir(parents=True, exist_ok=True)
-        _write(output / RECIPE_FILE, recipe.to_dict())
-        _write(output / INPUTS_FILE, {**inputs.digests, PRECISION: precision})
-        data = replace(inputs.data, hold_out=None if hold_out is None else float(hold_out))
-        write_whole(output / DATA_FILE, records_text([*data_records(base), data]))
-        if loaded_teacher is not None:
-            _write(output / TEACHER_FILE, loaded_teacher.identity())
-        elif checkpoint is None:
-            # That of a run which ended before its first checkpoint.
-            (output / TEACHER_FILE).unlink(missing_ok=True)
+    with ExitStack() as alone:
+        checkpoint = team.from_first(lambda: _checkpoint(alone, output, resume, recipe, team))
+        known = output if checkpoint is not None else None
+        precision = team.from_first(lambda: choose_precision(recipe.precision, choose_device(device), known))
+        set_seed(recipe.seed)
+        tokenizer = load_tokenizer(base)
+        model = initial_model(base, recipe, (console or lines) if team.is_first else None)
+        check_vocabulary(model.encoder, tokenizer, base)
+        _check_positions(model, recipe)
+        loaded_teacher = None
+        if teacher is not None:
+            loaded_teacher = load_teacher(teacher, tokenizer, model, recipe.distillation, recipe.windows.max_length)
         if checkpoint is not None:
-            set_aside_newer(checkpoint)
-    callbacks: list[TrainerCallback] = []
-    if not recipe.eval_steps:
-        # The trainer saves where it evaluates: once an epoch, which may take hours.
-        callbacks.append(CheckpointCallback(CHECKPOINT_STEPS))
-    elif evaluate is not None:
-        callbacks.append(LastStepCallback())
-    if checkpoint is not None:
-        callbacks.append(BestCallback(best_checkpoint(checkpoint, team.count)))
-    if team.is_first:
-        callbacks += _tellers(report, console, lines, windows)
-    with _tensorboard_in(output / "tensorboard"):
-        trainer = SkimTrainer(
+            check_same_teacher(output, loaded_teacher)
+        cache = WindowCache(output / FOLDER if cache_dir is None else Path(cache_dir), cache_dir is not None)
+        maker = InputMaker(cache, freeze_tokenizer(tokenizer), recipe, console, lines)
+        inputs = team.from_first(lambda: maker.make(train_examples, dev_examples, model, known, team.count))
+        windows = StoredWindows(inputs.windows)
+        evaluate = None
+        if inputs.development:
+            # The first process told of questions that are cut.
+            dev_windows = make_windows(inputs.development, tokenizer, recipe.windows, warn=False)
+            evaluate = development_metrics(dev_windows, 2 * recipe.batch_size, recipe.max_answer_length, team)
+        if team.is_first:
+            output.mkdir(parents=True, exist_ok=True)
+            _write(output / RECIPE_FILE, recipe.to_dict())
+            _write(output / INPUTS_FILE, {**inputs.digests, PRECISION: precision})
+            data = replace(inputs.data, hold_out=None if hold_out is None else float(hold_out))
+            write_whole(output / DATA_FILE, records_text([*data_records(base), data]))
+            if loaded_teacher is not None:
+                _write(output / TEACHER_FILE, loaded_teacher.identity())
+            elif checkpoint is None:
+                # That of a run which ended before its first checkpoint.
+                (output / TEACHER_FILE).unlink(missing_ok=True)
+            if checkpoint is not None:
+                set_aside_newer(checkpoint)
+        callbacks: list[TrainerCallback] = []
+        if not recipe.eval_steps:
+            # The trainer saves where it evaluates: once an epoch, which may take hours.
+            callbacks.append(CheckpointCallback(CHECKPOINT_STEPS))
+        elif evaluate is not None:
+            callbacks.append(LastStepCallback())
+        if checkpoint is not None:
+            callbacks.append(BestCallback(best_checkpoint(checkpoint, team.count)))
+        if team.is_first:
+            callbacks += _tellers(report, console, lines, windows)
+        with _tensorboard_in(output / "tensorboard"):
+            trainer = SkimTrainer(
+                recipe,
+                windows,
+                evaluate,
+                loaded_teacher,
+                team,
+                model=model,
+                args=training_arguments(
+                    output, replace(recipe, precision=precision), device, evaluate is not None, team.count
+                ),
+                data_collator=training_collator(windows.template.pad_id, recipe.label_evidence),
+                processing_class=tokenizer,
+                callbacks=callbacks,
+            )
+        # Metrics reach people through `report` and the console, not through print.
+        trainer.remove_callback(PrinterCallback)
+        # Set now, as checkpoints of the run are models, too.
+        if recipe.skim.has_skim_loss:
+            model.has_trained_predictors = True
+        with write_errors_named(output):
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        # What mixed precision put over the class's own: whoever gets the model computes in the format of its weights.
+        for name in ("forward", "_original_forward"):
+            model.__dict__.pop(name, None)
+        model.eval()
+        if not team.is_first:
+            return model
+        with new_files(output) as folder:
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+        _write(output / "training_log.json", [finite(entry) for entry in trainer.state.log_history])
+        best = trainer.state.best_model_checkpoint
+        card = model_card(
+            base_name(base),
+            data,
             recipe,
-            windows,
-            evaluate,
-            loaded_teacher,
-            team,
-            model=model,
-            args=training_arguments(
-                output, replace(recipe, precision=precision), device, evaluate is not None, team.count
-            ),
-            data_collator=training_collator(windows.template.pad_id, recipe.label_evidence),
-            processing_class=tokenizer,
-            callbacks=callbacks,
+            trainer.state.log_history,
+            int(best.rsplit("-", 1)[1]) if best else None,
+            None if loaded_teacher is None else loaded_teacher.name,
         )
-    # Metrics reach people through `report` and the console, not through print.
-    trainer.remove_callback(PrinterCallback)
-    # Set now, as checkpoints of the run are models, too.
-    if recipe.skim.has_skim_loss:
-        model.has_trained_predictors = True
-    with write_errors_named(output):
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    # What mixed precision put over the class's own: whoever gets the model computes in the format of its weights.
-    for name in ("forward", "_original_forward"):
-        model.__dict__.pop(name, None)
-    model.eval()
-    if not team.is_first:
+        # Names of data files need not be UTF-8.
+        write_whole(output / "README.md", card.encode("utf-8", "replace"))
+        if not cache.is_shared:
+            cache.remove()
         return model
-    with new_files(output) as folder:
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-    _write(output / "training_log.json", [finite(entry) for entry in trainer.state.log_history])
-    best = trainer.state.best_model_checkpoint
-    card = model_card(
-        base_name(base),
-        data,
-        recipe,
-        trainer.state.log_history,
-        int(best.rsplit("-", 1)[1]) if best else None,
-        None if loaded_teacher is None else loaded_teacher.name,
-    )
-    # Names of data files need not be UTF-8.
-    write_whole(output / "README.md", card.encode("utf-8", "replace"))
-    if not cache.is_shared:
-        cache.remove()
-    return model
 
 
 def training_arguments(
@@ -274,8 +276,9 @@ def training_arguments(
     return arguments
 
 
-def _checkpoint(output: Path, resume: bool, recipe: Recipe, team: Processes) -> Path | None:
-    """The checkpoint to go on from, under the recipe that the run began with."""
+def _checkpoint(alone: ExitStack, output: Path, resume: bool, recipe: Recipe, team: Processes) -> Path | None:
+    """The checkpoint to go on from, under the recipe that the run began with; no other run gets in until all ends."""
+    alone.enter_context(only_run_in(output))
     checkpoint = find_checkpoint(output, resume, team.count)
     if checkpoint is not None:
         check_same_recipe(output, recipe)

@@ -127,9 +127,6 @@ class WindowCache:
                 return path  # Another run was quicker.
             if not self.is_shared:
                 self.remove()
-                with suppress(OSError):
-                    # The output of a run that did not begin.
-                    self.folder.parent.rmdir()
             raise
         return path
 
