@@ -5,10 +5,11 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from blockskim.scaling.rows import Row
-from blockskim.scaling.shard_files import check_kept
+from blockskim.scaling.shard_files import check_kept, shard_bytes
 from bulk_runs import json_lines, plan_for, rows_of, run, tables_of, written
 
 pa = pytest.importorskip("pyarrow")
@@ -148,6 +149,31 @@ def test_what_is_no_number_is_null_in_parquet_as_it_is_in_json_lines(tmp_path):
         assert run(plan).errors == 0
     assert pq.read_table(tmp_path / "parquet")["id"].to_pylist() == [None, None, "[null]", "7"]
     assert [row["id"] for row in written(tmp_path / "jsonl")] == [None, None, [None], 7]
+
+
+def test_half_a_surrogate_pair_is_copied_or_its_row_is_wrong(tmp_path):
+    values = ["A\ud800", "A\ud801", ["\ud800"], "A"]
+    path = json_lines(tmp_path / "rows.jsonl", [{**row, "id": values[row["id"]]} for row in rows_of(4)])
+    for output_format in ("jsonl", "parquet"):
+        run(plan_for(tmp_path, path, keep=("id",), output_format=output_format, output=tmp_path / output_format))
+    assert [row["id"] for row in written(tmp_path / "jsonl")] == values
+    table = pq.read_table(tmp_path / "parquet")
+    assert table["id"].to_pylist() == [None, None, None, "A"]
+    assert table["error"].to_pylist() == [
+        f"{path}: line 1: 'id' is 'A\\ud800', which is no UTF-8 text",
+        f"{path}: line 2: 'id' is 'A\\ud801', which is no UTF-8 text",
+        f"{path}: line 3: 'id' is ['\\ud800'], which is no string",
+        None,
+    ]
+
+
+def test_numbers_of_half_precision_are_numbers_in_json_lines(tmp_path):
+    values, errors = copied(tmp_path, pa.array(np.array([1.5, 65504], np.float16)), output_format="jsonl")
+    assert values == [1.5, 65504.0]
+    assert errors == [None, None]
+    # As pyarrow gave them before its version 21.
+    content = shard_bytes([{"k": np.float16(1.5), "list": [np.float16("nan")]}], "jsonl", None)
+    assert json.loads(content) == {"k": 1.5, "list": [None]}
 
 
 def test_bytes_of_text_are_text_in_a_column_of_text(tmp_path):

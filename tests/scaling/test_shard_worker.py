@@ -9,6 +9,7 @@ from blockskim.errors import BlockSkimError, DataError
 from blockskim.scaling import shard_worker
 from blockskim.scaling.bulk import run_bulk
 from blockskim.scaling.rows import Row
+from blockskim.scaling.shard_worker import described
 from bulk_runs import TEXT, hashing_answerer, json_lines, plan_for, rows_of, run, shards_of, without_model, written
 
 
@@ -139,3 +140,7 @@ def test_texts_of_a_shard_are_read_in_parts(tmp_path, monkeypatch):
     run(plan_for(tmp_path, *files, question="Where is it?", shard_rows=10, output=tmp_path / "parts"))
     assert shards_of(tmp_path / "out") == shards_of(tmp_path / "parts")
     assert [row["file"] for row in written(tmp_path / "out")] == [str(path) for path in files]
+
+
+def test_an_error_is_one_line_that_can_be_written():
+    assert described(ValueError("a\n  \ud800")) == "ValueError: a \\ud800"

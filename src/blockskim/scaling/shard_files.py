@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from blockskim.checks import is_text
 from blockskim.extras import load_pyarrow
 from blockskim.scaling.arrow_values import ArrowTime, as_array, can_hold
@@ -80,7 +82,8 @@ def check_kept(rows: Sequence[Row], plan: BulkPlan, schema: Any) -> list[Row]:
         for number, row in enumerate(checked):
             value = row.kept.get(name)
             if not _fit([value], kind):
-                checked[number] = _without(row, name, f"{name!r} is {_shown(value)}, which is no {kind}")
+                needed = "UTF-8 text" if isinstance(value, str) and not is_text(value) else kind
+                checked[number] = _without(row, name, f"{name!r} is {_shown(value)}, which is no {needed}")
         # Each may fit alone, and all of them not into one column.
         if not _fit([row.kept.get(name) for row in checked], kind):
             reason = f"the values of {name!r} are too many for {kind}"
@@ -135,6 +138,9 @@ def _plain(value: Any) -> Any:
     Raises:
         ValueError: there is no such text.
     """
+    if isinstance(value, np.generic):
+        # Numbers of half precision, before pyarrow 21.
+        value = value.item()
     if isinstance(value, dict):
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -158,12 +164,18 @@ def _fitted(values: Sequence[Any], kind: Any) -> Sequence[Any]:
 
 
 def _as_text(value: Any) -> str | None:
+    """A value as text.
+
+    Raises:
+        ValueError: there is none that UTF-8 can write.
+    """
     plain = _plain(value)
     if plain is None:
         return None
-    if not isinstance(plain, str):
-        return json.dumps(plain, ensure_ascii=False)
-    return plain if is_text(plain) else plain.encode("utf-8", "replace").decode("utf-8")
+    text = plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
+    if not is_text(text):
+        raise ValueError("it holds half of a surrogate pair")
+    return text
 
 
 def _arrow_type(field: Field) -> Any:

@@ -196,6 +196,6 @@ def _check_trial(call: Call, failure: Exception) -> None:
 
 
 def described(error: Exception) -> str:
-    """An error on one line; with its class where it is none of ours."""
-    text = " ".join(str(error).split())
+    """An error on one line, which UTF-8 can write; with its class where it is none of ours."""
+    text = " ".join(str(error).split()).encode("utf-8", "backslashreplace").decode("utf-8")
     return text if isinstance(error, BlockSkimError) else f"{type(error).__name__}: {text}"
