@@ -72,6 +72,8 @@ def wider_type(kind: Any, other: Any, exact: bool = False) -> Any:
     if is_kind("timestamp", kind) and is_kind("timestamp", other) and kind.tz and other.tz:
         # Where a moment is shown is no part of it.
         other = pyarrow.timestamp(other.unit, kind.tz)
+    if {_sort_of(kind), _sort_of(other)} == {"whole", "decimal"}:
+        return _wider_decimal(kind, other) or kind
     if is_kind("nested", kind) or is_kind("nested", other) or _loses(kind, other, exact):
         return kind
     schemas = [pyarrow.schema([("column", each)]) for each in (kind, other)]
@@ -88,6 +90,20 @@ def _wider_struct(kind: Any, other: Any) -> Any:
         before = fields.get(field.name)
         fields[field.name] = _any(field if before is None else before.with_type(wider_type(before.type, field.type)))
     return pyarrow.struct(list(fields.values()))
+
+
+def _wider_decimal(*kinds: Any) -> Any:
+    """A decimal for all of a type of whole numbers and one of decimals, None if none is wide enough.
+
+    What Arrow takes has the digits of the decimals and may lack some before the point.
+    """
+    pyarrow, _ = load_pyarrow()
+    (decimal,) = (kind for kind in kinds if is_kind("decimal", kind))
+    (whole,) = (kind for kind in kinds if is_kind("integer", kind))
+    bits = whole.bit_width - is_kind("signed_integer", whole)
+    digits = max(len(str(2**bits)), decimal.precision - decimal.scale) + decimal.scale
+    makers = ((38, pyarrow.decimal128), (76, pyarrow.decimal256))
+    return next((make(digits, decimal.scale) for most, make in makers if digits <= most), None)
 
 
 def _any(field: Any) -> Any:
