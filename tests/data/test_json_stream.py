@@ -182,6 +182,47 @@ def test_a_wrong_line_does_not_keep_the_others_from_being_read(path, wrong, plac
     assert f"line {place + 1}" in errors[0]
 
 
+FIRST = {
+    "ends behind a colon": '{"a": {"b":',
+    "lacks its first half, up to a bracket": '["a"], "b": [11]}}',
+    "lacks its first half, up to the last bracket": "[11]}}",
+    "a list that is not closed": '["a", {"b": 1}',
+}
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("wrong", FIRST.values(), ids=FIRST)
+def test_lines_behind_a_first_one_that_seems_to_go_on_are_read(path, wrong, count):
+    lines = [wrong, *(f'{{"id": {number}, "data": "x"}}' for number in range(count))]
+    for end in ("", "\n"):
+        path.write_text("\n".join(lines) + end)
+        found = several(path)
+        read = [part.value["id"] for part in found if isinstance(part.value, dict) and "id" in part.value]
+        assert read == list(range(count))
+        assert len([part for part in found if part.error is not None]) == 1
+
+
+@pytest.mark.parametrize("length", [60_000, 200_000, 1_200_000])
+@pytest.mark.parametrize("end", ["", ",", ': "b', "}}"])
+def test_a_long_first_line_that_is_wrong_does_not_keep_the_others_from_being_read(path, length, end):
+    first = '{"a": "' + "x" * length + '", "b": "' + "x" * length + '"' + end
+    path.write_text("\n".join([first, '{"id": 0}', '{"id": 1}']))
+    found = several(path)
+    assert [part.value["id"] for part in found if part.error is None and "id" in part.value] == [0, 1]
+    assert [part.line for part in found if part.error is not None] == [1]
+
+
+def test_an_error_in_a_list_is_raised_where_it_is(path):
+    for text, place in [
+        ('[\n{"a": 1},\n{"b": oops},\n{"c": 3}\n]', "line 3, column 7"),
+        ('[{"a": oops},\n{"b": 1}]', "line 1, column 8"),
+        ('[{"a": 1}]\n x', "line 2, column 2"),
+    ]:
+        path.write_text(text)
+        with pytest.raises(DataError, match=place):
+            several(path)
+
+
 def test_an_error_in_the_only_object_is_raised_where_it_is(path):
     for text, place in [
         ('{\n"a": 1,\n"b": }', "line 3, column 6"),

@@ -100,6 +100,20 @@ def test_of_a_cut_off_file_what_can_be_read_is_read(tmp_path, caplog, name):
     assert "1 wrong record left out, first: " in caplog.text
 
 
+@pytest.mark.parametrize("count", [5, 3000])
+def test_all_lines_before_a_damaged_place_are_read(tmp_path, caplog, count):
+    lines = [json.dumps(mrqa(f"q{number}")).encode() for number in range(count)]
+    path = tmp_path / "data.jsonl"
+    path.write_bytes(b"\n".join([*lines[:-1], b"\xff", lines[-1]]))
+    assert len(list(read_examples(path, skip_bad=True))) == count - 1
+    assert "1 wrong record left out, first: " in caplog.text
+    packed = gzip.compress(b"\n".join(lines))[:-6]  # in the checksum, behind all of the text
+    path.write_bytes(packed)
+    assert len(list(read_examples(path, skip_bad=True))) == count
+    with pytest.raises(DataError, match="damaged or cut-off gzip file"):
+        list(read_examples(path))
+
+
 def test_a_file_of_nothing_but_wrong_records_is_an_error(tmp_path):
     path = tmp_path / "data.json"
     path.write_text(json.dumps([{"_id": "x"}]))

@@ -2,13 +2,13 @@
 
 import errno
 import gzip
-import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import BinaryIO
 
+from blockskim.data.decoded_text import DecodedText
 from blockskim.errors import DataError, ReadError
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -54,27 +54,21 @@ def check_file(path: Path | str, may_be_empty: bool = False) -> Path:
 
 
 @contextmanager
-def open_text(path: Path) -> Iterator[TextIO]:
+def open_text(path: Path) -> Iterator[DecodedText]:
     """Opens a UTF-8 file for reading; gzip is recognised by its first two bytes, not by the name.
-
-    Lines end at line feeds only: JSON lines may hold other line separators inside their strings.
 
     Args:
         path: the file to open.
 
     Yields:
-        The decoded text; a byte-order mark is dropped.
+        The decoded text; a byte-order mark is dropped. Its ``error`` is to be raised in the block.
 
     Raises:
         DataError: the file can't be read, is damaged gzip, or is not UTF-8 text.
     """
     check_file(path)
-    with (
-        read_errors_named(path),
-        path.open("rb") as raw,
-        io.TextIOWrapper(unpacked(raw), encoding="utf-8-sig", newline="\n") as text,
-    ):
-        yield text
+    with read_errors_named(path), path.open("rb") as raw, unpacked(raw) as file:
+        yield DecodedText(file)  # type: ignore[arg-type] # a plain and a packed file both have `read1`
 
 
 GZIP_ERRORS = (EOFError, zlib.error, gzip.BadGzipFile)

@@ -42,7 +42,7 @@ def stream(path: Path, key: str = "", several: bool = False) -> Iterator[Part]:
         path: the file; plain or gzip.
         key: the member of an object whose items are to come one by one; with "" objects come whole.
         several: whether an object may be followed by others, as in JSON lines. Those come whole. A line that is wrong
-            is a part with an error, and reading goes on in the next line.
+            is a part with an error, and reading goes on in the next line; behind the first line if an object follows.
 
     Yields:
         The parts in the file's order.
@@ -57,15 +57,34 @@ def stream(path: Path, key: str = "", several: bool = False) -> Iterator[Part]:
         if not first:
             text.fail("the file is empty but for white space")
         if first == "[":
-            yield from _items(text, "")
+            yield from _list(text, several)
         elif first == "{" and key:
             yield from _object(text, key, several)
         elif not several:
             yield Part("", text.value(), text.value_line, False)
         while text.next_character():
-            if first == "[" or not several:
+            if not several:
                 text.fail("Extra data")
             yield _line(text)
+        text.check_whole()
+
+
+def _list(text: JsonText, several: bool) -> Iterator[Part]:
+    """The items of a list; it may be the rest of a damaged line, the first of several."""
+    start = text.mark()
+    try:
+        yield from _items(text, "")
+        if text.next_character():
+            text.fail("Extra data")
+    except DataError as error:
+        line, column = text.position()
+        if not several or not (line == start.line or column == 1):
+            raise
+        if line == start.line:
+            text.rest_of_line()
+        if not _object_follows(text):
+            raise
+        yield Part("", None, start.line, False, error)
 
 
 def _items(text: JsonText, key: str) -> Iterator[Part]:
@@ -84,20 +103,45 @@ def _items(text: JsonText, key: str) -> Iterator[Part]:
 def _object(text: JsonText, key: str, several: bool) -> Iterator[Part]:
     """The parts of an object; what fails before the first of them may be the first line of several."""
     start = text.mark()
+    text.keep_from(start if several else None)
     given = False
     try:
         for part in _members(text, key, start):
+            text.keep_from(None)
             given = True
             yield part
     except DataError as error:
-        line, column = text.position()
-        at_next_line = isinstance(error, JsonError) and column == 1 and text.next_character() == "{"
-        if given or not several or not (line == start.line or at_next_line) or not text.back_to(start):
+        if given or not several:
             raise
+        yield _first_line(text, start, error)
+    finally:
+        text.keep_from(None)
+
+
+def _first_line(text: JsonText, start: Mark, error: DataError) -> Part:
+    """Consumes the line that ``start`` begins, if that is all that is wrong; other objects must follow.
+
+    Raises:
+        DataError: it is not, so that the error is the document's.
+    """
+    line, column = text.position()
+    # A line that lacks its end may have taken the next one for the value of a member.
+    at_next_line = isinstance(error, JsonError) and column == 1 and text.next_character() == "{"
+    likely = line == start.line or at_next_line
+    if text.back_to(start):
         part = _wrong_line(text, error)
-        if text.next_character() != "{":
-            raise
-        yield part
+        if (text.next_character() == "{") if likely else _object_follows(text):
+            return part
+    elif likely:
+        part = Part("", None, start.line, False, error) if at_next_line else _skipped(text, start.line, error)
+        if text.next_character() == "{":
+            return part
+    raise error
+
+
+def _object_follows(text: JsonText) -> bool:
+    """Whether the next line that is not blank begins with an object and holds no more."""
+    return text.next_character() == "{" and text.position()[1] == 1 and text.object_on_line()
 
 
 def _members(text: JsonText, key: str, start: Mark) -> Iterator[Part]:

@@ -3,8 +3,9 @@
 import json
 import re
 from pathlib import Path
-from typing import NamedTuple, NoReturn, TextIO
+from typing import NamedTuple, NoReturn
 
+from blockskim.data.decoded_text import DecodedText
 from blockskim.errors import DataError
 
 CHUNK = 1 << 16
@@ -16,7 +17,7 @@ LARGEST = 64_000_000
 # What ends in the middle of a word or an escape looks like an error this near to the end of what was read.
 _WORD = 16
 
-# Of a line that is wrong this much is kept to tell where.
+# Of a line that is wrong this much is kept to tell where, and to read on behind it.
 _LONG_LINE = 1 << 20
 
 _BLANKS = re.compile(r"[ \t\n\r]*")
@@ -37,7 +38,7 @@ class Mark(NamedTuple):
 class JsonText:
     """The unread part of a file, read on as needed; knows in which line it is."""
 
-    def __init__(self, file: TextIO, path: Path) -> None:
+    def __init__(self, file: DecodedText, path: Path) -> None:
         """Read ``file``; ``path`` names it in errors."""
         self.path = path
         self.value_line = 1
@@ -47,6 +48,7 @@ class JsonText:
         self._dropped = 0
         self._ended = False
         self._counted = Mark(0, 1, 0)
+        self._kept_from: Mark | None = None
         self._decoder = json.JSONDecoder()
 
     @property
@@ -76,6 +78,10 @@ class JsonText:
         self._place = mark.offset - self._dropped
         self._counted = mark
         return True
+
+    def keep_from(self, mark: Mark | None) -> None:
+        """Hold the text from a place on, so that ``back_to`` finds it; not if it gets long. None lets it go."""
+        self._kept_from = mark
 
     def next_character(self) -> str:
         """The next character that is not blank, "" at the end; it is not consumed."""
@@ -122,6 +128,8 @@ class JsonText:
                 # An error far from the end is one; nearer, the value may only be cut off.
                 cut = error.pos >= len(self._buffer) - _WORD or error.msg.startswith("Unterminated string")
                 if not cut or not self._more(size):
+                    if cut:
+                        self.check_whole()
                     self._place = error.pos
                     self.fail(error.msg)
                 continue
@@ -144,6 +152,17 @@ class JsonText:
         if self.offset - start.offset > LARGEST:
             self._too_large(start.line)
 
+    def object_on_line(self) -> bool:
+        """Whether the rest of the line is an object and no more; it is not consumed, unless it is too long to tell."""
+        start = self.mark()
+        text = self.rest_of_line()
+        if text is None or not self.back_to(start):
+            return False
+        try:
+            return isinstance(json.loads(text), dict)
+        except (ValueError, RecursionError):
+            return False
+
     def rest_of_line(self) -> str | None:
         """Consume the line up to its line feed; returns its text, or None where it is too long to be held."""
         whole = True
@@ -158,12 +177,26 @@ class JsonText:
         self._place = end + 1
         return text if whole else None
 
-    def fail(self, message: str) -> NoReturn:
-        """Say what is wrong at the present place.
+    def check_whole(self) -> None:
+        """Refuse a text that ended at a damaged place; to be asked where it has ended.
 
         Raises:
-            JsonError: always.
+            UnicodeDecodeError: a byte is not UTF-8.
+            OSError: the file can't be read on, or is damaged gzip.
+            EOFError: a gzip file is cut off.
+            zlib.error: a gzip file is damaged.
         """
+        if self._ended and self._file.error is not None:
+            raise self._file.error
+
+    def fail(self, message: str) -> NoReturn:
+        """Say what is wrong at the present place; at the end of a damaged file it is that damage.
+
+        Raises:
+            JsonError: always, but for what ``check_whole`` raises.
+        """
+        if self._place >= len(self._buffer):
+            self.check_whole()
         line, column = self.position()
         raise JsonError(f"{self.path}: is not JSON: {message} at line {line}, column {column}")
 
@@ -186,7 +219,10 @@ class JsonText:
             self._ended = True
             return False
         self.mark()
-        self._dropped += self._place
-        self._buffer = self._buffer[self._place :] + new
-        self._place = 0
+        unused = self._place
+        if self._kept_from is not None and self.offset - self._kept_from.offset <= _LONG_LINE:
+            unused = max(0, self._kept_from.offset - self._dropped)
+        self._dropped += unused
+        self._buffer = self._buffer[unused:] + new
+        self._place -= unused
         return True
