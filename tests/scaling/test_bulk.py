@@ -202,6 +202,20 @@ def test_wrong_rows_say_so_in_their_places(tmp_path):
     assert rows[1]["answer"] is rows[1]["start"] is None
 
 
+def test_columns_to_copy_that_no_row_has_are_told_of(tmp_path, caplog):
+    content = [{**row, **({"rare": 1} if row["id"] == 2 else {})} for row in rows_of(4)]
+    path = json_lines(tmp_path / "rows.jsonl", content)
+    path.write_text("no JSON\n" + path.read_text())
+    run(plan_for(tmp_path, path, keep=("id", "rare"), shard_rows=5))
+    assert caplog.messages == []
+    assert [row["rare"] for row in written(tmp_path / "out")] == [None, None, None, 1, None]
+    run(plan_for(tmp_path, path, keep=("idd", "id", "Rare"), shard_rows=5, output=tmp_path / "other"))
+    assert caplog.messages == [
+        "no row of the first 5 has idd, Rare, to be copied into the output (--keep); it is null there"
+    ]
+    assert {row["idd"] for row in written(tmp_path / "other")} == {None}
+
+
 def test_stop_ends_at_the_first_wrong_row_and_record_goes_on_from_there(tmp_path):
     content = rows_of(9)
     del content[4]["context"]

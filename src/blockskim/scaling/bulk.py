@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from blockskim.atomic import write_whole
-from blockskim.checks import check_count
+from blockskim.checks import check_count, listing
 from blockskim.cores import available_cores
 from blockskim.errors import ConfigError, DataError
 from blockskim.extras import load_ray
@@ -23,6 +23,7 @@ from blockskim.scaling.processes import run_in_processes, threads_of_each
 from blockskim.scaling.raw_shards import RawShard, raw_shards
 from blockskim.scaling.ray_shards import run_on_ray
 from blockskim.scaling.resolved_choice import resolve_choice
+from blockskim.scaling.rows import absent_columns
 from blockskim.scaling.shard_files import shard_schema
 from blockskim.scaling.shard_worker import ShardWorker
 
@@ -184,6 +185,8 @@ def _missing(
         summary.damaged.append(str(error))
 
     for shard in raw_shards(plan.files, plan.columns, plan.shard_rows, plan.row_limit, damaged):
+        if not shard.number:
+            _warn_of_absent(plan, shard)
         report = output.done(shard.number)
         size = shard.span[1] - shard.span[0]
         if report is None:
@@ -203,6 +206,14 @@ def _missing(
         _count(tally, report, size)
         tally.rows_before += report.rows
         tally.bytes_before += size
+
+
+def _warn_of_absent(plan: BulkPlan, shard: RawShard) -> None:
+    """Tell of columns to copy that no row of the first shard has, before hours of work: a name may be misspelt."""
+    absent = absent_columns(shard.rows, plan.files, plan.columns.keep)
+    if absent:
+        rows = f"no row of the first {len(shard.rows):,} has" if len(shard.rows) > 1 else "the first row does not have"
+        logger.warning("%s %s, to be copied into the output (--keep); it is null there", rows, listing(absent))
 
 
 def _count(tally: BulkProgress, report: ShardReport, size: int) -> None:

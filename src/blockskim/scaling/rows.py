@@ -3,7 +3,8 @@
 import json
 import os
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -140,6 +141,27 @@ def read_row(raw: RawRow, file: InputFile, columns: Columns, limit: int) -> Row:
         # Errors of files name them already.
         text = str(error) if str(error).startswith(f"{where}: ") else f"{where}: {error}"
         return Row("", "", kept, where, text)
+
+
+def absent_columns(rows: Iterable[RawRow], files: Sequence[InputFile], names: Sequence[str]) -> list[str]:
+    """Of some columns those that no row has; lines of JSON may lack one, and it is null there.
+
+    Args:
+        rows: what is looked at, as far as need be.
+        files: where rows come from.
+        names: of the columns.
+    """
+    absent = list(names)
+    has_rows = False
+    for row in rows:
+        if not absent:
+            break
+        # What is wrong with it, it says itself.
+        with suppress(DataError):
+            record = _record(row, files[row.file])
+            absent = [name for name in absent if name not in record]
+            has_rows = True
+    return absent if has_rows else []
 
 
 def _where(raw: RawRow, file: InputFile) -> str:
