@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from blockskim.evidence.options import Budget, EvidenceOptions, as_budget
 from blockskim.evidence.selection import Room, ScoredText, room_for, select
+from blockskim.evidence.sentences import split_sentences
 from light_answerers import letters
 
 TEXT = "# Title\nOne one. Two two two. Three. — Four four."
@@ -61,6 +62,32 @@ def test_titles_and_a_wish_of_the_caller():
         assert chosen(plain, top_k=1, keep="titles") == [{0: "kept", 1: "evidence"}]
     for line, line_end in (("A kite.", "\n"), ("A kite", " ")):
         assert chosen(two_lines(line, line_end), top_k=1, keep="titles") == [{1: "evidence"}]
+
+
+def test_what_looks_like_a_heading_in_code_is_none():
+    """Nor is a fence that is the first line."""
+    code = "```python\n# Read it\nx = 1\n```"
+    indented = "    # Read it\n\t# again"
+    for text in (
+        f"{code}\nIt is red.\n\n## The kite\n{indented}\nIt is big.",
+        "~~~\n# x\n~~~\n  # The kite\nIt is big.",
+    ):
+        spans = split_sentences(text)
+        parts = [text[start:end] for start, end in spans]
+        scores = np.array([float(part == "It is big.") for part in parts])
+        (found,) = chosen(ScoredText(text, spans, scores), top_k=1, keep="titles")
+        kept = {parts[number].lstrip("# "): role for number, role in found.items()}
+        assert kept == {"The kite": "kept", "It is big.": "evidence"}
+
+
+@pytest.mark.parametrize("budget", [None, "100000 characters"])
+def test_wide_context_takes_no_longer_than_narrow_one(budget):
+    """A time that grew with the square of the sentences would let this test run for many minutes."""
+    count = 60_000
+    text = ScoredText("A b. " * count, [(5 * n, 5 * n + 4) for n in range(count)], np.arange(count, 0, -1) / count)
+    (found,) = chosen(text, context=10**9, budget=budget, gap=" ")
+    assert len(found) == (count if budget is None else 20_000)
+    assert set(found.values()) == {"evidence"}
 
 
 def two_lines(first, line_end):
@@ -160,7 +187,10 @@ def by_hand(several, options, least, room):
 
 
 WISHES = st.fixed_dictionaries(
-    {"context": st.integers(0, 2), "keep": st.sampled_from([None, lambda sentence: sentence == "# Four"])},
+    {
+        "context": st.integers(0, 9),
+        "keep": st.sampled_from([None, lambda sentence: sentence == "# Four"]),
+    },
     optional={
         "top_k": st.integers(1, 6),
         "budget": st.integers(1, 60).map("{} characters".format) | st.integers(1, 30).map("{} tokens".format),

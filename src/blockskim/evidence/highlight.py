@@ -10,9 +10,10 @@ from blockskim.answering.trace import AnswerTrace, skim_summary
 from blockskim.data.tokens import FrozenTokenizer
 from blockskim.evidence.evidence_reading import SpanInSentence
 from blockskim.evidence.finding import Query, QuestionEvidence, find_evidence
+from blockskim.evidence.kept_sentences import Role
 from blockskim.evidence.options import EvidenceOptions
 from blockskim.evidence.scoring import check_threshold
-from blockskim.evidence.selection import Role, ScoredText, room_for, select
+from blockskim.evidence.selection import ScoredText, room_for, select
 from blockskim.evidence.sentences import Splitter, split_sentences
 
 

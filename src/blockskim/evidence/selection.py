@@ -2,19 +2,22 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from blockskim.data.tokens import FrozenTokenizer, tokenize
+from blockskim.evidence.kept_sentences import KeptSentences, Role
 from blockskim.evidence.options import EvidenceOptions, KeepGiven
-from blockskim.evidence.sentences import LINE_END
+from blockskim.evidence.sentences import LINE_END, fenced
 
-Role = Literal["evidence", "context", "kept"]
 _HEADING = re.compile(r"#{1,6}\s")
+_LINE_BEGINS = re.compile(rf"(?:\A|{LINE_END.pattern}) {{0,3}}\Z")
+"""What stands before a heading; a line that is indented further is code."""
+
 _ENDS_SENTENCE = re.compile(r"""[.!?…。！？;:,]["'”’»)\]]*$""")
 LONGEST_TITLE = 120
 """Characters of a title at most."""
@@ -102,75 +105,6 @@ def _between(document: ScoredText, in_tokens: bool, gap: int) -> list[int]:
     return [size if document.runs_on(number) else gap for number, size in enumerate(spaces)]
 
 
-class _Kept:
-    """The sentences of one document that are kept so far."""
-
-    def __init__(self, document: ScoredText, sizes: Sequence[int], between: Sequence[int], gap: int | None) -> None:
-        """Keep nothing yet.
-
-        Args:
-            document: the document.
-            sizes: what each sentence takes.
-            between: what stands between each and the next where both are kept.
-            gap: what stands in place of what is cut out; None where nothing stands between sentences.
-        """
-        self.document = document
-        self.roles: dict[int, Role] = {}
-        self.has_evidence = False
-        self._sizes, self._between, self._gap = sizes, between, gap
-        self._first, self._last = len(sizes), -1
-        self._always: list[int] | None = None
-        self._always_takes = 0
-
-    def take(self, sentence: int, beside: Mapping[int, Role], room: float) -> int | None:
-        """Keep a sentence as evidence with others beside it; what that takes, or None where there is no room for it."""
-        added = sorted(number for number in {sentence, *beside} if number not in self.roles)
-        needed = self._needed(added)
-        if needed > room:
-            return None
-        for number in added:
-            self.roles[number] = beside.get(number, "evidence")
-        if added:
-            self._first, self._last = min(self._first, added[0]), max(self._last, added[-1])
-        self.roles[sentence] = "evidence"
-        self.has_evidence = True
-        return needed
-
-    def always(self, keep: KeepGiven, more: int, room: float) -> list[int] | None:
-        """The sentences that are kept if any of the document is; None where there is no room for them.
-
-        Args:
-            keep: which they are.
-            more: how many others come with them at most.
-            room: that is left.
-        """
-        if self._always is None:
-            self._always = _always_kept(self.document, keep)
-            self._always_takes = self._needed(self._always)
-        # Each of the others may take nothing and save a gap.
-        return None if self._always_takes - more * (self._gap or 0) > room else self._always
-
-    def _needed(self, added: Sequence[int]) -> int:
-        """What it takes to keep more sentences, given in ascending order.
-
-        Only neighbours matter, and whether there is anything on a side, so it takes no longer the more is kept.
-        """
-        total = sum(self._sizes[number] for number in added)
-        if self._gap is None:
-            return total
-        first, last, previous = self._first, self._last, -2
-        for number in added:
-            if first < number:
-                near = number - 1 == previous or number - 1 in self.roles
-                total += self._between[number - 1] if near else self._gap
-            if number < last:
-                total += self._between[number] if number + 1 in self.roles else self._gap
-            if first < number < last:
-                total -= self._gap
-            first, last, previous = min(first, number), max(last, number), number
-        return total
-
-
 def select(
     documents: Sequence[ScoredText], options: EvidenceOptions, least_score: float, room: Room | None = None
 ) -> list[dict[int, Role]]:
@@ -188,7 +122,7 @@ def select(
     Returns:
         Of each document the kept sentences by number, in order, each with why it is kept.
     """
-    kept = [_kept_of(document, place, room) for place, document in enumerate(documents)]
+    kept = [_nothing_of(document, place, room) for place, document in enumerate(documents)]
     scores = np.concatenate([document.scores for document in documents])
     owners = [(place, number) for place, document in enumerate(documents) for number in range(len(document.spans))]
     taken, left = 0, math.inf if room is None else room.limit
@@ -196,57 +130,70 @@ def select(
         if scores[index] < least_score or taken == options.top_k:
             break
         place, number = owners[index]
-        own = kept[place]
-        if not has_words(own.document, number):
+        document = documents[place]
+        if not has_words(document, number):
             continue
-        beside = _beside(own, number, options, left)
-        used = own.take(number, beside, left)
-        if used is None and beside:
-            used = own.take(number, {}, left)
+        used = _take(kept[place], document, number, options, left)
         if used is not None:
             left -= used
             taken += 1
     return [{number: each.roles[number] for number in sorted(each.roles)} for each in kept]
 
 
-def _kept_of(document: ScoredText, place: int, room: Room | None) -> _Kept:
+def _nothing_of(document: ScoredText, place: int, room: Room | None) -> KeptSentences:
     """Nothing yet of a document, which is at a place among the others."""
+    nothing = [0] * len(document.spans)
     if room is None:
-        nothing = [0] * len(document.spans)
-        return _Kept(document, nothing, nothing, None)
-    return _Kept(document, room.sizes[place], room.between[place], room.gap)
+        return KeptSentences(nothing, nothing, 0)
+    between = nothing if room.gap is None else room.between[place]
+    return KeptSentences(room.sizes[place], between, room.gap or 0)
 
 
-def _beside(own: _Kept, sentence: int, options: EvidenceOptions, room: float) -> dict[int, Role]:
-    """What is kept beside a sentence: its neighbours, and with the first of a document what it has of titles.
-
-    It is nothing where there is no room for titles, which neighbours don't come without.
-    """
-    always: Sequence[int] = ()
-    if options.keep is not None and not own.has_evidence:
-        fitting = own.always(options.keep, 2 * options.context + 1, room)
-        if fitting is None:
-            return {}
-        always = fitting
-    count = len(own.document.spans)
-    near = range(max(0, sentence - options.context), min(count, sentence + options.context + 1))
-    every: dict[int, Role] = {**dict.fromkeys(near, "context"), **dict.fromkeys(always, "kept")}
-    every.pop(sentence, None)
-    return every
+def _take(
+    kept: KeptSentences, document: ScoredText, sentence: int, options: EvidenceOptions, room: float
+) -> int | None:
+    """Keep a sentence with what goes beside it, or alone; what that takes, or None where there is no room for it."""
+    alone = range(sentence, sentence + 1)
+    near = range(max(0, sentence - options.context), min(len(document.spans), sentence + options.context + 1))
+    always: list[int] = []
+    if not kept.roles:
+        if kept.needed(alone) > room:
+            # Nor is there room for more; what is always kept is looked for once.
+            return None
+        always = [] if options.keep is None else _always_kept(document, options.keep)
+    needed = kept.needed_at_first(sorted({*near, *always})) if always else kept.needed(near)
+    if needed <= room:
+        kept.add(always, "kept")
+        kept.add_row(near, "context")
+    else:
+        needed = kept.needed(alone)
+        if needed > room:
+            return None
+        kept.add_row(alone, "evidence")
+    kept.roles[sentence] = "evidence"
+    return needed
 
 
 def _always_kept(document: ScoredText, keep: KeepGiven) -> list[int]:
     """The sentences of a document that are kept if any of it is."""
     if callable(keep):
         return [number for number, (start, end) in enumerate(document.spans) if keep(document.text[start:end])]
-    return [number for number in range(len(document.spans)) if _is_title(document, number)]
+    blocks = fenced(document.text)
+    ends = [end for _, end in blocks]
+    titles = []
+    for number, (start, _) in enumerate(document.spans):
+        block = bisect_right(ends, start)
+        in_code = block < len(blocks) and blocks[block][0] <= start
+        if not in_code and _is_title(document, number):
+            titles.append(number)
+    return titles
 
 
 def _is_title(document: ScoredText, number: int) -> bool:
     """Whether a sentence is a heading of Markdown, or a first line that is short and ends like none."""
     start, end = document.spans[number]
     sentence = document.text[start:end]
-    if _HEADING.match(sentence):
+    if _HEADING.match(sentence) and _LINE_BEGINS.search(document.text[max(0, start - 4) : start]):
         return True
     if number != 0 or end - start > LONGEST_TITLE or not LINE_END.match(document.text, end):
         return False
