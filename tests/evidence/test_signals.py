@@ -36,10 +36,12 @@ def by_hand(groups, example, span, limit):
     """Best span in characters and its score, and keep probabilities, of one sentence; each group is one batch."""
     best, keep, read = (-np.inf, None), [np.nan, np.nan], False
     rows = [(batch, windows, row) for (batch,), windows in groups for row in range(len(batch.indices))]
+    rows = [(batch, windows, row) for batch, windows, row in rows if windows.example_of(batch.indices[row]) == example]
+    best_rank = max((batch.ranks[row] for batch, _, row in rows), default=None)
     for batch, windows, row in rows:
+        # What a group kept for want of a better block is gone where another one had better ones.
+        gone = batch.ranks[row].layer if batch.ranks[row] < best_rank else np.inf
         index, scores, trace = int(batch.indices[row]), batch.scores, batch.scores.trace
-        if windows.example_of(index) != example:
-            continue
         _, first, end = windows.windows[index]
         begin, offsets = windows.context_start(index), windows.contexts.offsets_of(int(windows.context_of[example]))
         passages = windows.passages(np.array([index]), batch.context_mask.shape[1])
@@ -53,14 +55,14 @@ def by_hand(groups, example, span, limit):
         # Of equals the shortest, then the first.
         for one, other in sorted(product(inside, inside), key=lambda pair: pair[1] - pair[0]):
             start, stop = begin + one - first, begin + other - first
-            if one <= other < one + limit and passage_of[start] == passage_of[stop]:
+            if gone == np.inf and one <= other < one + limit and passage_of[start] == passage_of[stop]:
                 score = float(scores.start_logits[row, start]) + float(scores.end_logits[row, stop])
                 if score > best[0]:
                     best = score, (offsets[one, 0], offsets[other, 1])
         for block in np.flatnonzero(trace.layout.droppable[row]):
             start = trace.layout.starts[row, block] - begin + first
             if set(range(start, start + trace.layout.lengths[row, block])) & set(inside):
-                for place, layer in enumerate(trace.layers):
+                for place, layer in enumerate(each for each in trace.layers if each <= gone):
                     keep[layer - 1] = np.fmax(keep[layer - 1], trace.probabilities[place, row, block])
     return best, keep, read
 
@@ -87,10 +89,14 @@ def test_signals_are_those_of_a_plain_loop(dense, limit):
 
 
 @pytest.mark.parametrize("share", [0.4, 0.7, 1.0])
-def test_passages_of_every_phase_are_those_of_their_own_sentences(share):
+@pytest.mark.parametrize("settings", [{}, {"thresholds": 1.0}])
+def test_passages_of_every_phase_are_those_of_their_own_sentences(settings, share):
     """The tokens of a later phase are others than those of the first at the same places."""
-    signals, groups = run({}, 64, texts=(LONG * 4,), max_cost=share)
+    signals, groups = run(settings, 64, texts=(LONG * 4,), max_cost=share)
     assert len(groups) > 1
+    ranks = {batch.ranks[0] for (batch,), _ in groups}
+    # Where nothing passes the thresholds each phase keeps a block, and those of one of them alone count.
+    assert len(ranks) == 1 if not settings else len(ranks) > 1
     check_by_hand(signals, groups, 15)
 
 

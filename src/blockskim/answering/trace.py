@@ -12,7 +12,7 @@ from blockskim.answering.request import TextPair
 from blockskim.data.windows import WindowSet
 from blockskim.inference.first_stage import ReadingPlan
 from blockskim.inference.runner import WindowBatch
-from blockskim.inference.survival import NEVER, SurvivalRank, best_ranks, last_layer
+from blockskim.inference.survival import SurvivalRank, last_layer, take_ranks
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,16 +156,12 @@ class WindowTraces:
 
     def add(self, batches: Sequence[WindowBatch], windows: WindowSet) -> None:
         """Take in batches; those of an example that comes again are of other passages of its text."""
-        ranks = best_ranks((windows.examples_of(batch.indices), batch.ranks) for batch in batches)
-        best = {example: max(rank, self._ranks.get(example, NEVER)) for example, rank in ranks.items()}
-        for example in ranks:
-            before = self._ranks.setdefault(example, best[example])
-            if before < best[example]:
-                # What was kept before, for want of a better block, is gone as there is one.
-                self._windows[example] = [_without(window, before.layer) for window in self._windows[example]]
-                self._ranks[example] = best[example]
+        ranks = ((windows.examples_of(batch.indices), batch.ranks) for batch in batches)
+        for example, layer in take_ranks(self._ranks, ranks).items():
+            # What was kept before, for want of a better block, is gone as there is one.
+            self._windows[example] = [_without(window, layer) for window in self._windows[example]]
         for batch in batches:
-            for index, window in _window_traces(batch, windows, best):
+            for index, window in _window_traces(batch, windows, self._ranks):
                 self._windows.setdefault(windows.example_of(index), []).append(window)
 
     def of(self, example: int) -> tuple[WindowTrace, ...]:

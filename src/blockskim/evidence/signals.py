@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from blockskim.data.windows import WindowSet
 from blockskim.evidence.sentences import Spans
 from blockskim.inference.runner import WindowBatch
-from blockskim.inference.survival import best_ranks, last_layer
+from blockskim.inference.survival import SurvivalRank, last_layer, take_ranks
 from blockskim.method.evidence import SPAN_TOKENS, features
 
 Floats = NDArray[np.float64]
@@ -86,6 +86,7 @@ class SignalCollector:
         self._max_answer_length = max_answer_length
         self._windows = windows
         self._owners: dict[int, Ints] = {}
+        self._ranks: dict[int, SurvivalRank] = {}
         self.signals = [_nothing(spans, len(self._layers)) for spans in sentences]
         for example, signals in enumerate(self.signals):
             if len(signals.spans):
@@ -100,7 +101,9 @@ class SignalCollector:
             windows: that they are of; of an example that comes again they may hold other passages.
         """
         owners = self._owners if windows is self._windows else {}
-        best = best_ranks((windows.examples_of(batch.indices), batch.ranks) for batch in group)
+        ranks = ((windows.examples_of(batch.indices), batch.ranks) for batch in group)
+        for example, layer in take_ranks(self._ranks, ranks).items():
+            self._forget(self.signals[example], layer)
         for batch in group:
             for row, index in enumerate(batch.indices.tolist()):
                 example = windows.example_of(index)
@@ -109,8 +112,15 @@ class SignalCollector:
                     continue
                 if example not in owners:
                     owners[example] = _owners(windows, example, signals.spans)
-                gone = last_layer(batch.ranks[row], best[example])
+                gone = last_layer(batch.ranks[row], self._ranks[example])
                 self._add_window(signals, batch, row, windows, index, owners[example], gone)
+
+    def _forget(self, signals: SentenceSignals, layer: float) -> None:
+        """Leave nothing of what was kept, for want of a better block, from a layer on."""
+        signals.keep[np.array(self._layers) > layer] = np.nan
+        signals.best[:] = signals.answer_scores[:] = signals.total[:] = -np.inf
+        signals.nulls[:] = np.inf
+        signals.answers[:] = 0
 
     def _add_window(
         self,

@@ -1,5 +1,6 @@
 """The best answers to each example, gathered over all its windows."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from blockskim.data.examples import Example
 from blockskim.data.windows import WindowSet
 from blockskim.inference.runner import WindowBatch
 from blockskim.inference.spans import best_spans
-from blockskim.inference.survival import ALWAYS, NEVER, SurvivalRank
+from blockskim.inference.survival import ALWAYS, NEVER, SurvivalRank, last_layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,7 @@ def merge_answers(parts: Sequence[PartialAnswers], n_best: int) -> ExampleAnswer
         n_best: how many to keep.
     """
     best = max(part.rank for part in parts)
-    parts = [part for part in parts if part.rank == best]
+    parts = [part for part in parts if last_layer(part.rank, best) == math.inf]
     candidates = parts[0].candidates
     if len(parts) > 1:
         candidates = _distinct([candidate for part in parts for candidate in part.candidates], n_best)

@@ -76,6 +76,27 @@ def best_ranks(batches: Iterable[tuple[NDArray[np.integer], Sequence[SurvivalRan
     return best
 
 
+def take_ranks(
+    best: dict[int, SurvivalRank], batches: Iterable[tuple[NDArray[np.integer], Sequence[SurvivalRank]]]
+) -> dict[int, float]:
+    """Take more batches into the best rank of each example so far: an example may come again with other passages.
+
+    Args:
+        best: is changed.
+        batches: as ``best_ranks`` takes them.
+
+    Returns:
+        Of each example that had a worse rank before, the layer from which on what it kept then is gone.
+    """
+    gone = {}
+    for example, rank in best_ranks(batches).items():
+        before = best.get(example, rank)
+        best[example] = max(before, rank)
+        if before < rank:
+            gone[example] = last_layer(before, rank)
+    return gone
+
+
 def last_layer(rank: SurvivalRank, best: SurvivalRank) -> float:
     """The layer in which a window's blocks are gone because other batches of its example had better ones.
 
