@@ -1,5 +1,6 @@
 """Over loopback: a client of another library, and what only a real connection does."""
 
+import http.client
 import json
 import socket
 import time
@@ -90,7 +91,30 @@ def test_who_asks_before_it_sends_too_much_need_not_send(served):
 
 
 def test_what_is_no_http_is_refused(served):
-    assert raw(served[1], b"\x16\x03\x01 nonsense\r\n\r\n").startswith(b"HTTP/1.1 400")
+    answer = raw(served[1], b"\x16\x03\x01 nonsense\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert json.loads(answer.split(b"\r\n\r\n", 1)[1])["kind"] == "no_http"
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.2])
+def test_who_wishes_for_http_2_is_answered_in_http_1(served, caplog, pause):
+    site, url = served
+    host, port = url.removeprefix("http://").split(":")
+    body = json.dumps({"inputs": {"question": QUESTION, "context": TEXT}}).encode()
+    head = (
+        "POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Type: application/json\r\n"
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEA\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    ).encode()
+    with socket.create_connection((host, int(port)), 20) as connection:
+        for _ in range(2):
+            connection.sendall(head)
+            time.sleep(pause)
+            connection.sendall(body)
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            assert (answer.status, json.loads(answer.read())) == (200, site.answerer(QUESTION, TEXT))
+    assert not [record for record in caplog.records if record.name.startswith("uvicorn")]
 
 
 def test_a_client_that_sends_slowly_finds_the_refusal_once_it_reads():

@@ -1,8 +1,9 @@
-"""How large the headers of a request may be; over a connection that is none."""
+"""How large headers may be, what is no request, and wishes for another protocol; over a connection that is none."""
 
 import asyncio
 import json
 import logging
+import re
 
 import pytest
 
@@ -45,20 +46,27 @@ class Wire(asyncio.Transport):
         pass
 
 
-def sent(data, size=PIECE, hang=False):
-    """What is answered to bytes that come in pieces, the bytes that were taken, and what was counted."""
+def sent(data, size=PIECE, hang=False, read=None):
+    """What is answered to bytes that come in pieces, the bytes that were taken, and what was counted.
+
+    Requests that were read are put into ``read``.
+    """
 
     async def app(scope, receive, send):
         if hang:
             await asyncio.sleep(60)
-        while (await receive()).get("more_body"):
-            pass
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body")
+        if read is not None:
+            read.append((scope["method"], scope["path"], scope["headers"], body))
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
     async def run():
         metrics = Metrics(lambda: 0, lambda: True)
-        config = uvicorn.Config(app, http=counting(metrics), lifespan="off", log_config=None)
+        config = uvicorn.Config(app, http=counting(metrics), ws="none", lifespan="off", log_config=None)
         config.load()
         state = uvicorn.server.ServerState()
         protocol = config.http_protocol_class(config=config, server_state=state, app_state={})
@@ -157,7 +165,75 @@ def test_bodies_may_be_larger_and_requests_many(size):
         assert wire.sent.count(b"HTTP/1.1 204") == count
 
 
-def test_what_is_no_http_is_refused_as_before():
-    wire, _, counted = sent(b"\x16\x03\x01 nonsense\r\n\r\n")
-    assert wire.closed and wire.sent.startswith(b"HTTP/1.1 400")
-    assert 'status="431"' not in counted
+@pytest.mark.parametrize("given", [b"my-id", b""])
+def test_what_is_no_http_is_refused_in_json(caplog, given):
+    caplog.set_level(logging.INFO)
+    wire, _, counted = sent(b"GET / HTTP/1.1\r\nX-Request-Id: %b\r\nHost: x\r\nno header\r\n\r\n" % given)
+    assert wire.closed and wire.sent.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    head, _, body = wire.sent.partition(b"\r\n\r\n")
+    told = json.loads(body)
+    assert f"X-Request-Id: {told['request_id']}".encode() in head and b"Content-Type: application/json" in head
+    assert told["kind"] == "no_http"
+    assert (told["request_id"] == "my-id") == bool(given)
+    assert 'blockskim_requests_total{route="other",status="400"} 1.0' in counted
+    (line,) = (json.loads(JsonLines().format(record)) for record in caplog.records)
+    assert (line["id"], line["status"], line["problem"]) == (told["request_id"], 400, "no_http")
+
+
+def test_what_is_no_http_waits_for_the_answers_before_it():
+    wire, _, _ = sent(SMALL * 2 + b"nonsense\r\n\r\n", 10**9)
+    assert re.findall(rb"HTTP/1\.1 (\d+)", wire.sent) == [b"204", b"204", b"400"]
+    assert wire.closed
+
+
+def test_a_body_that_is_none_is_refused():
+    wire, _, _ = sent(CHUNKED + b"no size\r\n")
+    assert wire.closed and wire.sent.startswith(b"HTTP/1.1 400 ")
+
+
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nupGrade: %b\r\nHTTP2-Settings: AAEA\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 7, PIECE])
+@pytest.mark.parametrize("protocol", [b"h2c", b"websocket", b"h2c, TLS/1.0"])
+def test_a_wish_for_another_protocol_is_passed_over(caplog, protocol, size):
+    wish, inner, read = UPGRADE % protocol, b"GET /inner HTTP/1.1\r\nUpgrade: h2c\r\n\r\n", []
+    post = b"POST /%b HTTP/1.1\r\nHost: x\r\n" + wish
+    data = (
+        post % b"1" + b"Content-Length: %d\r\n\r\n" % len(inner) + inner
+        + b"GET /2 HTTP/1.1\r\n" + wish + b"\r\n"
+        + post % b"3" + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(inner) + inner + b"\r\n0\r\n\r\n"
+        + post % b"4" + b"Content-Length: 0\r\n\r\n"
+    )  # fmt: skip
+    wire, taken, _ = sent(data, size, read=read)
+    assert (wire.closed, taken, wire.sent.count(b"HTTP/1.1 204")) == (False, len(data), 4)
+    assert [(method, path, body) for method, path, _, body in read] == [
+        ("POST", "/1", inner),
+        ("GET", "/2", b""),
+        ("POST", "/3", inner),
+        ("POST", "/4", b""),
+    ]
+    assert (b"host", b"x") in read[0][2] and (b"content-length", b"%d" % len(inner)) in read[0][2]
+    assert not any(name == b"upgrade" for _, _, headers, _ in read for name, _ in headers)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("size", [1, PIECE])
+def test_who_wishes_for_another_protocol_may_hang_up_after_the_answer(size):
+    read = []
+    head = b"POST /a?b=c HTTP/1.0\r\nConnection: close, upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\n"
+    wire, _, _ = sent(head + b"{}", size, read=read)
+    assert [(method, path, body) for method, path, _, body in read] == [("POST", "/a", b"{}")]
+    assert wire.closed
+
+
+def test_a_tunnel_is_refused():
+    for wish in (b"", UPGRADE % b"h2c"):
+        wire, _, _ = sent(b"CONNECT x:80 HTTP/1.1\r\n" + wish + b"Content-Length: 38\r\n\r\n" + SMALL)
+        assert wire.closed and wire.sent.startswith(b"HTTP/1.1 400 ")
+        assert b"204" not in wire.sent
+
+
+def test_headers_with_a_wish_for_another_protocol_are_bounded_as_well():
+    wire, _, _ = sent(b"GET / HTTP/1.1\r\n" + UPGRADE % b"h2c" + b"X-Long: " + b"x" * 10 * LARGE)
+    assert wire.closed and b" 431 " in wire.sent

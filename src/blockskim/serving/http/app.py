@@ -53,8 +53,9 @@ from blockskim.serving.tasks import Json
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": text}
     for status, text in {
-        400: "The body is not valid JSON.",
+        400: "What came is no request of HTTP, or the body is not valid JSON.",
         401: "The key is missing or wrong.",
+        405: "The route does not take this method.",
         408: "The body did not arrive in time.",
         415: "The body did not come as JSON.",
         413: "The body is too large, or has too many pairs of a question and a text.",

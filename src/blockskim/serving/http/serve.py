@@ -117,6 +117,7 @@ class _Life:
         config = uvicorn.Config(
             make_app(self._pool, http, self._metrics),
             http=counting(self._metrics),
+            ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
