@@ -182,6 +182,7 @@ def test_of_long_documents_it_is_fitted_on_the_passages_that_are_read(monkeypatc
     model = HashingBackend(document_threshold=0.7)
     judged = []
     monkeypatch.setattr(confidence, "judge", lambda examples, answers: judged.append(answers) or drawn(100))
+    monkeypatch.setattr(confidence, "check_outcomes", lambda examples: None)
     text = "A man walks by the sea. " * 30 + "In 2024 the nests were counted by a kite. " + "The sea is red. " * 30
     example = Example("0", "Who counted the nests in 2024?", text, (), ("a kite",), metadata=(("format", "squad"),))
     asked = make_windows([example], fixed_tokenizer("wordpiece"), WindowSettings(60, 16, 20))

@@ -69,14 +69,17 @@ def test_people_are_told_what_came_out(call, model, data, tmp_path):
     assert call(*usual, "--output", tmp_path / "other", "--quiet") == (0, "", "")
 
 
-def test_data_without_unanswerable_questions_are_refused(call, model, tmp_path):
+def test_data_without_unanswerable_questions_are_refused_before_they_are_read(call, model, tmp_path):
     path = tmp_path / "data.json"
-    path.write_text(json.dumps(squad(3, 3)))
+    # One text alone: there is none that its questions could be asked of.
+    path.write_text(json.dumps(squad(60)))
     usual = ("calibrate-confidence", "--data", path, "--model", model, *SHORT, "--output", tmp_path / "out")
     for more in ((), ("--elsewhere", "1")):
         code, out, err = call(*usual, *more)
         assert (code, out) == (1, "")
-        assert "at least 20 of each" in err
+        assert "at least 20 of each; of these data 60 questions have an answer and 0 have none" in err
+        assert "calibrating" not in err
+        assert ("60 questions were to be asked" in err and "but none is" in err) == bool(more)
         assert not (tmp_path / "out").exists()
 
 

@@ -15,7 +15,8 @@ def test_a_copy_scores_sentences_anew(call, model, document, tmp_path):
     data.write_text(json.dumps(squad(6, 12)))
     usual = ("calibrate-evidence", "--data", data, "--model", model, *SHORT, "--output", output)
     code, out, err = call(*usual, "--elsewhere", 1.0, "--json")
-    assert (code, err) == (0, "")
+    # The answer stands in every text.
+    assert (code, err.count("\n")) == (0, 1) and "72 questions were to be asked" in err and "but none is" in err
     values = json.loads(out)
     assert values["output"] == str(output)
     assert values["evidence"] > 0 and values["recall"]["highlight-98"] >= 0.98

@@ -1,11 +1,13 @@
 """Questions that are asked of a text without their answer."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blockskim.data import other_contexts as elsewhere
 from blockskim.data.examples import Answer, Example
 from blockskim.data.other_contexts import asked_elsewhere, other_contexts
 from blockskim.data.splitting import place
@@ -41,15 +43,48 @@ def test_the_context_that_shares_most_words_is_taken_if_no_answer_stands_in_it()
         assert example.title == "Lindow"
 
 
-def test_what_has_no_other_context_is_left_out():
+def test_what_has_no_other_context_is_left_out(caplog):
     alone = asked("1", "When?", HARBOUR, "1820", "Another")
-    untitled = [asked(str(number), "When?", text, "L", "") for number, text in enumerate((HARBOUR, PIER))]
-    unanswerable = Example("u", "Why?", HARBOUR, title="Lindow")
-    assert asked_elsewhere([alone, *untitled, unanswerable], 1.0) == []
-    assert [example.id for example in asked_elsewhere([unanswerable, *EXAMPLES[1:3]], 1.0)] == [
-        "2-elsewhere",
-        "3-elsewhere",
+    unanswerable = Example("u", "Why?", HARBOUR, title="Lindow", source="a.json")
+    assert asked_elsewhere([unanswerable, *EXAMPLES[1:3]], 0.0) == []
+    assert not caplog.records
+    made = asked_elsewhere([unanswerable, alone, *EXAMPLES[1:3]], 1.0)
+    # The file has articles, and one of them has a single text.
+    assert [example.id for example in made] == ["2-elsewhere", "3-elsewhere"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "3 questions were to be asked once more of another text of their article, but 2 are; of the others no text "
+        "without their answer is known"
     ]
+    caplog.clear()
+    assert asked_elsewhere([alone, replace(alone, id="2", source="b.json", title="Else")], 1.0) == []
+    assert "but none is; of" in caplog.text
+
+
+@pytest.mark.parametrize("titles", [("", "", ""), ("a", "b", "c"), ("", "a", "b")])
+def test_where_titles_name_no_articles_texts_of_the_same_file_are_taken(titles, caplog):
+    examples = [replace(one, title=title) for one, title in zip(EXAMPLES[:3], titles, strict=True)]
+    articles = [replace(one, source="b.json") for one in EXAMPLES]
+    made = {example.id: example for example in asked_elsewhere(examples, 1.0)}
+    assert {name: example.context for name, example in made.items()} == {
+        "1-elsewhere": PIER,
+        "2-elsewhere": HARBOUR,
+        "3-elsewhere": HARBOUR,
+    }
+    # Another file changes nothing in it, nor it in another file.
+    pairs = other_contexts([*articles, *examples], 1.0)
+    assert [pair for pair in pairs if pair[0] < 4] == other_contexts(articles, 1.0)
+    assert [pair for pair in pairs if pair[0] >= 4] == [(4, 5), (5, 4), (6, 4)]
+    assert not caplog.records
+
+
+def test_a_large_file_without_articles_is_looked_at_in_parts(monkeypatch):
+    monkeypatch.setattr(elsewhere, "LARGEST_PART", 3)
+    examples = [asked(str(n), "When was the harbour opened?", f"{n} {HARBOUR}", str(n), "") for n in range(30, 37)]
+    pairs = dict(other_contexts([*examples, *examples], 1.0))
+    assert len(pairs) == 14
+    assert {number: other // 3 if other < 3 else (other - 3) // 2 + 1 for number, other in pairs.items()} == {
+        number: [0, 0, 0, 1, 1, 2, 2][number % 7] for number in range(14)
+    }
 
 
 @given(share=st.floats(0, 1), seed=st.integers(0, 3))
@@ -83,16 +118,24 @@ def test_of_an_article_the_first_context_of_those_that_share_most_is_taken(asked
     ]
     expected = []
     for example in examples:
-        others = {one.context for one in examples if one.title == example.title} - {example.context}
+        others = {one.context for one in examples if group(one, examples) == group(example, examples)}
+        others -= {example.context}
         without = [text for text in dict.fromkeys(one.context for one in examples) if text in others]
         without = [text for text in without if not any(answer in text for answer in example.references)]
-        if example.title and example.references and place(example.id, seed) < share and without:
+        if example.references and place(example.id, seed) < share and without:
             shared = [len(words(example.question) & words(text)) for text in without]
             expected.append((example.id, without[shared.index(max(shared))]))
     made = asked_elsewhere(examples, share, seed)
     assert [(one.id.removesuffix("-elsewhere"), one.context) for one in made] == expected
     pairs = other_contexts(examples, share, seed)
     assert [(examples[one].id, examples[other].context) for one, other in pairs] == expected
+
+
+def group(example, examples):
+    """What an example's context may stand for another's in: an article, or the rest of a file."""
+    contexts = {title: {one.context for one in examples if one.title == title} for title in ("Lindow", "Other")}
+    articles = any(len(texts) > 1 for texts in contexts.values())
+    return example.title if articles else ""
 
 
 def words(text):

@@ -91,7 +91,7 @@ def calibrate_confidence(
         ConfigError: the share is impossible.
         DataError: there are too few questions of an outcome, or the answers to one are not known.
     """
-    check_annotated(windows.examples)
+    check_outcomes(windows.examples)
     if no_answer_share is not None:
         checked_share(no_answer_share)
     # As it will answer: of long documents passages alone are read.
@@ -106,6 +106,22 @@ def calibrate_confidence(
     right, wrong, none = np.bincount(judged.outcomes, minlength=3).tolist()
     measured = reliability(fitted.outcomes(judged.known)[:, RIGHT].tolist(), (judged.outcomes == RIGHT).tolist())
     return ConfidenceFit(fitted, right, wrong, none, measured.error)
+
+
+def check_outcomes(examples: Sequence[Example]) -> None:
+    """Refuse examples of which too few have no answer, or have one, before a model reads them.
+
+    Raises:
+        DataError: there are too few of a kind, or the answers to one are not known.
+    """
+    check_annotated(examples)
+    answerable = sum(example.answerable for example in examples)
+    none = len(examples) - answerable
+    if none < FEWEST or answerable < 2 * FEWEST:
+        raise DataError(
+            f"confidence is learned from right answers, wrong ones and questions that have none, at least {FEWEST} of "
+            f"each; of these data {answerable} questions have an answer and {none} have none"
+        )
 
 
 def save_with_confidence(loaded: LoadedBackend, confidence: ConfidenceModel, output: Path) -> None:

@@ -29,7 +29,7 @@ Elsewhere = Annotated[
         min=0.0,
         max=1.0,
         metavar="SHARE",
-        help="Share of the questions to ask once more of another context of their article, without their answer.",
+        help="Share of the questions to ask once more of another text of their article or file, without their answer.",
     ),
 ]
 
@@ -69,14 +69,15 @@ def calibrate_confidence(
     examples = read_selected(data, more, selection)
 
     from blockskim.calibration.confidence import calibrate_confidence as fit
-    from blockskim.calibration.confidence import save_with_confidence
+    from blockskim.calibration.confidence import check_outcomes, save_with_confidence
     from blockskim.data.other_contexts import asked_elsewhere
     from blockskim.inference.operating_point import choose_thresholds
     from blockskim.surgery.settings_copy import check_has_settings
 
-    examples = [*examples, *asked_elsewhere(examples, elsewhere)]
     loaded = load_backend(computing, backend)
     check_has_settings(loaded)
+    examples = [*examples, *asked_elsewhere(examples, elsewhere)]
+    check_outcomes(examples)
     warn_of_trained_on(loaded.name, examples, selection.hold_out)
     thresholds = choose_thresholds(loaded.model, point=point, name=loaded.name)
     windows = cut_windows(loaded, examples, windowing)

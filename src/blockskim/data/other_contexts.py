@@ -1,5 +1,6 @@
 """Questions asked of a text that does not answer them, made from those of which the answer is known."""
 
+import logging
 import re
 from array import array
 from collections import defaultdict
@@ -12,6 +13,14 @@ from blockskim.checks import check_range
 from blockskim.data.examples import Example
 from blockskim.data.splitting import place
 
+logger = logging.getLogger(__name__)
+
+LARGEST_PART = 5000
+"""Contexts of a file without articles that are looked at together, which takes time in the square of their number."""
+
+MOST = 0.9
+"""Where fewer of the questions that were asked for are made than this share of them, a warning tells."""
+
 WORD = re.compile(r"\w{4,}")
 """What counts as a word that a question and a context may share; shorter ones are mostly function words."""
 
@@ -20,10 +29,12 @@ def asked_elsewhere(examples: Sequence[Example], share: float, seed: int = 0) ->
     """Ask some questions once more of another context of their article, in which no answer of theirs stands.
 
     Of the contexts of an article that one is taken which shares most words with the question, so that it takes more
-    than a topic to see that there is no answer. The same examples, share and seed give the same questions anywhere.
+    than a topic to see that there is no answer. Of a file without titles, or none of whose titles is over several
+    contexts, it is one of the contexts that stand near in the file. A warning tells where fewer questions are made than
+    asked for. The same examples, share and seed give the same questions anywhere.
 
     Args:
-        examples: of one or several files; contexts of one title are one article's.
+        examples: of one or several files, which are told apart by ``source``; contexts of one title are one article's.
         share: of the answerable questions, from 0 to 1. Fewer are made where an article has no other context.
         seed: another seed chooses other questions.
 
@@ -40,29 +51,78 @@ def asked_elsewhere(examples: Sequence[Example], share: float, seed: int = 0) ->
 def other_contexts(examples: Sequence[Example], share: float, seed: int = 0) -> list[tuple[int, int]]:
     """Which examples ``asked_elsewhere`` makes: the number of each question's, and of one that has the context for it.
 
-    Memory holds the texts of one article at a time, and of every example some bytes.
+    Memory holds the texts of one article or part of a file at a time, and of every example some bytes.
 
     Raises:
         ConfigError: the share is impossible.
     """
     if not check_range("share", share, 0.0, 1.0):
         return []
-    articles: dict[str, list[int]] = defaultdict(list)
-    for number, example in enumerate(examples):
-        if example.title:
-            articles[example.title].append(number)
-    pairs = []
-    for numbers in articles.values():
-        article = {number: examples[number] for number in numbers}
-        asked = {number: one for number, one in article.items() if one.references and place(one.id, seed) < share}
+    pairs, wanted = [], 0
+    for numbers in _groups(examples):
+        group = {number: examples[number] for number in numbers}
+        asked = {number: one for number, one in group.items() if one.references and place(one.id, seed) < share}
+        wanted += len(asked)
         if not asked:
             continue
-        first = {article[number].context: number for number in reversed(numbers)}
-        contexts = _Contexts(dict.fromkeys(example.context for example in article.values()))
+        first = {group[number].context: number for number in reversed(numbers)}
+        contexts = _Contexts(dict.fromkeys(example.context for example in group.values()))
         for number, example in asked.items():
             other = contexts.closest(example)
             pairs += [] if other is None else [(number, first[other])]
+    if len(pairs) < MOST * wanted:
+        logger.warning(
+            "%d questions were to be asked once more of another text of their article, but %s; of the others no text "
+            "without their answer is known",
+            wanted,
+            f"{len(pairs)} are" if pairs else "none is",
+        )
     return sorted(pairs)
+
+
+def _groups(examples: Sequence[Example]) -> list[list[int]]:
+    """Numbers of the examples whose contexts may stand for each other's: those of an article, or of a part of a file.
+
+    Of a file in which no title is over several contexts, titles name no articles.
+    """
+    titles: dict[str, list[int]] = defaultdict(list)
+    several: set[str] = set()
+    files: dict[str, int] = {}
+    of_file, of_context = array("q"), array("q")
+    for number, example in enumerate(examples):
+        of_file.append(files.setdefault(example.source, len(files)))
+        # Contexts are told apart by these: texts of all examples may be more than memory holds.
+        of_context.append(hash(example.context))
+        titles[example.title].append(number)
+        if of_context[titles[example.title][0]] != of_context[number]:
+            several.add(example.title)
+    several.discard("")
+    with_articles = {of_file[number] for title in several for number in titles[title]}
+    groups = [numbers for title, numbers in titles.items() if title in several]
+    rest: dict[int, list[int]] = defaultdict(list)
+    alone = []
+    for title, numbers in titles.items():
+        if title not in several:
+            for number in numbers:
+                # The only context of an article, in a file of articles, has none that could stand for it.
+                (alone if title and of_file[number] in with_articles else rest[of_file[number]]).append(number)
+    return [
+        *groups,
+        *([number] for number in alone),
+        *(part for own in rest.values() for part in _parts(own, of_context)),
+    ]
+
+
+def _parts(numbers: Sequence[int], of_context: "array[int]") -> list[list[int]]:
+    """Examples of a file in parts of about as many contexts each, which stand near each other in the file."""
+    places: dict[int, int] = {}
+    for number in sorted(numbers):
+        places.setdefault(of_context[number], len(places))
+    count = -(-len(places) // LARGEST_PART)
+    parts: list[list[int]] = [[] for _ in range(count)]
+    for number in sorted(numbers):
+        parts[places[of_context[number]] * count // len(places)].append(number)
+    return parts
 
 
 def with_other_context(example: Example, context: str) -> Example:
@@ -72,7 +132,7 @@ def with_other_context(example: Example, context: str) -> Example:
 
 
 class _Contexts:
-    """The contexts of an article, by their words: an article may be a whole data set that has one title."""
+    """The contexts of a group, by their words: an article may be a whole data set that has one title."""
 
     def __init__(self, contexts: Iterable[str]) -> None:
         """Look at each of some contexts, of which none are the same."""

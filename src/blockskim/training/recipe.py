@@ -53,8 +53,9 @@ class Recipe:
             answers without skimming does not change: those that it has, or new ones where the recipe calls for others.
         label_evidence: whether blocks of sentences that support the answer (HotpotQA) count as relevant, as in the
             paper, or only those of the answer itself.
-        elsewhere_share: share of the answerable questions that are asked once more of another context of their article,
-            in which no answer of theirs stands, so that the model learns to say that there is none.
+        elsewhere_share: share of the answerable questions that are asked once more of another context of their article
+            (of their file where titles name no articles), in which no answer of theirs stands, so that the model learns
+            to say that there is none.
         drop_share: share of the steps in which blocks are really dropped, as at inference, but none with an answer.
         drop_thresholds: lowest and highest threshold of such a step, which is drawn in between on a logarithmic scale
             and holds for all layers.
