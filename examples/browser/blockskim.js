@@ -3,6 +3,7 @@
 // The graph drops blocks of the text by itself; what is here goes around it: windows, the best span, and what was read.
 // Places in texts are JavaScript's, in UTF-16 units: text.slice(start, end) === answer.
 
+import { choosePassages, readEmbeddings } from "./passages.js";
 import { readTokenizer } from "./wordpiece.js";
 import { alignToWords, trimBlanks } from "./words.js";
 
@@ -29,19 +30,23 @@ export async function loadModel(ort, read, graph = GRAPH) {
   const tokenize = readTokenizer(await parsed("tokenizer.json"), manifest.split_special_tokens);
   const externalData = [];
   for (const path of Object.keys(manifest.weights)) externalData.push({ path, data: await read(path) });
+  // Blocks that are cut from the start of the input would lie across passages.
+  const choosing = skim.document_threshold > 0 && manifest.alignment === "context";
+  const embed = choosing ? readEmbeddings(externalData[0].data, manifest.embeddings) : null;
   const session = await ort.InferenceSession.create(await read(graph), { externalData });
   const layers = manifest.trained_predictors ? manifest.skim_layers : [];
-  return { ort, session, manifest, skim, layers, tokenize };
+  return { ort, session, manifest, skim, layers, tokenize, embed };
 }
 
 /**
- * Answer a question from a text of any length.
+ * Answer a question from a text of any length. Of a long one those passages are read that fit the question.
  *
  * Thresholds are one number for all layers or one for each that has a predictor; 0 reads everything. Left out, they are
  * the model's own; those of its operating points are in model.skim.points.
  *
  * Gives { answer, start, end, score, windows, blocks, kept, milliseconds }: the score is a probability; blocks are
- * { start, end, droppedIn } with the layer that dropped it, null for none; kept is the share of blocks read to the end.
+ * { start, end, droppedIn } with the layer that dropped it, 0 for what was not read and null for what was read to the
+ * end; kept is the share of these.
  */
 export async function answer(model, question, text, { thresholds = model.skim.thresholds, ...reading } = {}) {
   const started = performance.now();
@@ -50,11 +55,15 @@ export async function answer(model, question, text, { thresholds = model.skim.th
     if (!part.isWellFormed()) throw new Error("the text holds half of a surrogate pair");
   }
   const lengths = { ...READING, ...reading };
-  const tokens = model.tokenize(text);
-  const windows = cutWindows(model, question, tokens, lengths);
-  const runs = await runAll(model, windows, perLayer(model, thresholds));
-  const found = bestAnswer(text, tokens, windows, runs, lengths.maxAnswer);
-  const blocks = windows.flatMap((window, index) => fates(model, tokens, window, runs[index]));
+  const [room, asked] = [fit(model, lengths), model.tokenize(question)];
+  const own = perLayer(model, thresholds);
+  // A question of control characters alone has no token.
+  const ids = tokenIds(asked.length ? asked : model.tokenize("?")).slice(0, room.question);
+  const { read, unread, step } = choosePassages(model, model.tokenize(text), ids, own);
+  const windows = cutWindows(model, ids, read, room, step);
+  const runs = await runAll(model, windows, own);
+  const found = bestAnswer(text, read, windows, runs, lengths.maxAnswer);
+  const blocks = windows.flatMap((window, index) => fates(model, read, window, runs[index])).concat(unread);
   const whole = blocks.filter((block) => block.droppedIn === null).length;
   const kept = blocks.length ? whole / blocks.length : 1;
   return { ...found, windows: windows.length, blocks, kept, milliseconds: performance.now() - started };
@@ -69,23 +78,27 @@ function perLayer({ layers }, thresholds) {
   return layers.map((_, place) => thresholds[place]);
 }
 
+/** How many tokens fit beside special ones, how many of them a question may take, and by how many windows overlap. */
+function fit({ manifest }, { maxLength, stride, maxQuestion }) {
+  const { template, position_limit: limit } = manifest;
+  const special = template.before.length + template.between.length + template.after.length;
+  const most = Math.min(maxLength, limit ?? maxLength) - special;
+  const question = Math.max(1, Math.min(maxQuestion, Math.floor(most / 2)));
+  if (most <= question) throw new Error(`windows of ${maxLength} tokens leave no room for a text`);
+  return { most, question, overlap: Math.max(0, Math.min(stride, Math.floor((most - question) / 2))) };
+}
+
 /** Overlapping windows over a tokenised text, each with the question before it and all that the graph asks for. */
-function cutWindows(model, question, tokens, { maxLength, stride, maxQuestion }) {
-  const { template, position_limit: limit } = model.manifest;
-  const { before, between, after } = template;
-  const most = Math.min(maxLength, limit ?? maxLength) - before.length - between.length - after.length;
-  const longest = Math.max(1, Math.min(maxQuestion, Math.floor(most / 2)));
-  if (most <= longest) throw new Error(`windows of ${maxLength} tokens leave no room for a text`);
-  const overlap = Math.max(0, Math.min(stride, Math.floor((most - longest) / 2)));
-  const asked = tokenIds(model.tokenize(question)).slice(0, longest);
-  // A question of control characters alone has no token.
-  if (!asked.length) asked.push(...tokenIds(model.tokenize("?")));
-  const head = [...before, ...asked, ...between];
+function cutWindows(model, asked, tokens, { most, overlap }, stepOf) {
+  const { template } = model.manifest;
+  const head = [...template.before, ...asked, ...template.between];
   const room = most - asked.length;
+  const plain = room - overlap;
+  const step = room > stepOf ? Math.max(Math.floor(plain / stepOf), 1) * stepOf : plain;
   const windows = [];
-  for (let from = 0, end = 0; !windows.length || end < tokens.length; from += room - overlap) {
+  for (let from = 0, end = 0; !windows.length || end < tokens.length; from += step) {
     end = Math.min(from + room, tokens.length);
-    const ids = [...head, ...tokenIds(tokens.slice(from, end)), ...after];
+    const ids = [...head, ...tokenIds(tokens.slice(from, end)), ...template.after];
     const window = { from, ids, context: head.length, size: end - from };
     windows.push({ ...window, question: questionPlaces(template, asked, window), ...droppable(model, window) });
   }
@@ -175,12 +188,13 @@ function bestAnswer(text, tokens, windows, runs, maxAnswer) {
   return { answer: text.slice(start, end), start, end, score: Math.exp(Math.min(0, score - scale)) };
 }
 
-/** All spans of the tokens of a text that are left in a window. */
+/** All spans of the tokens of a text that are left in a window, each within a passage. */
 function* spans(text, tokens, { from, context, size }, { places, logits }, maxAnswer) {
   const inside = (row) => places[row] >= context && places[row] < context + size;
   const token = (row) => tokens[from + places[row] - context];
   for (let first = 0; first < places.length; first++) {
     for (let last = first; inside(last) && places[last] < places[first] + maxAnswer; last++) {
+      if (token(last).passage !== token(first).passage) break;
       const [start, end] = trimBlanks(text, token(first).start, token(last).end);
       // Where scores are equal in single precision, places decide.
       if (start < end) yield { score: Math.fround(logits[2 * first] + logits[2 * last + 1]), start, end };

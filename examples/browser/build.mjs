@@ -5,7 +5,7 @@
 import { cp, readFile } from "node:fs/promises";
 import { join } from "node:path";
 
-const PAGE = ["index.html", "style.css", "page.js", "blockskim.js", "wordpiece.js", "words.js"];
+const PAGE = ["index.html", "style.css", "page.js", "blockskim.js", "passages.js", "wordpiece.js", "words.js"];
 const LIBRARY = ["ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"];
 
 const here = import.meta.dirname;

@@ -64,7 +64,7 @@ function marked(text, { start, end, blocks }) {
     if (!layers.length || !piece.trim()) return piece;
     const layer = Math.max(...layers);
     if (layer === Infinity) return tagged("span", "kept", "read to the end", piece);
-    return tagged("span", "gone", `dropped in layer ${layer}`, piece);
+    return tagged("span", "gone", layer ? `dropped in layer ${layer}` : "not read", piece);
   });
 }
 
