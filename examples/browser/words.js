@@ -1,6 +1,9 @@
 // Where words begin and end in a text, whatever its script, as in src/blockskim/answering/word_boundaries.py.
 
 const JOINER = /^[\xad\u200c\u200d]$/u;
+// Skin tones, and tags as of the flag of Wales; they belong to the emoji before them.
+const EMOJI_PART = /^[\u{1f3fb}-\u{1f3ff}\u{e0020}-\u{e007f}]$/u;
+const FLAG_LETTER = /^[\u{1f1e6}-\u{1f1ff}]$/u;
 const BLANK = /^[\s\x1c-\x1f\x85\u200b]$/u;
 const WORD = /^(?:[0-9A-Za-z_]|(?=[^\0-\x7f])[\p{L}\p{N}\p{M}])$/u;
 // Thai, Lao, Tibetan; Burmese; Khmer; Japanese and Chinese: written without spaces, so each character is a word.
@@ -36,8 +39,16 @@ function behind(text, place) {
 
 function insideWord(text, place) {
   const [last, next] = [before(text, place), behind(text, place)];
-  if (/^\p{M}$/u.test(next) || JOINER.test(next) || JOINER.test(last)) return true;
+  if (/^\p{M}$/u.test(next) || JOINER.test(next) || JOINER.test(last) || EMOJI_PART.test(next)) return true;
+  if (FLAG_LETTER.test(next)) return insideFlag(text, place);
   return continuesWords(last) && continuesWords(next);
+}
+
+/** Whether the letter before a place and the one behind it are a flag: they pair up from the left. */
+function insideFlag(text, place) {
+  let first = place;
+  while (first > 0 && FLAG_LETTER.test(before(text, first))) first -= 2;
+  return (place - first) % 4 === 2;
 }
 
 function continuesWords(character) {

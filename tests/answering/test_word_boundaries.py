@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from blockskim.answering.word_boundaries import Boundaries
 
-texts = st.text(alphabet="ab é\u0301_1,.'-\u200d🏽👩日本ไทย한\u00ad\ufeff \n", max_size=20)
+texts = st.text(alphabet="ab é\u0301_1,.'-\u200d🏽👩🇩🇪\U000e0062日本ไทย한\u00ad\ufeff \n", max_size=20)
 
 
 def blank(character):
@@ -29,6 +29,16 @@ def blank(character):
         ("ทุกคนชอบ", "คน", "คน"),
         ("서울에서 왔다", "서울", "서울에서"),
         ("👩\u200d🚀 flew", "👩", "👩\u200d🚀"),
+        ("so 👍🏽👍", "👍", "👍🏽"),
+        ("so 👍🏽👍", "🏽", "👍🏽"),
+        ("👩🏽\u200d🚀 flew", "🚀", "👩🏽\u200d🚀"),
+        ("in 🇩🇪🇫🇷🇹", "🇩", "🇩🇪"),
+        ("in 🇩🇪🇫🇷🇹", "🇪", "🇩🇪"),
+        ("in 🇩🇪🇫🇷🇹", "🇷", "🇫🇷"),
+        ("in 🇩🇪🇫🇷🇹", "🇹", "🇹"),
+        ("in 🇩🇪🇫🇷🇹", "🇪🇫", "🇩🇪🇫🇷"),
+        ("\U0001f3f4\U000e0067\U000e0062\U000e007f won", "\U000e0062", "\U0001f3f4\U000e0067\U000e0062\U000e007f"),
+        ("6\ufe0f\u20e3 of 7", "\ufe0f", "6\ufe0f\u20e3"),
         ("e\u0301", "e", "e\u0301"),
         (" ,", ",", ","),
     ],

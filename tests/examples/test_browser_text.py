@@ -16,6 +16,7 @@ HARD_TEXTS = (
     "plain words, and punctuation: it's (quite) fine - isn't it?",
     "Zoe\u0301 naïve ÅNGSTRÖM İstanbul ΣΊΣΥΦΟΣ Straße ﬁne Ⅷ",
     "👩‍🚀 in space🚀🚀, 👨‍👩‍👧‍👦 at home 6️⃣ 🇹🇷 𝒢ustav",
+    "a👍🏽👍 🏽 🇩🇪🇫🇷🇹 🇩a🇪 \U0001f3f4\U000e0067\U000e0062\U000e007f won \U000e0041",
     "東京タワー and かﾞ and 서울 각\u1100\u1161\u11a8 กรุงเทพ हिन्दी",
     "a\u00a0b\u2003c\u2028d\te\r\nf\x85g\x1ch\ufeffi\u00adj\u200dk",
     "an [SEP] that is written out, [MASK]ed, [CLS][PAD] and [UNK], but not [sep]",

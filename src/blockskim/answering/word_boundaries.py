@@ -2,7 +2,8 @@ r"""Where words begin and end in a caller's text, whatever its script, and spans
 
 A word is a run of letters, digits, underscores and the marks that combine with them, as in ``\w``, but:
 
-- marks, variation selectors and joiners belong to the character before them, so no answer splits a character;
+- marks, variation selectors, joiners, skin tones and tags belong to the character before them, and of the two letters
+  of a flag the second to the first, so no answer splits a character;
 - in scripts that are written without spaces between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese, Tibetan) each
   character is a word of its own, or an answer would grow to a whole clause.
 
@@ -10,8 +11,10 @@ A tokenizer's own words are not used: they differ from family to family, and som
 part of it.
 """
 
+import re
 import unicodedata
 from collections.abc import Callable
+from functools import cached_property
 
 # First and last character of the blocks whose scripts put no space between words.
 _UNSPACED = (
@@ -26,6 +29,9 @@ _UNSPACED = (
     (0xFF66, 0xFF9D),  # half-width kana
     (0x20000, 0x3FFFF),
 )
+# Skin tones, and tags as of the flag of Wales.
+_EMOJI_PARTS = frozenset(map(chr, (*range(0x1F3FB, 0x1F400), *range(0xE0020, 0xE0080))))
+_FLAG = re.compile("[\U0001f1e6-\U0001f1ff]{2}")  # regional indicators, which pair up from the left
 _JOINERS = "\u00ad\u200c\u200d"  # soft hyphen, zero-width non-joiner and joiner
 _BLANKS = "\ufeff\u200b"  # what str.isspace leaves out: byte-order mark, zero-width space
 
@@ -77,7 +83,15 @@ class Boundaries:
         return found
 
     def _inside_word(self, position: int) -> bool:
-        return 0 < position < len(self._text) and _are_one_word(self._text[position - 1], self._text[position])
+        if not 0 < position < len(self._text):
+            return False
+        before, behind = self._text[position - 1], self._text[position]
+        return _are_one_word(before, behind) or position in self._inside_flags
+
+    @cached_property
+    def _inside_flags(self) -> frozenset[int]:
+        """The positions between the two letters of a flag."""
+        return frozenset(flag.start() + 1 for flag in _FLAG.finditer(self._text))
 
     def _before_blank(self, position: int) -> bool:
         return position < len(self._text) and _is_blank(self._text[position])
@@ -93,6 +107,8 @@ def _is_blank(character: str) -> bool:
 def _are_one_word(before: str, behind: str) -> bool:
     """Whether two neighbouring characters belong to one word."""
     if unicodedata.category(behind).startswith("M") or behind in _JOINERS or before in _JOINERS:
+        return True
+    if behind in _EMOJI_PARTS:
         return True
     return _continues_words(before) and _continues_words(behind)
 
