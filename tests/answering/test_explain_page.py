@@ -52,7 +52,8 @@ def passages(draw):
         if place[0] < place[1]
     ]
     answers = [(*place, 0.5) for place in draw(st.lists(places, max_size=4))]
-    return passage(text, blocks, answers)
+    beside = [(*place, "con<text>") for place in draw(st.lists(places, max_size=2))]
+    return passage(text, blocks, answers, beside=beside)
 
 
 @given(passages())
@@ -60,7 +61,7 @@ def test_the_whole_text_is_shown_as_it_is(shown):
     reader = Reader(to_html([shown]))
     assert reader.text == shown.text
     marked = [False] * len(shown.text)
-    for start, end, _ in shown.answers:
+    for start, end, _ in [*shown.answers, *shown.beside]:
         marked[start:end] = [True] * (end - start)
     assert reader.marked == "".join(c for c, is_marked in zip(shown.text, marked, strict=True) if is_marked)
 
@@ -128,6 +129,15 @@ def test_of_overlapping_windows_the_longest_reading_is_shown():
     assert len(titles) == 2
     assert titles[0].startswith("dropped in layer 2")
     assert titles[1].startswith("kept")
+
+
+def test_what_goes_with_answers_is_marked_otherwise_and_not_counted():
+    page = to_html([passage(TEXT, [], [(22, 25, 0.5)], ranks=[7], beside=[(0, 9, "context"), (20, 30, "kept")])])
+    assert f'<mark class="beside" title="context">{TEXT[:9]}</mark>' in page
+    assert f'<mark title="answer 7">{TEXT[22:25]}</mark>' in page
+    assert '<mark>answer</mark> <mark class="beside">context</mark> <mark class="beside">kept</mark>' in page
+    assert re.findall(r'<li value="(\d+)">', page) == ["7"]
+    assert 'class="beside"' not in to_html([passage(TEXT, [], [(22, 25, 0.5)])])
 
 
 def test_a_trace_makes_a_page():

@@ -1,8 +1,10 @@
 """``highlight``, ``prune`` and ``rank``: what they print, for programs and for people."""
 
+import html
 import io
 import json
 import os
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -59,6 +61,27 @@ def test_highlights_for_people(call, model, document, other, tmp_path):
     assert '<mark title="evidence 1">' in content
     assert "<mark>evidence</mark>" in content
     assert call(*arguments[:-2], "--threshold", 1)[1].splitlines()[1] == "  nothing found"
+
+
+def test_what_is_kept_beside_evidence_is_called_so(call, model, document, other, tmp_path):
+    """And the evidence of several files has one ranking, in print and on the page."""
+    page = tmp_path / "page.html"
+    arguments = ("highlight", "-q", QUESTION, document, other, "--model", model, "-k", 5, "--context", 1)
+    (result,) = json.loads(call(*arguments, "--json", "--explain", page)[1])
+    evidence = [each for each in result["sentences"] if each["role"] == "evidence"]
+    assert {each["document"] for each in evidence} == {document, other} and len(evidence) == 5
+    lines = [line for line in call(*arguments)[1].splitlines() if document in line or other in line]
+    roles = [each["role"] for each in result["sentences"]]
+    assert ["context" if line.endswith("  (context)") else "evidence" for line in lines] == roles
+    content = page.read_text(encoding="utf-8")
+    listed = re.findall(r'<li value="(\d)"><b>(.*?)</b>', content)
+    ranks = {
+        name: [str(rank) for rank, one in enumerate(evidence, 1) if one["document"] == name]
+        for name in (document, other)
+    }
+    assert [rank for rank, _ in listed] == ranks[document] + ranks[other]
+    assert {html.unescape(text) for _, text in listed} == {each["text"] for each in evidence}
+    assert content.count('title="context"') >= roles.count("context") > 0
 
 
 def test_pruned_texts_as_json(call, model, document, other):

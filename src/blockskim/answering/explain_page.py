@@ -7,7 +7,7 @@ of the layer that dropped it.
 
 import html
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -45,6 +45,7 @@ class Passage:
         cost: a line on what was read and saved.
         document: name of the text; "" for none.
         ranks: place of each answer among all that were given, those of other texts included; 1, 2, … when empty.
+        beside: (first character, one past the last, what it is called) of what goes with the answers.
     """
 
     question: str
@@ -55,6 +56,7 @@ class Passage:
     cost: str
     document: str = ""
     ranks: Sequence[int] = ()
+    beside: Sequence[tuple[int, int, str]] = ()
 
     @property
     def ranked(self) -> list[tuple[int, tuple[int, int, float]]]:
@@ -76,7 +78,9 @@ def to_html(passages: Sequence[Passage], title: str = "What was read", marked: s
     depth = max((passage.layers for passage in passages), default=1)
     shades = "\n".join(f".d{layer} {{ color: {_shade(layer, depth)}; }}" for layer in layers)
     sections = "\n".join(_section(passage, marked) for passage in passages)
-    return _PAGE.format(title=_escape(title), shades=shades, legend=_legend(layers, marked), sections=sections)
+    beside = dict.fromkeys(name for passage in passages for _, _, name in passage.beside)
+    legend = _legend(layers, marked, beside)
+    return _PAGE.format(title=_escape(title), shades=shades, legend=legend, sections=sections)
 
 
 def cost_line(blocks: int, kept: float, flops: int, dense_flops: int, seconds: float) -> str:
@@ -110,14 +114,19 @@ def _section(passage: Passage, marked: str) -> str:
 
 
 def _text(passage: Passage, marked: str) -> str:
-    """The text with its blocks and answers marked."""
-    rank = np.zeros(len(passage.text), dtype=np.int64)
-    for number, (start, end, _) in reversed(passage.ranked):
-        rank[start:end] = number
+    """The text with its blocks and answers marked, and what goes with these."""
+    found = passage.ranked
+    mark = np.zeros(len(passage.text), dtype=np.int64)
+    for number, (start, end, _) in enumerate(passage.beside, start=len(found) + 1):
+        mark[start:end] = number
+    for number, (_, (start, end, _)) in reversed(list(enumerate(found, start=1))):
+        mark[start:end] = number
+    marks = [_escape, *(_marker(f"{marked} {rank}") for rank, _ in found)]
+    marks += [_marker(name, ' class="beside"') for _, _, name in passage.beside]
 
     def inner(start: int, end: int) -> str:
-        pieces = ((a + start, b + start) for a, b in _runs(rank[start:end]))
-        return "".join(_piece(passage.text[a:b], int(rank[a]), marked) for a, b in pieces)
+        pieces = ((a + start, b + start) for a, b in _runs(mark[start:end]))
+        return "".join(marks[mark[a]](passage.text[a:b]) for a, b in pieces)
 
     parts, shown = [], 0
     for start, end, block in runs_of_blocks(passage):
@@ -156,8 +165,9 @@ def _runs(values: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
         yield from pairwise(bounds)
 
 
-def _piece(text: str, rank: int, marked: str) -> str:
-    return f'<mark title="{marked} {rank}">{_escape(text)}</mark>' if rank else _escape(text)
+def _marker(name: str, kind: str = "") -> Callable[[str], str]:
+    """What marks pieces of the text, and tells what they are when the pointer rests on them."""
+    return lambda text: f'<mark{kind} title="{_escape(name)}">{_escape(text)}</mark>'
 
 
 def _span(block: TextBlock, inner: str) -> str:
@@ -169,12 +179,13 @@ def _span(block: TextBlock, inner: str) -> str:
     return f'<span class="gone d{layer}" title="{fate}">{inner}<sup>{layer}</sup></span>'
 
 
-def _legend(layers: Sequence[int], marked: str) -> str:
+def _legend(layers: Sequence[int], marked: str, beside: Iterable[str]) -> str:
     gone = " ".join(
         f'<span class="gone d{layer}">{f"dropped in layer {layer}" if layer else "not read"}<sup>{layer}</sup></span>'
         for layer in layers
     )
-    return f'<span class="kept">read to the end</span> {gone} <mark>{marked}</mark>'
+    others = "".join(f' <mark class="beside">{_escape(name)}</mark>' for name in beside)
+    return f'<span class="kept">read to the end</span> {gone} <mark>{marked}</mark>{others}'
 
 
 def _shade(layer: int, depth: int) -> str:
@@ -208,6 +219,7 @@ h2 {{ font-size: 1em; color: #444; }}
 .gone {{ font-size: .95em; }}
 sup {{ font: bold .65em/1 sans-serif; padding-left: .15em; }}
 mark {{ background: #ffe34d; font-weight: bold; outline: 1px solid #111; }}
+mark.beside {{ background: #fff7c9; font-weight: normal; outline: 1px dashed #767676; }}
 .cost, .legend {{ font: .9em/1.8 sans-serif; }}
 .legend {{ border: 1px solid #999; padding: .4em .8em; }}
 span, mark {{ print-color-adjust: exact; -webkit-print-color-adjust: exact; }}

@@ -66,6 +66,7 @@ class AnswerTrace:
         seconds: its share, by arithmetic, of the whole call: tokenisation, model, search of answers.
         unread: what of a long document was left out before any window was read; the windows are then those of the rest.
         ranks: place of each span among all answers to the question, from 1: others may be of other documents.
+        beside: (first character, one past the last, what it is called) of what was kept beside evidence.
     """
 
     question: str
@@ -77,6 +78,7 @@ class AnswerTrace:
     seconds: float
     unread: Unread | None = None
     ranks: tuple[int, ...] = ()
+    beside: tuple[tuple[int, int, str], ...] = ()
 
     @property
     def text_blocks(self) -> list[TextBlock]:
@@ -114,7 +116,15 @@ class AnswerTrace:
         """What the page shows of this trace."""
         cost = cost_line(self.blocks, self.kept_by_layer[-1], self.flops, self.dense_flops, self.seconds)
         return Passage(
-            self.question, self.context, self.text_blocks, self.spans, self.layers, cost, self.document, self.ranks
+            question=self.question,
+            text=self.context,
+            blocks=self.text_blocks,
+            answers=self.spans,
+            layers=self.layers,
+            cost=cost,
+            document=self.document,
+            ranks=self.ranks,
+            beside=self.beside,
         )
 
 

@@ -88,7 +88,7 @@ def _write_page(path: Path, results: "Sequence[Highlights]") -> None:
 
 
 def _show(results: "Sequence[Highlights]", characters: int) -> None:
-    """Sentences for people, each behind its score and file; then how much of the texts they are."""
+    """Sentences for people, each behind its score, file, and role if it is no evidence; then how much they are."""
     from rich.text import Text
 
     out = console()
@@ -99,7 +99,10 @@ def _show(results: "Sequence[Highlights]", characters: int) -> None:
         out.print(Text(printable(result.question), style="bold"))
         for sentence in result.sentences:
             line = Text("  ").append(f"{sentence['score']:.2f}", style="cyan")
-            out.print(line.append(f"  {printable(str(sentence['document']))}", style="dim"))
+            line.append(f"  {printable(str(sentence['document']))}", style="dim")
+            if sentence["role"] != "evidence":
+                line.append(f"  ({sentence['role']})", style="dim")
+            out.print(line)
             out.print(_sentence(sentence, mark))
         if not result.sentences:
             out.print(Text("  nothing found"))

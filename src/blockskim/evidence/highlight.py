@@ -56,7 +56,7 @@ class Highlights:
         question: the question.
         sentences: in the order that was asked for.
         kept: their share of the characters of all documents.
-        traces: what was read of each document; the spans of a trace are those of its sentences.
+        traces: what was read of each document; the spans of a trace are its evidence, ranked over all documents.
     """
 
     question: str
@@ -132,8 +132,7 @@ def highlights_of(evidence: QuestionEvidence, options: EvidenceOptions, tokenize
         sentences.sort(key=lambda each: -each["score"])
     total = sum(len(text.text) for text in evidence.texts)
     kept = sum(each["end"] - each["start"] for each in sentences) / max(1, total)
-    traces = tuple(map(_marked, evidence.traces, by_document)) if evidence.traces else ()
-    return Highlights(evidence.question, sentences, kept, traces)
+    return Highlights(evidence.question, sentences, kept, _marked(evidence.traces, by_document))
 
 
 def _sentence(name: Any, text: ScoredText, number: int, role: Role, answer: SpanInSentence | None) -> Sentence:
@@ -149,10 +148,23 @@ def _sentence(name: Any, text: ScoredText, number: int, role: Role, answer: Span
     )
 
 
-def _marked(trace: AnswerTrace, sentences: Sequence[Sentence]) -> AnswerTrace:
-    """What was read of a document, with its sentences as what was found, best first."""
-    best = sorted(sentences, key=lambda each: -each["score"])
-    return replace(trace, spans=tuple((each["start"], each["end"], each["score"]) for each in best))
+def _marked(traces: Sequence[AnswerTrace], by_document: Sequence[Sequence[Sentence]]) -> tuple[AnswerTrace, ...]:
+    """What was read of each document, with its evidence as what was found, and what is kept beside it."""
+    spans: list[list[tuple[int, int, float]]] = [[] for _ in traces]
+    ranks: list[list[int]] = [[] for _ in traces]
+    own = [(place, each) for place in range(len(traces)) for each in by_document[place]]
+    evidence = sorted((one for one in own if one[1]["role"] == "evidence"), key=lambda one: -one[1]["score"])
+    for rank, (place, each) in enumerate(evidence, start=1):
+        spans[place].append((each["start"], each["end"], each["score"]))
+        ranks[place].append(rank)
+    beside = [
+        tuple((each["start"], each["end"], each["role"]) for each in sentences if each["role"] != "evidence")
+        for sentences in by_document
+    ]
+    return tuple(
+        replace(trace, spans=tuple(spans[place]), ranks=tuple(ranks[place]), beside=beside[place])
+        for place, trace in enumerate(traces)
+    )
 
 
 def _answer(text: str, found: SpanInSentence | None) -> SentenceAnswer | None:
