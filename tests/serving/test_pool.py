@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 
@@ -16,7 +17,7 @@ from blockskim.errors import ConfigError, DataError, ModelError
 from blockskim.serving import pool as pool_module
 from blockskim.serving.engine import ModelSettings
 from blockskim.serving.logs import JsonLines, LogSettings
-from blockskim.serving.messages import error_message
+from blockskim.serving.messages import error_message, to_bytes
 from blockskim.serving.pool import NotReady, WorkerPool, _Worker
 from blockskim.serving.pulse import HANGING, SILENT, SLOW, Pulse
 from blockskim.serving.refusals import Busy, Lost, Stopping, TimedOut
@@ -189,6 +190,12 @@ class Process:
     def kill(self):
         self.gone = True
 
+    def join(self, seconds=None):
+        pass
+
+    def is_alive(self):
+        return not self.gone
+
 
 class Clock:
     """Seconds pass only where somebody waits for a process."""
@@ -291,6 +298,51 @@ def test_a_worker_that_can_not_be_started_is_tried_again(pool, monkeypatch, capl
     assert [(line["event"], line["worker"], line["reason"]) for line in lines] == [
         ("worker not started", 2, str(error))
     ] * 2
+
+
+class Pipe:
+    """To a worker that tells an answer and then nothing."""
+
+    def __init__(self):
+        self.told, self.closed = [to_bytes({"id": 1, "result": {}})], False
+
+    def recv_bytes(self):
+        if not self.told:
+            raise EOFError
+        return self.told.pop()
+
+    def send_bytes(self, data):
+        raise OSError
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.mark.parametrize("failing", ["from_bytes", "to_bytes"])
+def test_a_worker_that_can_not_be_talked_with_is_replaced(pool, monkeypatch, caplog, failing):
+    caplog.set_level(logging.ERROR, "blockskim.serving")
+    spawned, worker = [], _Worker(1, Process(), Pipe(), Pulse(3.0), ready=True)
+    monkeypatch.setattr(pool_module, failing, mock.Mock(side_effect=MemoryError))
+    monkeypatch.setattr(pool, "_spawn", spawned.append)
+
+    async def talk():
+        loop = asyncio.get_running_loop()
+        waiting = worker.pending[1] = loop.create_future()
+        worker.outgoing.put_first({"ping": True})
+        if failing == "to_bytes":
+            worker.outgoing.put_first(None)
+            await asyncio.to_thread(pool._write, worker, loop)
+            assert worker.process.gone and worker.connection.told.pop()
+        await asyncio.to_thread(pool._read, worker, loop)
+        with pytest.raises(Lost):
+            await waiting
+        await until(lambda: spawned)
+
+    asyncio.run(asyncio.wait_for(talk(), SECONDS))
+    assert (worker.process.gone, worker.ready, spawned) == (True, False, [1])
+    first, second = (json.loads(JsonLines().format(record)) for record in caplog.records)
+    assert (first["event"], first["error"], first["worker"]) == ("talking with a worker failed", "MemoryError", 1)
+    assert second["event"] == "worker lost"
 
 
 @pytest.mark.parametrize("failing", ["process", "thread"])

@@ -276,6 +276,38 @@ def test_it_tells_of_batches_and_of_time(engine):
     assert result["skim"]["seconds"] > 0
 
 
+def test_a_thread_that_fails_beside_the_model_fails_its_batch_alone(engine):
+    faults, reports = [], []
+
+    def on_batch(report):
+        reports.append(report)
+        if len(reports) == 1:
+            raise MemoryError
+
+    busy = engine(on_batch=on_batch, on_fault=faults.append)
+    with pytest.raises(MemoryError):
+        busy.ask(PLAIN, SECONDS).result(SECONDS)
+    until(lambda: faults)
+    assert [type(fault) for fault in faults] == [MemoryError]
+    assert busy.ask(PLAIN, SECONDS).result(SECONDS)["answers"] == [busy.answerer(QUESTION, TEXT)]
+
+
+def test_a_thread_that_can_not_take_a_batch_fails_all_that_waits(engine):
+    faults = []
+    busy = engine(on_fault=faults.append)
+    taking = busy.scheduler._queue.take
+
+    def take(*given):
+        busy.scheduler._queue.take = taking
+        raise MemoryError
+
+    busy.scheduler._queue.take = take
+    with pytest.raises(MemoryError):
+        busy.ask(PLAIN, SECONDS).result(SECONDS)
+    until(lambda: faults)
+    assert busy.ask(PLAIN, SECONDS).result(SECONDS)
+
+
 def test_what_is_given_up_waited_too(engine):
     jobs = []
     busy = engine(on_done=jobs.append)

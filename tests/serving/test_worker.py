@@ -5,9 +5,11 @@ import logging
 import threading
 import time
 from multiprocessing import Pipe
+from unittest import mock
 
 import pytest
 
+from blockskim.serving import worker as worker_module
 from blockskim.serving.logs import JsonLines
 from blockskim.serving.messages import from_bytes, to_bytes
 from blockskim.serving.scheduler import Capacity
@@ -93,6 +95,31 @@ def test_a_worker_whose_model_fails_on_everything_ends(worker, lines):
         "a request failed",
         "the model fails on the warm-up texts as well, so this worker ends",
     ]
+
+
+def test_a_worker_whose_threads_fail_beside_the_model_ends(worker, lines, monkeypatch):
+    monkeypatch.setattr(worker_module, "batch_message", mock.Mock(side_effect=MemoryError))
+    worker.ask()
+    assert worker.told()["error"]["kind"] == "memory"
+    with pytest.raises(EOFError):
+        worker.told()
+    worker.thread.join(SECONDS)
+    assert not worker.thread.is_alive()
+    assert "a thread that runs the model failed, so this worker ends" in [line["event"] for line in lines()]
+
+
+def test_an_answer_that_can_not_be_sent_is_an_error(worker, lines, monkeypatch):
+    def memory_for_small_messages(message):
+        if "result" in message:
+            raise MemoryError
+        return to_bytes(message)
+
+    monkeypatch.setattr(worker_module, "to_bytes", memory_for_small_messages)
+    worker.ask(7)
+    told = worker.told()
+    assert (told["id"], told["error"]["kind"]) == (7, "memory")
+    (line,) = lines()
+    assert (line["event"], line["id"], line["error"]) == ("a request failed", "id-7", "MemoryError")
 
 
 @pytest.mark.parametrize(("failures", "question", "kind"), [(1, QUESTION, "failed"), (0, " ", "data")])

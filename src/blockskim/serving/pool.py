@@ -249,18 +249,21 @@ class WorkerPool:
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(call, *values)
 
-        while True:
-            try:
+        try:
+            while True:
                 message = from_bytes(worker.connection.recv_bytes())
-            except (EOFError, OSError):
-                break
-            for report in message.pop("reports", ()):
-                if "batch" in report:
-                    self._observer.batch_done(worker.number, told_batch(report["batch"]))
-                else:
-                    self._observer.request_done(worker.number, JobReport(**report["job"]))
-            if message:
-                on_loop(self._told, worker, message)
+                for report in message.pop("reports", ()):
+                    if "batch" in report:
+                        self._observer.batch_done(worker.number, told_batch(report["batch"]))
+                    else:
+                        self._observer.request_done(worker.number, JobReport(**report["job"]))
+                if message:
+                    on_loop(self._told, worker, message)
+        except (EOFError, OSError):
+            pass
+        except Exception as error:
+            # Too little memory for an answer, say: nobody may wait for a worker that is heard no more.
+            _give_worker_up(worker, error)
         # The process may take a while to end, and answers nothing more.
         on_loop(setattr, worker, "ready", False)
         worker.process.join(SECONDS_TO_END)
@@ -274,8 +277,12 @@ class WorkerPool:
     def _write(self, worker: _Worker, _loop: asyncio.AbstractEventLoop) -> None:
         """Send what there is to send: a pipe that is full must not hold up the event loop."""
         while (message := worker.outgoing.get()) is not None:
-            with suppress(OSError):
+            try:
                 worker.connection.send_bytes(to_bytes(message))
+            except OSError:
+                pass
+            except Exception as error:
+                _give_worker_up(worker, error)
         worker.connection.close()
 
     async def _watch(self) -> None:
@@ -369,6 +376,13 @@ class WorkerPool:
                 pause = self._next_pause(slot)
                 fields = {"worker": slot, "reason": str(error), "replaced_in": pause}
                 LIFE.error("worker not started", extra={"fields": fields})
+
+
+def _give_worker_up(worker: _Worker, error: Exception) -> None:
+    """Kill a worker that can't be talked with, so that another takes its place."""
+    fields = {"worker": worker.number, "pid": worker.process.pid}
+    LIFE.error("talking with a worker failed", exc_info=error, extra={"fields": fields})
+    _kill(worker)
 
 
 def _kill(worker: _Worker) -> None:

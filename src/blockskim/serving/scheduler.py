@@ -121,6 +121,7 @@ class Scheduler:
         capacity: Capacity | None = None,
         on_batch: Callable[[BatchReport], None] | None = None,
         on_done: Callable[[JobReport], None] | None = None,
+        on_fault: Callable[[BaseException], None] | None = None,
     ) -> None:
         """Start the threads.
 
@@ -129,11 +130,13 @@ class Scheduler:
             capacity: how much is done at once.
             on_batch: told of every batch, on the thread that ran it.
             on_done: told of every answer, on the thread that made it, and of what was given up.
+            on_fault: told of what a thread that runs the model failed on beside the model; the jobs of the batch fail.
         """
         self.capacity = Capacity() if capacity is None else capacity
         self._backend = backend
         self._on_batch = on_batch
         self._on_done = on_done
+        self._on_fault = on_fault
         self._queue: FairQueue[_Job[Any]] = FairQueue(self.capacity.turn_tokens)
         self._jobs: set[_Job[Any]] = set()
         self._changed = threading.Condition()
@@ -318,24 +321,37 @@ class Scheduler:
 
     def _run(self) -> None:
         """Run batches until the end."""
-        while True:
-            with self._changed:
-                while self._running and not len(self._queue):
-                    self._changed.wait()
-                if not self._running:
-                    return
-                late = [job for job in self._queue.jobs() if job.expired]
-                for job in late:
-                    self._queue.drop(job)
-                batch = self._queue.take(self._most_tokens(), self.capacity.turn_tokens)
-                now, waiting = time.monotonic(), set(self._queue.jobs())
-                for job, _ in batch:
-                    job.taken_up = None if job in waiting else now
+        while self._running:
+            batch: Sequence[tuple[_Job[Any], Turn]] = ()
+            try:
+                batch = self._next_batch()
+                if batch:
+                    with self._numbered():
+                        self._run_batch(batch)
+            except BaseException as error:
+                # Nobody may wait for ever for a thread that failed.
+                for job in [job for job, _ in batch] or list(self._jobs):
+                    job.fail(error)
+                if self._on_fault is not None:
+                    self._on_fault(error)
+
+    def _next_batch(self) -> Sequence[tuple[_Job[Any], Turn]]:
+        """What is run next, once something waits; nothing where all of it was late, and at the end."""
+        with self._changed:
+            while self._running and not len(self._queue):
+                self._changed.wait()
+            if not self._running:
+                return ()
+            late = [job for job in self._queue.jobs() if job.expired]
             for job in late:
-                job.fail(TimedOut(job.seconds))
-            if batch:
-                with self._numbered():
-                    self._run_batch(batch)
+                self._queue.drop(job)
+            batch = self._queue.take(self._most_tokens(), self.capacity.turn_tokens)
+            now, waiting = time.monotonic(), set(self._queue.jobs())
+            for job, _ in batch:
+                job.taken_up = None if job in waiting else now
+        for job in late:
+            job.fail(TimedOut(job.seconds))
+        return batch
 
     def _most_tokens(self) -> int:
         """How many tokens the next batch may have."""
@@ -351,7 +367,6 @@ class Scheduler:
         try:
             results, report = run_batch(self._backend, [turn for _, turn in batch], reading.thresholds, reading.asking)
         except BaseException as error:
-            # Nobody may wait for ever for a thread that failed.
             for job, _ in batch:
                 job.fail(error)
             return

@@ -67,11 +67,20 @@ def serve_answerer(connection: Connection, answerer: QuestionAnswerer, capacity:
         capacity: how much is done at once.
     """
     sender = _Sender(connection)
+    broken, tells_broken = Pipe(duplex=False)
+
+    def end(event: str, error: BaseException) -> None:
+        logger.error(event, exc_info=error)
+        # It may have stopped in the meantime.
+        with suppress(OSError):
+            tells_broken.send_bytes(b"broken")
+
     engine = Engine(
         answerer,
         capacity,
         lambda report: sender.note(batch_message(report)),
         lambda report: sender.note(job_message(report)),
+        lambda error: end("a thread that runs the model failed, so this worker ends", error),
     )
     try:
         engine.warm_up()
@@ -79,7 +88,7 @@ def serve_answerer(connection: Connection, answerer: QuestionAnswerer, capacity:
         sender.send({"unable": error_message(error)})
         return
     sender.send({"ready": engine.describe()})
-    grace = _serve(connection, sender, engine)
+    grace = _serve(connection, sender, engine, broken, _checker(engine, end))
     if grace is None:
         # Whoever asks learns at once that this worker is gone, and that what it had is lost.
         sender.close()
@@ -123,15 +132,22 @@ class _Sender:
             self._connection.close()
 
 
-def _serve(connection: Connection, sender: _Sender, engine: Engine) -> float | None:
+def _serve(
+    connection: Connection, sender: _Sender, engine: Engine, broken: Connection, check: Callable[[], None]
+) -> float | None:
     """Take tasks until there are no more, or until the model fails on everything.
+
+    Args:
+        connection: tasks come from it.
+        sender: takes their results.
+        engine: answers them.
+        broken: something comes from it once this worker has to end.
+        check: finds out whether the model still works.
 
     Returns:
         Seconds in which to finish what is there; None if nobody waits for it, or the model fails on everything.
     """
     futures: dict[int, Future[Json]] = {}
-    broken, tells_broken = Pipe(duplex=False)
-    check = _checker(engine, tells_broken)
 
     def answered(number: int, request_id: str, future: "Future[Json]") -> None:
         futures.pop(number, None)
@@ -139,8 +155,12 @@ def _serve(connection: Connection, sender: _Sender, engine: Engine) -> float | N
             return
         error = future.exception()
         if error is None:
-            sender.send({"id": number, "result": future.result()})
-            return
+            try:
+                sender.send({"id": number, "result": future.result()})
+                return
+            except Exception as failure:
+                # A future keeps to itself what is raised here, and somebody waits for an answer.
+                error = failure
         told = error_message(error)
         if told["kind"] in OURS:
             logger.error("a request failed", exc_info=error, extra={"fields": {"id": request_id}})
@@ -177,7 +197,7 @@ def _serve(connection: Connection, sender: _Sender, engine: Engine) -> float | N
             future.add_done_callback(partial(answered, number, request_id))
 
 
-def _checker(engine: Engine, tells_broken: Connection) -> Callable[[], None]:
+def _checker(engine: Engine, end: Callable[[str, BaseException], None]) -> Callable[[], None]:
     """What finds out whether a model still answers the warm-up texts, beside everything else.
 
     A device can be broken for good, so that each request fails at once. Such a worker would be the least busy of all
@@ -185,7 +205,7 @@ def _checker(engine: Engine, tells_broken: Connection) -> Callable[[], None]:
 
     Args:
         engine: with the model.
-        tells_broken: is sent to once the model fails on these texts as well.
+        end: is told of the failure once the model fails on these texts as well, and ends the worker.
 
     Returns:
         What starts a check, unless one runs.
@@ -199,10 +219,7 @@ def _checker(engine: Engine, tells_broken: Connection) -> Callable[[], None]:
             # That too much waits, or that the engine stops, says nothing of the model.
             pass
         except Exception as error:
-            logger.error("the model fails on the warm-up texts as well, so this worker ends", exc_info=error)
-            # It may have stopped in the meantime.
-            with suppress(OSError):
-                tells_broken.send_bytes(b"broken")
+            end("the model fails on the warm-up texts as well, so this worker ends", error)
         finally:
             running.release()
 
