@@ -55,6 +55,8 @@ def test_a_directory_of_pytorch(tmp_path):
     assert qa.point == "fast"
     assert fitting_capacity(qa, Capacity()) == Capacity()
     assert ModelSettings(choice).served_name == "kite"
+    (tmp_path / "latest").symlink_to(tmp_path / "kite")
+    assert ModelSettings(ModelChoice(name=f"{tmp_path}/latest/")).served_name == "latest"
     assert ModelSettings(ModelChoice(name="owner/name")).served_name == "owner/name"
     assert isinstance(qa.model, torch.nn.Module)
     # What its errors call it holds no path.

@@ -1,5 +1,6 @@
 """A model that answers tasks: loaded once, warm before the first question, with the scheduler in front of it."""
 
+import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -58,7 +59,10 @@ class ModelSettings:
         name = self.choice.name
         if name is None:
             return "default"
-        return Path(name).resolve().name if Path(name).is_dir() else str(name)
+        if not Path(name).is_dir():
+            return str(name)
+        # A link has a name of its own, which stays when it points to another version of the model.
+        return Path(os.path.abspath(name)).name  # noqa: PTH100 # resolve() follows links
 
 
 def load_answerer(settings: ModelSettings) -> QuestionAnswerer:
@@ -108,6 +112,7 @@ class Engine:
         capacity: Capacity | None = None,
         on_batch: Callable[[BatchReport], None] | None = None,
         on_done: Callable[[JobReport], None] | None = None,
+        on_fault: Callable[[BaseException], None] | None = None,
     ) -> None:
         """Start the scheduler of an answerer.
 
@@ -116,9 +121,10 @@ class Engine:
             capacity: how much is done at once.
             on_batch: told of every batch.
             on_done: told where the time of every request went.
+            on_fault: told of a failure that is none of the model's.
         """
         self.answerer = answerer
-        self.scheduler = Scheduler(answerer.model, capacity, on_batch, on_done)
+        self.scheduler = Scheduler(answerer.model, capacity, on_batch, on_done, on_fault)
 
     def ask(self, asked: Mapping[str, Any], seconds: float = 60.0, counted: bool = True) -> "Future[Json]":
         """Take a task; the future is done with its result, and to cancel it drops what waits of it.
