@@ -50,6 +50,7 @@ def benchmark(
     """Time skimming beside baselines, on real data or a random model.
 
     All take turns in every round; seconds are medians over the rounds, speed-ups medians of the ratios within a round.
+    Documents are read whole, however long.
     """
     options.set_up(printing.quiet)
     options.check_one_way(False, on_data.threshold, on_data.point)

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from blockskim.data.windows import WindowSet
-from blockskim.evaluation.scoring import score
-from blockskim.inference.answers import AnswerCollector, ExampleAnswers, answer_texts
+from blockskim.evaluation.scoring import WITHOUT_CONFIDENCE, mean_scores, scores_by_source
+from blockskim.inference.answers import AnswerCollector, ExampleAnswers
+from blockskim.inference.no_answer import NoAnswerRule
 from blockskim.inference.runner import batches
 from blockskim.inference.survival import ALWAYS
 from blockskim.profiling.contenders import Batch, Contender, Inputs, Work
@@ -53,8 +54,9 @@ class Record:
         kept_by_layer: share of the context blocks that is there after each layer; None for models that don't skim.
         speedup_over: by baseline, the median over the rounds of its seconds over this one's.
         speedup_spread: lower and upper quartile of the same.
-        exact_match: official score in percent, of answers where the data have them.
-        f1: official score in percent, of answers where the data have them.
+        exact_match: official score in percent, where the data tell answers; of several files, the mean over all
+            questions. Documents are read whole, however long.
+        f1: likewise.
     """
 
     name: str
@@ -105,6 +107,7 @@ def run_benchmark(
     rates: Mapping[str, float],
     settings: BenchmarkSettings,
     progress: Progress | None = None,
+    rule: NoAnswerRule = WITHOUT_CONFIDENCE,
 ) -> list[Record]:
     """Measure contenders against each other at one batch size.
 
@@ -119,6 +122,7 @@ def run_benchmark(
         rates: measured operations per second of matrix products, by number format.
         settings: baselines, rounds, and whether all of inference is timed.
         progress: called with what is going on, and the rounds that were just done.
+        rule: when a question of SQuAD 2.0 counts as "no answer".
     """
     progress = progress or _ignore
     samples = workload.batches(batch_size, device)
@@ -130,7 +134,7 @@ def run_benchmark(
         results[contender.name] = _Result(
             _count(contender, prepared),
             _peak(contender, samples, device),
-            _scores(contender, workload, batch_size, device),
+            _scores(contender, workload, batch_size, device, rule),
         )
         passes[contender.name] = (
             _answer_pass(contender, workload, batch_size, device)
@@ -218,12 +222,14 @@ def _peak(contender: Contender, batches: Sequence[Batch], device: torch.device) 
     return peak_bytes(lambda: contender.run(inputs), device)
 
 
-def _scores(contender: Contender, workload: Workload, batch_size: int, device: torch.device) -> Mapping[str, float]:
+def _scores(
+    contender: Contender, workload: Workload, batch_size: int, device: torch.device, rule: NoAnswerRule
+) -> Mapping[str, float]:
     """Official scores of a contender's answers; none where answers or scores would mean nothing."""
     if workload.windows is None or not workload.has_answers or not contender.trained:
         return {}
     answers = _answers(contender, workload.windows, batch_size, device)
-    return score(workload.windows.examples, answer_texts(workload.windows.examples, answers), answers)
+    return mean_scores(scores_by_source(workload.windows.examples, answers, rule=rule))
 
 
 def _answers(contender: Contender, windows: WindowSet, batch_size: int, device: torch.device) -> list[ExampleAnswers]:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from blockskim.exporting.exported_model import ExportedModel
+from blockskim.inference.no_answer import NoAnswerRule
 from blockskim.inference.runner import Thresholds
 from blockskim.method.config import SkimConfig
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
@@ -77,10 +78,12 @@ def run_suite(
         progress("measuring how fast matrices are multiplied", 0)
     formats = {contender.dtype for contender in contenders} - {"int8"}
     rates = {name: matmul_rate(device, getattr(torch, name)) for name in sorted(formats)}
+    # An exported model has the confidence of the one that it was made of.
+    rule = NoAnswerRule(subject.model.confidence)
     return [
         record
         for size in settings.batch_sizes
-        for record in run_benchmark(contenders, subject.workload, size, device, rates, settings, progress)
+        for record in run_benchmark(contenders, subject.workload, size, device, rates, settings, progress, rule)
     ]
 
 

@@ -40,8 +40,8 @@ class Workload:
 
     @property
     def has_answers(self) -> bool:
-        """Whether answers can be scored."""
-        return self.windows is not None and any(example.references for example in self.windows.examples)
+        """Whether answers can be scored: the data tell some, or that there are none."""
+        return self.windows is not None and any(example.annotated for example in self.windows.examples)
 
     def batches(self, batch_size: int, device: torch.device) -> list[Batch]:
         """The samples of the workload in batches of at most this size; random samples are one batch."""
