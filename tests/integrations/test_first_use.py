@@ -14,7 +14,7 @@ class Reader:
     """A component that has loaded nothing."""
 
     def __init__(self):
-        self._answerer = None
+        self._loaded = None
 
 
 def test_of_many_threads_one_loads_the_model(monkeypatch):
@@ -35,7 +35,18 @@ def test_of_many_threads_one_loads_the_model(monkeypatch):
     with ThreadPoolExecutor(6) as threads:
         found = set(threads.map(use, range(6)))
     assert made == [("a-model", {"backend": "onnx"})]
-    assert found == {reader._answerer}
+    assert found == {reader._loaded[1]}
+
+
+def test_other_settings_load_another_model_and_the_same_none(monkeypatch):
+    made = []
+    monkeypatch.setattr(first_use, "QuestionAnswerer", lambda model, **settings: made.append((model, settings)) or made)
+    reader = Reader()
+    for point in ("fast", "fast", None, "fast"):
+        loaded(reader, "a-model", point=point)
+    loaded(reader, "another", point="fast")
+    points = [("a-model", {"point": "fast"}), ("a-model", {"point": None}), ("a-model", {"point": "fast"})]
+    assert made == [*points, ("another", {"point": "fast"})]
 
 
 def test_what_can_not_be_loaded_is_tried_again(monkeypatch):

@@ -58,8 +58,10 @@ def test_documents_without_text_are_left_out_with_a_warning(reader, caplog):
     found = reader.run(QUERY, [Document(content=None), Document(content="  "), *documents()])["answers"]
     assert found[0].data == "three years"
     assert "2 of 4 documents have no text" in caplog.text
-    assert reader.run(QUERY, [])["answers"] == []
-    assert reader.run(QUERY, [Document(content="")])["answers"] == []
+    for nothing in ([], [Document(content="")]):
+        (none,) = reader.run(QUERY, nothing, score_threshold=1.0)["answers"]
+        assert (none.data, none.document, none.score, none.query) == (None, None, 1.0, QUERY)
+        assert reader.run(QUERY, nothing, no_answer=False)["answers"] == []
 
 
 def read_back(text):
@@ -94,6 +96,14 @@ def test_impossible_arguments_are_told_when_it_is_made(given, complaint):
         BlockSkimReader(**given)
 
 
+def test_settings_that_are_changed_take_effect():
+    made = BlockSkimReader(top_k=1)
+    made.warm_up()
+    made.point = "quickest"
+    with pytest.raises(ConfigError, match="quickest"):
+        made.run(QUERY, documents())
+
+
 def test_what_is_wrong_in_a_call_is_one_clear_error(reader):
     with pytest.raises(BlockSkimError, match="question"):
         reader.run(" ", documents())
@@ -116,6 +126,16 @@ def test_a_budget_of_a_call_holds_over_all_documents():
     found = BlockSkimPruner(budget=0.9).run(QUERY, documents(), budget="60 characters")["documents"]
     assert 0 < sum(len(document.content) for document in found) <= 60
     assert BlockSkimPruner().run(QUERY, [])["documents"] == []
+
+
+def test_a_pruner_that_leaves_nothing_leaves_no_answer():
+    made = Pipeline()
+    made.add_component("pruner", BlockSkimPruner())
+    made.add_component("reader", BlockSkimReader())
+    made.connect("pruner.documents", "reader.documents")
+    query = "Who wrote the opera?"
+    found = made.run({"pruner": {"query": query, "documents": documents()}, "reader": {"query": query}})
+    assert [answer.data for answer in found["reader"]["answers"]] == [None]
 
 
 def test_reader_and_pruner_go_together_in_a_pipeline_that_is_written_and_read_back():

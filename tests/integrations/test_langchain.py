@@ -64,10 +64,35 @@ def test_nothing_of_nothing():
     assert (blank.metadata["highlights"], blank.metadata["relevance_score"]) == ([], 0.0)
 
 
+def test_settings_that_are_changed_take_effect():
+    pruner = BlockSkimPruner(top_k=1)
+    pruner.compress_documents(documents(), QUERY)
+    copied = pruner.model_copy(update={"model": "nowhere"})
+    with pytest.raises(BlockSkimError, match="nowhere"):
+        copied.compress_documents(documents(), QUERY)
+    pruner.point = "quickest"
+    with pytest.raises(ConfigError, match="quickest"):
+        pruner.compress_documents(documents(), QUERY)
+    pruner.point, pruner.top_k = None, 0
+    with pytest.raises(ConfigError, match="top_k is 0"):
+        pruner.compress_documents(documents(), QUERY)
+
+
 def test_what_is_wrong_is_told():
     with pytest.raises(ValidationError, match="topk"):
         BlockSkimPruner(topk=1)
-    with pytest.raises(ConfigError, match="budget is 0"):
-        BlockSkimPruner(budget=0).compress_documents(documents(), QUERY)
+    for wrong, complaint in (
+        ({"budget": 0}, "budget is 0"),
+        ({"budget": "30 bananas"}, "budget is '30 bananas'"),
+        ({"top_k": 0}, "top_k is 0"),
+        ({"context": -1}, "context is -1"),
+        ({"threshold": 2}, "threshold is 2"),
+        ({"max_cost": 7}, "max_cost is 7"),
+        ({"gap": "\ud800"}, "half of a surrogate pair"),
+    ):
+        with pytest.raises(ValidationError, match=complaint):
+            BlockSkimPruner(**wrong)
+    with pytest.raises(ValidationError, match="top_k is 0"):
+        BlockSkimHighlighter(top_k=0)
     with pytest.raises(BlockSkimError, match="question"):
         BlockSkimPruner().compress_documents(documents(), " ")

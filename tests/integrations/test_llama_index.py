@@ -7,6 +7,7 @@ import pytest
 pytest.importorskip("llama_index.core")
 
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle, TextNode
+from pydantic import ValidationError
 
 from blockskim.errors import ConfigError
 from blockskim.integrations.llama_index import BlockSkimNodeHighlighter, BlockSkimNodePruner
@@ -80,5 +81,11 @@ def test_nothing_of_nothing_and_no_query():
     assert BlockSkimNodeHighlighter().postprocess_nodes([], query_str=QUERY) == []
     with pytest.raises(ConfigError, match="give query_str"):
         BlockSkimNodePruner().postprocess_nodes(nodes())
-    with pytest.raises(ConfigError, match="top_k is 0"):
-        BlockSkimNodePruner(top_k=0).postprocess_nodes(nodes(), query_str=QUERY)
+
+
+@pytest.mark.parametrize("made", [BlockSkimNodePruner, BlockSkimNodeHighlighter])
+def test_impossible_settings_are_told_when_it_is_made(made):
+    with pytest.raises(ValidationError, match="top_k is 0"):
+        made(top_k=0)
+    with pytest.raises(ValidationError, match="max_cost is 7"):
+        made(max_cost=7)

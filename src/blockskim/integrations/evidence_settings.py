@@ -1,16 +1,30 @@
 """What adapters for frameworks whose components are pydantic models are told, and what they ask of the library."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, PrivateAttr
+from pydantic import AfterValidator, BaseModel, PrivateAttr, model_validator
 
+from blockskim.evidence.options import EvidenceOptions
+from blockskim.evidence.prune import check_gap
 from blockskim.evidence.question_answerer import QuestionAnswerer
-from blockskim.integrations.first_use import loaded
+from blockskim.inference.first_stage import check_max_cost
+from blockskim.integrations.first_use import Loaded, loaded
+
+
+def _checked_gap(gap: str) -> str:
+    check_gap(gap)
+    return gap
+
+
+Gap = Annotated[str, AfterValidator(_checked_gap)]
+"""What stands in place of what was cut out between two sentences."""
 
 
 class EvidenceSettings(BaseModel):
     """How texts are cut to what matters, or annotated with it; the model is loaded when it is first used.
+
+    Settings may be changed at any time; where they are of the model, it is loaded anew.
 
     Attributes:
         model: a directory or hub id; None for the model that comes with the library.
@@ -32,7 +46,19 @@ class EvidenceSettings(BaseModel):
     budget: float | str | None = None
     context: int = 0
     max_cost: float | None = None
-    _answerer: QuestionAnswerer | None = PrivateAttr(default=None)
+    _loaded: Loaded | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        """Refuse what is impossible for any model.
+
+        Raises:
+            ConfigError: a setting is impossible.
+        """
+        EvidenceOptions(threshold=self.threshold, top_k=self.top_k, budget=self.budget, context=self.context)
+        if self.max_cost is not None:
+            check_max_cost(self.max_cost)
+        return self
 
     def _load(self) -> QuestionAnswerer:
         """What reads; loaded when it is first asked for.

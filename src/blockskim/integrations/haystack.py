@@ -16,7 +16,7 @@ from blockskim.evidence.options import EvidenceOptions
 from blockskim.evidence.prune import GAP, check_gap
 from blockskim.evidence.question_answerer import QuestionAnswerer
 from blockskim.inference.first_stage import check_max_cost
-from blockskim.integrations.first_use import loaded
+from blockskim.integrations.first_use import Loaded, loaded
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class BlockSkimReader:
         self.max_answer_len = check_count("max_answer_len", max_answer_len)
         self.max_cost = None if max_cost is None else check_max_cost(max_cost)
         self.batch_size = check_count("batch_size", batch_size)
-        self._answerer: QuestionAnswerer | None = None
+        self._loaded: Loaded | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """What ``Pipeline.dump`` writes of it."""
@@ -124,7 +124,8 @@ class BlockSkimReader:
             no_answer: likewise.
 
         Returns:
-            ``answers``, best first. The score is the calibrated confidence that an answer is right if the model has
+            ``answers``, best first. Where there is nothing to read that is "no answer" alone, with a score of 1, or
+            nothing if it is not wanted. The score is the calibrated confidence that an answer is right if the model has
             one, else its share of the probability of all spans. ``document_offset`` are characters of the content.
 
         Raises:
@@ -133,14 +134,16 @@ class BlockSkimReader:
         """
         answerer = self._load()
         least = self.score_threshold if score_threshold is None else _share("score_threshold", score_threshold)
+        with_none = self.no_answer if no_answer is None else check_flag("no_answer", no_answer)
         readable = _readable(documents)
         if not readable:
-            return {"answers": []}
+            # As a search over blank texts has it.
+            return {"answers": [ExtractedAnswer(query=query, score=1.0)] if with_none else []}
         found = answerer.search(
             query,
             {str(number): document.content or "" for number, document in enumerate(readable)},
             top_k=self.top_k if top_k is None else top_k,
-            handle_impossible_answer=self.no_answer if no_answer is None else no_answer,
+            handle_impossible_answer=with_none,
             max_seq_len=self.max_seq_len,
             doc_stride=self.doc_stride,
             max_answer_len=self.max_answer_len,
@@ -200,7 +203,7 @@ class BlockSkimPruner:
         self.backend = backend
         self.device = device
         self.max_cost = None if max_cost is None else check_max_cost(max_cost)
-        self._answerer: QuestionAnswerer | None = None
+        self._loaded: Loaded | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """What ``Pipeline.dump`` writes of it."""

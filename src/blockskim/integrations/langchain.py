@@ -10,7 +10,7 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import ConfigDict
 
 from blockskim.evidence.prune import GAP
-from blockskim.integrations.evidence_settings import EvidenceSettings
+from blockskim.integrations.evidence_settings import EvidenceSettings, Gap
 
 
 class BlockSkimPruner(EvidenceSettings, BaseDocumentCompressor):  # type: ignore[misc]
@@ -22,7 +22,7 @@ class BlockSkimPruner(EvidenceSettings, BaseDocumentCompressor):  # type: ignore
 
     model_config = ConfigDict(extra="forbid")
 
-    gap: str = GAP
+    gap: Gap = GAP
 
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None

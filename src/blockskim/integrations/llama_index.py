@@ -9,7 +9,7 @@ from pydantic import ConfigDict
 
 from blockskim.errors import ConfigError
 from blockskim.evidence.prune import GAP
-from blockskim.integrations.evidence_settings import EvidenceSettings
+from blockskim.integrations.evidence_settings import EvidenceSettings, Gap
 
 
 class BlockSkimNodePruner(EvidenceSettings, BaseNodePostprocessor):  # type: ignore[misc]
@@ -21,7 +21,7 @@ class BlockSkimNodePruner(EvidenceSettings, BaseNodePostprocessor):  # type: ign
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
-    gap: str = GAP
+    gap: Gap = GAP
 
     @classmethod
     def class_name(cls) -> str:
