@@ -44,6 +44,8 @@ def examples(tmp_path_factory):
         }
         for number in range(3)
     ]
+    # Real records have blank sentences.
+    records[1]["context"][1][1][1:1] = ["", " "]
     path = tmp_path_factory.mktemp("facts") / "hotpot.json"
     path.write_text(json.dumps(records))
     return list(read_hotpotqa(path))
@@ -82,6 +84,15 @@ def test_sentences_of_kept_and_likely_blocks_are_facts(model, windows, threshold
         sentences = dict(example.metadata)["sentences"]
         assert set(facts[number]) == {(sentences[sentence][1], sentences[sentence][2]) for sentence in wanted}
         assert facts[number]
+
+
+def test_a_blank_sentence_is_no_fact(model, examples):
+    windows = make_windows(examples, TOKENIZER, WindowSettings(200, 8, 10))
+    collector = FactCollector(windows, 0.0)
+    for batch in run_windows(model, windows, batch_size=64, thresholds=1e-6):
+        collector.add(batch)
+    numbers = {number for title, number in collector.results()[1] if title == "B"}
+    assert numbers == set(range(8)) - {1, 2}
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.6, 1.0])

@@ -61,7 +61,8 @@ class FactCollector:
             for block in np.flatnonzero(kept[row]).tolist():
                 first = int(starts[row, block]) + windows.context_offset(index)
                 begin, end = windows.character_span(example, first, first + int(lengths[row, block]) - 1)
-                inside = (spans[:, 0] < end) & (spans[:, 1] > begin)
+                # A blank sentence supports nothing, wherever it lies.
+                inside = (spans[:, 0] < end) & (spans[:, 1] > begin) & (spans[:, 0] < spans[:, 1])
                 scores[inside] = np.maximum(scores[inside], np.nan_to_num(probabilities[row, block], nan=0.0))
 
     def results(self) -> dict[int, tuple[Fact, ...]] | None:
