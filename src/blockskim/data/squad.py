@@ -4,6 +4,7 @@ Format: Rajpurkar et al., "SQuAD: 100,000+ Questions for Machine Comprehension o
 You Don't Know: Unanswerable Questions for SQuAD", ACL 2018. Many other data sets are published in it.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
@@ -32,6 +33,9 @@ from blockskim.errors import DataError
 # Tools for annotating write the question's id under these names, too.
 _ID_KEYS = ("id", "qid", "question_id", "_id")
 
+# "2.0" and "v2.0", and no year: files are dated, too.
+_VERSION_2 = re.compile(r"v?2(\.\d+)?", re.IGNORECASE)
+
 _Metadata: TypeAlias = tuple[tuple[str, object], ...]
 _Object: TypeAlias = dict[str, object]
 
@@ -52,8 +56,9 @@ def read_squad(path: Path | str, skip_bad: bool = False, with_answers: bool = Tr
     answer whose offset does not match is moved to the only place of its text in the context, or to the nearest, and is
     no span if there is no such place; its text stays a reference. One warning per file counts these.
 
-    Metadata: ``format`` is "squad"; ``version`` is "2.0" if the file says so before its articles or, where answers are
-    read, the record has questions that may be unanswerable, else "1.1": it tells which official score applies.
+    Metadata: ``format`` is "squad"; ``version`` is "2.0" if the file says so ("2.0", "v2.0", "2") before its articles
+    or, where answers are read, the record has questions that may be unanswerable, else "1.1": it tells which official
+    score applies.
 
     Args:
         path: the file to read.
@@ -169,7 +174,7 @@ def _answer_objects(value: object, where: str) -> list[_Object]:
 def _metadata(questions: list[_Object], record: Record, read: ReadReport) -> _Metadata:
     # The version string alone is no proof: sets in SQuAD's format number themselves ("1.0" of SQuADShifts). What
     # counts is whether a question may lack answers. Damaged records don't matter here: reading them reports them.
-    is_version_2 = str(record.about.get("version", "")).lower().removeprefix("v").startswith("2")
+    is_version_2 = _VERSION_2.fullmatch(str(record.about.get("version", "")).strip()) is not None
     # Predictions must not depend on what a file says of answers, so there the version has to do.
     if read.with_answers:
         is_version_2 = is_version_2 or any(map(_may_lack_answers, questions))
