@@ -1,8 +1,10 @@
-"""What the commands that calibrate say of data that the model may have learned from."""
+"""What commands say of their data: what was repaired, and what the model may have learned from."""
+
+import json
 
 import pytest
 
-from blockskim.cli.data_files import warn_of_trained_on
+from blockskim.cli.data_files import read_data, warn_of_trained_on
 from blockskim.data.examples import Example
 from blockskim.model.data_record import DATA_FILE, DataRecord, records_text
 
@@ -55,3 +57,15 @@ def test_data_that_may_have_been_learned_from_is_warned_of_once(tmp_path, caplog
     for mark, text in words.items():
         told = [line.replace(mark, text) for line in told]
     assert caplog.messages == told
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, None])
+def test_what_was_repaired_is_told_whatever_the_limit(tmp_path, caplog, limit):
+    path = tmp_path / "data.json"
+    answer = {"text": "Ann", "answer_start": 3}
+    questions = [{"id": str(number), "question": "Who?", "answers": [answer]} for number in range(3)]
+    path.write_text(json.dumps([{"context": "Ann was here.", "qas": questions}]))
+    count = len(read_data([path], None, limit=limit))
+    assert count == (3 if limit is None else limit)
+    assert len(caplog.messages) == 1
+    assert f"{count} answer{'s' * (count > 1)} repaired" in caplog.messages[0]

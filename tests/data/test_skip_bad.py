@@ -148,3 +148,29 @@ def test_a_corrected_record_may_follow_the_first_ones_that_say_nothing_of_answer
     path.write_text(json.dumps({"data": [silent, squad("b"), squad("a")]}))
     assert [example.id for example in read_examples(path, skip_bad=True)] == ["b", "a"]
     assert "1 wrong record left out" in caplog.text
+
+
+def test_reading_that_stops_early_tells_what_it_met(tmp_path, caplog):
+    path = tmp_path / "data.json"
+    moved = {"answers": [{"text": "Ada", "answer_start": 5}]}
+    unmarked = {"answers": [], "is_impossible": False}
+    records = [squad("a", a=moved), squad("b", b={"id": 7.5}), squad("c", c=unmarked), squad("d")]
+    path.write_text(json.dumps({"data": records}))
+    with caplog.at_level(logging.WARNING):
+        examples = read_examples(path, skip_bad=True)
+        assert [next(examples).id, next(examples).id] == ["a", "c"]
+        assert not caplog.messages
+        examples.close()
+    (told,) = caplog.messages
+    assert "1 wrong record left out" in told
+    assert "1 answer repaired" in told
+    assert "1 question without answers though" in told
+
+
+def test_a_file_of_which_unanswerable_questions_were_read_alone_may_hold_others(tmp_path, caplog):
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps({"data": [squad("a", a={"answers": []}), squad("b")]}))
+    examples = read_examples(path)
+    next(examples)
+    examples.close()
+    assert not caplog.messages

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -35,11 +36,14 @@ def read_data(
     from blockskim.data.reading import read_examples
     from blockskim.errors import DataError
 
-    stream = read_examples(files, None if format is None else format.value, skip_bad, answers != "ignored")
-    if hold_out is not None:
-        examples = list(split_held_out(list(stream), hold_out)[1][:limit])
-    else:
-        examples = list(islice(stream, limit))
+    # Closed, it tells what it met in a file of which the rest is not read.
+    with closing(
+        read_examples(files, None if format is None else format.value, skip_bad, answers != "ignored")
+    ) as stream:
+        if hold_out is not None:
+            examples = list(split_held_out(list(stream), hold_out)[1][:limit])
+        else:
+            examples = list(islice(stream, limit))
     if answers == "needed":
         check_annotated(examples)
     elif answers == "wanted":

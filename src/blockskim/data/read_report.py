@@ -1,4 +1,4 @@
-"""What a reader meets in one file: ids, repairs, records left out; told of once, when the file has been read."""
+"""What a reader meets in one file: ids, repairs, records left out; told of once, when no more of it is read."""
 
 import logging
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class ReadReport:
-    """What a reader met in one file and reports once, when it has read the file.
+    """What a reader met in one file and reports once, when it has read the file or stops.
 
     Attributes:
         skip_bad: whether wrong records are left out and counted instead of ending the reading.
@@ -105,14 +105,25 @@ class ReadReport:
         """
         if not self.examples:
             raise DataError(f"{path}: holds no questions{f'; {self._left_out()}' if self.bad else ''}")
-        parts = list(self._parts())
+        self._warn(path, all_read=True)
+
+    def stop(self, path: Path) -> None:
+        """Ends the reading of a file before its end: warns once about what was repaired and left out so far.
+
+        Args:
+            path: the file that was read.
+        """
+        self._warn(path, all_read=False)
+
+    def _warn(self, path: Path, all_read: bool) -> None:
+        parts = list(self._parts(all_read))
         if parts:
             logger.warning("%s: %s", path.name, "; ".join(parts))
 
     def _left_out(self) -> str:
         return f"{self.bad} wrong {_plural('record', self.bad)} left out, first: {self.first_bad}"
 
-    def _parts(self) -> Iterator[str]:
+    def _parts(self, all_read: bool) -> Iterator[str]:
         if self.bad:
             yield self._left_out()
         if self.repaired or self.skipped:
@@ -123,7 +134,7 @@ class ReadReport:
             yield f"{self.spanless} {questions} left without an answer span (usable for scores, not for training)"
         if self.outside:
             yield f"{self.outside} {_plural('supporting fact', self.outside)} outside of the context"
-        if not self.answerable and not self.impossible:
+        if all_read and not self.answerable and not self.impossible:
             yield "no question has an answer, so all of them count as unanswerable"
         elif self.unmarked:
             questions = _plural("question", self.unmarked)

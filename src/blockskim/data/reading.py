@@ -1,7 +1,7 @@
 """The front door of all readers: recognises a file's format by what it holds and reads it."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -48,7 +48,7 @@ def read_examples(
     format: str | None = None,
     skip_bad: bool = False,
     with_answers: bool = True,
-) -> Iterator[Example]:
+) -> Generator[Example, None, None]:
     """Reads question-answering files of any known format, one after the other.
 
     All files are opened and recognised before this returns, so that a wrong one is known at once; their records are
@@ -64,7 +64,8 @@ def read_examples(
             for predictions; no example is annotated then.
 
     Returns:
-        An iterator over the questions, in the order of the files and within them.
+        An iterator over the questions, in the order of the files and within them. Where it is closed before its end,
+        the warning of a file counts what was read of it.
 
     Raises:
         DataError: a file is missing, empty or of no known format, or there is no such format; while iterating, a

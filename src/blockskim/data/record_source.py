@@ -77,9 +77,14 @@ def read_file(
     path = check_file(path)
     read = ReadReport(skip_bad, with_answers)
     examples = _made(path, make, read, kind)
-    for example in _of_one_kind(examples, read) if with_answers else examples:
-        read.note(example)
-        yield example
+    try:
+        for example in _of_one_kind(examples, read) if with_answers else examples:
+            read.note(example)
+            yield example
+    except GeneratorExit:
+        # Whoever wanted no more of the file did get what was repaired.
+        read.stop(path)
+        raise
     read.finish(path)
 
 
