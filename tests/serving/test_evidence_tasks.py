@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from blockskim.answering.model_choice import ModelChoice
 from blockskim.errors import ConfigError, DataError
 from blockskim.inference.shipped import shipped_model
-from blockskim.serving import evidence_tasks
+from blockskim.serving import evidence_tasks, tasks
 from blockskim.serving.engine import Engine, ModelSettings, fitting_capacity, load_answerer
 from blockskim.serving.scheduler import Capacity
 from served import QUESTION, TEXT, plain_answerer
@@ -128,6 +128,38 @@ def test_answers_of_any_size_are_refused(monkeypatch):
         assert len(engine.ask(task("highlight", {"a": TEXT}, {"top_k": 2})).result(SECONDS)["sentences"]) == 2
         with pytest.raises(ConfigError, match="3 sentences are more than the 2 that an answer may have; ask for fewer"):
             engine.ask(task("highlight", {"a": TEXT}, {"threshold": 0.0})).result(SECONDS)
+    finally:
+        engine.close(5.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "options", "least"),
+    [
+        ("highlight", "a", {"threshold": 0.0}, len(TEXT)),
+        ("highlight", "a" * 100, {"top_k": 2}, 200),
+        ("search", "a" * 100, {"top_k": 5}, 500),
+        ("search", "a", {"top_k": 50, "max_answer_len": 20}, len(TEXT)),
+        ("prune", "a", {"top_k": 2, "gap": "~" * 100}, 100),
+    ],
+)
+def test_texts_and_names_of_answers_have_a_bound(monkeypatch, kind, name, options, least):
+    monkeypatch.setattr(tasks, "MOST_CHARACTERS", 50)
+    engine, asking = Engine(plain_answerer()), task(kind, {name: TEXT}, options)
+    try:
+        with pytest.raises(ConfigError, match=r"characters of texts and names are more than the .* ask for less with"):
+            engine.ask(asking).result(SECONDS)
+        monkeypatch.setattr(tasks, "MOST_CHARACTERS", 100_000)
+        assert len(str(told(kind, engine.ask(asking).result(SECONDS)))) > least
+    finally:
+        engine.close(5.0)
+
+
+def test_as_much_as_was_sent_is_never_too_much(monkeypatch):
+    monkeypatch.setattr(tasks, "MOST_CHARACTERS", 1)
+    engine = Engine(plain_answerer())
+    try:
+        found = engine.ask(task("prune", {"a": TEXT}, {"threshold": 0.0})).result(SECONDS)
+        assert found["documents"] == {"a": TEXT}
     finally:
         engine.close(5.0)
 

@@ -12,7 +12,7 @@ from blockskim.evidence.options import evidence_and_reading
 from blockskim.evidence.prune import GAP, pruned_to
 from blockskim.evidence.question_answerer import QuestionAnswerer
 from blockskim.evidence.scoring import check_threshold
-from blockskim.serving.tasks import Json, Task, check_documents
+from blockskim.serving.tasks import Json, Task, check_documents, check_size
 
 MOST_SENTENCES = 10_000
 """Of an answer, each of which is a record, however short it is."""
@@ -31,6 +31,7 @@ def highlight_task(
     """
     wanted, reading = evidence_and_reading(options)
     check_threshold(wanted, answerer.model)
+    characters = sum(len(text) for _, text in documents)
 
     def result(evidence: QuestionEvidence) -> Json:
         found = highlights_of(evidence, wanted, answerer.reader.tokenizer)
@@ -39,6 +40,9 @@ def highlight_task(
                 f"{len(found.sentences):,} sentences are more than the {MOST_SENTENCES:,} that an answer may have; ask "
                 "for fewer with top_k, budget or threshold"
             )
+        answers = [each["answer"]["text"] for each in found.sentences if each["answer"] is not None]
+        texts = [text for each in found.sentences for text in (each["document"], each["text"])]
+        check_size([*answers, *texts], characters, "top_k, budget or threshold")
         return found.values()
 
     return _evidence_task(answerer, question, dict(documents), reading, result)
@@ -58,9 +62,12 @@ def prune_task(
     gap = options.get("gap", GAP)
     wanted, reading = evidence_and_reading({name: value for name, value in options.items() if name != "gap"})
     check_threshold(wanted, answerer.model)
+    characters = sum(len(text) for _, text in documents)
 
     def result(evidence: QuestionEvidence) -> Json:
-        return pruned_to(evidence, wanted, gap, answerer.reader.tokenizer).values()
+        cut = pruned_to(evidence, wanted, gap, answerer.reader.tokenizer)
+        check_size(cut.documents.values(), characters, "a shorter gap, top_k, budget or threshold")
+        return cut.values()
 
     return _evidence_task(answerer, question, dict(documents), reading, result)
 

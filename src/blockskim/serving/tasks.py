@@ -3,7 +3,7 @@
 The forms of the routes are elsewhere; here is what they come down to, and what crosses from one process to another.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -13,8 +13,11 @@ from blockskim.answering.ranking import answers_over_documents
 from blockskim.answering.request import AnswerOptions, TextPair, check_questions, pair_with_each
 from blockskim.answering.text_reading import TextReading
 from blockskim.answering.trace import AnswerTrace, skim_summary, with_blank_documents
-from blockskim.errors import DataError
+from blockskim.errors import ConfigError, DataError
 from blockskim.evidence.question_answerer import QuestionAnswerer
+
+MOST_CHARACTERS = 5_000_000
+"""Of an answer: a long answer may stand in it many times, and a name with each sentence of its document."""
 
 Json = dict[str, Any]
 Reading = TypeVar("Reading", bound=TextReading)
@@ -55,14 +58,17 @@ def answer_task(answerer: QuestionAnswerer, pairs: Sequence[Sequence[str]], opti
         )
         for number, (question, context) in enumerate(pairs, start=1)
     ]
+    size = characters_of(texts)
 
     def start() -> PairReading:
         return answerer.start(texts, chosen)
 
     def finish(reading: PairReading, seconds: float) -> Json:
-        return {"answers": reading.results()}
+        answers = reading.results()
+        check_size([each["answer"] for own in answers for each in (own if isinstance(own, list) else [own])], size)
+        return {"answers": answers}
 
-    return Task(start, finish, characters_of(texts))
+    return Task(start, finish, size)
 
 
 def search_task(
@@ -82,6 +88,7 @@ def search_task(
     check_documents(documents)
     readable = {name: text for name, text in texts.items() if text.strip()}
     pairs = pair_with_each(question, readable)
+    size = characters_of(pairs)
 
     def start() -> PairReading:
         return answerer.start(pairs, chosen, trace=True)
@@ -89,11 +96,12 @@ def search_task(
     def finish(reading: PairReading, seconds: float) -> Json:
         answers = reading.answers()
         found = answers_over_documents(answers, readable, chosen, answerer.model.confidence)
+        check_size([text for each in found for text in (each["answer"], each.get("document", ""))], size)
         every = with_blank_documents(question, texts, reading.traces(seconds), answerer.model.num_layers)
         result = {"question": question, "answers": found, "skim": skim_summary(every)}
         return result | ({"documents": [_explained(trace) for trace in every]} if explain else {})
 
-    return Task(start, finish, characters_of(pairs))
+    return Task(start, finish, size)
 
 
 def characters_of(pairs: Sequence[TextPair]) -> int:
@@ -117,6 +125,25 @@ def check_documents(documents: Collection[object]) -> None:
     """
     if not documents:
         raise DataError("there is no document to search")
+
+
+def check_size(texts: Iterable[str], asked: int, fewer: str = "top_k") -> None:
+    """Refuse an answer that is far larger than its request, before it is sent anywhere.
+
+    Args:
+        texts: of the answer, names of documents included.
+        asked: characters of the texts of the request; as many are always allowed.
+        fewer: parameters by which less can be asked for.
+
+    Raises:
+        ConfigError: it is too large.
+    """
+    size, most = sum(map(len, texts)), max(MOST_CHARACTERS, asked)
+    if size > most:
+        raise ConfigError(
+            f"{size:,} characters of texts and names are more than the {most:,} that an answer may have; ask for "
+            f"less with {fewer}"
+        )
 
 
 def _explained(trace: AnswerTrace) -> Json:

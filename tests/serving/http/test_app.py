@@ -352,7 +352,7 @@ def test_the_schema_names_every_route_and_its_problems(site):
         "/metrics",
     }
     for route in ("/", "/search", "/highlight", "/prune", "/v1/rerank"):
-        assert {"401", "408", "413", "422", "429", "503", "504"} < set(paths[route]["post"]["responses"])
+        assert {"401", "408", "413", "422", "429", "502", "503", "504"} < set(paths[route]["post"]["responses"])
 
 
 WRONG = [
@@ -403,6 +403,8 @@ def test_what_is_wrong_is_said_in_a_sentence(site, body, sentence):
             "two documents have the same name",
         ),
         ({"question": QUESTION, "documents": TEXT}, "documents must be an object"),
+        ({"question": QUESTION, "documents": [{"name": "n" * 1001, "text": TEXT}]}, "has 1,001 characters"),
+        ({"question": QUESTION, "documents": {"n" * 1001: TEXT}}, "of a document has 1,001 characters; 1,000 are"),
     ],
 )
 @pytest.mark.parametrize("route", ["/search", "/highlight", "/prune"])

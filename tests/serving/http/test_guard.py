@@ -10,7 +10,7 @@ import pytest
 from blockskim.errors import DataError
 from blockskim.serving.http import guard
 from blockskim.serving.logs import JsonLines
-from blockskim.serving.refusals import Busy, Stopping
+from blockskim.serving.refusals import Busy, Lost, Stopping
 from blockskim.serving.scheduler import Capacity
 from http_calls import until
 from local_service import LocalService
@@ -292,9 +292,12 @@ def test_a_line_a_request_without_texts(make_site, lines):
     assert not any("nest" in json.dumps(line) or "secret" in json.dumps(line) for line in (first, second, third))
 
 
-@pytest.mark.parametrize(("status", "level"), [(200, "info"), (422, "info"), (429, "warning"), (503, "warning")])
+STATUSES = [(200, "info"), (422, "info"), (429, "warning"), (502, "warning"), (503, "warning")]
+
+
+@pytest.mark.parametrize(("status", "level"), STATUSES)
 def test_what_the_service_could_not_answer_is_a_warning(make_site, lines, monkeypatch, status, level):
-    errors = {422: DataError("no text"), 429: Busy(3, 1.0), 503: Stopping()}
+    errors = {422: DataError("no text"), 429: Busy(3, 1.0), 502: Lost(), 503: Stopping()}
     site = make_site()
 
     async def ask(service, asked, seconds, request_id=""):

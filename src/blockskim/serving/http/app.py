@@ -34,6 +34,7 @@ from blockskim.serving.http.problems import (
     validation_sentence,
 )
 from blockskim.serving.http.schemas import (
+    MOST_NAME,
     Answer,
     AnswerRequest,
     DocumentsRequest,
@@ -63,7 +64,8 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         429: "Too many requests wait; Retry-After says when to come again.",
         431: "Address and headers are too large.",
         500: "The service failed.",
-        503: "The service starts or stops, or lost the process that worked on this.",
+        502: "The process that worked on this ended, maybe because of it.",
+        503: "The service starts or stops, or lacks memory.",
         504: "It took longer than a request may.",
     }.items()
 }
@@ -272,7 +274,7 @@ def _documents_task(
 
     Raises:
         TooMany: there are more documents than a request may have.
-        HTTPException: two have the same name, or one has a name that is no text.
+        HTTPException: two have the same name, or one has a name that is no text or too long.
     """
     documents = asked.named()
     _check_pairs(len(documents), settings)
@@ -305,11 +307,14 @@ def _check_pairs(count: int, settings: HttpSettings) -> None:
 
 
 def _check_names(names: list[str]) -> None:
-    """Refuse documents of the same name, and of names that an answer can't hold.
+    """Refuse documents of the same name, and of names that an answer can't hold, or not many times.
 
     Raises:
         HTTPException: two have it, or one has such a name.
     """
+    longest = max(map(len, names), default=0)
+    if longest > MOST_NAME:
+        raise HTTPException(422, f"the name of a document has {longest:,} characters; {MOST_NAME:,} are the most")
     if not all(map(is_text, names)):
         raise HTTPException(422, "the name of a document holds half of a surrogate pair, which is no valid text")
     if len(set(names)) < len(names):

@@ -48,8 +48,11 @@ def answerless(error: BaseException) -> Answerless:
         return Answerless(413, "too_many_pairs", said)
     if isinstance(error, TimedOut):
         return Answerless(504, "timeout", said)
-    if isinstance(error, Stopping | Lost | NotReady):
-        kinds = {Stopping: "stopping", Lost: "worker_lost", NotReady: "not_ready"}
+    if isinstance(error, Lost):
+        # Balancers send elsewhere what gets 503, and what ended one process may end others.
+        return Answerless(502, "worker_lost", said)
+    if isinstance(error, Stopping | NotReady):
+        kinds = {Stopping: "stopping", NotReady: "not_ready"}
         return Answerless(503, kinds[type(error)], said, {"Retry-After": "1"})
     if isinstance(error, MemoryError):
         return Answerless(503, "memory", "there is not enough memory for this request now; send less at once")

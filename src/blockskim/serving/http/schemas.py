@@ -21,6 +21,9 @@ from blockskim.answering.request import AnswerOptions
 
 MOST_ANSWERS = 100
 
+MOST_NAME = 1_000
+"""Characters of the name of a document, which stands in each of its sentences; room for long addresses."""
+
 PIECE = 100
 """Entries of a dictionary that are validated at once."""
 
@@ -220,7 +223,8 @@ class Answer(BaseModel):
 class NamedDocument(Strict):
     """A document with its name."""
 
-    name: str = Field(description="Its name, one of its own.")
+    # As a bound of the type it would have the type read halves of surrogate pairs, which are told of later.
+    name: str = Field(description="Its name, one of its own.", json_schema_extra={"maxLength": MOST_NAME})
     text: str = Field(description="Its text.")
 
 
@@ -237,7 +241,8 @@ class DocumentsRequest(Whole):
 
     question: str = Field(description="The question.")
     documents: Documents = Field(
-        description="Texts by name, a list of texts, whose names are their places, or a list of names with texts."
+        description="Texts by name, a list of texts, whose names are their places, or a list of names with texts. A "
+        f"name has {MOST_NAME:,} characters at most."
     )
 
     def named(self) -> list[tuple[str, str]]:
