@@ -94,6 +94,7 @@ def test_the_key_changes_with_everything_that_windows_depend_on():
     keys += [windows_key([example], byte, TIGHT), windows_key([example], piece, replace(TIGHT, doc_stride=5))]
     assert len(set(keys)) == len(keys)
     assert windows_key(iter([example]), piece, TIGHT) == keys[0]
+    assert windows_key([replace(example, source="./a.json")], piece, TIGHT) == keys[0]
 
 
 HARM = {

@@ -40,6 +40,13 @@ def test_the_key_depends_on_what_runs_and_not_on_thresholds():
     assert run_key(model, windows, 8, 30) == run_key(other, windows, 8, 30)
     assert run_key(model, windows, 8, 30) != run_key(model, windows, 16, 30)
     assert run_key(model, windows, 8, 30) != run_key(model, windows, 8, 31)
+    both = [replace(example, source="a.json"), replace(example, source="b.json")]
+    found = [
+        run_key(model, make_windows(asked, fixed_tokenizer("wordpiece"), WindowSettings(80, 10, 10)), 8, 30)
+        # However paths are written; scores are by file.
+        for asked in (both, [replace(one, source=f"./{one.source}") for one in both], [both[0], both[0]])
+    ]
+    assert found[0] == found[1] != found[2]
     changed = make_windows(
         [replace(example, references=("other",))], fixed_tokenizer("wordpiece"), WindowSettings(80, 10, 10)
     )

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -157,6 +158,11 @@ def test_questions_without_answers_tell_nothing():
     with pytest.raises(DataError, match="none of 2 examples has an answer"):
         answerable_windows(lost, word_piece(), SETTINGS)
     assert len(answerable_windows([*lost, *examples(2, 0)], word_piece(), SETTINGS).examples) == 2
+
+
+def test_a_question_that_the_tokenizer_can_not_read_is_read_as_when_answering():
+    unread = replace(examples(1, 0)[0], question="\x00")
+    assert len(answerable_windows([unread], word_piece(), SETTINGS)) > 0
 
 
 @pytest.mark.slow

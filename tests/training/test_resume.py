@@ -180,15 +180,22 @@ def test_other_data_or_another_base_is_refused(base, run, tmp_path):
     changed = [replace(TRAIN[0], question="what ?"), *TRAIN[1:]]
     for train in (TRAIN[1:], TRAIN[::-1], changed):
         with pytest.raises(
-            ConfigError, match=r"the training data is not what .* an earlier version held out another part"
+            ConfigError, match=r"the training data is not what .* an earlier version of blockskim began it"
         ):
             resume(base, run, train=train)
-    for dev in ((), DEV[1:]):
+    for dev in ((), DEV[1:], [replace(DEV[0], source="other.json"), *DEV[1:]]):
         with pytest.raises(ConfigError, match="the development data is not what"):
             resume(base, run, dev=dev)
     with pytest.raises(ConfigError, match=r"the base model is not what the run in .* was started with; resume"):
         resume(save_encoder(tmp_path / "other", seed=1), run)
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_goes_on_however_the_paths_of_its_data_are_written(base, run, finished):
+    train, dev = ([replace(one, source=f"./{one.source}") for one in part] for part in (TRAIN, DEV))
+    resume(base, run, train, dev)
+    log = json.loads((run / "training_log.json").read_text())
+    assert log[-2] == json.loads((finished / "training_log.json").read_text())[-2]
 
 
 def test_a_run_from_before_inputs_were_kept_goes_on_with_a_warning(base, run, caplog):

@@ -100,7 +100,7 @@ def _groups(examples: Sequence[Example]) -> list[list[int]]:
     with_articles = {of_file[number] for title in several for number in titles[title]}
     groups = [numbers for title, numbers in titles.items() if title in several]
     rest: dict[int, list[int]] = defaultdict(list)
-    alone = []
+    alone: list[int] = []
     for title, numbers in titles.items():
         if title not in several:
             for number in numbers:

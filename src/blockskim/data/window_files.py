@@ -9,6 +9,7 @@ import hashlib
 import json
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -132,11 +133,11 @@ def write_windows(
 
 
 def windows_key(examples: Iterable[Example], tokenizer: FrozenTokenizer, settings: WindowSettings) -> str:
-    """A digest of everything that windows depend on: examples, tokenizer and settings."""
+    """A digest of all that windows depend on: examples, whatever their files are called, tokenizer and settings."""
     digest = hashlib.sha256(repr((VERSION, tokenizer.template, settings)).encode())
     digest.update(tokenizer.definition().encode())
     for example in examples:
-        digest.update(repr(example).encode("utf-8", "surrogatepass"))
+        digest.update(repr(replace(example, source="")).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()[:32]
 
 

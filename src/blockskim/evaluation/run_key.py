@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sys
+from dataclasses import replace
 from typing import Any, Protocol
 
 from blockskim.data.windows import WindowSet
@@ -68,9 +69,14 @@ def _machine(model: Backend) -> list[Any]:
 
 
 def add_windows(digest: Digest, windows: WindowSet) -> None:
-    """Take windows, and the examples that they are of, into a digest."""
+    """Take windows, and the examples that they are of, into a digest.
+
+    Examples are scored by file, so which of them are of one file counts; what the files are called does not.
+    """
     digest.update(repr((windows.template, windows.settings)).encode())
     for array in (windows.windows, windows.context_of, windows.questions.ids, windows.contexts.ids):
         digest.update(array.tobytes())
+    files: dict[str, int] = {}
     for example in windows.examples:
-        digest.update(repr(example).encode("utf-8", "surrogatepass"))
+        number = files.setdefault(example.source, len(files))
+        digest.update(repr(replace(example, source=str(number))).encode("utf-8", "surrogatepass"))

@@ -19,7 +19,7 @@ from blockskim.atomic import new_directory
 from blockskim.checks import is_whole
 from blockskim.data.collate import pad_windows
 from blockskim.data.examples import Example
-from blockskim.data.windows import WindowSet, WindowSettings, make_windows
+from blockskim.data.windows import STAND_IN, WindowSet, WindowSettings, make_windows
 from blockskim.errors import ConfigError, DataError
 from blockskim.inference.runner import batches
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
@@ -46,7 +46,7 @@ def answerable_windows(
             f"none of {len(examples)} examples has an answer in its context; the importance of heads is measured on "
             "questions with answers"
         )
-    return make_windows(usable, tokenizer, settings)
+    return make_windows(usable, tokenizer, settings, stand_in=STAND_IN)
 
 
 def head_importance(

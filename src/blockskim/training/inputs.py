@@ -13,7 +13,7 @@ from blockskim.data.examples import Example
 from blockskim.data.splitting import sample_examples
 from blockskim.data.tokens import FrozenTokenizer
 from blockskim.data.window_files import StoredWindows, windows_key
-from blockskim.data.windows import WindowSet, make_windows
+from blockskim.data.windows import STAND_IN, WindowSet, make_windows
 from blockskim.model.data_record import DataRecord
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.training.callbacks import RunLines, steps_bar
@@ -69,7 +69,8 @@ class InputMaker:
     ) -> RunInputs:
         """Tokenise what is learned from, and choose what is measured by.
 
-        A warning counts the questions that lose their end.
+        Warnings count the questions that lose their end, and those to learn from of which the tokenizer leaves nothing:
+        they are left out. Such a one to measure by is read as "?", as when answering.
 
         Args:
             train: what to learn from.
@@ -79,14 +80,16 @@ class InputMaker:
             processes: how many train.
 
         Raises:
-            DataError: nothing can be learned from, or a question has no token.
+            DataError: nothing can be learned from.
             ConfigError: a run would go on with other data or another base.
             OSError: windows can't be written; ``filename`` names them.
         """
         recipe, tokenizer = self.recipe, self.tokenizer
-        examples = TrainingExamples(train, recipe)
+        examples = TrainingExamples(train, recipe, tokenizer)
         development = sample_examples(dev, recipe.eval_examples or None, recipe.seed)
-        dev_windows = make_windows(development, tokenizer, recipe.windows, warn=False) if development else None
+        dev_windows = None
+        if development:
+            dev_windows = make_windows(development, tokenizer, recipe.windows, stand_in=STAND_IN, warn=False)
         key = windows_key(examples, tokenizer, recipe.windows)
         digests = input_digests(model, key, dev_windows, processes)
         if begun is not None:

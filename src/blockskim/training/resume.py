@@ -212,7 +212,7 @@ def check_same_inputs(output: Path, digests: Mapping[str, str | int | None]) -> 
         if name == TRAIN_KEY and name not in before:
             logger.warning("%s is of an earlier version, so whether the training data is the same is not known", path)
         elif before.get(name) != digests[name]:
-            split = "" if name == BASE_KEY else ", or an earlier version held out another part of it"
+            split = "" if name == BASE_KEY else ", or an earlier version of blockskim began it"
             raise ConfigError(f"{what} is not what the run in {output} was started with{split}; resume with the same")
 
 

@@ -19,7 +19,7 @@ from blockskim.data.collate import training_collator
 from blockskim.data.examples import Example, check_annotated
 from blockskim.data.tokens import freeze_tokenizer
 from blockskim.data.window_files import StoredWindows
-from blockskim.data.windows import make_windows
+from blockskim.data.windows import STAND_IN, make_windows
 from blockskim.errors import BlockSkimError, ConfigError
 from blockskim.extras import has, raise_missing
 from blockskim.inference.devices import choose_device
@@ -86,7 +86,8 @@ def train(
 
     Args:
         base: directory or hub id of an encoder, of a QA model, or of a Block-Skim model to train on.
-        train_examples: what to learn from; answerable ones whose answer was not found in their context are left out.
+        train_examples: what to learn from; answerable ones whose answer was not found in their context are left out, as
+            are those of whose question the tokenizer leaves nothing.
         dev_examples: what to choose the best checkpoint by; with none, the last one is kept.
         output_dir: gets the model, its tokenizer, the recipe and checkpoints.
         recipe: the settings; None for ``Recipe()``, every setting at its default. The command line takes another one
@@ -156,7 +157,7 @@ def train(
         evaluate = None
         if inputs.development:
             # The first process told of questions that are cut.
-            dev_windows = make_windows(inputs.development, tokenizer, recipe.windows, warn=False)
+            dev_windows = make_windows(inputs.development, tokenizer, recipe.windows, stand_in=STAND_IN, warn=False)
             evaluate = development_metrics(dev_windows, 2 * recipe.batch_size, recipe.max_answer_length, team)
         if team.is_first:
             output.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from blockskim.atomic import new_directory
 from blockskim.data.example_files import ChosenExamples
 from blockskim.data.examples import Example
 from blockskim.data.other_contexts import other_contexts, with_other_context
-from blockskim.data.tokens import FrozenTokenizer
+from blockskim.data.tokens import FrozenTokenizer, tokenize
 from blockskim.data.window_files import ABOUT, ENDS, LENGTHS, WINDOWS, StoredWindows, write_windows
 from blockskim.data.windows import WindowSettings
 from blockskim.errors import DataError
@@ -32,6 +33,9 @@ FOLDER = "windows"
 """Of a run's output: where windows lie unless another folder is named."""
 
 
+CHUNK = 512
+"""Questions that are tokenised together, to see whether they have tokens."""
+
 UNNAMED = "examples"
 """What stands for the name of a file where examples were read from none."""
 
@@ -43,20 +47,39 @@ class TrainingExamples:
         sources: number of the former by the name of their file.
     """
 
-    def __init__(self, examples: Sequence[Example], recipe: Recipe) -> None:
+    def __init__(self, examples: Sequence[Example], recipe: Recipe, tokenizer: FrozenTokenizer) -> None:
         """Look at all examples.
+
+        A warning counts those of whose question the tokenizer leaves nothing; they are left out.
 
         Raises:
             DataError: none can be learned from.
         """
-        usable = []
+        usable, unread = [], 0
         self.sources: Counter[str] = Counter()
-        for number, example in enumerate(examples):
-            if example.answers or not example.answerable:
-                usable.append(number)
-                self.sources[example.source or UNNAMED] += 1
+        asked = (
+            (number, example.question.strip(), example.source)
+            for number, example in enumerate(examples)
+            if example.answers or not example.answerable
+        )
+        while chunk := list(islice(asked, CHUNK)):
+            tokens = np.diff(tokenize(tokenizer, [question for _, question, _ in chunk]).bounds)
+            for (number, _, source), size in zip(chunk, tokens.tolist(), strict=True):
+                if size:
+                    usable.append(number)
+                    self.sources[source or UNNAMED] += 1
+            unread += int((tokens == 0).sum())
+        if unread:
+            logger.warning(
+                "%d of %d questions to learn from have no character that the tokenizer reads; they are left out",
+                unread,
+                unread + len(usable),
+            )
         if not usable:
-            raise DataError(f"none of {len(examples)} training examples has an answer in its context")
+            raise DataError(
+                f"none of {len(examples)} training examples has an answer in its context"
+                + (" and a question that the tokenizer reads" if unread else "")
+            )
         self._usable = ChosenExamples(examples, np.array(usable, dtype=np.int64))
         self._elsewhere = other_contexts(self._usable, recipe.elsewhere_share, recipe.seed)
 
