@@ -119,6 +119,13 @@ def test_no_examples_are_an_error(model):
             run(model, windows)
 
 
+def test_files_that_were_taken_for_one_are_refused_before_they_are_read(model):
+    windows = make_windows([*examples(), *examples()], TOKENIZER, SETTINGS)
+    for run in (evaluate, evaluate_windows, compare_with_dense):
+        with pytest.raises(DataError, match="two questions of id 'a' can't be scored as one file"):
+            run(model, windows, progress=lambda _: pytest.fail("it ran"))
+
+
 def test_a_model_that_has_no_modes_is_evaluated():
     windows = make_windows(examples(), TOKENIZER, SETTINGS)
     assert not hasattr(HashingBackend(), "eval")

@@ -119,6 +119,19 @@ def test_answers_are_not_told_by_an_id_that_two_questions_have():
         official_predictions([example("a", TEXTS[0])] * 2, [none, none])
 
 
+def test_files_that_were_taken_for_one_are_not_scored():
+    none = ExampleAnswers((), 1.0, 6.0)
+    same = [example("0", text, ("wales",), source="dev.json") for text in TEXTS]
+    with pytest.raises(DataError, match=r"^dev\.json: two questions of id '0' can't be scored as one file; read files"):
+        scores_by_source(same, [none, none])
+    with pytest.raises(DataError, match=r"^the data: two questions of id '0'"):
+        scores_by_source([replace(one, source="") for one in same], [none, none])
+    mixed = [same[0], replace(same[1], id="1", metadata=(("format", "hotpotqa"),))]
+    with pytest.raises(DataError, match=r"^dev\.json: questions of squad and of hotpotqa can't be scored as one file"):
+        scores_by_source(mixed, [none, none])
+    assert len(scores_by_source([same[0], replace(same[1], source="b/dev.json")], [none, none])) == 2
+
+
 def test_files_without_answers_are_not_scored():
     start = TEXTS[0].index("wales")
     right = ExampleAnswers((Candidate(5.0, start, start + 5, 0),), 1.0, 6.0)

@@ -12,7 +12,7 @@ from blockskim.data.windows import WindowSet
 from blockskim.errors import DataError
 from blockskim.evaluation.cost import CostReport, padded_flops
 from blockskim.evaluation.reliability import Reliability, measured_reliability
-from blockskim.evaluation.scoring import WITHOUT_CONFIDENCE, check_ids, mean_scores, scores_by_source
+from blockskim.evaluation.scoring import WITHOUT_CONFIDENCE, check_files, check_ids, mean_scores, scores_by_source
 from blockskim.evaluation.supporting_facts import FACT_THRESHOLD, Fact, FactCollector
 from blockskim.inference.answers import AnswerCollector, ExampleAnswers, PartialAnswers, answer_texts, merge_answers
 from blockskim.inference.backend import Backend
@@ -106,7 +106,7 @@ def evaluate_windows(
 
     Raises:
         ConfigError: one of the numbers is impossible.
-        DataError: there are no examples.
+        DataError: there are no examples, or two of a file have the same id or came in different formats.
 
     Examples:
         >>> from blockskim import evaluate_windows, load, make_windows, read_examples
@@ -152,13 +152,14 @@ def evaluate_windows(
 
 
 def check_examples(windows: WindowSet) -> None:
-    """Refuse to score nothing.
+    """Refuse what can't be scored, before it is read.
 
     Raises:
-        DataError: there are no examples.
+        DataError: there are no examples, or two of a file have the same id or came in different formats.
     """
     if not windows.examples:
         raise DataError("there are no examples to evaluate")
+    check_files(windows.examples)
 
 
 def evaluation_of(

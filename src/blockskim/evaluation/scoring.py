@@ -42,7 +42,11 @@ def scores_by_source(
         answers: to each example.
         facts: supporting facts by the example's place (HotpotQA).
         rule: when a question of SQuAD 2.0 counts as "no answer".
+
+    Raises:
+        DataError: two examples of a file have the same id, or came in different formats.
     """
+    check_files(examples)
     scores = {}
     for source, own in _places_by_source(examples).items():
         asked, found = [examples[place] for place in own], [answers[place] for place in own]
@@ -95,6 +99,26 @@ def check_ids(examples: Iterable[Example]) -> None:
                 "evaluate one file at a time"
             )
         sources[example.id] = example.source
+
+
+def check_files(examples: Iterable[Example]) -> None:
+    """Refuse to score examples that can't be of as many files as they name: files of the same name may have been mixed.
+
+    Raises:
+        DataError: two examples of a file have the same id, or came in different formats.
+    """
+    ids: set[tuple[str, str]] = set()
+    formats: dict[str, str] = {}
+    for example in examples:
+        name = format_of(example)
+        known = formats.setdefault(example.source, name)
+        if (example.source, example.id) in ids or known != name:
+            wrong = f"questions of {known} and of {name}" if known != name else f"two questions of id {example.id!r:.80}"
+            raise DataError(
+                f"{example.source or 'the data'}: {wrong} can't be scored as one file; read files of the same name by "
+                "one call of read_examples, or give the examples of each another source"
+            )
+        ids.add((example.source, example.id))
 
 
 def f1_by_example(
