@@ -113,7 +113,9 @@ def check_files(examples: Iterable[Example]) -> None:
         name = format_of(example)
         known = formats.setdefault(example.source, name)
         if (example.source, example.id) in ids or known != name:
-            wrong = f"questions of {known} and of {name}" if known != name else f"two questions of id {example.id!r:.80}"
+            wrong = (
+                f"questions of {known} and of {name}" if known != name else f"two questions of id {example.id!r:.80}"
+            )
             raise DataError(
                 f"{example.source or 'the data'}: {wrong} can't be scored as one file; read files of the same name by "
                 "one call of read_examples, or give the examples of each another source"
