@@ -223,11 +223,24 @@ def test_a_padded_baseline_that_is_too_short(call):
     assert err == "error: dense-sdpa-64 pads its input to 64 tokens, but there is input of 88\n"
 
 
+def test_a_padded_baseline_that_windows_may_not_fit_is_told_at_once(call):
+    common = ("benchmark", "--data", "none.json", "--max-length", 512)
+    code, out, err = call(*common, "--against", "packed,dense-sdpa-384")
+    assert (code, out) == (2, "")
+    told = " ".join(err.replace("│", " ").split())
+    assert "dense-sdpa-384 pads its input to 384 tokens, but windows have up to 512" in told
+    assert "give dense-sdpa-512 or --max-length 384" in told
+    # Those that are usual pad to what windows may have, so that the file is looked for.
+    code, _, err = call(*common)
+    assert code == 1
+    assert "none.json" in err
+
+
 def test_a_padded_baseline_that_is_longer_than_the_model_reads(call, model, data):
     limit = json.loads(call("info", "--model", model, "--json")[1])["encoder"]["max_tokens"]
     common = ("benchmark", "--data", data, "--model", model, "--max-length", 150, "--repeats", 1)
-    for more, name in (((), "dense-sdpa-384"), (("--against", "dense-eager-999999"), "dense-eager-999999")):
-        code, out, err = call(*common, *more)
+    for name in ("dense-sdpa-384", "dense-eager-999999"):
+        code, out, err = call(*common, "--against", name)
         pads = name.rsplit("-", 1)[1]
         assert (code, out) == (2, "")
         assert err == f"error: {name} pads its input to {pads} tokens, but the model reads at most {limit}\n"

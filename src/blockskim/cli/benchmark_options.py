@@ -11,12 +11,12 @@ import typer
 from blockskim.cli import options
 from blockskim.cli.option_groups import LARGEST
 from blockskim.method.config import ALIGNMENTS, INPUTS
-from blockskim.profiling.catalog import BASELINES, SHAPES
+from blockskim.profiling.catalog import BASELINES, SHAPES, parse_baseline
 from blockskim.profiling.schedule_notation import parse_keep
 from blockskim.profiling.settings import BenchmarkSettings, RandomModelSettings
 
 LIMIT = 128
-DATA_BASELINES = "dense-sdpa,dense-sdpa-384,packed"
+DATA_BASELINES = "dense-sdpa,dense-sdpa-{max_length},packed"
 SHAPE_BASELINES = "dense-sdpa,packed"
 
 
@@ -97,7 +97,8 @@ Against = Annotated[
         "--against",
         metavar="NAME,...",
         help=f"Baselines: {', '.join(BASELINES)}; with -N behind the name (dense-sdpa-384), input is padded to "
-        f"N tokens.  [default: {DATA_BASELINES} for data, {SHAPE_BASELINES} for a shape]",
+        f"N tokens.  [default: {DATA_BASELINES.format(max_length='N')} for data, N that of --max-length, "
+        f"{SHAPE_BASELINES} for a shape]",
     ),
 ]
 Repeats = Annotated[int, typer.Option("--repeats", min=1, metavar="N", help="Rounds in which all take turns.")]
@@ -240,11 +241,11 @@ def measuring_settings(measuring: Measuring, on_data: OnData) -> BenchmarkSettin
     """How contenders are measured.
 
     Raises:
-        BadParameter: a batch size is none.
+        BadParameter: a batch size is none, or a baseline pads to less than a window may have.
         ConfigError: there is no such baseline, or a package that it needs is not installed.
     """
     sizes = _sizes(measuring.batch_size)
-    usual = SHAPE_BASELINES if on_data.data is None else DATA_BASELINES
+    usual = SHAPE_BASELINES if on_data.data is None else DATA_BASELINES.format(max_length=on_data.max_length)
     against = usual if measuring.against is None else measuring.against
     settings = BenchmarkSettings(
         tuple(dict.fromkeys(against.split(","))),
@@ -254,7 +255,25 @@ def measuring_settings(measuring: Measuring, on_data: OnData) -> BenchmarkSettin
         seed=measuring.seed,
     )
     settings.check()
+    if on_data.data is not None:
+        _check_padding(settings.baselines, on_data.max_length)
     return settings
+
+
+def _check_padding(baselines: Sequence[str], max_length: int) -> None:
+    """Refuse baselines that pad to less than a window may have, before anything is loaded and exported.
+
+    Raises:
+        BadParameter: one does.
+    """
+    for name in baselines:
+        kind, pad_to = parse_baseline(name)
+        if pad_to is not None and pad_to < max_length:
+            raise typer.BadParameter(
+                f"{name} pads its input to {pad_to} tokens, but windows have up to {max_length}; give "
+                f"{kind}-{max_length} or --max-length {pad_to}",
+                param_hint="--against",
+            )
 
 
 def random_model_settings(on_shape: OnShape) -> RandomModelSettings | None:
