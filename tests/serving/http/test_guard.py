@@ -247,6 +247,37 @@ def test_a_client_that_sends_too_slowly(make_site, monkeypatch):
     assert [message.get("more_body", False) for message in sent[1:]] == [True, False]
 
 
+@pytest.mark.parametrize(("parts", "seconds"), [([900], 0.2), ([900, 900], 60.0)], ids=["too slow", "too large"])
+def test_what_was_read_of_a_refused_request_is_in_nobodys_way(make_site, monkeypatch, parts, seconds):
+    for name in ("DRAIN_SECONDS", "LINGER_SECONDS"):
+        monkeypatch.setattr(guard, name, 300.0)
+    site, waiting = make_site(seconds=seconds, max_body=1_000, max_held=1_000), [b" " * size for size in parts]
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b""}
+
+    async def receive():
+        if not waiting:
+            await asyncio.sleep(300)
+        return {"type": "http.request", "body": waiting.pop(), "more_body": True}
+
+    async def send(message):
+        pass
+
+    async def run():
+        import httpx
+
+        first = asyncio.ensure_future(site.app(scope, receive, send))
+        while waiting:
+            await asyncio.sleep(0)
+        transport = httpx.ASGITransport(site.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://site", timeout=30) as client:
+            while (await client.post("/", json=ONE | {"options": " " * 500})).status_code == 429:
+                await asyncio.sleep(0.01)
+        assert not first.done()
+        first.cancel()
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
 def test_a_slow_client_that_leaves_once_it_was_refused(make_site):
     site, sent = make_site(seconds=0.2), []
 

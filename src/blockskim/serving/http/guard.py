@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import suppress
+from enum import Enum, auto
 from typing import Any
 
 from blockskim.serving.http.metrics import Metrics
@@ -50,6 +51,15 @@ class _Full(Exception):
     """
 
     more = True
+
+
+class _Refused(Enum):
+    """Why a body is not taken."""
+
+    FULL = auto()
+    FULL_AT_THE_END = auto()  # Its last part is too much, so the client has nothing more to send.
+    SLOW = auto()
+    TOO_LARGE = auto()
 
 
 class Guard:
@@ -110,43 +120,53 @@ class Guard:
         def hold(size: int) -> None:
             nonlocal held
             if self._held + size > self._settings.max_held:
-                # What was kept of it is let go, so that it stands in nobody's way while it is refused.
-                self._held, held = self._held - held, 0
                 raise _Full
             held += size
             self._held += size
 
         try:
-            await self._answer_body(visit, receive, hold)
+            body = await self._read(receive, hold)
+            if isinstance(body, bytes):
+                await _while_connected(self._app, visit, body, receive)
         finally:
+            # Before anything is refused: what was read of that is let go, and stands in nobody's way meanwhile.
             self._held -= held
+        if not isinstance(body, bytes):
+            await self._refuse_body(visit, receive, body)
 
-    async def _answer_body(self, visit: "_Visit", receive: Receive, hold: Callable[[int], None]) -> None:
-        """Read the body of a request and answer it; ``hold`` is told of each part that is kept."""
-        body: bytes | _Full | None
+    async def _read(self, receive: Receive, hold: Callable[[int], None]) -> "bytes | _Refused":
+        """The body of a request, or why it is refused, where nothing of it is kept any more.
+
+        Args:
+            receive: gives its parts.
+            hold: told of each part that is kept.
+        """
+        # The traceback of an error would keep what was read.
         try:
             async with asyncio.timeout(self._settings.seconds):
                 body = await _body(receive, self._settings.max_body, hold)
         except _Full as full:
-            # Its traceback would keep what was read.
-            body = full.with_traceback(None)
+            return _Refused.FULL if full.more else _Refused.FULL_AT_THE_END
         except TimeoutError:
+            return _Refused.SLOW
+        return _Refused.TOO_LARGE if body is None else body
+
+    async def _refuse_body(self, visit: "_Visit", receive: Receive, why: "_Refused") -> None:
+        """Answer a request whose body is not taken."""
+        most = self._settings.max_body
+        if why is _Refused.SLOW:
             sentence = f"the request did not arrive within {self._settings.seconds:g} s"
             answer = Answerless(408, "slow_request", sentence, {"Connection": "close"})
             # Who reads only after all is sent finds nothing on a connection that was closed in the meantime.
-            await visit.refuse(answer, lambda: _drain(receive, self._settings.max_body, LINGER_SECONDS))
+            await visit.refuse(answer, lambda: _drain(receive, most, LINGER_SECONDS))
             return
-        if isinstance(body, _Full):
-            if body.more:
-                await _drain(receive, self._settings.max_body, DRAIN_SECONDS)
-            sentence = "the requests that are here are as large as they may be together; try again in 1 s"
-            await visit.refuse(Answerless(429, "busy", sentence, {"Retry-After": "1", "Connection": "close"}))
+        if why is not _Refused.FULL_AT_THE_END:
+            await _drain(receive, most, DRAIN_SECONDS)
+        if why is _Refused.TOO_LARGE:
+            await visit.refuse(_too_large(most))
             return
-        if body is None:
-            await _drain(receive, self._settings.max_body, DRAIN_SECONDS)
-            await visit.refuse(_too_large(self._settings.max_body))
-            return
-        await _while_connected(self._app, visit, body, receive)
+        sentence = "the requests that are here are as large as they may be together; try again in 1 s"
+        await visit.refuse(Answerless(429, "busy", sentence, {"Retry-After": "1", "Connection": "close"}))
 
     def _refused(self, visit: "_Visit") -> Answerless | None:
         """Why a request is refused before its body is read; None if it is not."""
