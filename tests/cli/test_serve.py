@@ -191,6 +191,7 @@ def test_a_port_that_is_taken(capsys):
     [
         (["--port", "70000"], "--port"),
         (["--host", "no such host"], "can't be listened on"),
+        (["--host", ""], "host is ''; it must be an address of this machine, or 0.0.0.0 for all of them"),
         (["--api-key", " "], "the key is empty"),
         (["--api-key", ""], "the key is empty"),
         (["--api-key", "secret\n"], "the key ends with white space"),

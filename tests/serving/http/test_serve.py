@@ -37,6 +37,12 @@ def test_an_address_that_is_taken_is_told_of():
             pass
 
 
+@pytest.mark.parametrize("host", ["", " "])
+def test_a_blank_address_is_not_every_address(host):
+    with pytest.raises(ConfigError, match=f"host is '{host}'.* 0.0.0.0 for all"), _listening(host, 0):
+        pass
+
+
 @pytest.mark.skipif(not has("uvloop"), reason="needs uvloop")
 def test_the_event_loop_is_uvloops_where_that_is_installed(monkeypatch):
     make = _loop_factory()

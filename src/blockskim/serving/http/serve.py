@@ -72,8 +72,11 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
     """A socket that listens.
 
     Raises:
-        ConfigError: the address is none of this machine's, or is taken.
+        ConfigError: the address is blank, none of this machine's, or is taken.
     """
+    if not host.strip():
+        # The system takes it for all addresses, which opens the service to whoever reaches this machine.
+        raise ConfigError(f"host is {host!r}; it must be an address of this machine, or 0.0.0.0 for all of them")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=2048)
