@@ -46,6 +46,35 @@ def test_a_recipe_may_extend_another(tmp_path):
     assert Recipe.load(tmp_path / "second.yaml") == wanted
 
 
+def test_recipes_that_come_along_mean_the_same_in_every_folder(tmp_path, monkeypatch):
+    wanted = {name: Recipe.load(name) for name in ("skim", "mixed")}
+    monkeypatch.chdir(tmp_path)
+    Path("skim").write_text("epochs: 77\n")
+    assert {name: Recipe.load(name) for name in wanted} == wanted
+    Path("mine.yaml").write_text("extends: skim\n")
+    assert Recipe.load("mine.yaml") == wanted["skim"]
+    # A path is that of a file.
+    assert Recipe.load("./skim").epochs == Recipe.load(Path("skim")).epochs == 77
+    assert Recipe.load(Path("mixed")) == wanted["mixed"]
+    Path("yours.yaml").write_text("extends: ./skim\n")
+    assert Recipe.load("yours.yaml").epochs == 77
+
+
+@pytest.mark.parametrize(
+    "text", ["epochs: 1\nepochs: 2\n", "skim: {block_size: 8, 'block_size': 16}", "a: [{1: 2, 1: 3}]"]
+)
+def test_settings_that_stand_twice_are_refused(tmp_path, text):
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"mine\.yaml is no valid YAML: '\w+' stands twice in .*line \d"):
+        Recipe.load(tmp_path / "mine.yaml")
+
+
+def test_a_merged_setting_may_be_another_ones(tmp_path):
+    text = "skim: &a {block_size: 8, predictor_width: 16}\nwindows: {<<: {max_length: 200}, max_length: 300}\n"
+    (tmp_path / "mine.yaml").write_text(text)
+    assert Recipe.load(tmp_path / "mine.yaml").windows.max_length == 300
+
+
 def test_recipes_that_extend_nothing_or_each_other_are_refused(tmp_path):
     (tmp_path / "lost.yaml").write_text("extends: nowhere\n")
     with pytest.raises(ConfigError, match="there is no recipe nowhere"):

@@ -192,6 +192,14 @@ def _log_often(arguments):
     return arguments
 
 
+@pytest.mark.parametrize(("settings", "steps"), [({"eval_steps": 2}, [2, 4, 5]), ({"eval_steps": 0}, [5])])
+def test_a_run_of_few_steps_has_its_losses_on_record(base, tmp_path, settings, steps):
+    training.train(base, examples(40, 0), examples(4, 1), tmp_path, RECIPE.replace(epochs=1, **settings), device="cpu")
+    log = json.loads((tmp_path / "training_log.json").read_text())
+    assert [entry["step"] for entry in log if "loss" in entry and "qa_loss" in entry] == steps
+    assert [entry["step"] for entry in log if "eval_f1" in entry] == steps
+
+
 def test_without_a_skim_loss_predictors_are_not_asked_in_training(base, tmp_path):
     recipe = RECIPE.replace(epochs=0.2, eval_steps=0, skim={"skim_factor": 0.0})
     training.train(base, examples(100, 0), [], tmp_path / "plain", recipe, device="cpu")

@@ -135,6 +135,22 @@ class CheckpointCallback(TrainerCallback):
             control.should_save = True
 
 
+class LogCallback(TrainerCallback):
+    """Logs the losses before each evaluation and after the last step, too, however few steps a run has."""
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Ask for a log if this was the last step or it is evaluated here."""
+        if control.should_evaluate or state.global_step >= state.max_steps:
+            control.should_log = True
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Ask for a log if it is evaluated here."""
+        if control.should_evaluate:
+            control.should_log = True
+
+
 class LastStepCallback(TrainerCallback):
     """Evaluates after the last step, too, as later versions of transformers than 5.3 do by themselves."""
 

@@ -185,12 +185,13 @@ class Recipe:
     def load(cls, source: str | Path) -> Self:
         """Read a recipe from a YAML file, or one that comes with the library by its name.
 
+        A name of the latter stands for it even where there is such a file; ``./skim`` is a file.
         ``extends: NAME_OR_FILE`` takes all settings of another recipe that the file does not have itself.
 
         Raises:
             ConfigError: there is no such recipe, or something in it is wrong.
         """
-        values = _settings(source, ())
+        values = _settings(_find(source), ())
         try:
             return cls.from_dict(values)
         except ConfigError as error:
@@ -222,7 +223,20 @@ class Recipe:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads 5e-5 as a number; YAML 1.1 wants it written 5.0e-5, and takes anything else for text."""
+    """Reads 5e-5 as a number; YAML 1.1 wants it written 5.0e-5, and takes anything else for text.
+
+    A name that stands twice in a mapping is refused; one of the values would be lost.
+    """
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """A mapping of different names."""
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        names: set[str] = set()
+        for name, _ in node.value:
+            if isinstance(name, yaml.ScalarNode) and name.value in names:
+                raise yaml.MarkedYAMLError(problem=f"{name.value!r} stands twice", problem_mark=name.start_mark)
+            names.update([name.value] if isinstance(name, yaml.ScalarNode) else [])
+        return node
 
     def construct_exponent(self, node: yaml.ScalarNode) -> float:
         """The number that is written with an exponent; whole where it is, so that 2e3 can be a batch size."""
@@ -265,8 +279,12 @@ def shipped_recipes() -> list[str]:
 def _settings(source: str | Path, extended: tuple[str, ...]) -> dict[str, Any]:
     """The settings of a recipe, those of the recipe that it extends included.
 
+    Args:
+        source: a file, or the name of a recipe that comes along, as ``_find`` gives them.
+        extended: what extends it.
+
     Raises:
-        ConfigError: there is no such recipe, it is none, or recipes extend each other in a circle.
+        ConfigError: it is no recipe, what it extends is not there, or recipes extend each other in a circle.
     """
     values = _read(source)
     if "extends" not in values:
@@ -274,9 +292,7 @@ def _settings(source: str | Path, extended: tuple[str, ...]) -> dict[str, Any]:
     parent = values.pop("extends")
     if not isinstance(parent, str):
         raise ConfigError(f"{source}: extends is {parent!r:.80}; it must be the name or file of a recipe")
-    # A file is looked for beside the one that names it.
-    beside = Path(source).parent / parent
-    found = beside if Path(source).is_file() and beside.is_file() else parent
+    found = _find(parent, source)
     known = (*extended, _identity(source))
     if _identity(found) in known:
         raise ConfigError(f"{source}: extends {parent}, which extends it in turn")
@@ -289,23 +305,43 @@ def _settings(source: str | Path, extended: tuple[str, ...]) -> dict[str, Any]:
     return merged
 
 
+def _find(source: str | Path, extending: str | Path | None = None) -> str | Path:
+    """The name of a recipe that comes along, or else the path of a file.
+
+    A name comes first: recipes that come along mean the same in every working directory.
+
+    Args:
+        source: the name, or a file; a ``Path`` is a file if there is one.
+        extending: the recipe that names it, beside which a file is looked for; None for none.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    shipped = shipped_recipes()
+    if isinstance(source, str) and source in shipped:
+        return source
+    if isinstance(extending, Path) and (beside := extending.parent / source).is_file():
+        return beside
+    if Path(source).is_file():
+        return Path(source)
+    if str(source) in shipped:
+        return str(source)
+    raise ConfigError(f"there is no recipe {source}; name a YAML file or one of {', '.join(shipped)}")
+
+
 def _identity(source: str | Path) -> str:
     """The same for every way to write the path of a file; a name for a recipe that comes along."""
-    return str(Path(source).resolve()) if Path(source).is_file() else str(source)
+    return str(source.resolve()) if isinstance(source, Path) else source
 
 
 def _read(source: str | Path) -> dict[str, Any]:
-    path = Path(source)
-    shipped = resources.files("blockskim") / "recipes" / f"{source}.yaml"
-    if path.is_file():
+    if isinstance(source, Path):
         try:
-            text = path.read_text(encoding="utf-8")
+            text = source.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise ConfigError(f"{source} is no UTF-8 text (byte {error.start}); a recipe is a YAML file") from error
-    elif shipped.is_file():
-        text = shipped.read_text(encoding="utf-8")
     else:
-        raise ConfigError(f"there is no recipe {source}; name a YAML file or one of {', '.join(shipped_recipes())}")
+        text = (resources.files("blockskim") / "recipes" / f"{source}.yaml").read_text(encoding="utf-8")
     try:
         values = parse_yaml(text)
     except yaml.YAMLError as error:

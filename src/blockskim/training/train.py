@@ -32,6 +32,7 @@ from blockskim.training.callbacks import (
     CheckpointCallback,
     LastStepCallback,
     LinesCallback,
+    LogCallback,
     MetricsCallback,
     ProgressCallback,
     RunLines,
@@ -172,7 +173,7 @@ def train(
                 (output / TEACHER_FILE).unlink(missing_ok=True)
             if checkpoint is not None:
                 set_aside_newer(checkpoint)
-        callbacks: list[TrainerCallback] = []
+        callbacks: list[TrainerCallback] = [LogCallback()]
         if not recipe.eval_steps:
             # The trainer saves where it evaluates: once an epoch, which may take hours.
             callbacks.append(CheckpointCallback(CHECKPOINT_STEPS))
