@@ -180,6 +180,15 @@ def test_files_with_names_of_their_own(served, open_page):
     assert page.locator("#list li").count() == 1
 
 
+def test_a_text_beside_a_file_of_its_name(served, open_page):
+    page = open_page(served[1])
+    file = {"name": "text", "mimeType": "text/plain", "buffer": TEXT.encode()}
+    page.locator("#files").set_input_files([file])
+    wait(page, "document.querySelectorAll('#list li').length === 1")
+    ask(page)
+    assert page.locator("h3").all_text_contents() == ["text (2)", "text"]
+
+
 @pytest.mark.parametrize(
     ("question", "text", "sentence"),
     [
