@@ -104,7 +104,7 @@ def state(model):
     return {name: (id(value), value.dtype, value.clone()) for name, value in model.state_dict(keep_vars=True).items()}
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("training", [False, True])
 def test_a_model_that_is_given_stays_as_it_is_and_is_not_shared(tmp_path, dtype, training):
     model, own = new_model().to(dtype).train(training), tokenizer("wordpiece")
@@ -116,7 +116,7 @@ def test_a_model_that_is_given_stays_as_it_is_and_is_not_shared(tmp_path, dtype,
     assert (model.training, model.dtype, model.config.to_dict()) == (training, dtype, settings)
     assert all(value.requires_grad for value in model.parameters())
     assert stored_tensors(tmp_path / "out" / WEIGHTS)["qa_outputs.weight"].number_format == (
-        "F32" if dtype == torch.float32 else "BF16"
+        "BF16" if dtype == torch.bfloat16 else "F32"
     )
     inputs = packed("bert", [(4, 60), (2, 30)])
     exported = ExportedModel(tmp_path / "out")
@@ -142,6 +142,29 @@ def test_a_model_needs_its_own_tokenizer(tmp_path):
 def test_a_model_of_transformers_is_none(tmp_path):
     with pytest.raises(ConfigError, match="it must be a BlockSkimForQuestionAnswering"):
         export(dense_model("bert"), tmp_path / "out", TOKENIZER)
+
+
+def test_what_is_no_model_is_refused(tmp_path):
+    for model in (123, b"model", ["model"], exported_answerer().exported):
+        with pytest.raises(ConfigError, match=r"^model is .*; it must be a directory, a hub id, a BlockSkim"):
+            export(model, tmp_path / "out", TOKENIZER)
+
+
+def test_a_tokenizer_is_of_transformers_and_of_a_model_that_is_given(stored, tmp_path):
+    for other in (load_exported(exported_answerer().directory).tokenizer, "wordpiece", 5):
+        with pytest.raises(ConfigError, match=r"^tokenizer is .*; it must be a tokenizer of transformers"):
+            export(new_model(), tmp_path / "out", other)
+    for model in (stored, str(stored), None):
+        with pytest.raises(ConfigError, match="tokenizer goes with a model that is given as such"):
+            export(model, tmp_path / "out", TOKENIZER)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("int8", [1, 0, "yes", None, []])
+def test_int8_is_a_switch_or_settings(stored, tmp_path, int8):
+    with pytest.raises(ConfigError, match=r"^int8 is .*; it must be True, False, or how the graph is made"):
+        export(stored, tmp_path / "out", int8=int8)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("there", ["file", "directory"])

@@ -118,13 +118,13 @@ def export(
         output: directory to make, which appears whole or not at all. The model's own directory gets the graph beside
             what is there. Unless ``int8`` makes a new one, an int8 graph in it stays with its thresholds if it was
             made of the same weights and settings, and is removed with a warning if it was made of others.
-        tokenizer: of a model that is given as such.
+        tokenizer: of a model that is given as such; any other has its own.
         int8: whether to write a second graph with linear layers in int8, and how.
         **hub: for reading from the hub, as transformers has them.
 
     Raises:
-        ConfigError: the family can't be exported, a package is missing, there is something at ``output``, or no choice
-            of int8 layers loses as little as asked.
+        ConfigError: the family can't be exported, a package is missing, there is something at ``output``, an argument
+            is impossible, or no choice of int8 layers loses as little as asked.
         ModelError: the model can't be loaded, or the tokenizer is another model's.
 
     Examples:
@@ -135,16 +135,18 @@ def export(
         True
     """
     target = Path(output)
+    if not isinstance(int8, bool | Int8Settings):
+        raise ConfigError(f"int8 is {int8!r:.80}; it must be True, False, or how the graph is made (Int8Settings)")
     settings = None if int8 is False else Int8Settings() if int8 is True else int8
     network = network_inside(model)
+    _check_given(network, tokenizer)
     if isinstance(network, BlockSkimForQuestionAnswering):
-        if tokenizer is None:
-            raise ConfigError("a model that is given as such needs its tokenizer, too")
+        assert tokenizer is not None
         check_hub_arguments(hub)
         check_new(target)
         check_exportable(network)
         check_vocabulary(network.encoder, tokenizer, "the model")
-        dtype = network.dtype
+        dtype = network.dtype if network.dtype in _DTYPES.values() else torch.float32
         # What is handed in stays its owner's.
         with torch.inference_mode(False):
             prepared = copy.deepcopy(network).cpu().float().eval()
@@ -161,6 +163,28 @@ def export(
         papers = {name: find_beside(loaded.name, name, loaded.hub) for name in PAPERS}
     dtype = _stored_dtype(loaded.name, loaded.hub)
     return _write_directory(loaded.model, loaded.tokenizer, target, dtype, settings, papers)
+
+
+def _check_given(model: object, tokenizer: object) -> None:
+    """Refuse what is no model, and a tokenizer that is none or not asked for.
+
+    Raises:
+        ConfigError: it is one of these.
+    """
+    given = isinstance(model, BlockSkimForQuestionAnswering)
+    if not given and not isinstance(model, str | Path | None):
+        raise ConfigError(
+            f"model is {model!r:.80}; it must be a directory, a hub id, a BlockSkimForQuestionAnswering, or None for "
+            "the model that comes with the library"
+        )
+    if given and tokenizer is None:
+        raise ConfigError("a model that is given as such needs its tokenizer, too")
+    if not given and tokenizer is not None:
+        raise ConfigError("tokenizer goes with a model that is given as such; one that is named has its own")
+    if given and not isinstance(tokenizer, PreTrainedTokenizerBase):
+        raise ConfigError(
+            f"tokenizer is {tokenizer!r:.80}; it must be a tokenizer of transformers, as load(…).tokenizer"
+        )
 
 
 def _write_directory(
