@@ -1,5 +1,6 @@
 """The dense run that calibration starts from: what predictors say of all blocks, and which blocks answers lie in."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,11 +14,13 @@ from blockskim.data.tokens import covering_tokens
 from blockskim.data.windows import WindowSet
 from blockskim.errors import DataError
 from blockskim.evaluation.block_scores import BlockScores, run_dense
-from blockskim.evaluation.scoring import f1_by_example, mean_scores, scores_by_source
+from blockskim.evaluation.scoring import by_source, f1_by_example, has_version_2, mean_scores, scores_by_source
 from blockskim.inference.answers import ExampleAnswers, best_text
 from blockskim.inference.backend import Backend
 from blockskim.inference.no_answer import NoAnswerRule
 from blockskim.metrics.squad import token_f1
+
+logger = logging.getLogger(__name__)
 
 RECORDING = "recording"
 """The task that progress is reported of while the dense model runs."""
@@ -85,11 +88,31 @@ def record(
             "questions; calibrate on longer ones"
         )
     rule = NoAnswerRule(model.confidence)
+    _warn_of_declined(windows.examples, answers, rule)
     scores = mean_scores(scores_by_source(windows.examples, answers, rule=rule))
     nothing_dropped = (0.0,) * len(block_scores.layers)
     dense = Point(nothing_dropped, 1.0, 0.0, scores["f1"], scores["exact_match"])
     answer_blocks = find_answer_blocks(block_scores, windows, answers)
     return Recording(dense, block_scores, answer_blocks, f1_by_example(windows.examples, answers, rule))
+
+
+def _warn_of_declined(examples: Sequence[Example], answers: Sequence[ExampleAnswers], rule: NoAnswerRule) -> None:
+    """Warn of files all of whose questions have an answer, but are scored by rules by which one may be declined.
+
+    Declined ones count as lost with and without skimming, so that the loss of the others looks smaller.
+    """
+    for source, pairs in by_source(examples, answers).items():
+        asked = [example for example, _ in pairs]
+        if has_version_2(asked) and all(example.answerable for example in asked):
+            declined = sum(rule.declines(answer) for _, answer in pairs)
+            if declined:
+                logger.warning(
+                    "%s: all questions have an answer, but by the rules of SQuAD 2.0 the dense model declines %d of "
+                    "%d, which have nothing to lose; where it is to answer always, calibrate on a copy of version 1.1",
+                    source or "the data",
+                    declined,
+                    len(asked),
+                )
 
 
 def find_answer_blocks(
