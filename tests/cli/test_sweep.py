@@ -4,7 +4,9 @@ import sys
 
 import pytest
 
+from blockskim.evaluation import run_key
 from blockskim.evaluation import sweep as sweeping
+from blockskim.evaluation.sweep_files import sweep_folder
 from cli_data import squad
 
 HAS_MATPLOTLIB = importlib.util.find_spec("matplotlib") is not None
@@ -93,11 +95,21 @@ def test_a_killed_sweep_goes_on(call, model, data, tmp_path, monkeypatch):
     assert json.loads(out) == whole
 
 
-def test_what_a_killed_run_left_damaged_is_measured_anew(call, model, data, tmp_path):
-    (tmp_path / "sweep.partial.json").write_text('{"key": ')
+def test_what_a_killed_run_left_damaged_is_measured_anew(call, model, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_key, "run_key", lambda *_: "key")
+    (tmp_path / "sweep.partial.key.json").write_text('{"key": ')
     code, _, err = call(*arguments(data, model, "--thresholds", "0.5", "--output", tmp_path, "--no-plot"))
     assert code == 0
     assert "anew" in err
+
+
+def test_a_folder_in_which_another_sweep_is_at_work_is_refused(call, model, data, tmp_path):
+    pytest.importorskip("fcntl")
+    with sweep_folder(tmp_path / "out"):
+        code, out, err = call(*arguments(data, model, "--thresholds", "0.5", "--output", tmp_path / "out", "--no-plot"))
+    assert (code, out) == (2, "")
+    assert f"error: another run is writing into {tmp_path / 'out'}" in err
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 @pytest.mark.skipif(not HAS_MATPLOTLIB, reason="needs matplotlib")

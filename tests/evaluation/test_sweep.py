@@ -71,6 +71,12 @@ def test_calibrated_settings_are_points_and_front(model):
     assert settings[1].thresholds == (0.3, 0.3)
     other = new_model(thresholds=0.2)
     assert [one.name for one in calibrated_settings(other, {})] == ["own"]
+    # A point of that name is another.
+    named = new_model(thresholds=0.2, points={"own": 0.3})
+    assert [(one.kind, one.name, one.thresholds) for one in calibrated_settings(named, {})] == [
+        ("point", "own", (0.3, 0.3)),
+        ("own", "own", (0.2, 0.2)),
+    ]
     other.skim_config = other.skim_config.replace(thresholds=0.0)
     with pytest.raises(ConfigError, match="calibrate"):
         calibrated_settings(other, {})

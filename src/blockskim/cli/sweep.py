@@ -1,6 +1,7 @@
 """``blockskim sweep``: scores and cost of a model over a range of thresholds, or over its calibrated points."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ from blockskim.cli.option_groups import Printing, Selection, TorchComputing, Win
 from blockskim.cli.output import console, print_json
 from blockskim.cli.progress import WindowBar, window_progress
 from blockskim.cli.session import cut_windows, describe, load_model, read_selected
-from blockskim.evaluation.sweep_files import RESULTS, SweepFiles
+from blockskim.evaluation.sweep_files import RESULTS, SweepFiles, check_no_results, sweep_folder
 from blockskim.evaluation.sweep_records import parse_thresholds
 from blockskim.extras import load_matplotlib
 
@@ -61,8 +62,8 @@ def sweep(
     if thresholds is None and not calibrated:
         raise typer.BadParameter("give --thresholds P,P,... or --calibrated")
     options.check_output_folder(output)
-    if output is not None and (output / RESULTS).exists():
-        raise typer.BadParameter(f"{output} holds the results of a sweep; name another", param_hint="--output")
+    if output is not None:
+        check_no_results(output)
     values = () if thresholds is None else parse_thresholds(thresholds)
     if output is not None and plot:
         load_matplotlib()
@@ -77,32 +78,33 @@ def sweep(
     network = loaded.model
     settings = sweep_settings(loaded, values, read_calibration(loaded.name) if calibrated else None)
     windows = cut_windows(loaded, examples, windowing)
-    files = None
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        key = run_key(network, windows, windowing.batch_size, max_answer_len, seconds)
-        files = SweepFiles(output, key, seconds)
-    known = [] if files is None else files.known()
-    batch_size, total = windowing.batch_size, windows_to_sweep(windows, settings, windowing.batch_size, seconds, known)
-    start = f"{describe('sweeping', network, windows, batch_size)}, {len(settings):,} settings"
-    with window_progress(printing.quiet, total, start) as bar:
-        keep = _telling(None if files is None else files.keep, bar)
-        records = run_sweep(
-            network, windows, settings, batch_size, max_answer_len, seconds, known, keep, progress=bar.advance
-        )
-    results = sweep_values(network, windows, records, windowing.max_length, windowing.batch_size)
-    if printing.as_json:
-        print_json(results)
-    else:
-        console().print(f"{len(examples):,} examples, {len(windows):,} windows; F1 lost in percent of the dense F1")
-        console().print(sweep_table(records, windowing.max_length))
-    # The figures are safe by now, should there be no room for a file.
-    if files is not None:
-        if plot:
-            save_sweep_plots(records, windowing.max_length, files.folder)
-        files.finish(results)
-        if not printing.as_json:
-            console().print(f"written to {output}")
+    with nullcontext() if output is None else sweep_folder(output):
+        files = None
+        if output is not None:
+            key = run_key(network, windows, windowing.batch_size, max_answer_len, seconds)
+            files = SweepFiles(output, key, seconds)
+        known = [] if files is None else files.known()
+        batch_size = windowing.batch_size
+        total = windows_to_sweep(windows, settings, batch_size, seconds, known)
+        start = f"{describe('sweeping', network, windows, batch_size)}, {len(settings):,} settings"
+        with window_progress(printing.quiet, total, start) as bar:
+            keep = _telling(None if files is None else files.keep, bar)
+            records = run_sweep(
+                network, windows, settings, batch_size, max_answer_len, seconds, known, keep, progress=bar.advance
+            )
+        results = sweep_values(network, windows, records, windowing.max_length, batch_size)
+        if printing.as_json:
+            print_json(results)
+        else:
+            console().print(f"{len(examples):,} examples, {len(windows):,} windows; F1 lost in percent of the dense F1")
+            console().print(sweep_table(records, windowing.max_length))
+        # The figures are safe by now, should there be no room for a file.
+        if files is not None:
+            if plot:
+                save_sweep_plots(records, windowing.max_length, files.folder)
+            files.finish(results)
+            if not printing.as_json:
+                console().print(f"written to {output}")
 
 
 def _telling(

@@ -11,7 +11,7 @@ from blockskim.evaluation.compare import compare_with_dense, windows_to_run
 from blockskim.evaluation.cost import padded_flops
 from blockskim.evaluation.evaluate import Evaluation, evaluate_windows
 from blockskim.evaluation.published import PEERS, relative_loss
-from blockskim.evaluation.sweep_records import DENSE, Setting, SweepRecord
+from blockskim.evaluation.sweep_records import DENSE, OWN, Setting, SweepRecord
 from blockskim.inference.loading import LoadedModel
 from blockskim.inference.runner import Progress
 from blockskim.method.thresholds import layer_thresholds
@@ -54,9 +54,10 @@ def calibrated_settings(model: BlockSkimForQuestionAnswering, calibration: Mappi
     """
     layers = model.skim_layers
     named = {name: layer_thresholds(values, layers) for name, values in model.skim_config.points.items()}
-    if any(model.thresholds) and model.thresholds not in named.values():
-        named["own"] = model.thresholds
     settings = [Setting("point", name, thresholds) for name, thresholds in named.items()]
+    if any(model.thresholds) and model.thresholds not in named.values():
+        # A point may be called so, too.
+        settings.append(Setting(OWN, OWN, model.thresholds))
     front = [layer_thresholds(point["thresholds"], layers) for point in calibration.get("front", [])]
     for number, thresholds in enumerate(front, start=1):
         settings.append(Setting("front", str(number), thresholds))

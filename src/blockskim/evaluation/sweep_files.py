@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,44 @@ from typing import Any
 from blockskim.atomic import write_whole
 from blockskim.errors import ConfigError
 from blockskim.evaluation.sweep_records import SweepRecord
+from blockskim.folder_lock import LOCK, locked_folder
 
 logger = logging.getLogger(__name__)
 
 RESULTS = "sweep.json"
-PARTIAL = "sweep.partial.json"
+
+
+@contextmanager
+def sweep_folder(folder: Path) -> Iterator[None]:
+    """Make a folder for the results of a sweep and keep other sweeps out of it for the block.
+
+    Raises:
+        ConfigError: another run is writing there, or it holds the results of one that ended.
+        OSError: it can't be made.
+    """
+    with locked_folder(folder):
+        try:
+            check_no_results(folder)
+            yield
+        finally:
+            # Windows removes no open file.
+            with suppress(OSError):
+                (folder / LOCK).unlink()
+
+
+def check_no_results(folder: Path) -> None:
+    """Refuse a folder that holds the results of a sweep.
+
+    Raises:
+        ConfigError: it does.
+    """
+    if (folder / RESULTS).exists():
+        raise ConfigError(f"{folder} holds the results of a sweep; name another output")
 
 
 @dataclass(frozen=True, slots=True)
 class SweepFiles:
-    """The files of one sweep in a folder. What another sweep has measured there is not read.
+    """The files of one sweep in a folder. What another sweep has measured there is neither read nor replaced.
 
     Attributes:
         folder: where the files lie.
@@ -31,9 +60,14 @@ class SweepFiles:
     key: str
     timed: bool
 
+    @property
+    def partial(self) -> Path:
+        """Where it is kept what is measured by now."""
+        return self.folder / f"sweep.partial.{self.key}.json"
+
     def known(self) -> list[SweepRecord]:
         """What a killed run has measured; nothing where there is no file, or none that can be read."""
-        path = self.folder / PARTIAL
+        path = self.partial
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             if (values["key"], values["seconds"]) != (self.key, self.timed):
@@ -48,9 +82,14 @@ class SweepFiles:
     def keep(self, records: Sequence[SweepRecord]) -> None:
         """Write what is measured by now."""
         values = {"key": self.key, "seconds": self.timed, "records": [record.to_dict() for record in records]}
-        write_whole(self.folder / PARTIAL, json.dumps(values) + "\n")
+        write_whole(self.partial, json.dumps(values) + "\n")
 
     def finish(self, results: Mapping[str, Any]) -> None:
-        """Write the results, and remove what was kept for a killed run."""
+        """Write the results, and remove what was kept for a killed run.
+
+        Raises:
+            ConfigError: another sweep has written its results meanwhile, where folders can't be locked.
+        """
+        check_no_results(self.folder)
         write_whole(self.folder / RESULTS, json.dumps(results, indent=1) + "\n")
-        (self.folder / PARTIAL).unlink(missing_ok=True)
+        self.partial.unlink(missing_ok=True)

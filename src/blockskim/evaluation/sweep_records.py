@@ -7,6 +7,7 @@ from typing import Any
 from blockskim.errors import ConfigError
 
 DENSE = "dense"
+OWN = "own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,8 +15,8 @@ class Setting:
     """Thresholds to be measured.
 
     Attributes:
-        kind: ``"threshold"`` for one in all layers, ``"point"`` for an operating point of the model or its own
-            thresholds, ``"front"`` for a point that a calibration confirmed, ``"dense"`` for none.
+        kind: ``"threshold"`` for one in all layers, ``"point"`` for an operating point of the model, ``"own"`` for its
+            own thresholds, ``"front"`` for a point that a calibration confirmed, ``"dense"`` for none.
         name: for people to read.
         thresholds: one per layer with a predictor.
     """
