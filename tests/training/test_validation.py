@@ -9,6 +9,7 @@ import torch
 
 from blockskim.data.examples import Answer, Example
 from blockskim.data.windows import WindowSettings, make_windows
+from blockskim.errors import DataError
 from blockskim.training.validation import development_metrics
 from tiny_answerers import new_model
 from tiny_tokenizers import WORDS, fixed_tokenizer
@@ -49,3 +50,9 @@ def test_of_equal_f1_the_better_predictors_decide(windows):
     assert better["selection"] > worse["selection"]
     # No predictors are worth a hundredth of F1.
     assert all(found["f1"] < found["selection"] < found["f1"] + 0.01 for found in (one, other))
+
+
+def test_files_that_were_taken_for_one_are_refused_before_the_training(windows):
+    twice = make_windows([*windows.examples, windows.examples[0]], fixed_tokenizer("wordpiece"), windows.settings)
+    with pytest.raises(DataError, match="two questions of id '0' can't be scored as one file"):
+        development_metrics(twice, 8, 30)

@@ -14,7 +14,14 @@ from blockskim.data.tokens import covering_tokens
 from blockskim.data.windows import WindowSet
 from blockskim.errors import DataError
 from blockskim.evaluation.block_scores import BlockScores, run_dense
-from blockskim.evaluation.scoring import by_source, f1_by_example, has_version_2, mean_scores, scores_by_source
+from blockskim.evaluation.scoring import (
+    by_source,
+    check_files,
+    f1_by_example,
+    has_version_2,
+    mean_scores,
+    scores_by_source,
+)
 from blockskim.inference.answers import ExampleAnswers, best_text
 from blockskim.inference.backend import Backend
 from blockskim.inference.no_answer import NoAnswerRule
@@ -77,9 +84,11 @@ def record(
         progress: called with ``RECORDING`` and the number of windows after each batch.
 
     Raises:
-        DataError: the data of an example tells no answers, or there is no block that could be dropped.
+        DataError: the data of an example tells no answers, two examples of a file have the same id or came in different
+            formats, or there is no block that could be dropped.
     """
     check_annotated(windows.examples)
+    check_files(windows.examples)
     report = None if progress is None else lambda windows_done: progress(RECORDING, windows_done)
     answers, block_scores = run_dense(model, windows, batch_size, max_answer_length, report)
     if not block_scores.layers:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from blockskim.data.windows import WindowSet
 from blockskim.evaluation.block_scores import BlockScores, run_dense
-from blockskim.evaluation.scoring import mean_scores, scores_by_source
+from blockskim.evaluation.scoring import check_files, mean_scores, scores_by_source
 from blockskim.inference.answers import ExampleAnswers
 from blockskim.inference.runner import batches
 from blockskim.method.skim_trace import Asking
@@ -26,7 +26,11 @@ def development_metrics(
     keep probability of 0.5, ``auc_N``, and ``kept98_N``: the share of blocks to keep so that 98 % of those with
     answers stay. ``selection`` is what checkpoints are compared by: F1, and between equals the predictors' mean AUC.
     Of several processes each reads some of the examples, and all have the same result.
+
+    Raises:
+        DataError: two examples of a file have the same id, or came in different formats.
     """
+    check_files(windows.examples)
     shared = team or Processes()
 
     def evaluate(model: BlockSkimForQuestionAnswering) -> dict[str, float]:
