@@ -78,8 +78,21 @@ def test_a_text_without_anything_readable_has_no_answer(caplog):
     with caplog.at_level(logging.WARNING, "blockskim"):
         answer = answerer()("\x01", "\u200e\x02")
     assert (answer["start"], answer["end"], answer["answer"]) == (0, 0, "")
-    assert caplog.messages == ["the context has no character that the model can read, so there is no answer in it"]
-    assert answerer()("\x01", TEXT)["answer"]
+    assert caplog.messages == [
+        "the context has no character that the model can read, so there is no answer in it",
+        "the question has no character that the model can read; it is read as '?'",
+    ]
+
+
+def test_a_question_without_anything_readable_is_told_of(caplog):
+    with caplog.at_level(logging.WARNING, "blockskim"):
+        found = answerer()(["\u200b", QUESTION], TEXT)
+        answerer().search([QUESTION, "\x01"], {"one": TEXT, "two": TEXT})
+    assert caplog.messages == [
+        "question 1 has no character that the model can read; it is read as '?'",
+        "question 2 has no character that the model can read; it is read as '?'",
+    ]
+    assert found[0] == answerer()("?", TEXT)
 
 
 @every_kind

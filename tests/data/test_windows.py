@@ -476,12 +476,14 @@ def test_the_words_of_these_tests_are_tricky():
     assert any(ord(character) > 0xFFFF for word in TRICKY for character in word)
 
 
-def test_a_question_of_which_nothing_is_left_is_named_with_its_file_or_read_as_a_stand_in():
+def test_a_question_of_which_nothing_is_left_is_named_with_its_file_or_read_as_a_stand_in(caplog):
     asked = [example("who ?", "the kite"), Example("nothing", "\x07\u200b", "the kite", source="dev.json")]
     with pytest.raises(DataError, match=r"^dev\.json: question 'nothing' has no character .*leave it out"):
         make_windows(asked, fixed_tokenizer("wordpiece"), TIGHT)
     windows = make_windows(asked, fixed_tokenizer("wordpiece"), TIGHT, stand_in=STAND_IN)
     assert windows.question_ids(1).tolist() == tokens_of("wordpiece", "?")
+    assert caplog.messages == ["questions without a character that the tokenizer reads: 1 of 2; read as '?'"]
+    assert list(windows.stand_ins) == list(windows.selected({0: np.array([True, True])}, 2).stand_ins) == [1]
 
 
 def test_questions_that_lose_their_end_are_counted_in_one_warning(caplog):

@@ -102,7 +102,7 @@ class TextReader:
         tokenizer: a copy of its tokenizer.
         batch_size: windows that run together, where a call says nothing else.
         point: operating point, where a call says nothing else; None for the model's own thresholds.
-        tell_unread: told of texts in which there is nothing to read, and of questions that are too long.
+        tell_unread: told of texts and questions in which there is nothing to read, and of questions that are too long.
     """
 
     model: Backend

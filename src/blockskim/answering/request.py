@@ -9,7 +9,7 @@ import numpy as np
 
 from blockskim.answering.texts import as_texts, is_one_text
 from blockskim.checks import check_count, check_flag
-from blockskim.data.windows import WindowSet
+from blockskim.data.windows import STAND_IN, WindowSet
 from blockskim.errors import ConfigError, DataError
 from blockskim.inference.first_stage import check_max_cost
 from blockskim.inference.operating_point import ThresholdsGiven
@@ -108,11 +108,13 @@ class Unread:
         texts: numbers of the pairs of whose text the tokenizer leaves nothing.
         questions: numbers of the pairs whose question is not read to its end.
         question_length: tokens of a question that are read.
+        empty_questions: numbers of the pairs of whose question the tokenizer leaves nothing.
     """
 
     texts: Sequence[int]
     questions: Sequence[int]
     question_length: int
+    empty_questions: Sequence[int]
 
 
 TellUnread: TypeAlias = Callable[[Unread, Sequence[TextPair]], None]
@@ -198,14 +200,16 @@ def find_unread(windows: WindowSet) -> Unread:
     """What is not read of the pairs that windows are of."""
     sizes = np.diff(windows.contexts.bounds)[windows.context_of]
     limit = windows.settings.max_question_length
-    return Unread(np.flatnonzero(sizes == 0).tolist(), windows.cut_questions.tolist(), limit)
+    return Unread(np.flatnonzero(sizes == 0).tolist(), windows.cut_questions.tolist(), limit, windows.stand_ins)
 
 
 def warn_of_unread(unread: Unread, pairs: Sequence[TextPair]) -> None:
-    """Warn of texts that the tokenizer leaves nothing of, and of questions that are not read to their end."""
+    """Warn of texts and questions that the tokenizer leaves nothing of, and of questions not read to their end."""
     for index in unread.texts:
         name = pairs[index].context_name
         logger.warning("%s has no character that the model can read, so there is no answer in it", name)
+    for name in dict.fromkeys(pairs[index].question_name for index in unread.empty_questions):
+        logger.warning("%s has no character that the model can read; it is read as %r", name, STAND_IN)
     for name in dict.fromkeys(pairs[index].question_name for index in unread.questions):
         logger.warning("%s is longer than %d tokens; the rest of it is not read", name, unread.question_length)
 

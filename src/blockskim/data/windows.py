@@ -27,7 +27,7 @@ from blockskim.data.tokens import (
     tokenize,
     tokenize_cached,
 )
-from blockskim.data.window_bounds import window_bounds
+from blockskim.data.window_bounds import bounds_of_examples
 from blockskim.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ class WindowSet(Sequence[dict[str, Any]]):
         settings: WindowSettings,
         passage_of: NDArray[np.int64] | None = None,
         steps_of: NDArray[np.int64] | None = None,
+        stand_ins: Sequence[int] = (),
     ) -> None:
         """Cut tokenised contexts into windows.
 
@@ -110,6 +111,7 @@ class WindowSet(Sequence[dict[str, Any]]):
                 don't go on from one to the next. Shape: (tokens,)
             steps_of: windows of each example follow each other by a multiple of so many tokens, if that leaves them an
                 overlap; 1 for all when None. Shape: (examples,)
+            stand_ins: numbers of the examples whose question has no token, so that another is read in its place.
         """
         self.examples = examples
         self.questions = questions
@@ -118,7 +120,11 @@ class WindowSet(Sequence[dict[str, Any]]):
         self.template = template
         self.settings = settings
         self.passage_of = passage_of
-        self.windows = _cut(questions, contexts, context_of, template, settings, steps_of)
+        self.stand_ins = stand_ins
+        asked = np.minimum(np.diff(questions.bounds), settings.max_question_length)
+        rooms = settings.max_length - template.special_tokens - asked
+        sizes = np.diff(contexts.bounds)[context_of]
+        self.windows = bounds_of_examples(sizes, rooms, settings.doc_stride, steps_of)
         self.answers = [
             _token_spans([(answer.start, answer.end) for answer in example.answers], contexts, context)
             for example, context in zip(examples, context_of, strict=True)
@@ -282,6 +288,7 @@ class WindowSet(Sequence[dict[str, Any]]):
             self.settings,
             np.concatenate(passages),
             steps_of,
+            self.stand_ins,
         )
 
     @property
@@ -318,7 +325,8 @@ def make_windows(
 ) -> WindowSet:
     """Tokenise examples and cut them into windows.
 
-    A warning counts the questions that are longer than ``max_question_length`` and lose their end.
+    Warnings count the questions that are longer than ``max_question_length`` and lose their end, and those in place of
+    which ``stand_in`` is read.
 
     Args:
         examples: what to read.
@@ -354,10 +362,13 @@ def make_windows(
         for number in empty:
             texts[0][number] = stand_in
         questions = tokenize(frozen, texts[0])
-    windows = WindowSet(examples, questions, contexts, context_of, frozen.template, settings)
+    windows = WindowSet(examples, questions, contexts, context_of, frozen.template, settings, stand_ins=empty)
     if warn and (cut := windows.questions_cut):
         limit, total = settings.max_question_length, len(examples)
         logger.warning("questions longer than %d tokens: %d of %d; the rest of them is not read", limit, cut, total)
+    if warn and empty:
+        told = "questions without a character that the tokenizer reads: %d of %d; read as %r"
+        logger.warning(told, len(empty), len(examples), stand_in)
     return windows
 
 
@@ -366,26 +377,6 @@ def _unreadable(example: Example) -> str:
     where = f"{example.source}: " if example.source else ""
     wrong = "has no character that the tokenizer reads" if example.question.strip() else "is empty"
     return f"{where}question {example.id!r:.80} {wrong}: {example.question!r:.80}; leave it out, or read a stand_in"
-
-
-def _cut(
-    questions: Texts,
-    contexts: Texts,
-    context_of: NDArray[np.int64],
-    template: PairTemplate,
-    settings: WindowSettings,
-    steps_of: NDArray[np.int64] | None,
-) -> NDArray[np.int64]:
-    """Example, first token and end of each window. Shape: (windows, 3)."""
-    rows = []
-    question_sizes = np.minimum(np.diff(questions.bounds), settings.max_question_length)
-    context_sizes = np.diff(contexts.bounds)
-    for example, context in enumerate(context_of):
-        room = settings.max_length - template.special_tokens - int(question_sizes[example])
-        step_of = 1 if steps_of is None else int(steps_of[example])
-        spans = window_bounds(int(context_sizes[context]), room, settings.doc_stride, step_of)
-        rows += [(example, start, end) for start, end in spans]
-    return np.array(rows, dtype=np.int64).reshape(-1, 3)
 
 
 def _token_spans(characters: Sequence[tuple[int, int]], contexts: Texts, context: np.int64) -> NDArray[np.int64]:
