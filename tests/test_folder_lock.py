@@ -7,6 +7,9 @@ import pytest
 from blockskim.errors import ConfigError
 from blockskim.folder_lock import LOCK, locked_folder
 
+# Windows has no such locks.
+pytest.importorskip("fcntl")
+
 
 def test_a_folder_is_locked_for_others_until_the_block_ends(tmp_path):
     folder = tmp_path / "new" / "output"

@@ -254,6 +254,7 @@ def test_no_checkpoint_is_saved_before_the_evaluation_at_the_end_of_an_epoch(ste
 
 
 def test_one_run_at_a_time_writes_into_an_output(base, run, tmp_path):
+    pytest.importorskip("fcntl")
     before = sorted(path.name for path in run.iterdir())
     with only_run_in(run), pytest.raises(ConfigError, match=rf"another run is writing into {run}; wait for it, or"):
         resume(base, run)
