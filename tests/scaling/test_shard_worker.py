@@ -53,16 +53,17 @@ def test_a_row_that_the_library_refuses_says_nothing_of_the_model():
     assert asked == [[row]]
 
 
+@pytest.mark.parametrize("part", ["text", "question"])
 @pytest.mark.parametrize("job", ["answer", "highlight", "prune"])
-def test_a_text_in_which_the_model_can_read_nothing_makes_its_row_wrong(tmp_path, caplog, job):
+def test_what_the_model_can_read_nothing_of_makes_its_row_wrong(tmp_path, caplog, job, part):
     rows = rows_of(5)
     for row, text in zip(rows[1:4], ["\u200b\u200b", "\ufeff", "\x00\x00"], strict=True):
-        row["context"] = text
+        row["context" if part == "text" else part] = text
     path = json_lines(tmp_path / "rows.jsonl", rows)
     summary = run(plan_for(tmp_path, path, job=job))
     assert summary.errors == 3
     found = written(tmp_path / "out")
-    message = "the text has no character that the model can read"
+    message = f"the {part} has no character that the model can read"
     assert [row.pop("error") for row in found] == [
         None,
         *(f"{path}: line {line}: {message}" for line in (2, 3, 4)),

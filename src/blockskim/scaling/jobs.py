@@ -135,7 +135,7 @@ def results_of(
 ) -> tuple[list[dict[str, Any] | DataError], int]:
     """What a job makes of rows, and how many of their questions were not read to their end.
 
-    A row in whose text there is nothing that the model can read is wrong, as one with a blank text is.
+    A row in whose text or question there is nothing that the model can read is wrong, as one with a blank one is.
 
     Args:
         job: its name.
@@ -147,8 +147,12 @@ def results_of(
     answerer.tell_unread = lambda found, _: unread.append(found)
     values: list[dict[str, Any] | DataError] = list(JOBS[job].run(answerer, rows, options))
     # Each row is a pair of a question and a text, and all of them are read at once.
-    for number in {number for found in unread for number in found.texts}:
-        values[number] = DataError("the text has no character that the model can read")
+    for part, numbers in (
+        ("text", [number for found in unread for number in found.texts]),
+        ("question", [number for found in unread for number in found.empty_questions]),
+    ):
+        for number in numbers:
+            values[number] = DataError(f"the {part} has no character that the model can read")
     return values, sum(isinstance(values[number], dict) for found in unread for number in found.questions)
 
 
