@@ -45,4 +45,4 @@ class Lost(Refusal):
 
     def __init__(self) -> None:
         """Say so."""
-        super().__init__("the process that worked on this request ended, maybe because of it; another takes its place")
+        super().__init__("the process that worked on this request ended; another takes its place: try again, but not often")
