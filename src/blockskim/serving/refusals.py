@@ -45,4 +45,6 @@ class Lost(Refusal):
 
     def __init__(self) -> None:
         """Say so."""
-        super().__init__("the process that worked on this request ended; another takes its place: try again, but not often")
+        super().__init__(
+            "the process that worked on this request ended; another takes its place: try again, but not often"
+        )
