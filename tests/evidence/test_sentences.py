@@ -92,12 +92,27 @@ def test_a_text_and_its_sentences_are_split_alike_twice(text):
         # One name is no sign that sentences begin with capitals, nor is one small letter that they don't.
         "we met Ann at nine. | the bus was late. | then it rained.",
         "The cable is approxim. five metres long, and NASA made it. | It held.",
+        "“The cable is approxim. five metres long”, NASA wrote.",
         "Serbo-Croatian it is the 122. eskadrila, later the 123. eskadrila, then the 124. eskadrila. | It flew.",
         "He came.[1] | She left.[2][13] | They met.² | It cost 5 dollars.”¹⁰ | See list.[12b] Nothing more.",
     ],
 )
 def test_abbreviations_numbers_and_quotes(text):
     assert sentences(text.replace(" | ", " ")) == text.split(" | ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# The pump | It costs approxim. five euros.",
+        "it is small. | - The cable is approxim. five metres long | - It costs approxim. five euros",
+        "The cable is approxim. five metres long. | ```\nopen. read\nread. write\nwrite. close\n``` | It held.",
+    ],
+)
+def test_what_shows_that_sentences_begin_with_capitals(text):
+    paragraphs = text.split(" | ")
+    found = sentences("\n\n".join(paragraphs))
+    assert [sentence for sentence in paragraphs if "\n" not in sentence and sentence not in found] == []
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ _INDENTED = re.compile(r"(?: {4}|\t)")
 # A fence holds all of its marks: tried at each of its lengths, a long one would take quadratic time.
 _FENCE_LINE = re.compile(r"^ {0,3}(?P<fence>```++|~~~++)(?P<info>[^\n`]*)$", re.MULTILINE)
 _NUMBER = re.compile(r"\d{1,2}")
+_LETTER = re.compile(r"[^\W\d_]")
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")
 _SOFT = (re.compile(_LINE), re.compile(r"[;:,、，；：]\s*"), re.compile(r"\s+"))
 _OPENING = "\"'“‘«([„¿¡"
@@ -138,8 +139,17 @@ def _is_cased(text: str) -> bool:
     """Whether the sentences of a text begin with capitals: with most of them missing it has some in names alone."""
     if not any(character.isupper() for character in text):
         return False
-    upper, lower = int(text.lstrip()[:1].isupper()), 0
+    code, upper, lower = fenced(text)[::-1], int(_first_letter(text, 0).isupper()), 0
     for match in _PLACE.finditer(text):
+        while code and code[-1][1] <= match.start():
+            code.pop()
+        if code and code[-1][0] <= match.start():
+            continue
+        if match.lastgroup in ("line", "paragraph"):
+            # Items of lists begin sentences, too, and often end without a stop.
+            item = _ITEM.match(text, match.end())
+            upper += item is not None and _first_letter(text, item.end()).isupper()
+            continue
         # Behind a number it may be the point of an ordinal.
         ends = match["stop"] == "." and not _NUMBER.match(text, match.start() - 1)
         if ends and _ends_sentence(text, 0, match, cased=False):
@@ -147,6 +157,12 @@ def _is_cased(text: str) -> bool:
             upper += first.isupper()
             lower += _is_lower(first)
     return lower <= 2 * upper
+
+
+def _first_letter(text: str, place: int) -> str:
+    """The first letter behind a place, whatever marks stand before it; "" if it is not near."""
+    found = _LETTER.search(text, place, place + 80)
+    return found.group() if found else ""
 
 
 def _is_lower(letter: str) -> bool:
