@@ -88,6 +88,7 @@ def test_what_is_wrong_is_told():
         ({"context": -1}, "context is -1"),
         ({"threshold": 2}, "threshold is 2"),
         ({"max_cost": 7}, "max_cost is 7"),
+        ({"backend": "tensorflow"}, "backend is 'tensorflow'"),
         ({"gap": "\ud800"}, "half of a surrogate pair"),
     ):
         with pytest.raises(ValidationError, match=complaint):

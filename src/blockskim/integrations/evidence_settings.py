@@ -5,6 +5,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, PrivateAttr, model_validator
 
+from blockskim.answering.backend_choice import check_backend
 from blockskim.evidence.options import EvidenceOptions
 from blockskim.evidence.prune import check_gap
 from blockskim.evidence.question_answerer import QuestionAnswerer
@@ -55,6 +56,7 @@ class EvidenceSettings(BaseModel):
         Raises:
             ConfigError: a setting is impossible.
         """
+        check_backend(self.backend)
         EvidenceOptions(threshold=self.threshold, top_k=self.top_k, budget=self.budget, context=self.context)
         if self.max_cost is not None:
             check_max_cost(self.max_cost)
