@@ -58,10 +58,15 @@ def test_documents_without_text_are_left_out_with_a_warning(reader, caplog):
     found = reader.run(QUERY, [Document(content=None), Document(content="  "), *documents()])["answers"]
     assert found[0].data == "three years"
     assert "2 of 4 documents have no text" in caplog.text
+    (unread,) = reader.run(QUERY, [Document(content="\u200e\x02")])["answers"]
     for nothing in ([], [Document(content="")]):
-        (none,) = reader.run(QUERY, nothing, score_threshold=1.0)["answers"]
-        assert (none.data, none.document, none.score, none.query) == (None, None, 1.0, QUERY)
+        (none,) = reader.run(QUERY, nothing)["answers"]
+        assert (none.data, none.document, none.score, none.query) == (None, None, unread.score, QUERY)
         assert reader.run(QUERY, nothing, no_answer=False)["answers"] == []
+        with pytest.raises(BlockSkimError, match="question"):
+            reader.run(" ", nothing)
+        with pytest.raises(ConfigError, match="top_k is 0"):
+            reader.run(QUERY, nothing, top_k=0)
 
 
 def read_back(text):
@@ -88,6 +93,7 @@ def test_a_pipeline_with_it_is_written_as_yaml_and_read_back():
         ({"score_threshold": 1.5}, "score_threshold is 1.5"),
         ({"no_answer": "yes"}, "no_answer is 'yes'"),
         ({"max_cost": 0}, "max_cost is 0"),
+        ({"backend": "tensorflow"}, "backend is 'tensorflow'"),
         ({"batch_size": -1}, "batch_size is -1"),
     ],
 )
@@ -150,6 +156,7 @@ def test_reader_and_pruner_go_together_in_a_pipeline_that_is_written_and_read_ba
     for wrong, complaint in (
         ({"budget": "much"}, "budget"),
         ({"max_cost": 5}, "max_cost is 5"),
+        ({"backend": "tensorflow"}, "backend is 'tensorflow'"),
         ({"gap": 3}, "gap is 3"),
     ):
         with pytest.raises(ConfigError, match=complaint):

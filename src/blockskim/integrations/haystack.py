@@ -11,6 +11,7 @@ from typing import Any
 from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.dataclasses import ExtractedAnswer
 
+from blockskim.answering.backend_choice import check_backend
 from blockskim.checks import check_count, check_flag, check_range
 from blockskim.evidence.options import EvidenceOptions
 from blockskim.evidence.prune import GAP, check_gap
@@ -67,6 +68,7 @@ class BlockSkimReader:
         self.score_threshold = _share("score_threshold", score_threshold)
         self.no_answer = check_flag("no_answer", no_answer)
         self.point = point
+        check_backend(backend)
         self.backend = backend
         self.device = device
         self.max_seq_len = check_count("max_seq_len", max_seq_len)
@@ -124,7 +126,7 @@ class BlockSkimReader:
             no_answer: likewise.
 
         Returns:
-            ``answers``, best first. Where there is nothing to read that is "no answer" alone, with a score of 1, or
+            ``answers``, best first. Where there is nothing to read that is "no answer" alone, scored as any, or
             nothing if it is not wanted. The score is the calibrated confidence that an answer is right if the model has
             one, else its share of the probability of all spans. ``document_offset`` are characters of the content.
 
@@ -136,12 +138,11 @@ class BlockSkimReader:
         least = self.score_threshold if score_threshold is None else _share("score_threshold", score_threshold)
         with_none = self.no_answer if no_answer is None else check_flag("no_answer", no_answer)
         readable = _readable(documents)
-        if not readable:
-            # As a search over blank texts has it.
-            return {"answers": [ExtractedAnswer(query=query, score=1.0)] if with_none else []}
+        texts = {str(number): document.content or "" for number, document in enumerate(readable)}
         found = answerer.search(
             query,
-            {str(number): document.content or "" for number, document in enumerate(readable)},
+            # A search over a blank text knows what to say where there is nothing to read.
+            texts or {"": ""},
             top_k=self.top_k if top_k is None else top_k,
             handle_impossible_answer=with_none,
             max_seq_len=self.max_seq_len,
@@ -200,6 +201,7 @@ class BlockSkimPruner:
         self.context = context
         self.gap = gap
         self.point = point
+        check_backend(backend)
         self.backend = backend
         self.device = device
         self.max_cost = None if max_cost is None else check_max_cost(max_cost)
