@@ -52,8 +52,8 @@ def test_what_has_no_other_context_is_left_out(caplog):
     # The file has articles, and one of them has a single text.
     assert [example.id for example in made] == ["2-elsewhere", "3-elsewhere"]
     assert [record.getMessage() for record in caplog.records] == [
-        "3 questions were to be asked once more of another text of their article, but 2 are; of the others no text "
-        "without their answer is known"
+        "3 questions were to be asked once more of another text of their article or file, but 2 are; of the others "
+        "no text without their answer is known"
     ]
     caplog.clear()
     assert asked_elsewhere([alone, replace(alone, id="2", source="b.json", title="Else")], 1.0) == []
@@ -75,6 +75,27 @@ def test_where_titles_name_no_articles_texts_of_the_same_file_are_taken(titles, 
     assert [pair for pair in pairs if pair[0] < 4] == other_contexts(articles, 1.0)
     assert [pair for pair in pairs if pair[0] >= 4] == [(4, 5), (5, 4), (6, 4)]
     assert not caplog.records
+
+
+@pytest.mark.parametrize(("others", "made"), [(2, 2), (3, 5)])
+def test_a_title_that_happens_to_stand_over_two_texts_makes_no_articles_of_a_file(others, made):
+    examples = [
+        *EXAMPLES[1:3],
+        *(
+            asked(f"n{n}", "When was the harbour opened?", f"{n} {HARBOUR}", str(n), str(n))
+            for n in range(30, 30 + others)
+        ),
+    ]
+    found = other_contexts(examples, 1.0)
+    assert len(found) == made
+    assert found[:2] == [(0, 1), (1, 0)]
+
+
+def test_what_is_known_of_a_context_is_not_said_of_another():
+    known = (("format", "hotpotqa"), ("supporting_facts", (("Lindow", 0),)), ("sentences", (((0, 9), "Lindow", 0),)))
+    examples = [replace(one, evidence=((0, 9),), metadata=(*known, ("level", "hard"))) for one in EXAMPLES[1:3]]
+    for made in asked_elsewhere(examples, 1.0):
+        assert (made.evidence, made.metadata) == ((), (("format", "hotpotqa"), ("level", "hard")))
 
 
 def test_a_large_file_without_articles_is_looked_at_in_parts(monkeypatch):
@@ -134,8 +155,9 @@ def test_of_an_article_the_first_context_of_those_that_share_most_is_taken(asked
 def group(example, examples):
     """What an example's context may stand for another's in: an article, or the rest of a file."""
     contexts = {title: {one.context for one in examples if one.title == title} for title in ("Lindow", "Other")}
-    articles = any(len(texts) > 1 for texts in contexts.values())
-    return example.title if articles else ""
+    several = {title for title, texts in contexts.items() if len(texts) > 1}
+    articles = 2 * sum(one.title in several for one in examples) >= len(examples)
+    return example.title if example.title in several or (several and articles) else ""
 
 
 def words(text):

@@ -3,7 +3,7 @@
 import logging
 import re
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -24,14 +24,18 @@ MOST = 0.9
 WORD = re.compile(r"\w{4,}")
 """What counts as a word that a question and a context may share; shorter ones are mostly function words."""
 
+OF_CONTEXT = ("sentences", "supporting_facts")
+"""Metadata of a context, which another one has not."""
+
 
 def asked_elsewhere(examples: Sequence[Example], share: float, seed: int = 0) -> list[Example]:
     """Ask some questions once more of another context of their article, in which no answer of theirs stands.
 
     Of the contexts of an article that one is taken which shares most words with the question, so that it takes more
-    than a topic to see that there is no answer. Of a file without titles, or none of whose titles is over several
-    contexts, it is one of the contexts that stand near in the file. A warning tells where fewer questions are made than
-    asked for. The same examples, share and seed give the same questions anywhere.
+    than a topic to see that there is no answer. Of a file in which fewer than half of the examples have a title over
+    several contexts, titles that are over one context name no articles: as where there is no title, it is one of the
+    contexts that stand near in the file. A warning tells where fewer questions are made than asked for. The same
+    examples, share and seed give the same questions anywhere.
 
     Args:
         examples: of one or several files, which are told apart by ``source``; contexts of one title are one article's.
@@ -72,8 +76,8 @@ def other_contexts(examples: Sequence[Example], share: float, seed: int = 0) -> 
             pairs += [] if other is None else [(number, first[other])]
     if len(pairs) < MOST * wanted:
         logger.warning(
-            "%d questions were to be asked once more of another text of their article, but %s; of the others no text "
-            "without their answer is known",
+            "%d questions were to be asked once more of another text of their article or file, but %s; of the others "
+            "no text without their answer is known",
             wanted,
             f"{len(pairs)} are" if pairs else "none is",
         )
@@ -83,7 +87,8 @@ def other_contexts(examples: Sequence[Example], share: float, seed: int = 0) -> 
 def _groups(examples: Sequence[Example]) -> list[list[int]]:
     """Numbers of the examples whose contexts may stand for each other's: those of an article, or of a part of a file.
 
-    Of a file in which no title is over several contexts, titles name no articles.
+    Of a file in which fewer than half of the examples have a title over several contexts, titles that are over one
+    context name no articles.
     """
     titles: dict[str, list[int]] = defaultdict(list)
     several: set[str] = set()
@@ -97,7 +102,10 @@ def _groups(examples: Sequence[Example]) -> list[list[int]]:
         if of_context[titles[example.title][0]] != of_context[number]:
             several.add(example.title)
     several.discard("")
-    with_articles = {of_file[number] for title in several for number in titles[title]}
+    in_articles = Counter(of_file[number] for title in several for number in titles[title])
+    sizes = Counter(of_file)
+    # A title that happens to stand over two texts makes no articles of a file.
+    with_articles = {file for file, count in in_articles.items() if 2 * count >= sizes[file]}
     groups = [numbers for title, numbers in titles.items() if title in several]
     rest: dict[int, list[int]] = defaultdict(list)
     alone: list[int] = []
@@ -128,7 +136,8 @@ def _parts(numbers: Sequence[int], of_context: "array[int]") -> list[list[int]]:
 def with_other_context(example: Example, context: str) -> Example:
     """An example that asks its question of another text, in which there is no answer."""
     name = f"{example.id}-elsewhere"
-    return replace(example, id=name, context=context, answers=(), references=(), evidence=())
+    metadata = tuple(pair for pair in example.metadata if pair[0] not in OF_CONTEXT)
+    return replace(example, id=name, context=context, answers=(), references=(), evidence=(), metadata=metadata)
 
 
 class _Contexts:
