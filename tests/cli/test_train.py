@@ -91,6 +91,21 @@ def test_words_that_change_nothing_are_refused(change):
 
 
 @pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["epochs=1", "seed=2", "epochs=1"], "epochs is set twice"),
+        (["skim.block_size=8", "skim.block_size=16"], r"skim\.block_size is set twice"),
+        (["skim.inputs={a: 1, a: 2}"], "no valid YAML: 'a' stands twice"),
+        (["epochs=["], "no valid YAML: expected"),
+        (["seed=2020-13-45"], "no valid YAML: it can't be read"),
+    ],
+)
+def test_changes_are_refused_with_the_reason(changes, message):
+    with pytest.raises(typer.BadParameter, match=message):
+        parse_changes(changes)
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
         (["--train", "DATA", "--dev", "DATA", "--output", "OUT"], 2, "--base"),

@@ -129,21 +129,27 @@ def parse_changes(changes: list[str]) -> dict[str, Any]:
     """Settings from ``name=value`` words; a dot in the name leads into a group, as ``skim``.
 
     Raises:
-        BadParameter: a word has no "=", or its value is not YAML.
+        BadParameter: a word has no "=", its value is no valid YAML, or its name is set twice.
     """
     import yaml
 
     from blockskim.training.recipe import GROUPS, parse_yaml
 
     values: dict[str, Any] = {}
+    names: set[str] = set()
     for change in changes:
         name, equals, text = change.partition("=")
         if not equals or not name:
             raise typer.BadParameter(f"{change!r} is not NAME=VALUE", param_hint="--set")
+        if name in names:
+            raise typer.BadParameter(f"{name} is set twice; set it once", param_hint="--set")
+        names.add(name)
         try:
             value = parse_yaml(text)
         except yaml.YAMLError as error:
-            raise typer.BadParameter(f"the value in {change!r} is not YAML", param_hint="--set") from error
+            why = getattr(error, "problem", None) or "it can't be read"
+            message = f"the value in {change!r} is no valid YAML: {why}"
+            raise typer.BadParameter(message, param_hint="--set") from error
         group, dot, rest = name.partition(".")
         if dot and group not in GROUPS:
             raise typer.BadParameter(f"{group!r} has no settings of its own", param_hint="--set")
