@@ -180,3 +180,15 @@ def test_plots_say_what_is_compared(tmp_path, monkeypatch):
     assert "%" in figures[0].axes[0].get_ylabel()
     with pytest.raises(ConfigError, match="can't be written"):
         save_sweep_plots(RECORDS, 384, tmp_path / "nowhere")
+
+
+def test_a_line_joins_thresholds_and_fronts_alone(tmp_path, monkeypatch):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    figures = []
+    monkeypatch.setattr(pyplot, "close", lambda figure: figure == "all" or figures.append(figure))
+    save_sweep_plots([*RECORDS, replace(RECORDS[3], kind="own", name="own")], 384, tmp_path)
+    for figure in figures:
+        drawn = {line.get_label(): line.get_linestyle() != "None" for line in figure.axes[0].lines}
+        joined = {label.partition(",")[0]: is_joined for label, is_joined in drawn.items() if label[0] != "_"}
+        assert joined["one threshold in all layers"] and joined["calibrated front"]
+        assert not joined["operating points"] and not joined["the model's own thresholds"]

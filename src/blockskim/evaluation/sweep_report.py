@@ -9,7 +9,7 @@ from rich.table import Table
 
 from blockskim.evaluation.figures import save_figure
 from blockskim.evaluation.published import PEERS
-from blockskim.evaluation.sweep_records import SweepRecord
+from blockskim.evaluation.sweep_records import OWN, SweepRecord
 from blockskim.extras import load_matplotlib
 
 _SERIES = {
@@ -122,8 +122,8 @@ def _draw_seconds(axes: Any, records: Sequence[SweepRecord]) -> None:
 def _draw_series(
     axes: Any, records: Sequence[SweepRecord], speedups: Sequence[float], line: str = "-", **style: Any
 ) -> Any:
-    """Draw F1 lost over speed-ups; operating points are no series, so no line joins them."""
-    linestyle = "none" if records[0].kind == "point" else line
+    """Draw F1 lost over speed-ups; operating points and a model's own thresholds are no series: no line joins them."""
+    linestyle = "none" if records[0].kind in ("point", OWN) else line
     return axes.plot(speedups, [record.f1_loss for record in records], linestyle=linestyle, **style)[0]
 
 
