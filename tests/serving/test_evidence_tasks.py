@@ -135,7 +135,7 @@ def test_answers_of_any_size_are_refused(monkeypatch):
 @pytest.mark.parametrize(
     ("kind", "name", "options", "least"),
     [
-        ("highlight", "a", {"threshold": 0.0}, len(TEXT)),
+        ("highlight", "a" * 10, {"threshold": 0.0}, len(TEXT)),
         ("highlight", "a" * 100, {"top_k": 2}, 200),
         ("search", "a" * 100, {"top_k": 5}, 500),
         ("search", "a", {"top_k": 50, "max_answer_len": 20}, len(TEXT)),

@@ -31,3 +31,16 @@ def test_texts_of_answers_have_a_bound(engine, monkeypatch, pairs, options):
         engine.ask(asked).result(SECONDS)
     monkeypatch.setattr(tasks, "MOST_CHARACTERS", size)
     assert engine.ask(asked).result(SECONDS)["answers"] == found
+
+
+def test_a_long_question_counts_once_for_all_documents(engine, monkeypatch):
+    question = QUESTION * 5
+    documents = [[f"{number} {'n' * 200}", f"{number} nest"] for number in range(8)]
+    asked = {"kind": "search", "question": question, "documents": documents, "options": {"top_k": 2}, "explain": False}
+    found = engine.ask(asked).result(SECONDS)["answers"]
+    size = sum(len(each["answer"]) + len(each["document"]) for each in found)
+    texts = sum(len(text) for _, text in documents)
+    assert len(question) + texts < size < 8 * len(question) + texts
+    monkeypatch.setattr(tasks, "MOST_CHARACTERS", 1)
+    with pytest.raises(ConfigError, match=rf"^{size:,} characters .* more than the {len(question) + texts:,} that"):
+        engine.ask(asked).result(SECONDS)

@@ -31,7 +31,7 @@ def highlight_task(
     """
     wanted, reading = evidence_and_reading(options)
     check_threshold(wanted, answerer.model)
-    characters = sum(len(text) for _, text in documents)
+    characters = len(question) + sum(len(text) for _, text in documents)
 
     def result(evidence: QuestionEvidence) -> Json:
         found = highlights_of(evidence, wanted, answerer.reader.tokenizer)
@@ -62,7 +62,7 @@ def prune_task(
     gap = options.get("gap", GAP)
     wanted, reading = evidence_and_reading({name: value for name, value in options.items() if name != "gap"})
     check_threshold(wanted, answerer.model)
-    characters = sum(len(text) for _, text in documents)
+    characters = len(question) + sum(len(text) for _, text in documents)
 
     def result(evidence: QuestionEvidence) -> Json:
         cut = pruned_to(evidence, wanted, gap, answerer.reader.tokenizer)

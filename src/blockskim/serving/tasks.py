@@ -88,7 +88,7 @@ def search_task(
     check_documents(documents)
     readable = {name: text for name, text in texts.items() if text.strip()}
     pairs = pair_with_each(question, readable)
-    size = characters_of(pairs)
+    asked = len(question) + sum(map(len, texts.values()))
 
     def start() -> PairReading:
         return answerer.start(pairs, chosen, trace=True)
@@ -96,12 +96,12 @@ def search_task(
     def finish(reading: PairReading, seconds: float) -> Json:
         answers = reading.answers()
         found = answers_over_documents(answers, readable, chosen, answerer.model.confidence)
-        check_size([text for each in found for text in (each["answer"], each.get("document", ""))], size)
+        check_size([text for each in found for text in (each["answer"], each.get("document", ""))], asked)
         every = with_blank_documents(question, texts, reading.traces(seconds), answerer.model.num_layers)
         result = {"question": question, "answers": found, "skim": skim_summary(every)}
         return result | ({"documents": [_explained(trace) for trace in every]} if explain else {})
 
-    return Task(start, finish, size)
+    return Task(start, finish, characters_of(pairs))
 
 
 def characters_of(pairs: Sequence[TextPair]) -> int:
