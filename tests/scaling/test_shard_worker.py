@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from blockskim.errors import BlockSkimError, DataError
+from blockskim.errors import BlockSkimError, ConfigError, DataError
 from blockskim.scaling import shard_worker
 from blockskim.scaling.bulk import run_bulk
 from blockskim.scaling.rows import Row
@@ -72,6 +72,13 @@ def test_what_the_model_can_read_nothing_of_makes_its_row_wrong(tmp_path, caplog
     for row in found[1:4]:
         assert {value for name, value in row.items() if name != "row"} == {None}
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize("job", ["answer", "highlight", "prune"])
+def test_a_question_for_all_rows_that_the_model_cannot_read_is_refused_at_once(tmp_path, data, job):
+    with pytest.raises(ConfigError, match=r"^the question has no character that the model can read$"):
+        run(plan_for(tmp_path, data, job=job, question="\u200b"))
+    assert shards_of(tmp_path / "out") == {}
 
 
 @pytest.mark.parametrize("job", ["answer", "highlight", "prune"])

@@ -40,7 +40,7 @@ class ShardWorker:
 
         Raises:
             ModelError: the model can't be used.
-            ConfigError: an option is impossible, or does not fit the model.
+            ConfigError: an option is impossible or does not fit the model, or it can't read the question for all rows.
         """
         self._plan = plan
         self._output = OutputDirectory(plan.output, plan.output_format)
@@ -48,8 +48,11 @@ class ShardWorker:
         choice = replace(plan.model, name=model, threads=threads)
         self._answerer, self._backend = load_answerer(choice, plan.batch_size)
         self._questions_cut = 0
-        # Refuses impossible options now, and not once for every row.
-        self._call([TRIAL])
+        # Refuses impossible options, and a question for all rows that can't be read, now and not once for every row.
+        question = plan.columns.question
+        (tried,) = self._call([TRIAL if question is None else replace(TRIAL, question=question)])
+        if isinstance(tried, DataError):
+            raise ConfigError(str(tried))
 
     def run(self, shard: RawShard) -> ShardReport:
         """Do what is to be done with the rows of a shard and write what comes of it.
