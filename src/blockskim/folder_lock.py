@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from blockskim.errors import ConfigError
 
 LOCK = "_lock"
-"""The file in such a folder that is locked. It may stay there; whoever holds the lock may remove it."""
+"""The file in such a folder that is locked, while the run lasts; that of a killed one stays, and locks nothing."""
 
 
 @contextmanager
@@ -29,7 +29,12 @@ def locked_folder(folder: Path) -> Iterator[None]:
         with path.open("ab") as file:
             _lock(file, folder)
             if _is_at(file, path):
-                yield
+                try:
+                    yield
+                finally:
+                    # Windows removes no open file.
+                    with suppress(OSError):
+                        path.unlink()
                 return
         # Whoever held the lock removed the file after it was opened here: another run may have a new one by now.
 

@@ -51,7 +51,6 @@ def test_every_row_is_answered_in_its_place(tmp_path, data):
     assert 0 < summary.tokens_kept < summary.tokens
     assert json.loads((tmp_path / "out" / SUMMARY).read_text()) == summary.values()
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "_lock",
         "_manifest.json",
         "_shards",
         SUMMARY,

@@ -38,6 +38,13 @@ class Served:
                 return message
         raise AssertionError("nothing was told")
 
+    def ends(self):
+        """Wait until it has ended, telling nothing more."""
+        with pytest.raises(EOFError):
+            self.told()
+        self.thread.join(SECONDS)
+        assert not self.thread.is_alive()
+
     def ask(self, number=1, question=QUESTION):
         asked = {"kind": "answer", "pairs": [[question, TEXT]], "options": {}}
         message = {"id": number, "asked": asked, "seconds": SECONDS, "request": f"id-{number}"}
@@ -87,10 +94,7 @@ def test_a_worker_whose_model_fails_on_everything_ends(worker, lines):
     worker.fail()
     worker.ask()
     assert worker.told()["error"]["kind"] == "failed"
-    with pytest.raises(EOFError):
-        worker.told()
-    worker.thread.join(SECONDS)
-    assert not worker.thread.is_alive()
+    worker.ends()
     assert [line["event"] for line in lines()] == [
         "a request failed",
         "the model fails on the warm-up texts as well, so this worker ends",
@@ -101,10 +105,7 @@ def test_a_worker_whose_threads_fail_beside_the_model_ends(worker, lines, monkey
     monkeypatch.setattr(worker_module, "batch_message", mock.Mock(side_effect=MemoryError))
     worker.ask()
     assert worker.told()["error"]["kind"] == "memory"
-    with pytest.raises(EOFError):
-        worker.told()
-    worker.thread.join(SECONDS)
-    assert not worker.thread.is_alive()
+    worker.ends()
     assert "a thread that runs the model failed, so this worker ends" in [line["event"] for line in lines()]
 
 

@@ -56,10 +56,10 @@ class Site:
 @contextlib.contextmanager
 def listening(app):
     """Serve an application on loopback; gives its address."""
-    from blockskim.serving.http.protocol import BoundedHead
+    from blockskim.serving.http.protocol import HttpConnection
 
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, http=BoundedHead, ws="none", lifespan="off", log_config=None, access_log=False)
+    config = uvicorn.Config(app, http=HttpConnection, ws="none", lifespan="off", log_config=None, access_log=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)
     thread.start()

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from blockskim.atomic import write_whole
 from blockskim.errors import ConfigError
 from blockskim.evaluation.sweep_records import SweepRecord
-from blockskim.folder_lock import LOCK, locked_folder
+from blockskim.folder_lock import locked_folder
 
 logger = logging.getLogger(__name__)
 
@@ -27,13 +27,8 @@ def sweep_folder(folder: Path) -> Iterator[None]:
         OSError: it can't be made.
     """
     with locked_folder(folder):
-        try:
-            check_no_results(folder)
-            yield
-        finally:
-            # Windows removes no open file.
-            with suppress(OSError):
-                (folder / LOCK).unlink()
+        check_no_results(folder)
+        yield
 
 
 def check_no_results(folder: Path) -> None:

@@ -16,7 +16,7 @@ _SERIES = {
     "threshold": ("one threshold in all layers", "o"),
     "front": ("calibrated front", "s"),
     "point": ("operating points", "*"),
-    "own": ("the model's own thresholds", "P"),
+    OWN: ("the model's own thresholds", "P"),
 }
 """What each kind of record is called in a legend, and its marker."""
 

@@ -95,8 +95,8 @@ def checked_spans(splitter: Splitter, text: str) -> Spans:
 def _bounds(text: str) -> Iterator[int]:
     """Where sentences begin and end, first and last place included."""
     begin = line = 0
-    cased = _is_cased(text)
-    code = fenced(text)[::-1]
+    blocks = fenced(text)
+    cased, code = _is_cased(text, blocks), blocks[::-1]
     yield 0
     for match in _PLACE.finditer(text):
         kind, start, end = match.lastgroup, match.start(), match.end()
@@ -135,11 +135,14 @@ def fenced(text: str) -> Spans:
     return found
 
 
-def _is_cased(text: str) -> bool:
-    """Whether the sentences of a text begin with capitals: with most of them missing it has some in names alone."""
+def _is_cased(text: str, blocks: Spans) -> bool:
+    """Whether the sentences of a text begin with capitals: with most of them missing it has some in names alone.
+
+    Stops within blocks of code say nothing of that.
+    """
     if not any(character.isupper() for character in text):
         return False
-    code, upper, lower = fenced(text)[::-1], int(_first_letter(text, 0).isupper()), 0
+    code, upper, lower = blocks[::-1], int(_first_letter(text, 0).isupper()), 0
     for match in _PLACE.finditer(text):
         while code and code[-1][1] <= match.start():
             code.pop()

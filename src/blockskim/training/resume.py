@@ -16,7 +16,7 @@ from safetensors import safe_open
 from blockskim.data.windows import WindowSet
 from blockskim.errors import BlockSkimError, ConfigError
 from blockskim.evaluation.run_key import add_windows
-from blockskim.folder_lock import LOCK, locked_folder
+from blockskim.folder_lock import locked_folder
 from blockskim.model.modeling import BlockSkimForQuestionAnswering
 from blockskim.model.weight_digest import digest_of_weights
 from blockskim.training.recipe import Recipe
@@ -48,22 +48,21 @@ _NAME = re.compile(r"checkpoint-(\d+)")
 
 @contextmanager
 def only_run_in(output: Path) -> Iterator[None]:
-    """Keep other runs out of the folder of one, and leave nothing of that, nor an empty folder that was not there.
+    """Keep other runs out of the folder of one, and leave no empty folder that was not there.
 
     Raises:
         ConfigError: another run is writing there.
         OSError: it can't be made.
     """
     is_new = not output.exists()
-    with locked_folder(output):
-        try:
+    try:
+        with locked_folder(output):
             yield
-        finally:
-            # Windows removes no open file, and the folder of a run that did not begin is empty.
+    finally:
+        if is_new:
+            # That of a run that did not begin is empty.
             with suppress(OSError):
-                (output / LOCK).unlink()
-                if is_new:
-                    output.rmdir()
+                output.rmdir()
 
 
 def find_checkpoint(output: Path, resume: bool, processes: int = 1) -> Path | None:

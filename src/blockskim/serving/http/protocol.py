@@ -36,7 +36,7 @@ class _Refused(Exception):
     """The headers are not as they may be; the parser hands this on as an error of its own."""
 
 
-class BoundedHead(HttpToolsProtocol):
+class HttpConnection(HttpToolsProtocol):
     """A connection on which headers that are too large get 431; ``counting`` makes a kind that is counted.
 
     What is no request gets 400. A request before it on the same connection, which is being answered, gets its answer
@@ -165,14 +165,14 @@ class BoundedHead(HttpToolsProtocol):
             raise _Refused
 
 
-def counting(counters: Metrics) -> type[BoundedHead]:
+def counting(counters: Metrics) -> type[HttpConnection]:
     """A kind of connection whose refusals are counted.
 
     Args:
         counters: where.
     """
 
-    class Counted(BoundedHead):
+    class Counted(HttpConnection):
         metrics = counters
 
     return Counted
